@@ -1,0 +1,41 @@
+"""imagerefl-bench: how much diversity did a reward-aligned text-to-image model pay for its quality?
+
+The public functions are loaded on first use, so `import bench` costs nothing:
+
+    bench.run(...)            generate, score and summarise
+    bench.load_results(path)  tidy rows as a pandas.DataFrame
+    bench.report(...)         tables and Pareto plots
+    bench.check(...)          verdicts against thresholds
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# `bench.report` and `bench.check` are also modules; those can be called (see bench._callable), so either name works.
+_PUBLIC = {
+    "run": "bench.pipeline",
+    "load_results": "bench.results",
+    "report": "bench.report",
+    "check": "bench.check",
+}
+
+__all__ = ["check", "load_results", "report", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("imagerefl-bench")
+        except PackageNotFoundError:  # a checkout that was never installed
+            return "0+unknown"
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'bench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

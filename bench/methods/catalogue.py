@@ -1,0 +1,153 @@
+"""The methods there are, one row each. A new method is one more row: `register_method(Method(...))`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from bench.methods.schedule import Schedule
+from bench.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A sampling method: where the tuned weights come from, when they act, and the guidance of each side.
+
+    A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
+    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `checkpoints`
+    are the published ones (hub ids) and `train` is the objective of `bench train` that makes one. `row` is the name in
+    the catalogue when settings gave this method a longer name, and `settings` are those.
+    """
+
+    name: str
+    title: str
+    schedule: Schedule
+    weights: str | None = None
+    base_guidance: float | None = None
+    tuned_guidance: float | None = 1.0
+    trained_on: tuple[str, ...] = ()
+    citation: str = ""
+    licence: str = ""
+    checkpoints: tuple[str, ...] = ()
+    train: str | None = None
+    row: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def safe_name(self) -> str:
+        """The name for folders: "combined[switch_step=20]" becomes "combined-switch_step-20"."""
+        words = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
+        return re.sub(r"\.{2,}", ".", words).strip("-.")[:80]
+
+    @property
+    def row_name(self) -> str:
+        """The name in the catalogue, whatever settings were given."""
+        return self.row or self.name
+
+    @property
+    def uses_weights(self) -> bool:
+        """Whether the method has a tuned side at all, whatever its settings."""
+        return not (self.schedule.kind == "constant" and self.schedule.value == 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data for the manifest; of the schedule only the settings that its kind has."""
+        data = dataclasses.asdict(self)
+        schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
+        return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
+
+
+_IMAGEREFL_CHECKPOINTS = (
+    "ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet",
+    "ControlGenAI/ImageReFL_PickScore_SD:fine_tuned_unet",
+    "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet",
+    "ControlGenAI/ImageReFL_PickScore_SDXL:fine_tuned_unet",
+)
+_DPO_CHECKPOINTS = ("mhdang/dpo-sd1.5-text2image-v1:unet", "mhdang/dpo-sdxl-text2image-v1:unet")
+
+_ROWS = (
+    Method("base", "Base model", Schedule("constant", value=0.0)),
+    Method(
+        "refl",
+        "ReFL",
+        Schedule("constant", value=1.0),
+        citation="Xu et al. 2023, ImageReward, arXiv 2304.05977",
+        train="refl",
+    ),
+    Method(
+        "draft",
+        "DRaFT",
+        Schedule("constant", value=1.0),
+        citation="Clark et al. 2023, DRaFT, arXiv 2309.17400",
+        train="draft",
+    ),
+    # DPO keeps the model's own guidance, so the tuned side takes the suite's.
+    Method(
+        "dpo",
+        "Diffusion-DPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Wallace et al. 2023, Diffusion-DPO, arXiv 2311.12908",
+        checkpoints=_DPO_CHECKPOINTS,
+    ),
+    Method(
+        "combined",
+        "Combined generation",
+        Schedule("step", switch_step=30),
+        citation="ImageReFL, official code ControlGenAI/ImageReFL, combined_inference.yaml",
+        train="refl",
+    ),
+    Method(
+        "imagerefl",
+        "ImageReFL",
+        Schedule("step", switch_step=30),
+        citation="ImageReFL, official code ControlGenAI/ImageReFL",
+        checkpoints=_IMAGEREFL_CHECKPOINTS,
+        train="imagerefl",
+    ),
+    # The official ImageReFL code runs AIG without guidance on either side (the AIG authors' code: with, on both).
+    Method(
+        "aig",
+        "Annealed importance guidance",
+        Schedule("power", power=1.0),
+        base_guidance=1.0,
+        citation="Annealed importance guidance, arXiv 2409.06493",
+        train="refl",
+    ),
+    Method(
+        "scaled",
+        "Scaled (constant mixture)",
+        Schedule("constant", value=0.5),
+        citation="LoRA scaling, the baseline of arXiv 2409.06493",
+        train="refl",
+    ),
+    # The mirror image of combined generation: tuned early, base late, with the model's own guidance throughout.
+    Method(
+        "mixgrpo",
+        "MixGRPO",
+        Schedule("reversed_step", switch_step=30),
+        tuned_guidance=None,
+        citation="MixGRPO, official code, sample_flux.py (30 of 50 steps)",
+        checkpoints=("tulvgengenr/MixGRPO",),
+    ),
+)
+
+METHODS: Registry[Method] = Registry("method")
+for _row in _ROWS:
+    METHODS.add(_row.name, _row)
+
+
+def register_method(method: Method) -> None:
+    """Add a method of one's own. Raises UsageError when the name is taken."""
+    METHODS.add(method.name, method, origin="register_method")
+
+
+def get_method(name: str) -> Method:
+    """The catalogue's row. Raises UsageError (did you mean ...?) for an unknown name."""
+    return METHODS.get(name)
+
+
+def method_names() -> list[str]:
+    """All names, those of installed packages included."""
+    return METHODS.names()
