@@ -1,0 +1,115 @@
+"""Trains the generator's network: v-prediction in the 8 x 8 x 16 latents, captions by cross-attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from bench.shapes.build.data import pictures, to_signed
+from bench.shapes.build.parallel import Recipe, Worker, fit
+from bench.shapes.build.text import tokenize
+from bench.shapes.captions import random_caption
+from bench.shapes.world import Scene
+
+SEED = 31
+BATCH = 64
+PICTURES = 32_000
+CAPTION_DROPOUT = 0.1
+RECIPE = Recipe(steps=10_000, learning_rate=1.2e-3, warmup=300, ema=0.999, weight_decay=1e-3)
+SAVE_EVERY = 1_000
+
+
+def new_unet() -> UNet2DConditionModel:
+    """The untrained network: 2.5 M parameters."""
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=16,
+        out_channels=16,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(64, 96),
+        layers_per_block=1,
+        cross_attention_dim=64,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def new_scheduler() -> DDPMScheduler:
+    """Stable Diffusion's noise schedule, rescaled to end in pure noise, for v-prediction."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+class CaptionTable:
+    """Encodes each distinct caption once."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
+        self._tokenizer, self._encoder = tokenizer, encoder
+        self._known: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Hidden states [N, 24, 64]."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            states = self._encoder(tokenize(self._tokenizer, new)).last_hidden_state
+            self._known.update(zip(new, states, strict=True))
+        return torch.stack([self._known[text] for text in texts])
+
+
+@torch.no_grad()
+def encode_world(vae: AutoencoderKL, count: int, rng: np.random.Generator) -> tuple[list[Scene], Tensor]:
+    """Draw pictures and encode them: scaled latents [count, 16, 8, 8]."""
+    scenes: list[Scene] = []
+    latents: list[Tensor] = []
+    for start in range(0, count, 64):
+        drawn, images = pictures(min(64, count - start), rng)
+        scenes += drawn
+        latents.append(vae.encode(to_signed(images)).latent_dist.mean * vae.config.scaling_factor)
+    return scenes, torch.cat(latents)
+
+
+def train(worker: Worker, out: Path) -> None:
+    """Train on the frozen autoencoder and text encoder beside `out`; write `out` and keep step checkpoints."""
+    parts = out.parent
+    vae = AutoencoderKL.from_pretrained(parts / "vae").eval()
+    encoder = CLIPTextModel.from_pretrained(parts / "text_encoder").eval()
+    captions = CaptionTable(CLIPTokenizer.from_pretrained(parts / "tokenizer"), encoder)
+    rng = np.random.default_rng(worker.seed(SEED))
+    scenes, latents = encode_world(vae, worker.share(PICTURES), rng)
+    scheduler = new_scheduler()
+    torch.manual_seed(SEED)
+    unet = new_unet()
+    torch.manual_seed(worker.seed(SEED))
+    share = worker.share(BATCH)
+
+    def loss_of(step: int) -> Tensor:
+        chosen = rng.integers(len(scenes), size=share)
+        texts = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
+        clean = latents[torch.from_numpy(chosen)]
+        noise = torch.randn_like(clean)
+        times = torch.randint(0, 1000, (share,))
+        noisy = scheduler.add_noise(clean, noise, times)
+        predicted = unet(noisy, times, captions(texts)).sample
+        return F.mse_loss(predicted, scheduler.get_velocity(clean, noise, times))
+
+    for step in fit(unet, loss_of, RECIPE, worker, "unet"):
+        if worker.leads and (step + 1) % SAVE_EVERY == 0:
+            unet.save_pretrained(out if step + 1 == RECIPE.steps else out.with_name(f"{out.name}-{step + 1}"))
+    if worker.leads:
+        scheduler.save_pretrained(parts / "scheduler")
