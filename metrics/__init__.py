@@ -1,0 +1,65 @@
+"""Metrics of text-to-image models: importable alone, light until a metric is loaded.
+
+    import metrics
+    scorer = metrics.load("pickscore", weights="path/or/hub-id", device="cpu")
+    scorer.score(images, prompts)          # float32 tensor [N]
+
+`images` is a list of PIL images or a uint8 tensor [N, 3, H, W].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metrics.catalogue import find_class, info, names, register
+from metrics.errors import BadInputError, MetricError, MissingWeightsError, UnknownMetricError
+from metrics.types import Card, Direction, Facts, Kind, Request
+
+__all__ = [
+    "BadInputError",
+    "Card",
+    "Direction",
+    "Facts",
+    "Kind",
+    "MetricError",
+    "MissingWeightsError",
+    "Request",
+    "UnknownMetricError",
+    "info",
+    "load",
+    "names",
+    "register",
+]
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def load(
+    name: str,
+    weights: Any = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    label: str | None = None,
+    **options: Any,
+) -> Any:
+    """Load a metric, ready to score.
+
+    `weights` is a local path (which wins) or a hub id "owner/name[@revision][:file]"; without it the published
+    weights are used. `label` is printed behind the title where the weights are not the published ones. `options`
+    are listed in `info(name).options`. Raises UnknownMetricError (name or option), MissingWeightsError (weights,
+    package or device absent or damaged) or MetricError.
+    """
+    facts = info(name)
+    for key in options:
+        if key not in facts.options:
+            known = ", ".join(facts.options) or "none"
+            raise UnknownMetricError(f"metric '{name}' has no option '{key}': its options are {known}.")
+    if dtype not in DTYPES:
+        raise MetricError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}.")
+    chosen = {**facts.options, **options}
+    request = Request(None if weights is None else str(weights), str(device), dtype, label, chosen)
+    found = find_class(name)
+    import torch
+
+    with torch.random.fork_rng(devices=[]):  # building networks draws numbers: the caller's generator must not move
+        return found.load(facts, request)

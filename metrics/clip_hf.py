@@ -1,0 +1,164 @@
+"""PickScore and CLIPScore: a transformers CLIPModel and its own tokenizer.
+
+PickScore (Kirstain et al. 2023, arXiv 2305.01569): exp(logit_scale) * cos(image, text).
+CLIPScore: 100 * cos(image, text); the paper's variant is 2.5 * max(cos, 0) with the prefix "A photo depicts".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from metrics.base import ImageMetric, make_card, pick_device
+from metrics.errors import MissingWeightsError
+from metrics.hf_folder import MODEL_FILES, TOKENIZER_FILES, folder_of, load_folder, weight_files
+from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.types import Card, Facts, Request
+
+# Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
+_DROP = (r"(text|vision)_model\.embeddings\.position_ids",)
+_OPENAI_VOCABULARY = 49408
+
+
+def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
+    """The CLIP tokenizer of a folder; without files, the standard one of 49,408 tokens.
+
+    The standard vocabulary is the one open_clip ships (the same merges, other names for the special tokens); the
+    rules that split text are those of transformers' CLIPTokenizer, which PickScore used.
+    """
+    from transformers import CLIPTokenizer
+
+    vocab, merges = folder / "vocab.json", folder / "merges.txt"
+    try:
+        if vocab.is_file() and merges.is_file():
+            return CLIPTokenizer(vocab=str(vocab), merges=str(merges))
+        if (folder / "tokenizer.json").is_file():
+            return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare exceptions
+        raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error}).") from error
+    if vocabulary != _OPENAI_VOCABULARY:
+        raise MissingWeightsError(
+            f"{what}: folder '{folder}' has no vocab.json and merges.txt, and its vocabulary of {vocabulary} tokens is "
+            "not CLIP's own: put the tokenizer files beside the weights."
+        )
+    return _standard_tokenizer()
+
+
+def _standard_tokenizer() -> Any:
+    from transformers import CLIPTokenizer
+
+    try:
+        from open_clip.tokenizer import SimpleTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingWeightsError(
+            "CLIP's vocabulary is neither beside the weights nor in open_clip: run `pip install open_clip_torch`, or "
+            "put vocab.json and merges.txt beside the weights."
+        ) from error
+    source = SimpleTokenizer()
+    rename = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocab = {rename.get(token, token): number for token, number in source.encoder.items()}
+    merges = sorted(source.bpe_ranks, key=lambda pair: source.bpe_ranks[pair])
+    return CLIPTokenizer(vocab=vocab, merges=[pair for pair in merges if len(pair) == 2])
+
+
+class ClipMetric(ImageMetric):
+    """Cosine of CLIP image and text features; subclasses scale it."""
+
+    def __init__(self, card: Card, request: Request, model: Any, tokenizer: Any) -> None:
+        super().__init__(card, pick_device(request.device))
+        self.model = model.to(device=self.device, dtype=getattr(torch, request.dtype))
+        self.tokenizer = tokenizer
+        self.size = int(model.config.vision_config.image_size)
+        self.max_length = min(77, int(model.config.text_config.max_position_embeddings))
+        self.scale = self._scale()
+        self._check_eos()
+
+    @classmethod
+    def load(cls, facts: Facts, request: Request) -> Self:
+        """From a transformers CLIPModel folder; sizes come from its config.json."""
+        from transformers import CLIPModel
+
+        pick_device(request.device)
+        folder = folder_of(facts, request, MODEL_FILES + TOKENIZER_FILES)
+        model = load_folder(CLIPModel, folder, facts.title, drop=_DROP)
+        tokenizer = load_tokenizer(folder, int(model.config.text_config.vocab_size), facts.title)
+        size = int(model.config.vision_config.image_size)
+        settings = {"resize": "PIL bicubic, shortest side, centre crop", "image_size": size}
+        tokens = [folder / name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
+        card = make_card(facts, request, [*weight_files(folder, facts.title), *tokens], settings)
+        return cls(card, request, model, tokenizer)
+
+    def _scale(self) -> float:
+        raise NotImplementedError
+
+    def _check_eos(self) -> None:
+        """transformers pools the text at eos_token_id; an id that never occurs pools position 0 for every prompt.
+
+        2 is the legacy value for which the largest id is taken, which must then be the end-of-text token.
+        """
+        eot, config = self.tokenizer.eos_token_id, self.model.config.text_config
+        if config.eos_token_id not in (2, eot):
+            raise MissingWeightsError(
+                f"{self.card.facts.title}: config.json has text eos_token_id {config.eos_token_id}, but the tokenizer "
+                f"ends texts with {eot}: scores would not depend on the prompt. Set it to {eot}."
+            )
+        largest = max(self.tokenizer.get_vocab().values())
+        if eot != largest or largest >= config.vocab_size:
+            raise MissingWeightsError(
+                f"{self.card.facts.title}: the tokenizer's end-of-text id {eot} must be its largest id ({largest}) and "
+                f"below the model's vocabulary size ({config.vocab_size}): they do not belong together."
+            )
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, CLIP mean and deviation."""
+        return normalise(to_unit(resize_crop(image, self.size)), CLIP_MEAN, CLIP_STD)
+
+    def prepare_pixels(self, pixels: Tensor) -> Tensor:
+        """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""
+        return normalise(resize_crop_tensor(pixels, self.size), CLIP_MEAN, CLIP_STD)
+
+    def encode_images(self, inputs: Tensor) -> Tensor:
+        """[B, 3, S, S] -> L2-normalised image features [B, D]."""
+        features = self.model.get_image_features(pixel_values=inputs.to(self.model.dtype)).pooler_output
+        return functional.normalize(features.float(), dim=-1)
+
+    def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
+        """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
+        tokens = self.tokenizer(
+            prompts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        ).to(self.device)
+        if not bool((tokens.input_ids == self.tokenizer.eos_token_id).any(dim=1).all()):
+            raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token.")
+        self._note_long(prompts)
+        features = self.model.get_text_features(
+            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
+        ).pooler_output
+        return (functional.normalize(features.float(), dim=-1),)
+
+    def _note_long(self, prompts: list[str]) -> None:
+        lengths = [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
+        if any(length > self.max_length for length in lengths):
+            self._notes[f"prompts longer than {self.max_length} tokens were cut"] = None
+
+    def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
+        """scale * cosine of each row."""
+        return self.scale * (features * texts[0]).sum(dim=-1)
+
+
+class PickScore(ClipMetric):
+    """exp(logit_scale) * cosine (about 20 for real images with the published weights)."""
+
+    def _scale(self) -> float:
+        return float(self.model.logit_scale.float().exp())
+
+
+class CLIPScore(ClipMetric):
+    """100 * cosine, without clamp and without prefix."""
+
+    def _scale(self) -> float:
+        return 100.0

@@ -1,0 +1,77 @@
+"""Finding weights: a local path, or a file or folder of the Hugging Face hub (from its cache, else downloaded)."""
+
+from __future__ import annotations
+
+import re
+import socket
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from metrics.errors import MissingWeightsError
+
+_HUB = re.compile(
+    r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+?))?(?::(?P<file>[^:]+))?$"
+)
+
+
+def locate(spec: str, patterns: Sequence[str] = ()) -> Path:
+    """The local path of `spec`: a local path, or a hub id "owner/name[@revision][:file]" that is fetched.
+
+    `patterns` limits what is fetched of a whole repository. MissingWeightsError names the command that mends it.
+    """
+    path = Path(spec).expanduser()
+    if path.exists():
+        return path
+    match = _HUB.match(spec)
+    if match is None:
+        raise MissingWeightsError(
+            f"weights '{spec}' do not exist: give the path of a file or folder, or a hub id such as owner/name."
+        )
+    return _fetch(match["repo"], match["revision"], match["file"], patterns)
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a cached folder is whole enough: an interrupted download leaves the configuration alone."""
+    return (folder / "config.json").is_file() and any(folder.glob(ending) for ending in ("*.safetensors", "*.bin"))
+
+
+def _check_reachable() -> None:
+    """Raise OSError at once where the hub's name cannot be resolved: its client would retry for half a minute."""
+    from huggingface_hub import constants
+
+    if not urllib.request.getproxies():  # behind a proxy the name need not resolve here
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+
+
+def _fetch(repo: str, revision: str | None, file: str | None, patterns: Sequence[str]) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download, snapshot_download
+    except ModuleNotFoundError as error:
+        raise MissingWeightsError(
+            f"fetching {repo} needs the package 'huggingface_hub': run `pip install huggingface_hub`."
+        ) from error
+
+    def get(local: bool) -> Path:
+        if file:
+            return Path(hf_hub_download(repo, file, revision=revision, local_files_only=local))
+        chosen = list(patterns) or None
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=chosen, local_files_only=local))
+
+    try:
+        cached = get(local=True)
+        if file or _is_model(cached):
+            return cached
+    except Exception:  # not in the cache (the client has several errors for it)
+        pass
+    try:
+        _check_reachable()
+        return get(local=False)
+    except Exception as error:  # the hub client raises errors of four libraries; each means: not here, not reachable
+        command = " ".join(["hf download", repo, *([file] if file else [])])
+        command += f" --revision {revision}" if revision else ""
+        raise MissingWeightsError(
+            f"weights '{repo}{':' + file if file else ''}' are neither a local path nor in the hub cache and could "
+            f"not be downloaded ({type(error).__name__}): run `{command}` where there is a network, or give their path."
+        ) from error

@@ -1,0 +1,187 @@
+"""LPIPS diversity: mean pairwise LPIPS of the images of one prompt (Zhang et al. 2018, arXiv 1801.03924).
+
+The network is the `lpips` package's. Every image passes the trunk once: with unit-normalised maps f scaled by
+sqrt(w / HW), the distance of two images is |f_a - f_b|^2, taken from a Gram matrix in float64, which is exact to
+about 1e-8 (float32 would lose four digits).
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from metrics.base import GroupMetric, make_card, pick_device
+from metrics.errors import BadInputError, MetricError, MissingWeightsError
+from metrics.hub import locate
+from metrics.images import Images, to_pil
+from metrics.preprocess import to_unit
+from metrics.types import Card, Facts, Request
+from metrics.weights import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
+
+# torchvision's files; the last part of a name is the start of the file's sha256.
+TRUNKS = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+_EPS = 1e-10  # lpips adds it to the norm (not under the root)
+_CHUNK = 1 << 22  # elements of one float64 chunk of the Gram sum
+_ROUNDING = 1e-12  # of the squared norms: below it a difference is rounding of the Gram form, not a distance
+
+
+def _net_of(name: str) -> str | None:
+    for net, trunk in TRUNKS.items():
+        if net in name or name == trunk:
+            return net
+    return None
+
+
+def _trunk_cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _published(net: str) -> Path:
+    name = TRUNKS[net]
+    path, url = _trunk_cache() / name, f"https://download.pytorch.org/models/{name}"
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = name.rpartition("-")[2].removesuffix(".pth")
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except Exception as error:  # urllib, socket and file errors: not downloadable
+        raise MissingWeightsError(
+            f"LPIPS: the {net} trunk '{path}' is missing and could not be downloaded ({type(error).__name__}): run "
+            f"`mkdir -p {path.parent} && curl -L -o {path} {url}` where there is a network."
+        ) from error
+    return path
+
+
+def _lin_file(net: str) -> Path:
+    import lpips
+
+    return Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+
+
+def _find(request: Request, net: str, what: str) -> Path:
+    if request.weights is None:
+        return _published(net)
+    path = locate(request.weights)
+    if path.is_file():
+        return path
+    globs = [TRUNKS[net], *(f"*{net}*{suffix}" for suffix in WEIGHT_SUFFIXES)]
+    globs += [f"*{other}*{suffix}" for other in TRUNKS for suffix in WEIGHT_SUFFIXES]
+    return find_file(path, globs, what)
+
+
+def build(net: str, state: Mapping[str, Tensor], where: str) -> Any:
+    """The `lpips.LPIPS` network of "alex", "vgg" or "squeeze", with trunk keys `features.N.*` and lin keys.
+
+    MissingWeightsError names missing or extra keys. Classifier weights of a trunk file are ignored.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips calls torchvision with arguments that are deprecated there
+        import lpips
+
+        with torch.device("meta"):
+            network: Any = lpips.LPIPS(pretrained=False, pnet_rand=True, net=net, verbose=False)
+    wanted = network.state_dict()
+    places = {re.sub(r"^net\.slice\d+\.", "features.", key): key for key in wanted if key.startswith("net.")}
+    places |= {key: key for key in wanted if re.match(r"lin\d\.", key)}
+    kept = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    # the package's list `lins` repeats lin0, lin1, ...: their keys follow from these
+    check_keys(sorted(set(places) - set(kept)), sorted(set(kept) - set(places)), where)
+    full = {places[key]: value for key, value in kept.items()}
+    full |= {key: full[re.sub(r"^lins\.(\d)", r"lin\1", key)] for key in wanted if key.startswith("lins.")}
+    full |= {key: value for key, value in wanted.items() if key.startswith("scaling_layer.")}
+    load_strict(network, full, where)
+    return network
+
+
+class LPIPS(GroupMetric):
+    """Mean pairwise LPIPS of images at their own resolution, which must be one for all of them."""
+
+    def __init__(self, card: Card, device: torch.device, network: Any) -> None:
+        super().__init__(card, device, batch_size=8)
+        self.network = network.to(device)
+
+    @classmethod
+    def load(cls, facts: Facts, request: Request) -> Self:
+        """From a file or folder with `features.N.*` (trunk) and `linK.model.1.weight`; a torchvision trunk file alone
+        takes the lin weights of the lpips package. The option `net` chooses where the file name does not."""
+        device = pick_device(request.device)
+        net = str(request.options.get("net", "alex"))
+        if net not in TRUNKS:
+            raise MetricError(f"lpips: net '{net}' is not one of {', '.join(TRUNKS)}.")
+        if request.dtype != "float32":
+            raise MetricError("lpips runs in float32 only (its distances are differences of nearly equal numbers).")
+        path = _find(request, net, facts.title)
+        net = _net_of(path.name) or net
+        state, files = read_state(path), [path]
+        if not any(key.startswith("lin") for key in state):
+            files.append(_lin_file(net))
+            state |= read_state(files[-1])
+        network = build(net, state, f"{facts.title}: '{path}'")
+        settings = {"net": net, "resize": "none", "version": "0.1", "pairs": "all unordered"}
+        return cls(make_card(facts, request, files, settings), device, network)
+
+    def _inputs(self, images: list[Image.Image]) -> list[Tensor]:
+        sizes = {image.size for image in images}
+        if len(sizes) > 1:
+            shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
+            raise BadInputError(f"LPIPS compares images of one size only, these are {shown}: resize them first.")
+        parts = []
+        for batch in self._batches(images):
+            pixels = torch.stack([to_unit(image) for image in batch]).to(self.device)
+            parts.append(self.network.scaling_layer(pixels * 2 - 1))
+        return parts
+
+    @torch.no_grad()
+    def pairwise(self, images: Images) -> Tensor:
+        """LPIPS of each pair, float32 [K, K] on the CPU: symmetric, zero diagonal, at least 0."""
+        frames = to_pil(images)
+        count = len(frames)
+        if count == 0:
+            return torch.zeros(0, 0)
+        parts = self._inputs(frames)
+        total = torch.zeros(count, count, dtype=torch.float64)
+        for level, lin in enumerate(self.network.lins, start=1):
+            stage = getattr(self.network.net, f"slice{level}")
+            try:
+                parts = [stage(part) for part in parts]
+            except RuntimeError as error:
+                width, height = frames[0].size
+                if "too small" in str(error) or "output size" in str(error).lower():
+                    raise BadInputError(f"images of {width} x {height} pixels are too small for LPIPS.") from error
+                raise
+            total += _squared_differences(parts, lin.model[-1].weight.flatten())
+        return total.to(torch.float32)
+
+
+def _squared_differences(parts: list[Tensor], weight: Tensor) -> Tensor:
+    """|f_a - f_b|^2 for all pairs of one layer's maps (batches [B, C, H, W]) and lin weights [C], float64 [K, K].
+
+    A weight may be negative in an untrained file, so it multiplies one side instead of its root both sides.
+    """
+    maps = torch.cat(parts)
+    maps = maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + _EPS)
+    count, channels, height, width = maps.shape
+    rows = maps.flatten(2)
+    scale = weight.double().view(1, channels, 1) / (height * width)
+    gram = torch.zeros(count, count, dtype=torch.float64, device=maps.device)
+    step = max(1, _CHUNK // (count * channels))
+    for start in range(0, height * width, step):
+        part = rows[..., start : start + step].double()
+        gram += part.flatten(1) @ (part * scale).flatten(1).T
+    gram = (gram + gram.T) / 2
+    norms = gram.diagonal()
+    found = norms[:, None] + norms[None, :] - 2 * gram
+    found[found.abs() <= _ROUNDING * (norms[:, None].abs() + norms[None, :].abs())] = 0.0
+    return found.fill_diagonal_(0.0).cpu()

@@ -1,0 +1,115 @@
+"""The light types of `metrics`: facts known before loading, a request to load, and the identity card after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What one value of a metric is about."""
+
+    IMAGE = "image"  # one image and its prompt
+    GROUP = "group"  # the K images of one prompt
+    SET = "set"  # all images against a reference set
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a metric without loading it.
+
+    `low` and `high` bound the value (None: unbounded). `weights` is the published source; `sha256` the digests (or
+    leading digits of them) of the published files, by which own copies of them are recognised. `packages` are the
+    distributions needed beyond torch, torchvision and transformers. `options` are the settings `load` accepts.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    direction: Direction
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    version: str = "1"
+    weights: str | None = None
+    sha256: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        plain = asdict(self)
+        plain.update(sha256=list(self.sha256), packages=list(self.packages), options=dict(self.options))
+        plain.update(kind=self.kind.value, direction=self.direction.value)
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a metric shall be loaded: what `metrics.load` hands to a metric class's `load`."""
+
+    weights: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    label: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The identity of a loaded metric: everything that decides its values, and whence it comes.
+
+    `weights` maps file names to sha256. `label` is printed behind the title when the weights are not the published
+    ones. `libraries` are recorded but stay out of `digest`, as does the device: they should not change values.
+    """
+
+    facts: Facts
+    label: str | None
+    source: str
+    weights: Mapping[str, str]
+    settings: Mapping[str, Any]
+    libraries: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        return self.facts.name
+
+    @property
+    def title(self) -> str:
+        """The title as printed: with the label in brackets where the weights are not the published ones."""
+        return f"{self.facts.title} ({self.label})" if self.label else self.facts.title
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of what decides the values; equal digests mean comparable scores."""
+        identity = {
+            "name": self.facts.name,
+            "version": self.facts.version,
+            "unit": self.facts.unit,
+            "weights": dict(self.weights),
+            "settings": dict(self.settings),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON: the facts, the label, the weights' digests and the settings."""
+        facts = self.facts.to_dict()
+        plain = {key: facts[key] for key in ("name", "kind", "direction", "unit", "low", "high", "version")}
+        plain.update(licence=facts["licence"], citation=facts["citation"], published=facts["weights"])
+        plain.update(title=self.title, label=self.label, source=self.source, digest=self.digest)
+        plain.update(weights=dict(self.weights), settings=dict(self.settings), libraries=dict(self.libraries))
+        return plain
