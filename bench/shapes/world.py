@@ -24,9 +24,9 @@ BACKGROUNDS = ("white", "grey", "black", "gradient")
 SIZES = ("small", "large")
 POSITIONS = ("centre", "left", "right", "top", "bottom")
 
-RADIUS_RANGE = (6.0, 13.5)
+RADIUS_RANGE = (7.0, 14.0)
 """Equal-area radius in pixels: every shape of radius r covers pi r^2 pixels."""
-SMALL_BELOW, LARGE_ABOVE = 8.5, 11.0
+SMALL_BELOW, LARGE_ABOVE = 9.0, 12.0
 CENTRE_WITHIN, SIDE_BEYOND = 4.0, 5.0
 """Offsets in pixels: below the first on both axes is "centre", above the second on the main axis is a side."""
 

@@ -221,11 +221,11 @@ def run_steps(trainer: Trainer, loss_of: StepLoss, seed: int, log_path: Path) ->
                     f"training stopped at step {step}: the gradient is not finite; the last checkpoint is kept."
                 )
             optimiser.step()
-            reward = "" if rewards is None else f"{float(rewards.mean()):.5f}"
-            rows.writerow([step, f"{float(loss):.6g}", reward, f"{norm:.6g}", f"{time.monotonic() - began:.1f}"])
+            reward = "" if rewards is None else f"{rewards.mean().item():.5f}"
+            rows.writerow([step, f"{loss.item():.6g}", reward, f"{norm:.6g}", f"{time.monotonic() - began:.1f}"])
             if step % 20 == 0 or step == recipe.steps:
                 file.flush()
-                log.note(f"step {step}/{recipe.steps}  loss {float(loss):.5g}  reward {reward or '-'}")
+                log.note(f"step {step}/{recipe.steps}  loss {loss.item():.5g}  reward {reward or '-'}")
             yield step
 
 

@@ -67,7 +67,8 @@ def write_open_clip_merges(folder: Path) -> Path:
     """Write the same merges as the gzipped file that open_clip's tokenizer reads."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bpe_simple_vocab.txt.gz"
-    text = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges())]) + "\n"
+    # No newline at the end: open_clip takes an empty last line for one more merge.
+    text = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges())])
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
     return path
 

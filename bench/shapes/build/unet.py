@@ -21,7 +21,7 @@ SEED = 31
 BATCH = 64
 PICTURES = 32_000
 CAPTION_DROPOUT = 0.1
-RECIPE = Recipe(steps=10_000, learning_rate=1.2e-3, warmup=300, ema=0.999, weight_decay=1e-3)
+RECIPE = Recipe(steps=8_000, learning_rate=1.2e-3, warmup=300, ema=0.999, weight_decay=1e-3)
 SAVE_EVERY = 1_000
 
 
