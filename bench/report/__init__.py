@@ -1,0 +1,121 @@
+"""The report: tables, plots and a contact sheet of runs that may stand side by side."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench._callable import make_callable
+from bench.log import note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.report.model import Table
+    from bench.runs import LeftOut, Run
+
+__all__ = ["report"]
+
+_ROUNDS = 2000
+
+
+def report(
+    runs: Any,
+    out: Path | str,
+    suite: str | None = None,
+    *,
+    reference: str = "base",
+    comparable_only: bool | None = None,
+    rounds: int = _ROUNDS,
+) -> list[Path]:
+    """Write pareto.png, pareto.svg, table.md, table.csv, table.tex, differences.csv, scores.csv and gallery.png.
+
+    `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
+    Runs of several suites are reported each in a folder of its own, `out/<suite>/`. Runs that are not comparable are
+    left out and named when they merely lie in a folder; when they were named one by one that is a NotComparableError
+    with the field that differs, unless `comparable_only` is True (False is strict in both cases).
+    Returns the files written. UsageError: nothing to report, or `out` cannot be written.
+    """
+    from bench.errors import unknown
+    from bench.runs import open_runs
+
+    opened, unfinished, named = open_runs(runs)
+    suites = sorted({run.suite for run in opened})
+    if suite is not None:
+        if suite not in suites:
+            raise unknown("suite", suite, suites)
+        suites = [suite]
+    subset = not named if comparable_only is None else comparable_only
+    written: list[Path] = []
+    for name in suites:
+        folder = Path(out) / name if len(suites) > 1 else Path(out)
+        members = [run for run in opened if run.suite == name]
+        written += _report_suite(members, unfinished if len(suites) == 1 else [], folder, subset, reference, rounds)
+    return written
+
+
+def _report_suite(
+    runs: Sequence[Run], unfinished: Sequence[LeftOut], out: Path, subset: bool, reference: str, rounds: int
+) -> list[Path]:
+    from bench.comparable import largest_comparable, require_comparable
+    from bench.report.model import build
+
+    left_out: list[LeftOut] = []
+    if subset:
+        runs, left_out = largest_comparable(runs)
+    require_comparable(runs)
+    left_out = [*left_out, *unfinished]
+    for one in left_out:
+        note(f"left out of the report: {one.run} ({one.why})")
+    return write(build(runs, left_out, reference, rounds), out)
+
+
+def write(table: Table, out: Path) -> list[Path]:
+    """Write all files of one table into a folder; returns their paths."""
+    from bench.files import atomic_write, make_folder
+    from bench.report.latex import latex
+    from bench.report.tables import differences_csv, markdown, means_csv, scores_csv
+
+    make_folder(out)
+    contents: dict[str, str | bytes] = {
+        "table.md": markdown(table),
+        "table.csv": means_csv(table),
+        "table.tex": latex(table),
+        "scores.csv": scores_csv(table),
+    }
+    if table.differences:
+        contents["differences.csv"] = differences_csv(table)
+    contents.update(_pictures(table))
+    for name, content in contents.items():
+        atomic_write(out / name, content)
+    return [out / name for name in contents]
+
+
+def _pictures(table: Table) -> dict[str, bytes]:
+    import warnings
+
+    from bench.report.gallery import gallery_figure
+    from bench.report.plots import pareto_figure
+
+    pictures: dict[str, bytes] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # prompts in any script
+        plot = pareto_figure(table)
+        pictures["pareto.png"], pictures["pareto.svg"] = _drawn(plot, "png"), _drawn(plot, "svg")
+        sheet = gallery_figure(table)
+        if sheet is not None:
+            pictures["gallery.png"] = _drawn(sheet, "png")
+    return pictures
+
+
+def _drawn(figure: Figure, ending: str) -> bytes:
+    from bench.report.style import save
+
+    buffer = io.BytesIO()
+    save(figure, buffer, ending)
+    return buffer.getvalue()
+
+
+make_callable(__name__, report)

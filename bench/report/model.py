@@ -1,0 +1,157 @@
+"""What a report shows, computed once: methods x metrics with intervals, differences against a reference, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.compare import Difference, differences
+from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
+from bench.stats import Interval
+from bench.summarise import ROUNDS, metric_interval
+
+# The order in which readers look for things; what is not listed follows by name.
+METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
+_FEW_PROMPTS = 10
+_FID_IMAGES = 5_000  # the protocol of the ImageReFL paper
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method of the table. `cells` has an interval per metric that the run was scored with."""
+
+    name: str
+    run: Run
+    cells: dict[str, Interval]
+
+    @property
+    def family(self) -> str:
+        """The method without its sweep setting: "combined" for "combined[switch_step=20]"."""
+        return family(self.name)
+
+    @property
+    def setting(self) -> str:
+        """The sweep setting of the method: "switch_step=20" for "combined[switch_step=20]", else ""."""
+        return self.name.split("@", 1)[0].partition("[")[2].rstrip("]")
+
+    def in_reward(self, metric: str) -> bool:
+        """True when the method was trained on this metric."""
+        return metric in self.run.trained_on
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything that the tables and plots of one group of comparable runs need."""
+
+    suite: str
+    title: str
+    metrics: tuple[MetricFacts, ...]
+    rows: tuple[Row, ...]
+    reference: str | None
+    differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rounds: int = ROUNDS
+
+    @property
+    def label(self) -> str:
+        """ " (shapes)" where the scorers are not the published ones and the title does not say so, else ""."""
+        labels = sorted({facts.label for facts in self.metrics if facts.label})
+        return "".join(f" ({label})" for label in labels if f"({label})" not in self.title)
+
+    @property
+    def protocol(self) -> str:
+        """One line: how many prompts and images, and what the intervals are."""
+        run = self.rows[0].run
+        return (
+            f"{len(run.prompts):,} prompts x {run.samples} images per prompt; "
+            f"95 % intervals over prompts (cluster bootstrap, {self.rounds:,} rounds)"
+        )
+
+    @property
+    def trained_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that any of the methods was trained on."""
+        return tuple(facts.name for facts in self.metrics if any(row.in_reward(facts.name) for row in self.rows))
+
+
+def family(name: str) -> str:
+    """The method without run hash and sweep setting."""
+    return name.split("@", 1)[0].split("[", 1)[0]
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Sort key that puts switch_step=5 before switch_step=20."""
+    parts = name.replace("]", "").replace("=", "\0").replace("-", "\0").split("\0")
+    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in parts]
+
+
+def order_runs(runs: Sequence[Run]) -> list[Run]:
+    """Base first, then the tuned methods in the order of the catalogue, sweeps by their setting."""
+    return sorted(runs, key=lambda run: (_rank(family(run.method), METHOD_ORDER), _natural(run.method), run.name))
+
+
+def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
+    """Quality, diversity, then set metrics, each in the order in which readers look for them."""
+    facts = {name: one for run in runs for name, one in run.metrics.items()}
+    return tuple(sorted(facts.values(), key=metric_order))
+
+
+def build(
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS, seed: int = 0
+) -> Table:
+    """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
+    ordered = order_runs(runs)
+    names = display_names(ordered)
+    rows = tuple(
+        Row(names[run.name], run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
+        for run in ordered
+    )
+    base = next((row for row in rows if row.run.method == reference), None)
+    gaps = {}
+    if base is not None:
+        gaps = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    table = Table(
+        suite=ordered[0].suite,
+        title=ordered[0].title or ordered[0].suite,
+        metrics=order_metrics(ordered),
+        rows=rows,
+        reference=base.name if base else None,
+        differences=gaps,
+        rounds=rounds,
+    )
+    notes = _notes(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
+    return Table(**{**table.__dict__, "notes": tuple(notes)})
+
+
+def _notes(table: Table, reference: str) -> list[str]:
+    """What a careful reader would want to be told."""
+    run, notes = table.rows[0].run, []
+    if table.reference is None:
+        notes.append(f"no run of method {reference}: no differences against it")
+    if len(run.prompts) < _FEW_PROMPTS:
+        notes.append(f"only {len(run.prompts)} prompts: the intervals are wide and rough")
+    if run.samples < 2:
+        notes.append("one image per prompt: diversity cannot be scored")
+    notes += [
+        f"{facts.display} on N = {run.n_images:,} images: its value depends on N, compare only at equal N"
+        for facts in table.metrics
+        if facts.name == "fid" and run.n_images < _FID_IMAGES
+    ]
+    for row in table.rows:
+        notes.extend(_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
+    return notes
+
+
+def _lost(row: Row, metric: str) -> int:
+    return row.cells[metric].n_unscored if metric in row.cells else 0
+
+
+def _unscored(row: Row, facts: MetricFacts) -> str:
+    rows = row.run.rows(facts.name)
+    reasons = rows.loc[rows["value"].isna(), "reason"].dropna()
+    why = f", for instance: {reasons.iloc[0]}" if len(reasons) else ""
+    lost, n = row.cells[facts.name].n_unscored, row.cells[facts.name].n
+    return f"{facts.display} of {row.name}: {lost} of {lost + n} values unscored{why}"

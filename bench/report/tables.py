@@ -1,0 +1,165 @@
+"""Tables as Markdown, CSV and plain text. Names are untrusted and escaped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from bench.report.cells import (
+    DAGGER,
+    MISSING,
+    CellText,
+    decimals,
+    difference_cell,
+    difference_cells,
+    header,
+    mean_cells,
+    number,
+)
+from bench.report.model import Table
+
+if TYPE_CHECKING:
+    from bench.compare import Comparison
+
+
+def escape_markdown(text: str) -> str:
+    """Untrusted text as literal text in a Markdown table cell."""
+    for char in "\\`*_|$~":
+        text = text.replace(char, f"\\{char}")
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+def _markdown_cell(cell: CellText) -> str:
+    value = f"**{cell.value}**" if cell.strong else cell.value
+    suffix = f"({cell.suffix})" if cell.suffix else ""
+    return " ".join(part for part in (value + cell.mark, cell.interval, cell.sign, suffix) if part)
+
+
+def _markdown_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[CellText]]) -> list[str]:
+    lines = ["| " + " | ".join(escape_markdown(one) for one in head) + " |"]
+    lines.append("|" + "|".join([" :--- "] + [" ---: "] * (len(head) - 1)) + "|")
+    for name, row in zip(names, cells, strict=True):
+        lines.append("| " + " | ".join([escape_markdown(name), *map(_markdown_cell, row)]) + " |")
+    return lines
+
+
+def markdown(table: Table) -> str:
+    """table.md: means with intervals, paired differences against the reference, notes."""
+    head = ["method", *(header(facts, table) for facts in table.metrics)]
+    lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
+    lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
+    if table.trained_metrics:
+        lines += ["", f"{DAGGER} the method was trained on this metric."]
+    if table.differences:
+        names, cells = difference_cells(table)
+        lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
+        lines += ["Bold: the interval excludes zero; ▲ better, ▼ worse.", ""]
+        lines += _markdown_grid(head, names, cells)
+    if table.notes:
+        lines += ["", "## Notes", "", *(f"- {escape_markdown(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+# --- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def _digits(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _written(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def means_csv(table: Table) -> str:
+    """table.csv: one row per method; per metric its mean, interval, n and unscored count, unrounded for print."""
+    parts = ("", "_low", "_high", "_n", "_unscored")
+    head = ["method", "run", "trained_on"] + [facts.name + part for facts in table.metrics for part in parts]
+    rows = []
+    for row in table.rows:
+        line = [row.name, row.run.name, " ".join(row.run.trained_on)]
+        for facts in table.metrics:
+            one = row.cells.get(facts.name)
+            texts = [""] * 5 if one is None else [*map(_digits, (one.mean, one.low, one.high)), one.n, one.n_unscored]
+            line += [str(text) for text in texts]
+        rows.append(line)
+    return _written(head, rows)
+
+
+def differences_csv(table: Table) -> str:
+    """differences.csv: one row per method and metric."""
+    head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm", "win_rate", "n"]
+    head += ["n_unscored", "better"]
+    rows = []
+    for name, gaps in table.differences.items():
+        for one in gaps:
+            i = one.interval
+            better = {"": "", "a": "no", "b": "yes"}[one.better]
+            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.paired.win_rate)
+            counts = [str(i.n), str(i.n_unscored), better]
+            rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
+    return _written(head, rows)
+
+
+def scores_csv(table: Table) -> str:
+    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason."""
+    import pandas as pd
+
+    rows = pd.concat([row.run.tidy() for row in table.rows], ignore_index=True)
+    return str(rows.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+# --- plain text ----------------------------------------------------------------------------------------------------
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns of plain text: the first `left` ones to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
+    lines = [
+        [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in [head, *rows]
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"
+
+
+def text(table: Table) -> str:
+    """The first table for a terminal: methods as columns, a metric a line, so that it fits 100 characters."""
+    head = ["", *(row.name for row in table.rows)]
+    columns = mean_cells(table)
+    lines = [
+        [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
+        for j, facts in enumerate(table.metrics)
+    ]
+    trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
+    return aligned(head, lines) + f"{trained}{table.protocol}.\n"
+
+
+def _plain(cell: CellText) -> str:
+    suffix = f"({cell.suffix})" if cell.suffix else ""
+    return " ".join(part for part in (cell.value + cell.mark, cell.interval, cell.sign, suffix) if part)
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """`bench compare` for a terminal: one line per metric, differences b - a."""
+    head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "wins", "n", "better"]
+    lines = []
+    for one in comparison.differences:
+        digits = decimals([one.interval])
+        cell = difference_cell(one, digits)
+        winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
+        share = f"{one.paired.win_rate:.0%}" if math.isfinite(one.paired.win_rate) else MISSING
+        p = f"{one.paired.p:.4f}" if math.isfinite(one.paired.p) else MISSING
+        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
+        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, p, share, str(one.interval.n), winner])
+    notes = "".join(f"note: {note}\n" for note in comparison.notes)
+    return f"{comparison.b} minus {comparison.a}\n" + aligned(head, lines) + notes

@@ -1,0 +1,116 @@
+"""Rows -> means with intervals. A summary can be made again from the stored rows at any time, without a model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.runs import MetricFacts, Run, read_run
+from bench.stats import Interval, clustered_bootstrap, jackknife_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.store import RunStore
+
+SCHEMA_VERSION = 1
+ROUNDS = 2000
+
+
+def metric_interval(run: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+    """Mean and 95 % interval of one metric of a run, in the metric's unit.
+
+    Image and group metrics: clustered by prompt. Set metrics: n is the number of images; the row without a sample is
+    the value; rows with a sample, if any, are values with one block of prompts left out each (jackknife).
+    """
+    rows = run.rows(metric)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    if run.metrics[metric].kind == "set":
+        return _set_interval(run, rows, values)
+    return clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
+
+
+def _set_interval(run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
+    whole = rows["sample"].isna().to_numpy()
+    value = float(values[whole][0]) if whole.any() else math.nan
+    interval = jackknife_interval(value, values[~whole], run.n_images)
+    if math.isfinite(value):
+        return interval
+    reasons = rows.loc[whole, "reason"].dropna()
+    reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
+    return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
+
+
+def prompt_codes(run: Run, rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The prompt of each row as a number [N], the clusters of the bootstrap; -1 for prompts the run does not list."""
+    codes = {prompt_id: code for code, (prompt_id, _) in enumerate(run.prompts)}
+    return rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64).astype(np.int64)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
+    return {
+        "mean": _number(interval.mean),
+        "ci_low": _number(interval.low),
+        "ci_high": _number(interval.high),
+        "n": interval.n,
+        "n_unscored": interval.n_unscored,
+        "direction": facts.direction,
+        "kind": facts.kind,
+        "version": facts.version,
+        "unit": facts.unit,
+        "title": facts.title,
+        "label": facts.label,
+        "card_digest": facts.digest,
+        "reason": interval.reason,
+    }
+
+
+def prompt_means(run: Run, metric: str) -> dict[str, float]:
+    """Mean of the finite values per prompt; prompts without any are absent. Empty for set metrics."""
+    if run.metrics[metric].kind == "set":
+        return {}
+    rows = run.rows(metric)
+    finite = rows[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
+
+
+def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
+    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
+
+    With `per_prompt` (for baselines) each metric also has its `prompt_means`, so that later runs can be paired.
+    """
+    summary = _summary(run, rounds, seed)
+    if per_prompt:
+        for name, metric in summary["metrics"].items():
+            metric["prompt_means"] = prompt_means(run, name)
+    return summary
+
+
+def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": run.suite,
+        "method": run.method,
+        "run": run.name,
+        "trained_on": list(run.trained_on),
+        "samples": run.samples,
+        "prompts": len(run.prompts),
+        "prompts_digest": run.prompts_digest,
+        "metrics": {
+            name: _metric_summary(facts, metric_interval(run, name, rounds, seed))
+            for name, facts in run.metrics.items()
+        },
+    }
+
+
+def summarise(store: RunStore, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """Summarise the stored rows of a run, write its summary and return it."""
+    summary = summary_of(read_run(store), rounds, seed)
+    store.write_summary(summary)
+    return summary

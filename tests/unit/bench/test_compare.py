@@ -1,0 +1,78 @@
+"""Paired differences between two runs."""
+
+from __future__ import annotations
+
+import math
+import runpy
+from pathlib import Path
+
+import pytest
+
+import bench.compare
+from bench.compare import compare
+from bench.errors import NotComparableError, UsageError
+from bench.records import ScoreRow
+
+fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
+make, card = fakes["make"], fakes["card"]
+
+
+def test_differences_are_b_minus_a_and_know_the_direction(tmp_path: Path) -> None:
+    found = compare(make(tmp_path, "base", prompts=12), make(tmp_path, "refl", prompts=12), rounds=500)
+    table = found.table.set_index("metric")
+    assert table.loc["pickscore", "difference"] == pytest.approx(
+        table.loc["pickscore", "b"] - table.loc["pickscore", "a"]
+    )
+    assert table.loc["pickscore", "better"] == "b"
+    assert table.loc["lpips", "better"] == "a"
+    assert table.loc["lpips", "p"] < 0.01 <= 1
+    assert table.loc["lpips", "p_holm"] >= table.loc["lpips", "p"]
+    assert (table.loc["pickscore", "n"], table.loc["lpips", "n"]) == (60, 12)
+    assert math.isnan(table.loc["fid", "ci_low"])
+    assert table.loc["fid", "difference"] == pytest.approx(27.6)
+    assert "base" in found.text
+
+
+def test_pairs_join_on_prompt_and_sample(tmp_path: Path) -> None:
+    a, b = make(tmp_path, "base", prompts=3, metrics=()), make(tmp_path, "refl", prompts=3, metrics=())
+    keys = [(f"p000{p}", s) for p in range(3) for s in range(2)]
+    a.append_scores("image_reward", [ScoreRow(p, s, 1.0) for p, s in keys], card("image_reward"))
+    other = [ScoreRow(p, s, 2.0 + s) for p, s in reversed(keys[:-1])] + [ScoreRow("p0002", 1, math.nan, "black")]
+    b.append_scores("image_reward", other, card("image_reward"))
+    row = compare(a, b).table.iloc[0]
+    assert (row["n"], row["n_unscored"]) == (5, 1)
+    assert row["difference"] == pytest.approx((1 * 3 + 2 * 2) / 5)
+    assert row["win_rate"] == 1.0
+
+
+def test_identical_runs_differ_by_nothing(tmp_path: Path) -> None:
+    store = make(tmp_path, "base", prompts=5)
+    table = compare(store, store).table
+    assert (table["difference"] == 0).all()
+    assert (table["better"] == "").all()
+    assert (table.loc[table["kind"] != "set", "win_rate"] == 0.5).all()
+
+
+def test_other_seeds_are_allowed_and_noted(tmp_path: Path) -> None:
+    found = compare(make(tmp_path, "base", seed=1, prompts=4), make(tmp_path, "base", seed=2, prompts=4))
+    assert "different seeds" in found.notes[0]
+    assert "@" in found.a
+
+
+def test_metrics_of_one_side_are_named(tmp_path: Path) -> None:
+    found = compare(make(tmp_path, "base", prompts=4), make(tmp_path, "refl", prompts=4, metrics=("lpips",)))
+    assert list(found.table["metric"]) == ["lpips"]
+    assert "fid" in found.notes[0]
+
+
+def test_not_comparable_and_ambiguous(tmp_path: Path) -> None:
+    a, b = make(tmp_path, "base", prompts=4), make(tmp_path, "refl", prompts=5)
+    with pytest.raises(NotComparableError, match="prompts differ"):
+        compare(a, b)
+    with pytest.raises(UsageError, match="holds 2 runs"):
+        compare(tmp_path, a)
+
+
+def test_the_module_can_be_called_like_its_function(tmp_path: Path) -> None:
+    a, b = make(tmp_path, "base", prompts=2), make(tmp_path, "refl", prompts=2)
+    assert bench.compare(a, b).a == "base"  # type: ignore[operator]
