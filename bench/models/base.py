@@ -1,0 +1,66 @@
+"""What the sampling loop needs of a model, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+BASE = "base"
+"""Name of the untuned network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """Encoded prompts: tensors by name, `states` with first axis N (one row a prompt), `empty` with first axis 1.
+
+    `empty` is the empty prompt, for classifier-free guidance. What the names are is the family's own business.
+    """
+
+    states: Mapping[str, Tensor]
+    empty: Mapping[str, Tensor]
+
+    def take(self, rows: Sequence[int]) -> Conditioning:
+        """The conditioning of these rows, in this order; a row may be taken several times."""
+        any_state = next(iter(self.states.values()))
+        index = torch.tensor(list(rows), device=any_state.device)
+        return Conditioning({name: state[index] for name, state in self.states.items()}, self.empty)
+
+
+@dataclass(slots=True)
+class Network:
+    """A network by name: a module, and the LoRA adapter that makes it this network (None: the module as it is)."""
+
+    module: nn.Module
+    adapter: str | None = None
+
+
+class DiffusionModel(Protocol):
+    """A loaded text-to-image diffusion model with one base network and any number of tuned ones."""
+
+    device: torch.device
+    dtype: torch.dtype
+    networks: Mapping[str, Network]
+
+    @property
+    def latents_shape(self) -> tuple[int, ...]:
+        """Shape of one sample's latents, such as (C, H, W)."""
+
+    def add_network(self, name: str, path: Path) -> None:
+        """Load a tuned checkpoint of any form under `name`; MissingError if it is damaged or of another model."""
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Encode N prompts; each distinct prompt is encoded once in the life of the model."""
+
+    def new_scheduler(self) -> Any:
+        """A fresh diffusers scheduler of the suite with its timesteps set."""
+
+    def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
+        """The network's guided prediction for scaled latents [N, ...] at timestep t, of the latents' shape."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU."""

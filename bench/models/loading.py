@@ -1,0 +1,122 @@
+"""Loads one part of a diffusers folder from safetensors, and tells in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import MissingError
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def first_few(names: Iterable[str], shown: int = 3) -> str:
+    """ "a, b, c and 5 more"."""
+    listed = sorted(names)
+    more = len(listed) - shown
+    return ", ".join(listed[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and advice off the user's screen; what matters is raised as an error."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    before = [(module, module.get_verbosity()) for module in (diffusers_logging, transformers_logging)]
+    bars = transformers_logging.is_progress_bar_enabled()
+    try:
+        transformers_logging.disable_progress_bar()
+        diffusers_logging.disable_progress_bar()
+        for module, _ in before:
+            module.set_verbosity_error()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, level in before:
+            module.set_verbosity(level)
+        diffusers_logging.enable_progress_bar()
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; MissingError if it is absent or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(str(path)))
+    except FileNotFoundError as error:
+        raise MissingError(f"{path} is missing: get the checkpoint again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise MissingError(f"{path} is damaged ({_short(error)}): get the file again.") from error
+
+
+def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
+    """Load a network (diffusers or transformers class) from its folder, complete and of the configured shapes.
+
+    Raises MissingError: the folder, its configuration or its safetensors file is absent or damaged, or keys are
+    missing or of another shape (the first few are named).
+    """
+    check_config(folder)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise MissingError(f"{folder} holds no .safetensors file: get the model again (pickled weights are not read).")
+    try:
+        with quiet():
+            loaded, info = part.from_pretrained(
+                str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+    except MissingError:
+        raise
+    except Exception as error:  # each library has its own ways to fail on a damaged file; none of them is a bug here
+        for file in files:
+            _probe(file)
+        raise MissingError(f"{folder} cannot be loaded as {part.__name__} ({_short(error)}): get it again.") from error
+    absent = [*info.get("missing_keys", ())]
+    mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
+    if absent or mismatched:
+        wrong = f"lacks {first_few(absent)}" if absent else f"has other shapes for {first_few(mismatched)}"
+        raise MissingError(f"{files[0]} does not fit its configuration: it {wrong}; get the model again.")
+    return loaded.eval().requires_grad_(False)
+
+
+def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """The part's configuration; MissingError if the folder or the file is absent or no JSON object."""
+    path = folder / name
+    if not path.is_file():
+        raise MissingError(f"{path} is missing: {folder.parent} is no complete diffusers folder; get the model again.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise MissingError(f"{path} is damaged ({_short(error)}): get the file again.") from error
+    if not isinstance(config, dict):
+        raise MissingError(f"{path} is damaged (no JSON object): get the file again.")
+    return config
+
+
+def _probe(file: Path) -> None:
+    """MissingError if not even the header and size of a safetensors file are right."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="pt") as handle:
+            for key in handle.keys():  # noqa: SIM118 - the handle is no dict
+                handle.get_slice(key)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise MissingError(f"{file} is damaged ({_short(error)}): get the file again.") from error
+
+
+def _short(error: BaseException) -> str:
+    """The first line of a message, without its full stop, at most 160 characters."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160].rstrip(". ")

@@ -1,0 +1,150 @@
+"""The main job: plan -> generate -> score -> summarise. `bench.run` is `run` of this module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import prompts as prompt_sets
+from bench.devices import check_device
+from bench.errors import MissingError, UsageError, unknown
+from bench.external import take_images
+from bench.generate import Settings, generate
+from bench.log import note
+from bench.methods.resolve import resolve_methods
+from bench.plan import make_plan, weights_names
+from bench.progress import Progress
+from bench.score import score
+from bench.store import RunStore
+from bench.suite import Suite, load_suite
+from bench.summarise import summarise
+from bench.weights import digest_of
+
+if TYPE_CHECKING:
+    from bench.methods.catalogue import Method
+
+RESUME = ("missing", "never", "always")
+ENGINES = ("local", "ray")
+
+
+def run(
+    suite: Suite | str | Path,
+    methods: Sequence[Method | str],
+    *,
+    results: Path | str = Path("results"),
+    resume: str = "missing",
+    device: str = "cpu",
+    engine: str = "local",
+    progress: Progress | None = None,
+    batch_size: int = 32,
+) -> list[RunStore]:
+    """Generate what is missing, score it, summarise it; one store per method, in order.
+
+    `suite` is a Suite, or the name or path of one; methods are names or resolved methods. All methods of one call see
+    the same noise and share their common steps. Raises BenchError, one sentence each; what was finished stays.
+    """
+    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
+    if resume not in RESUME:
+        raise unknown("resume mode", resume, RESUME)
+    _check_engine(engine)
+    check_device(device)
+    if batch_size < 1:
+        raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
+    names = [method for method in methods if isinstance(method, str)]
+    resolved = iter(resolve_methods(names, chosen) if names else [])
+    wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
+    digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
+    plans = make_plan(chosen, wanted, prompt_sets.load(chosen.prompts), digests)
+    stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
+    made = generate(plans, chosen, stores, Settings(batch_size, device, resume), progress)
+    values = _judge(stores, chosen, device, progress)
+    if made == 0 and values == 0:
+        note("nothing to do: all images and scores are there.")
+    return stores
+
+
+def rescore(
+    paths: Sequence[Path | str],
+    *,
+    metrics: Sequence[str] | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> list[RunStore]:
+    """Score finished runs without generating, each with its own suite's metrics or with those named."""
+    check_device(device)
+    stores = [RunStore(path) for path in paths]
+    groups: dict[str, tuple[Suite, list[RunStore]]] = {}
+    for store in stores:
+        suite = suite_of(store).override(metrics=metrics)
+        same = suite.model_dump_json(include={"metrics", "reference", "label"})
+        groups.setdefault(same, (suite, []))[1].append(store)
+    values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
+    if values == 0:
+        note("nothing to do: all scores are there.")
+    return stores
+
+
+def adopt(
+    images: Path | str,
+    suite: Suite,
+    name: str,
+    *,
+    results: Path | str = Path("results"),
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> list[RunStore]:
+    """Take images from anywhere, `images`/<prompt_id>/<sample>.png, as a run of method `name`, and score them.
+
+    The prompts are those of the suite. Raises UsageError: no such folder, no image of these prompts in it, or one that
+    is no image.
+    """
+    check_device(device)
+    chosen = prompt_sets.load(suite.prompts)[: suite.limit]
+    store = take_images(Path(images), chosen, suite, name, Path(results))
+    _judge([store], suite, device, progress)
+    return [store]
+
+
+def score_images(
+    images_dir: Path | str, prompts_file: str, name: str, suite: Suite, results: Path | str, device: str = "cpu"
+) -> list[RunStore]:
+    """`adopt` with other prompts than the suite's: a set's name or a file."""
+    return adopt(images_dir, suite.override(prompts=str(prompts_file)), name, results=results, device=device)
+
+
+def suite_of(store: RunStore) -> Suite:
+    """The suite that a run was made with, from its manifest."""
+    return Suite.model_validate(store.manifest().resolved_suite)
+
+
+def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
+    """Score and summarise. The summaries are written even if a metric cannot be loaded, with what there is."""
+    made = 0
+    try:
+        made = score(stores, suite, device=device, progress=progress)
+    except (MissingError, UsageError):
+        _summarise(stores, always=True)
+        raise
+    _summarise(stores, always=made > 0)
+    return made
+
+
+def _summarise(stores: Sequence[RunStore], always: bool) -> None:
+    for store in stores:
+        if always or store.summary() is None or _outdated(store):
+            summarise(store)
+
+
+def _outdated(store: RunStore) -> bool:
+    """Whether the rows hold other metrics than the summary (a kill came between scoring and summarising)."""
+    summary = store.path / "summary.json"
+    newest = max((path.stat().st_mtime_ns for path in (store.path / "scores").glob("*/part-*.parquet")), default=0)
+    return newest > summary.stat().st_mtime_ns
+
+
+def _check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if engine == "ray":
+        raise MissingError("the engine 'ray' is not part of this version: use --engine local.")

@@ -1,0 +1,50 @@
+"""Which samples go through the network together. Pure.
+
+Sums inside a convolution may depend, in the last bit, on the batch it is computed in. So that a run that was killed
+ends with exactly the images of one that was not, batches are cut from the list of all items in its order: what is
+still to make after a kill are whole batches. A single image that was damaged later is made again in its old company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+Key = tuple[str, int]
+"""(prompt id, sample)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One batch: all `keys` are computed, and `save` says for each run which of them it wants."""
+
+    keys: tuple[Key, ...]
+    save: Mapping[str, frozenset[Key]]
+
+
+def make_work(
+    order: Sequence[Key], missing: Mapping[str, Set[Key]], lost: Mapping[str, Set[Key]], size: int
+) -> list[Work]:
+    """Batches of at most `size` for what each run misses (was never made) and lost (was made, and is damaged).
+
+    Items that the same runs miss are batched together, so that those runs share their trunk; batches come in the
+    order of their first item.
+    """
+    groups: dict[frozenset[str], list[Key]] = {}
+    for key in order:
+        runs = frozenset(name for name, keys in missing.items() if key in keys)
+        if runs:
+            groups.setdefault(runs, []).append(key)
+    work = [
+        Work(tuple(keys[start : start + size]), {run: frozenset(keys[start : start + size]) for run in runs})
+        for runs, keys in groups.items()
+        for start in range(0, len(keys), size)
+    ]
+    for start in range(0, len(order), size):
+        chunk = tuple(order[start : start + size])
+        wanted = {run: frozenset(key for key in chunk if key in keys) for run, keys in lost.items()}
+        wanted = {run: keys for run, keys in wanted.items() if keys}
+        if wanted:
+            work.append(Work(chunk, wanted))
+    place = {key: index for index, key in enumerate(order)}
+    return sorted(work, key=lambda batch: place[batch.keys[0]])

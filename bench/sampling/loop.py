@@ -1,0 +1,95 @@
+"""Runs a tree of steps for one batch of samples. The arithmetic is that of diffusers' own pipelines."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.models.base import Conditioning, DiffusionModel
+from bench.sampling.noise import generators, initial_noise
+from bench.sampling.tree import Action, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """N samples that go through the network together: item n is (prompt_ids[n], samples[n])."""
+
+    seed: int
+    prompt_ids: tuple[str, ...]
+    samples: tuple[int, ...]
+    cond: Conditioning
+
+
+def run_tree(model: DiffusionModel, tree: Segment, batch: Batch) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """Yield (run names, final latents [N, ...]) for each leaf; a stateful scheduler is forked with its trajectory.
+
+    Raises ValueError if the tree's number of steps is not the scheduler's.
+    """
+    scheduler = model.new_scheduler()
+    noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
+    latents = noise.to(model.device, model.dtype) * scheduler.init_noise_sigma
+    yield from _run(model, tree, batch, latents, scheduler)
+
+
+@torch.inference_mode()
+def _advance(model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any) -> Tensor:
+    """Run a segment's own steps; `scheduler` keeps its state."""
+    takes_noise = "generator" in inspect.signature(scheduler.step).parameters
+    for index, (first, last) in _evaluations(scheduler, segment):
+        action = segment.actions[index - segment.start]
+        for place in range(first, last):
+            t = scheduler.timesteps[place]
+            prediction = combine(model, action, scheduler.scale_model_input(latents, t), t, batch.cond)
+            extra = {}
+            if takes_noise:
+                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, place + 1)
+            latents = scheduler.step(prediction, t, latents, **extra, return_dict=False)[0]
+    return latents
+
+
+def _run(
+    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any
+) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    latents = _advance(model, segment, batch, latents, scheduler)
+    if not segment.children:
+        yield segment.runs, latents
+    for place, child in enumerate(segment.children):
+        last = place == len(segment.children) - 1
+        yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler))
+
+
+def combine(model: DiffusionModel, action: Action, scaled: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+    """The step's prediction: the one side's, or the weighted sum of both, each with its own guidance."""
+    if len(action) == 1:
+        return model.predict(action[0].network, scaled, t, cond, action[0].guidance)
+    parts = [side.weight * model.predict(side.network, scaled, t, cond, side.guidance) for side in action]
+    return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
+
+
+def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[int, int]]]:
+    """For each step of the segment the places in `scheduler.timesteps` that belong to it.
+
+    First-order schedulers have one place a step; second-order ones (Heun, KDPM2) two, the last step one.
+    """
+    order = int(getattr(scheduler, "order", 1))
+    places = len(scheduler.timesteps)
+    for index in range(segment.start, segment.stop):
+        yield index, (min(index * order, places), min((index + 1) * order, places))
+
+
+def steps_of(scheduler: Any) -> int:
+    """Number of denoising steps of a scheduler whose timesteps are set."""
+    order = int(getattr(scheduler, "order", 1))
+    return -(-len(scheduler.timesteps) // order)
+
+
+def as_batch(model: DiffusionModel, seed: int, items: Sequence[tuple[str, str, int]]) -> Batch:
+    """A batch of (prompt id, prompt, sample) items, encoded."""
+    cond = model.encode([prompt for _, prompt, _ in items])
+    return Batch(seed, tuple(item[0] for item in items), tuple(item[2] for item in items), cond)

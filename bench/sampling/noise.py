@@ -1,0 +1,31 @@
+"""Noise as a function of (seed, prompt id, sample, step), never of batch size, order, worker or device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def noise_seed(seed: int, prompt_id: str, sample: int, step: int) -> int:
+    """63 bits of blake2b over "seed|prompt_id|sample|step"; step 0: initial latents, step i + 1: after step i."""
+    digest = hashlib.blake2b(f"{seed}|{prompt_id}|{sample}|{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generators(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], step: int) -> list[torch.Generator]:
+    """A CPU generator for each of the N items (prompt_ids[n], samples[n]), to be handed to `scheduler.step`."""
+    made = []
+    for prompt_id, sample in zip(prompt_ids, samples, strict=True):
+        generator = torch.Generator()
+        generator.manual_seed(noise_seed(seed, prompt_id, sample, step))
+        made.append(generator)
+    return made
+
+
+def initial_noise(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Standard normal latents, float32 [N, *shape] on the CPU, before the scheduler's `init_noise_sigma`."""
+    drawn = [torch.randn(tuple(shape), generator=one) for one in generators(seed, prompt_ids, samples, 0)]
+    return torch.stack(drawn)

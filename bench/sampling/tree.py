@@ -1,0 +1,114 @@
+"""The steps that methods share, as a tree: the trunk runs once, branches fork. Pure: no model, no tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One network's part in a step: which network, its guidance scale, its weight in the sum."""
+
+    network: str
+    guidance: float
+    weight: float = 1.0
+
+    @property
+    def evaluations(self) -> int:
+        """Single-sample network forwards: 2 with guidance, else 1."""
+        return 2 if self.guidance > 1.0 else 1
+
+
+Action = tuple[Side, ...]
+"""What one step runs: one side, or both with weights 1 - w and w."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Steps start..stop-1 that `runs` share, then a fork; a run without a child of its own ends here."""
+
+    start: int
+    actions: tuple[Action, ...]
+    runs: tuple[str, ...]
+    children: tuple[Segment, ...]
+
+    @property
+    def stop(self) -> int:
+        """The step after the last."""
+        return self.start + len(self.actions)
+
+    @property
+    def evaluations(self) -> int:
+        """Single-sample network forwards of this segment alone."""
+        return sum(cost(action) for action in self.actions)
+
+
+def cost(action: Action) -> int:
+    """Single-sample network forwards of one step."""
+    return sum(side.evaluations for side in action)
+
+
+def actions_of(
+    weights: Sequence[float], base: tuple[str, float], tuned: tuple[str, float] | None = None
+) -> tuple[Action, ...]:
+    """The steps of a schedule: prediction_i = (1 - w_i) * base + w_i * tuned, an unused side not run.
+
+    `base` and `tuned` are (network name, guidance). Raises ValueError for a weight above 0 without a tuned network.
+    """
+    steps: list[Action] = []
+    for weight in weights:
+        if weight == 0.0:
+            steps.append((Side(*base),))
+        elif tuned is None:
+            raise ValueError("a schedule with weights above 0 needs a tuned network")
+        elif weight == 1.0:
+            steps.append((Side(*tuned),))
+        else:
+            steps.append((Side(*base, 1.0 - weight), Side(*tuned, weight)))
+    return tuple(steps)
+
+
+def build_tree(runs: Mapping[str, tuple[Action, ...]]) -> Segment:
+    """The tree of all runs (name -> actions, all of the same length T), in the order given.
+
+    Runs that are equal to the end stay together in one leaf. If nothing is shared the root has no steps.
+    """
+    if not runs:
+        raise ValueError("a tree needs at least one run")
+    if len({len(actions) for actions in runs.values()}) != 1:
+        raise ValueError("all runs of a tree must have the same number of steps")
+    return _grow(runs, 0)
+
+
+def _grow(runs: Mapping[str, tuple[Action, ...]], start: int) -> Segment:
+    first = next(iter(runs.values()))
+    stop = start
+    while stop < len(first) and all(actions[stop] == first[stop] for actions in runs.values()):
+        stop += 1
+    children: list[Segment] = []
+    if stop < len(first):
+        groups: dict[Action, dict[str, tuple[Action, ...]]] = {}
+        for name, actions in runs.items():
+            groups.setdefault(actions[stop], {})[name] = actions
+        children = [_grow(group, stop) for group in groups.values()]
+    return Segment(start, first[start:stop], tuple(runs), tuple(children))
+
+
+def needed(runs: Mapping[str, tuple[Action, ...]]) -> dict[str, int]:
+    """Single-sample network forwards of each run on its own."""
+    return {name: sum(cost(action) for action in actions) for name, actions in runs.items()}
+
+
+def executed(tree: Segment) -> dict[str, int]:
+    """Single-sample network forwards really run, each charged to the first run that shares it.
+
+    The sum over runs is the tree's total cost.
+    """
+    charged = dict.fromkeys(tree.runs, 0)
+    waiting = [tree]
+    while waiting:
+        segment = waiting.pop()
+        charged[segment.runs[0]] += segment.evaluations
+        waiting.extend(segment.children)
+    return charged
