@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-PARTS = ("vae", "text", "bank", "unet", "features", "pickscore", "hpsv2", "image_reward", "refl", "imagerefl", "export")
+PARTS = (
+    "vae", "decoder", "text", "bank", "unet", "features", "pickscore", "hpsv2", "image_reward", "refl", "imagerefl",
+    "export",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -43,13 +46,15 @@ def build(part: str, work: Path, processes: int) -> None:
     from bench.shapes.build.parallel import launch
 
     alone: dict[str, Callable[[], None]] = {
+        "decoder": lambda: launch(vae.refine_decoder, work / "vae", 1),
+        "unet": lambda: launch(unet.train, work / "unet", 1),
         "text": lambda: launch(text.train, work, 1),
         "bank": lambda: launch(lambda _, out: [bank(out, name) for name in SIZES] and None, work, 1),
         "features": lambda: launch(features.train, work, 1),
         "export": lambda: export(work, WEIGHTS),
     }
-    if part in ("vae", "unet"):
-        launch({"vae": vae.train, "unet": unet.train}[part], work / part, processes)
+    if part == "vae":
+        launch(vae.train, work / "vae", processes)
     elif part in scorers.SCORERS:
         launch(lambda _, out: scorers.train_one(part, out), work, 1)
     elif part in ("refl", "imagerefl"):

@@ -22,7 +22,7 @@ from bench.shapes.captions import ATTRIBUTES, VALUES
 
 SEED = 41
 BATCH = 64
-RECIPE = Recipe(steps=700, learning_rate=2e-3, warmup=50, ema=0.99, weight_decay=1e-2)
+RECIPE = Recipe(steps=500, learning_rate=2e-3, warmup=50, ema=0.99, weight_decay=1e-2)
 LPIPS_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 
 

@@ -73,8 +73,13 @@ class Recipe:
     ema: float = 0.0
 
 
-def fit(model: nn.Module, loss_of: LossFn, recipe: Recipe, worker: Worker, name: str) -> Iterator[int]:
-    """Train in place; yields after every step. With `recipe.ema` > 0 the averaged weights are left in the model."""
+def fit(
+    model: nn.Module, loss_of: LossFn, recipe: Recipe, worker: Worker, name: str, average: list[Tensor] | None = None
+) -> Iterator[int]:
+    """Train in place; yields after every step. With `recipe.ema` > 0 the averaged weights are left in the model.
+
+    A list handed in as `average` shows the averaged weights of the trainable parameters while the training runs.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     synchronise(parameters, worker)
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -86,7 +91,8 @@ def fit(model: nn.Module, loss_of: LossFn, recipe: Recipe, worker: Worker, name:
         cycle_momentum=False,
         final_div_factor=1e3,
     )
-    average = [p.detach().clone() for p in parameters]
+    average = [] if average is None else average
+    average[:] = [p.detach().clone() for p in parameters]
     began, running = time.monotonic(), 0.0
     for step in range(recipe.steps):
         optimiser.zero_grad(set_to_none=True)

@@ -35,7 +35,8 @@ SEED = 51
 PAIRS = 40_000
 TEST_PAIRS = 3_000
 BATCH = 32
-RECIPE = Recipe(steps=1_200, learning_rate=1.5e-3, warmup=60, ema=0.99, weight_decay=1e-2)
+READINGS_WEIGHT = 0.3
+RECIPE = Recipe(steps=1_500, learning_rate=1.5e-3, warmup=60, ema=0.99, weight_decay=1e-2)
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 IMAGE_REWARD_MEAN, IMAGE_REWARD_STD = 0.16717362830052426, 1.0333394966054072
@@ -223,7 +224,7 @@ def fit_scorer(scorer: Scorer, seen: Bank, pairs: Pairs, name: str) -> None:
         scores, embeddings = scorer(normalised(seen.images[shown]), [pairs.captions[r] for r in rows] * 2)
         first, second = scores.chunk(2)
         choice = F.binary_cross_entropy_with_logits(first - second, pairs.prefers_first[rows])
-        return choice + 0.1 * torch.as_tensor(readings(embeddings, seen.classes[shown], seen.measures[shown]))
+        return choice + READINGS_WEIGHT * torch.as_tensor(readings(embeddings, seen.classes[shown], seen.measures[shown]))
 
     for _ in fit(nn.ModuleList([scorer, readings]), loss_of, RECIPE, Worker(0, 1), name):
         pass

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from bench.shapes.build.data import pictures, to_signed
-from bench.shapes.build.parallel import Recipe, Worker, fit
+from bench.shapes.build.parallel import Recipe, Worker, fit, load_average
 from bench.shapes.build.text import tokenize
 from bench.shapes.captions import random_caption
 from bench.shapes.world import Scene
 
 SEED = 31
 BATCH = 64
-PICTURES = 32_000
+PICTURES = 16_000
 CAPTION_DROPOUT = 0.1
-RECIPE = Recipe(steps=8_000, learning_rate=1.2e-3, warmup=300, ema=0.999, weight_decay=1e-3)
-SAVE_EVERY = 1_000
+RECIPE = Recipe(steps=5_000, learning_rate=1.5e-3, warmup=300, ema=0.999, weight_decay=1e-3)
+SAVE_EVERY = 500
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -73,26 +75,29 @@ class CaptionTable:
 
 
 @torch.no_grad()
-def encode_world(vae: AutoencoderKL, count: int, rng: np.random.Generator) -> tuple[list[Scene], Tensor]:
-    """Draw pictures and encode them: scaled latents [count, 16, 8, 8]."""
-    scenes: list[Scene] = []
-    latents: list[Tensor] = []
-    for start in range(0, count, 64):
-        drawn, images = pictures(min(64, count - start), rng)
-        scenes += drawn
-        latents.append(vae.encode(to_signed(images)).latent_dist.mean * vae.config.scaling_factor)
-    return scenes, torch.cat(latents)
+def encoded_world(parts: Path, rng: np.random.Generator) -> tuple[list[Scene], Tensor]:
+    """The training pictures' scenes and scaled latents [N, 16, 8, 8]; encoded once, then read from `parts`."""
+    scenes, images = pictures(PICTURES, rng)
+    path = parts / "latents.safetensors"
+    if not path.exists():
+        vae = AutoencoderKL.from_pretrained(parts / "vae").eval()
+        latents = torch.cat([vae.encode(to_signed(batch)).latent_dist.mean for batch in images.split(64)])
+        save_file({"latents": (latents * vae.config.scaling_factor).contiguous()}, path)
+    return scenes, load_file(path)["latents"]
 
 
 def train(worker: Worker, out: Path) -> None:
-    """Train on the frozen autoencoder and text encoder beside `out`; write `out` and keep step checkpoints."""
+    """Train on the frozen autoencoder and text encoder beside `out`; write `out` and keep step checkpoints.
+
+    One process: beside the trainings of the scorers, two that wait for each other would be slower.
+    """
     parts = out.parent
-    vae = AutoencoderKL.from_pretrained(parts / "vae").eval()
     encoder = CLIPTextModel.from_pretrained(parts / "text_encoder").eval()
     captions = CaptionTable(CLIPTokenizer.from_pretrained(parts / "tokenizer"), encoder)
     rng = np.random.default_rng(worker.seed(SEED))
-    scenes, latents = encode_world(vae, worker.share(PICTURES), rng)
+    scenes, latents = encoded_world(parts, rng)
     scheduler = new_scheduler()
+    scheduler.save_pretrained(parts / "scheduler")
     torch.manual_seed(SEED)
     unet = new_unet()
     torch.manual_seed(worker.seed(SEED))
@@ -108,8 +113,10 @@ def train(worker: Worker, out: Path) -> None:
         predicted = unet(noisy, times, captions(texts)).sample
         return F.mse_loss(predicted, scheduler.get_velocity(clean, noise, times))
 
-    for step in fit(unet, loss_of, RECIPE, worker, "unet"):
-        if worker.leads and (step + 1) % SAVE_EVERY == 0:
-            unet.save_pretrained(out if step + 1 == RECIPE.steps else out.with_name(f"{out.name}-{step + 1}"))
-    if worker.leads:
-        scheduler.save_pretrained(parts / "scheduler")
+    average: list[Tensor] = []
+    for step in fit(unet, loss_of, RECIPE, worker, "unet", average):
+        if (step + 1) % SAVE_EVERY == 0 and step + 1 < RECIPE.steps:
+            snapshot = copy.deepcopy(unet)
+            load_average(list(snapshot.parameters()), average)
+            snapshot.save_pretrained(out.with_name(f"{out.name}-{step + 1}"))
+    unet.save_pretrained(out)

@@ -54,7 +54,9 @@ def small_bank(count: int) -> Bank:
     classes = torch.tensor(
         [[-1 if (v := s.attributes()[a]) is None else VALUES[a].index(v) for a in ATTRIBUTES] for s in drawn]
     )
-    return Bank(drawn, torch.zeros(count, 3, 64, 64, dtype=torch.uint8), np.zeros(count), classes, torch.zeros(count, 5))
+    return Bank(
+        drawn, torch.zeros(count, 3, 64, 64, dtype=torch.uint8), np.zeros(count), classes, torch.zeros(count, 5)
+    )
 
 
 def test_pairs_follow_bradley_and_terry() -> None:

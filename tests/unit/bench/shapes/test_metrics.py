@@ -42,7 +42,12 @@ def entropy() -> AttributeEntropy:
 
 def test_accuracy_counts_named_attributes(accuracy: AttributeAccuracy) -> None:
     images = [picture(SCENE)] * 4
-    texts = ["a large red square in the centre on a white background", "a blue square", "a blue star", "a small blue star"]
+    texts = [
+        "a large red square in the centre on a white background",
+        "a blue square",
+        "a blue star",
+        "a small blue star",
+    ]
     assert accuracy.score(images, texts).tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])
 
 

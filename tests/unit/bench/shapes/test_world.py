@@ -53,7 +53,9 @@ def test_oracle_reads_rendered_pictures() -> None:
     drawn = scenes(300, seed=5)
     readings = [read(render(scene)) for scene in drawn]
     for attribute in ATTRIBUTES:
-        right = np.mean([r.attribute(attribute) == s.attributes()[attribute] for r, s in zip(readings, drawn, strict=True)])
+        right = np.mean(
+            [r.attribute(attribute) == s.attributes()[attribute] for r, s in zip(readings, drawn, strict=True)]
+        )
         assert right >= 0.99, attribute
     assert np.mean([abs(r.radius - s.radius) for r, s in zip(readings, drawn, strict=True)]) < 0.1
     assert np.mean([abs(r.x - s.x) + abs(r.y - s.y) for r, s in zip(readings, drawn, strict=True)]) < 0.5
