@@ -1,0 +1,121 @@
+"""Puts the commands together, and turns exceptions into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from bench.cli.check import check
+from bench.cli.compare import compare
+from bench.cli.doctor import doctor
+from bench.cli.list import list_entries
+from bench.cli.report import report
+from bench.cli.run import run
+from bench.cli.score import score
+from bench.cli.train import train
+
+INTERRUPTED = 130
+# An operating system's refusals that are about the user's disk or rights, not about our code.
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "run": run,
+    "score": score,
+    "report": report,
+    "check": check,
+    "compare": compare,
+    "train": train,
+    "list": list_entries,
+    "doctor": doctor,
+}
+
+
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """How much diversity did a reward-tuned text-to-image model pay for its quality?
+
+    Start with: bench run --method base,refl,combined,imagerefl, then: bench report
+    """
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            typer.echo(f"imagerefl-bench {installed('imagerefl-bench')}")
+        except PackageNotFoundError:
+            typer.echo("imagerefl-bench (not installed: running from its source folder)")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def build() -> typer.Typer:
+    """The application with all its commands."""
+    app = typer.Typer(
+        name="bench",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback(invoke_without_command=True)(_top)
+    for name, command in COMMANDS.items():
+        app.command(name)(command)
+    return app
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Parse and run one command; returns the exit code. Exceptions that are not the user's doing are let through."""
+    command = typer.main.get_command(build())
+    try:
+        code = command(
+            args=None if arguments is None else [*arguments],
+            prog_name="bench",
+            standalone_mode=False,
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except typer.TyperException as wrong:
+        return _fail(_usage(wrong), wrong.exit_code)
+    except BrokenPipeError:  # the reader of our output went away (`bench list | head`): not worth a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as wrong:
+        sentence = _sentence(wrong)
+        if sentence is None:
+            raise
+        return _fail(*sentence)
+    code = int(code or 0)
+    if code == INTERRUPTED:
+        _fail("interrupted; the same command continues where this one stopped.", code)
+    return code
+
+
+def _sentence(wrong: Exception) -> tuple[str, int] | None:
+    """The message and the exit code of a user's mistake or a refusing disk; None for a bug."""
+    code = getattr(wrong, "exit_code", None)
+    if isinstance(code, int):
+        return str(wrong), code
+    if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
+        place = f" '{wrong.filename}'" if wrong.filename else ""
+        return f"cannot write or read{place}: {os.strerror(wrong.errno)}.", 2
+    return None
+
+
+def _usage(wrong: typer.TyperException) -> str:
+    """A usage error as a sentence that says where help is."""
+    text = wrong.format_message().strip().replace("Value error, ", "")
+    text = text if text.endswith((".", "?", ")")) else f"{text}."
+    path = getattr(getattr(wrong, "ctx", None), "command_path", "bench")
+    return f"{text} See '{path} --help'."
+
+
+def _fail(text: str, code: int) -> int:
+    sys.stdout.flush() if sys.stdout is not None else None
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return code

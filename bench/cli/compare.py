@@ -1,0 +1,27 @@
+"""`bench compare A B`: paired differences between two runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import ResultsOption
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run folder, or its name in the results folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with A.")],
+    results: ResultsOption = Path("results"),
+) -> int:
+    """Show paired differences between two runs.
+
+    B - A of every metric that both runs have, with 95 % intervals.
+    """
+    from bench.cli.selection import select
+    from bench.compare import compare as compare_runs
+
+    first, second = select([a, b], results)
+    typer.echo(compare_runs(first, second).text.rstrip())
+    return 0

@@ -1,0 +1,61 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import UsageError
+
+
+class Resume(StrEnum):
+    """What to do with what a run folder already holds. All of it is verified, whichever is chosen."""
+
+    MISSING = "missing"  # keep it, make what is not there or damaged
+    NEVER = "never"  # make everything anew, and replace it when that is complete
+    ALWAYS = "always"  # as missing
+
+
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
+SuiteOption = Annotated[str, typer.Option("--suite", metavar="NAME|FILE.toml", help="What is evaluated.")]
+MetricsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics", metavar="A,B", help="Only these metrics (see 'bench list metrics'). [default: the suite's]"
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="'cpu', 'cuda', 'cuda:1', 'mps', or 'auto' for the best there is."),
+]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', or 'refl' where only one matches.",
+        show_default=False,
+    ),
+]
+
+
+def split(values: Sequence[str] | None) -> list[str]:
+    """`["a,b", "c", "a"]` -> `["a", "b", "c"]`: repeated options and comma lists, each name once, in order."""
+    parts = (part.strip() for value in values or () for part in value.split(","))
+    return [*dict.fromkeys(part for part in parts if part)]
+
+
+def parse_settings(pairs: Sequence[str] | None) -> dict[str, str]:
+    """`["switch_step=20,30"]` -> `{"switch_step": "20,30"}`; UsageError on a pair without '=' or a key given twice."""
+    settings: dict[str, str] = {}
+    for pair in pairs or ():
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            raise UsageError(f"--set {pair}: write it as key=value, for example --set switch_step=20,30.")
+        if key in settings:
+            raise UsageError(f"--set {key} is given twice: put the values in one, --set {key}={settings[key]},{value}.")
+        settings[key] = value
+    return settings

@@ -1,0 +1,58 @@
+"""Prints tables: drawn by rich on a terminal, plain aligned text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.listing import Table
+
+if TYPE_CHECKING:
+    from bench.store import RunStore
+
+
+def plain(table: Table) -> str:
+    """The table as aligned text, two spaces between columns, no trailing blanks."""
+    rows = [table.header, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
+
+    def line(row: tuple[str, ...]) -> str:
+        cells = (
+            cell.rjust(width) if column in table.right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    lines = [line(table.header), line(tuple("-" * width for width in widths)), *(line(row) for row in table.rows)]
+    return "\n".join([table.title, *lines] if table.title else lines)
+
+
+def show(table: Table) -> None:
+    """Print to standard output, fitted to the terminal where there is one."""
+    if not sys.stdout.isatty():
+        print(plain(table))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=table.title or None, title_justify="left", box=SIMPLE_HEAD)
+    for column, name in enumerate(table.header):
+        drawn.add_column(name, justify="right" if column in table.right else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def show_runs(stores: Sequence[RunStore]) -> None:
+    """The table of freshly summarised runs, and where they are."""
+    from bench.report.model import build
+    from bench.report.tables import text
+    from bench.runs import read_run
+
+    if stores:
+        print(text(build([read_run(store) for store in stores])).rstrip())
+    for store in stores:
+        print(f"run: {store.path}")

@@ -1,0 +1,62 @@
+"""`bench run`: generate what is missing, score it, print the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, Resume, SuiteOption, parse_settings, split
+
+
+def run(
+    method: Annotated[
+        list[str],
+        typer.Option("--method", metavar="NAME", help="A method (see 'bench list methods'); repeat it, or give a,b,c."),
+    ],
+    suite: SuiteOption = "shapes",
+    prompts: Annotated[
+        str | None, typer.Option(metavar="SET|FILE", help="Other prompts than the suite's: a set or a file.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(metavar="K", help="Images per prompt.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N prompts.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="Another seed than the suite's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting of the methods, such as switch_step=20,30 (a sweep)."
+        ),
+    ] = None,
+    metrics: MetricsOption = None,
+    device: DeviceOption = "auto",
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",
+    resume: Annotated[Resume, typer.Option(help="Make what is missing, or (never) everything anew.")] = (
+        Resume.MISSING
+    ),
+    results: ResultsOption = Path("results"),
+) -> int:
+    """Generate what is missing, score it, print the table. Methods in one call share their common steps."""
+    from bench.cli.output import show_runs
+    from bench.cli.progress import watching
+    from bench.methods.resolve import resolve_methods
+    from bench.suite import load_suite
+
+    chosen = load_suite(suite).override(
+        prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None
+    )
+    methods = resolve_methods(split(method), chosen, parse_settings(settings))
+    from bench import pipeline
+
+    with watching() as progress:
+        stores = pipeline.run(
+            chosen,
+            methods,
+            results=results,
+            resume=resume.value,
+            device=device,
+            engine=engine,
+            progress=progress,
+        )
+    show_runs(stores)
+    return 0
