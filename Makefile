@@ -1,0 +1,64 @@
+# make run    the four methods on the embedded suite, then the report (installs first; no network after that)
+# make test   the tests (installs first)
+# make check  lint, types, tests: what CI runs
+
+VENV    ?= .venv
+RESULTS ?= results
+METHODS ?= base,refl,combined,imagerefl
+# The first interpreter of the right version; `make PYTHON=/path/to/python3.12 run` overrides it.
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+PY    := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test lint check format shapes clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "make shapes rebuild every weight of the embedded suite from seeds"
+	@echo "make clean  remove the environment, caches and runs"
+
+$(PY):
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then \
+		echo "error: Python 3.11, 3.12 or 3.13 is needed$(if $(PYTHON), ($(PYTHON) is not one)): install one, or name it with 'make PYTHON=/path/to/python3.12 ...'" >&2; exit 1; fi
+	@"$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
+		echo "error: $(PYTHON) cannot make a virtual environment: on Debian and Ubuntu, 'apt install python3-venv' mends it" >&2; exit 1; }
+
+# Runs again only when the packages asked for changed. The first time downloads PyTorch (about 6 GB with its CUDA parts).
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	@echo "installing into $(VENV) ..."
+	@"$(PY)" -m pip install --quiet --progress-bar off -c constraints.txt -e ".[dev]" </dev/null
+	@touch "$@"
+
+install: $(STAMP)
+
+run: $(STAMP)
+	@"$(PY)" -m bench run --suite shapes --method "$(METHODS)" --results "$(RESULTS)" </dev/null
+	@"$(PY)" -m bench report --results "$(RESULTS)" --out "$(RESULTS)/report" </dev/null
+	@echo "the report is in $(abspath $(RESULTS)/report)"
+
+test: $(STAMP)
+	@"$(PY)" -m pytest $(PYTEST_ARGS) </dev/null
+
+lint: $(STAMP)
+	@"$(PY)" -m ruff check .
+	@"$(PY)" -m ruff format --check .
+	@"$(PY)" -m mypy
+
+check: lint test
+
+format: $(STAMP)
+	@"$(PY)" -m ruff check --fix .
+	@"$(PY)" -m ruff format .
+
+shapes: $(STAMP)
+	@"$(PY)" -m bench.shapes.build all </dev/null
+
+clean:
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache build dist "$(RESULTS)/runs" "$(RESULTS)/report" "$(RESULTS)/cache"
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,282 @@
+"""Fixtures for all tests: the command line as a subprocess, and a tiny suite that needs no trained weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+# One thread a process: tests share small machines. No hub: nothing here may download.
+QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("MPLBACKEND", "agg")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanting:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@dataclass
+class CommandLine:
+    """Runs `python -m bench` in a folder of the test's own, without a terminal and without standard input."""
+
+    folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "bench", *map(str, arguments)]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, **QUIET, **more}
+
+    def __call__(
+        self, *arguments: str | Path, code: int | None = 0, timeout: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end and assert the exit code (None: any). Whatever happens short of a bug, no traceback."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        said = f"$ bench {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}"
+        assert code is None or done.returncode == code, said
+        assert "Traceback" not in done.stderr, said
+        return done
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start without waiting, in a process group of its own; killed when the test ends."""
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    @staticmethod
+    def kill(process: subprocess.Popen[str], with_signal: int = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, with_signal)
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def bench_command(tmp_path: Path) -> Iterator[CommandLine]:
+    runner = CommandLine(tmp_path)
+    yield runner
+    for process in runner.started:
+        if process.poll() is None:
+            runner.kill(process)
+
+
+@pytest.fixture(scope="session")
+def run_bench(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """`bench_command` for fixtures that outlive one test."""
+    return CommandLine(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture
+def error_of(bench_command: CommandLine) -> Callable[..., str]:
+    """Run a command that must fail with `code`; returns its one line on standard error, without "error: "."""
+
+    def run(code: int, *arguments: str | Path, **environment: str) -> str:
+        done = bench_command(*arguments, code=code, **environment)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, done.stderr
+        return lines[0].removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture
+def tidy() -> Callable[[Path], pd.DataFrame]:
+    """All score rows of a results folder in one order: two results are the same when these frames are."""
+
+    def read(results: Path) -> pd.DataFrame:
+        import bench
+
+        rows = bench.load_results(results)
+        return rows.sort_values(["run", "metric", "prompt_id", "sample"], ignore_index=True)
+
+    return read
+
+
+@pytest.fixture
+def pixels() -> Callable[[Path], dict[str, bytes]]:
+    """The images of a results folder by their path in it, decoded."""
+
+    def read(results: Path) -> dict[str, bytes]:
+        from PIL import Image
+
+        found = {}
+        for path in sorted(results.rglob("*.png")):
+            with Image.open(path) as image:
+                found[str(path.relative_to(results))] = image.tobytes()
+        return found
+
+    return read
+
+
+@dataclass(frozen=True)
+class TinySuite:
+    """A suite with a random model of a few thousand parameters, and prompts of its own."""
+
+    toml: Path
+    prompts: Path
+    tuned: Path
+
+    def arguments(self, results: Path, *methods: str) -> list[str]:
+        """The `bench run` of these methods on this suite."""
+        return ["run", "--suite", str(self.toml), "--method", ",".join(methods), "--results", str(results)]
+
+
+TINY = """
+name = "tiny"
+title = "A random model, for tests"
+label = "tiny"
+prompts = "{prompts}"
+samples = 2
+seed = 3
+resolution = 64
+dtype = "float32"
+guidance = 2.0
+
+[model]
+family = "sd"
+weights = "{folder}/pipeline"
+
+[sampler]
+scheduler = "DDPMScheduler"
+steps = 8
+
+[methods.refl]
+weights = "{folder}/tuned"
+trained_on = ["attribute_accuracy"]
+
+[methods.combined]
+weights = "{folder}/tuned"
+switch_step = 6
+
+[methods.imagerefl]
+weights = "{folder}/tuned"
+switch_step = 4
+
+[metrics.attribute_accuracy]
+
+[metrics.attribute_entropy]
+"""
+TINY_PROMPTS = """\
+{"id": "red", "text": "a red circle"}
+{"id": "blue", "text": "a blue square on a white background", "tags": ["plain"]}
+{"id": "green", "text": "a large green star"}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> TinySuite:
+    """Built once a session: a diffusers pipeline folder, a tuned network, prompts, and the suite's file."""
+    folder = tmp_path_factory.mktemp("tiny")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _write_model(folder)
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text(TINY_PROMPTS, encoding="utf-8")
+    toml = folder / "tiny.toml"
+    toml.write_text(TINY.format(folder=folder.as_posix(), prompts=prompts.as_posix()), encoding="utf-8")
+    return TinySuite(toml, prompts, folder / "tuned")
+
+
+def _write_model(folder: Path) -> None:
+    """`pipeline/`: all parts of a Stable Diffusion folder with random weights; `tuned/`: a second network."""
+    import torch
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from bench.shapes.build.tokens import write_clip_tokenizer
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokenizer = write_clip_tokenizer(folder / "tokenizer")
+        text = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=8,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(8, 8, 8),
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=64,
+            scaling_factor=1.0,
+        )
+        pipeline = StableDiffusionPipeline(
+            vae=vae.eval(),
+            text_encoder=CLIPTextModel(text).eval(),
+            tokenizer=tokenizer,
+            unet=_tiny_unet(),
+            scheduler=DDPMScheduler(num_train_timesteps=100, clip_sample=False),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
+        _tiny_unet().save_pretrained(folder / "tuned", safe_serialization=True)
+
+
+def _tiny_unet() -> Any:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    ).eval()
