@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ Found = dict[tuple[str, int], Path]
 
 
 def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str, results: Path) -> RunStore:
-    """Copy the images into a run of their own (re-encoded as PNG, pixels unchanged) and return it, complete.
+    """Copy the images into a run of their own (re-encoded as PNG, pixels unchanged) and return it, still to be scored.
 
     The run's identity is the pixels' files and the prompts, so other images under the same name are another run.
     Raises UsageError: unsafe name, no folder, no image of these prompts, or a file that is no image.
@@ -91,7 +90,6 @@ def _fill(
     rows = [_copy(store, key, found[key], texts[key[0]]) for key in new]
     mark_stale(store, rows, known)
     store.append_images(rows)
-    manifest = dataclasses.replace(manifest, status="complete")
     manifest.counts["images"] = len(found)
     store.write_manifest(manifest)
 

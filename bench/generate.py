@@ -1,6 +1,6 @@
 """Plans -> images on disk. Makes what is missing, takes over what a sibling run already has, and survives a kill.
 
-PNGs are written first, then the rows that make them part of the run; `complete` is written into the manifest last.
+PNGs are written first, then the rows that make them part of the run. `complete` is written when all is judged.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _generate(
         finally:
             progress.finish()
     for run in runs:
-        _complete(run)
+        _record_counts(run)
     return total
 
 
@@ -298,11 +298,10 @@ def _make_batch(
             progress.advance(len(places))
 
 
-def _complete(run: _Run) -> None:
-    """Write `complete`, unless it is there already with the same content."""
+def _record_counts(run: _Run) -> None:
+    """Write how many images there are, unless the manifest says so already. A finished run stays `complete`."""
     count = len({row.key for row in run.store.images()})
     before = run.store.manifest() if run.store.exists() else None
     run.manifest.counts["images"] = min(count, len(run.manifest.prompts) * run.manifest.samples)
-    run.manifest.status = "complete"
     if before is None or to_json(before.to_dict()) != to_json(run.manifest.to_dict()):
         run.store.write_manifest(run.manifest)

@@ -16,7 +16,7 @@ from bench.methods.resolve import resolve_methods
 from bench.plan import make_plan, weights_names
 from bench.progress import Progress
 from bench.score import score
-from bench.store import RunStore
+from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
 from bench.summarise import summarise
 from bench.weights import digest_of
@@ -59,6 +59,7 @@ def run(
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume), progress)
     values = _judge(stores, chosen, device, progress)
+    _complete(stores)
     if made == 0 and values == 0:
         note("nothing to do: all images and scores are there.")
     return stores
@@ -80,6 +81,8 @@ def rescore(
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
+    if metrics is None:  # all that the run's own suite asks for
+        _complete([store for store in stores if _has_all_images(store)])
     if values == 0:
         note("nothing to do: all scores are there.")
     return stores
@@ -103,6 +106,7 @@ def adopt(
     chosen = prompt_sets.load(suite.prompts)[: suite.limit]
     store = take_images(Path(images), chosen, suite, name, Path(results))
     _judge([store], suite, device, progress)
+    _complete([store])
     return [store]
 
 
@@ -128,6 +132,21 @@ def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Prog
         raise
     _summarise(stores, always=made > 0)
     return made
+
+
+def _complete(stores: Sequence[RunStore]) -> None:
+    """Write `complete`, last of all: images, scores and summary are there."""
+    with lock_runs(stores):
+        for store in stores:
+            manifest = store.manifest()
+            if not manifest.complete:
+                manifest.status = "complete"
+                store.write_manifest(manifest)
+
+
+def _has_all_images(store: RunStore) -> bool:
+    manifest = store.manifest()
+    return int(manifest.counts.get("images", 0)) >= len(manifest.prompts) * manifest.samples
 
 
 def _summarise(stores: Sequence[RunStore], always: bool) -> None:

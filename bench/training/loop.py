@@ -51,7 +51,7 @@ class Trainer:
     def start(self, captions: list[str], generator: torch.Generator) -> Tensor:
         """Initial latents of pure noise."""
         noise = torch.randn((len(captions), *self.model.latents_shape), generator=generator)
-        return noise.to(self.model.device) * self.scheduler.init_noise_sigma
+        return torch.as_tensor(noise.to(self.model.device) * self.scheduler.init_noise_sigma)
 
     def encode(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
         """Latents of real pictures, sampled from the encoder's posterior."""
@@ -214,7 +214,7 @@ def run_steps(trainer: Trainer, loss_of: StepLoss, seed: int, log_path: Path) ->
             rng = np.random.default_rng([seed, step])
             loss, rewards = loss_of(trainer, rng, torch.Generator().manual_seed(int(rng.integers(2**62))))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = float(torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip))
             if not math.isfinite(norm):
                 raise BenchError(

@@ -42,4 +42,4 @@ def noise_of(scheduler: Any, prediction: Tensor, noisy: Tensor, times: Tensor) -
     if scheduler.config.prediction_type != "v_prediction":
         return prediction
     signal = scheduler.alphas_cumprod.to(noisy.device)[times].to(noisy.dtype)[:, None, None, None]
-    return signal.sqrt() * prediction + (1.0 - signal).sqrt() * noisy
+    return torch.as_tensor(signal.sqrt() * prediction + (1.0 - signal).sqrt() * noisy)

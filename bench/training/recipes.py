@@ -46,9 +46,9 @@ _SHAPES = {
 def recipe_for(options: TrainOptions, label: str | None) -> TrainRecipe:
     """The recipe of `options.objective` for a suite with this label, with what the options say put in."""
     recipe = (_SHAPES if label == "shapes" else _PUBLISHED)[options.objective]
-    given = {
-        "steps": options.steps,
-        "learning_rate": options.learning_rate,
-        "batch_size": options.batch_size,
-    }
-    return replace(recipe, **{key: value for key, value in given.items() if value is not None})
+    return replace(
+        recipe,
+        steps=recipe.steps if options.steps is None else options.steps,
+        learning_rate=recipe.learning_rate if options.learning_rate is None else options.learning_rate,
+        batch_size=recipe.batch_size if options.batch_size is None else options.batch_size,
+    )

@@ -41,7 +41,7 @@ def main() -> None:
 def build(part: str, work: Path, processes: int) -> None:
     """Build one part in the folder `work`."""
     from bench.shapes.build import features, scorers, text, unet, vae
-    from bench.shapes.build.bank import SIZES, bank
+    from bench.shapes.build.bank import draw_banks
     from bench.shapes.build.export import export
     from bench.shapes.build.parallel import launch
 
@@ -49,7 +49,7 @@ def build(part: str, work: Path, processes: int) -> None:
         "decoder": lambda: launch(vae.refine_decoder, work / "vae", 1),
         "unet": lambda: launch(unet.train, work / "unet", 1),
         "text": lambda: launch(text.train, work, 1),
-        "bank": lambda: launch(lambda _, out: [bank(out, name) for name in SIZES] and None, work, 1),
+        "bank": lambda: launch(draw_banks, work, 1),
         "features": lambda: launch(features.train, work, 1),
         "export": lambda: export(work, WEIGHTS),
     }

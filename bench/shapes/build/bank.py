@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from bench.shapes.annotator import Pool
 from bench.shapes.build.data import pictures, to_signed
+from bench.shapes.build.parallel import Worker
 from bench.shapes.captions import ATTRIBUTES, VALUES, caption, random_named
 from bench.shapes.world import RADIUS_RANGE, RESOLUTION, Scene
 
@@ -46,6 +47,12 @@ def bank(work: Path, part: str) -> Bank:
     classes = torch.tensor([[_class(a, s.attributes()[a]) for a in ATTRIBUTES] for s in scenes])
     measures = torch.tensor([_measures(s, float(f)) for s, f in zip(scenes, flaws, strict=True)])
     return Bank(scenes, shown, flaws, classes, measures)
+
+
+def draw_banks(_: Worker, work: Path) -> None:
+    """Draw both banks now, so that trainings that start together find them."""
+    for part in SIZES:
+        bank(work, part)
 
 
 @torch.no_grad()
@@ -120,7 +127,7 @@ def draw_pairs(bank: Bank, pool: Pool, count: int, rng: np.random.Generator) -> 
         named = random_named(bank.scenes[first[n]], rng)
         if rng.random() < 0.5:
             wanted = [(i, classes[first[n], i]) for i, a in enumerate(ATTRIBUTES) if a in named]
-            fits = np.flatnonzero(np.all([classes[:, i] == c for i, c in wanted], axis=0)) if wanted else []
+            fits = np.flatnonzero(np.all([classes[:, i] == c for i, c in wanted], axis=0)) if wanted else np.arange(0)
             if len(fits):
                 second[n] = fits[rng.integers(len(fits))]
         texts.append(caption(named))

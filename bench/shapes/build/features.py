@@ -47,8 +47,8 @@ class _Squeeze(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = squeezenet1_1(weights=None).features
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None])
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450])[None, :, None, None])
+        self.shift = torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None]
+        self.scale = torch.tensor([0.458, 0.448, 0.450])[None, :, None, None]
 
     def forward(self, images: Tensor) -> Tensor:
         maps: Tensor = self.features((images - self.shift) / self.scale)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 LossFn = Callable[[int], Tensor]
 """Maps the step number to a loss with gradient."""
@@ -48,7 +49,7 @@ def launch(job: Callable[[Worker, Path], None], out: Path, processes: int) -> No
         job(Worker(0, 1), out)
         return
     with TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_enter, (job, out, processes, f"file://{folder}/store"), nprocs=processes)
+        spawn(_enter, (job, out, processes, f"file://{folder}/store"), nprocs=processes)
 
 
 def _enter(rank: int, job: Callable[[Worker, Path], None], out: Path, count: int, store: str) -> None:
@@ -97,7 +98,7 @@ def fit(
     for step in range(recipe.steps):
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         average_gradients(parameters, worker)
         torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         optimiser.step()

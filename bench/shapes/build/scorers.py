@@ -224,7 +224,8 @@ def fit_scorer(scorer: Scorer, seen: Bank, pairs: Pairs, name: str) -> None:
         scores, embeddings = scorer(normalised(seen.images[shown]), [pairs.captions[r] for r in rows] * 2)
         first, second = scores.chunk(2)
         choice = F.binary_cross_entropy_with_logits(first - second, pairs.prefers_first[rows])
-        return choice + READINGS_WEIGHT * torch.as_tensor(readings(embeddings, seen.classes[shown], seen.measures[shown]))
+        read = torch.as_tensor(readings(embeddings, seen.classes[shown], seen.measures[shown]))
+        return choice + READINGS_WEIGHT * read
 
     for _ in fit(nn.ModuleList([scorer, readings]), loss_of, RECIPE, Worker(0, 1), name):
         pass

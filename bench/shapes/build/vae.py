@@ -64,7 +64,8 @@ def fit_phase(vae: AutoencoderKL, phase: int, worker: Worker, out: Path) -> None
         error = vae.decode(posterior.sample()).sample - target
         weight = 1.0 + INK_WEIGHT / 2.0 * (target.amax(dim=1, keepdim=True) - target.amin(dim=1, keepdim=True))
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return (weight * error.square()).mean() + 0.1 * (weight * error.abs()).mean() + KL_WEIGHT * kl
+        loss = (weight * error.square()).mean() + 0.1 * (weight * error.abs()).mean() + KL_WEIGHT * kl
+        return torch.as_tensor(loss)
 
     for step in fit(vae, loss_of, PHASES[phase], worker, f"vae phase {phase}"):
         if worker.leads and ((step + 1) % 400 == 0 or step + 1 == PHASES[phase].steps):
@@ -88,7 +89,7 @@ def refine_decoder(worker: Worker, out: Path) -> None:
             posterior = vae.encode(target).latent_dist
             latents = posterior.mean + DECODER_NOISE * posterior.std * torch.randn_like(posterior.mean)
         error = vae.decode(latents).sample - target
-        return 4.0 * error.square().mean() + 0.1 * error.abs().mean()
+        return torch.as_tensor(4.0 * error.square().mean() + 0.1 * error.abs().mean())
 
     for _ in fit(vae, loss_of, DECODER, worker, "decoder"):
         pass

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import metrics
 import numpy as np
 import pytest
 import torch
-from metrics.errors import BadInputError
 from PIL import Image
 
+import metrics
 from bench.registry import ensure_metrics
 from bench.shapes.metrics import AttributeAccuracy, AttributeEntropy
 from bench.shapes.world import Scene, random_scene, render
+from metrics.errors import BadInputError
 
 SCENE = Scene("square", "red", "white", 12.0, 32.0, 32.0, 0.3, 0.0, 0.9, 0.9, (1.0, 1.0))
 EMPTY = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
