@@ -24,11 +24,16 @@ BACKGROUNDS = ("white", "grey", "black", "gradient")
 SIZES = ("small", "large")
 POSITIONS = ("centre", "left", "right", "top", "bottom")
 
-RADIUS_RANGE = (7.0, 14.0)
+RADIUS_RANGE = (8.0, 14.5)
 """Equal-area radius in pixels: every shape of radius r covers pi r^2 pixels."""
-SMALL_BELOW, LARGE_ABOVE = 9.0, 12.0
+SMALL_BELOW, LARGE_ABOVE = 10.0, 12.5
 CENTRE_WITHIN, SIDE_BEYOND = 4.0, 5.0
 """Offsets in pixels: below the first on both axes is "centre", above the second on the main axis is a side."""
+
+UPRIGHT = {"circle": 0.0, "square": math.pi / 4, "triangle": -math.pi / 2, "star": -math.pi / 2}
+"""Rotation in radians at which a shape stands as people draw it."""
+TILT = math.radians(15.0)
+"""Shapes are tilted by up to this to either side."""
 
 STAR_INNER_RATIO = 0.45
 _SUPERSAMPLING = 3
@@ -124,7 +129,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
         radius=radius,
         x=x,
         y=y,
-        rotation=float(rng.uniform(0.0, 2.0 * math.pi)),
+        rotation=UPRIGHT[shape] + float(rng.uniform(-TILT, TILT)),
         hue=(HUES[colour] + float(rng.uniform(-10.0, 10.0))) % 360.0,
         saturation=float(rng.uniform(0.5, 1.0)),
         value=float(rng.uniform(0.6, 1.0)),

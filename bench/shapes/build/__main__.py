@@ -47,14 +47,13 @@ def build(part: str, work: Path, processes: int) -> None:
 
     alone: dict[str, Callable[[], None]] = {
         "decoder": lambda: launch(vae.refine_decoder, work / "vae", 1),
-        "unet": lambda: launch(unet.train, work / "unet", 1),
         "text": lambda: launch(text.train, work, 1),
         "bank": lambda: launch(draw_banks, work, 1),
         "features": lambda: launch(features.train, work, 1),
         "export": lambda: export(work, WEIGHTS),
     }
-    if part == "vae":
-        launch(vae.train, work / "vae", processes)
+    if part in ("vae", "unet"):
+        launch({"vae": vae.train, "unet": unet.train}[part], work / part, processes)
     elif part in scorers.SCORERS:
         launch(lambda _, out: scorers.train_one(part, out), work, 1)
     elif part in ("refl", "imagerefl"):

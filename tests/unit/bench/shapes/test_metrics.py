@@ -16,7 +16,7 @@ from bench.shapes.metrics import AttributeAccuracy, AttributeEntropy
 from bench.shapes.world import Scene, random_scene, render
 from metrics.errors import BadInputError
 
-SCENE = Scene("square", "red", "white", 12.0, 32.0, 32.0, 0.3, 0.0, 0.9, 0.9, (1.0, 1.0))
+SCENE = Scene("square", "red", "white", 13.5, 32.0, 32.0, 0.3, 0.0, 0.9, 0.9, (1.0, 1.0))
 EMPTY = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
 
 
