@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.shapes.build.parallel import Recipe, Worker, fit, launch
+from bench.shapes.build import parallel
+from bench.shapes.build.parallel import Recipe, Worker, fit
 
 TARGET = torch.tensor([[2.0, -1.0]])
 
@@ -38,7 +42,15 @@ def test_fit_learns(tmp_path: Path, ema: float) -> None:
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
-    launch(train, tmp_path, 2)
+    script = tmp_path / "two.py"  # processes are spawned: what they run must be importable, which this file is not
+    source = Path(__file__).read_text()
+    assert parallel.launch  # used by the script below
+    script.write_text(
+        f"{source}\n\nif __name__ == '__main__':\n    parallel.launch(train, Path({str(tmp_path)!r}), 2)\n"
+    )
+    subprocess.run(
+        [sys.executable, str(script)], check=True, timeout=200, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first, second)
     torch.testing.assert_close(first, TARGET, atol=0.05, rtol=0)
