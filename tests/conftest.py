@@ -22,6 +22,13 @@ ROOT = Path(__file__).parents[1]
 # One thread a process: tests share small machines. No hub: nothing here may download.
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
 
+# `python -m bench` that hears Ctrl-C even where the tests run in the background, which ignores it for all children.
+HEARS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("bench", run_name="__main__", alter_sys=True)
+"""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -74,7 +81,7 @@ class CommandLine:
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start without waiting, in a process group of its own; killed when the test ends."""
         process = subprocess.Popen(
-            self.command(*arguments),
+            [sys.executable, "-c", HEARS_CTRL_C, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
