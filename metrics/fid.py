@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-import torch
-
-from metrics.base import SetMetric
 from metrics.frechet import frechet_distance
 from metrics.images import Images
-from metrics.inception import Inception, load_inception
+from metrics.inception import InceptionMetric
 from metrics.moments import Moments
-from metrics.types import Card, Facts, Request
 
 
-class FID(SetMetric[Moments]):
+class FID(InceptionMetric[Moments]):
     """Frechet distance of two sets of images; 0 is equal, lower is nearer. Biased upwards for few images."""
-
-    def __init__(self, card: Card, device: torch.device, inception: Inception) -> None:
-        super().__init__(card, device)
-        self.inception = inception
-
-    @classmethod
-    def load(cls, facts: Facts, request: Request) -> Self:
-        """From torch-fidelity's Inception weights, or a transformers ResNetModel folder."""
-        return cls(*load_inception(facts, request))
-
-    @torch.no_grad()
-    def embed(self, images: Images) -> torch.Tensor:
-        """Features, float32 [N, D] on the CPU."""
-        return torch.from_numpy(self.inception(self, images))
 
     def statistics(self, images: Images) -> Moments:
         """Count, mean and scatter of the features, in float64; shards are added (`a + b`)."""

@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from metrics.base import Metric, make_card, pick_device
+from metrics.base import Metric, S, SetMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import load_folder, weight_files
 from metrics.hub import locate
@@ -142,3 +142,21 @@ def load_inception(facts: Facts, request: Request, **more: Any) -> tuple[Card, t
         inception = _published(path, facts.title, device)
     card = make_card(facts, request, inception.files, {**inception.settings, **more})
     return card, device, inception
+
+
+class InceptionMetric(SetMetric[S]):
+    """A set metric over Inception's features: what FID and KID have in common."""
+
+    def __init__(self, card: Card, device: torch.device, inception: Inception) -> None:
+        super().__init__(card, device)
+        self.inception = inception
+
+    @classmethod
+    def load(cls, facts: Facts, request: Request) -> Self:
+        """From torch-fidelity's Inception weights, or a transformers ResNetModel folder."""
+        return cls(*load_inception(facts, request))
+
+    @torch.no_grad()
+    def embed(self, images: Images) -> torch.Tensor:
+        """Features, float32 [N, D] on the CPU."""
+        return torch.from_numpy(self.inception(self, images))

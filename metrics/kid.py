@@ -7,16 +7,12 @@ be slightly negative.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-import torch
 
-from metrics.base import SetMetric
 from metrics.images import Images
-from metrics.inception import Inception, load_inception
+from metrics.inception import InceptionMetric
 from metrics.moments import Array, Features
-from metrics.types import Card, Facts, Request
 
 _BLOCK = 2048
 
@@ -44,22 +40,8 @@ def squared_mmd(a: Array, b: Array) -> float:
     return _within(a) + _within(b) - 2.0 * _kernel_sum(a, b) / (len(a) * len(b))
 
 
-class KID(SetMetric[Features]):
+class KID(InceptionMetric[Features]):
     """Squared MMD of two sets of images; near 0 for equal distributions, lower is nearer. Unbiased for few images."""
-
-    def __init__(self, card: Card, device: torch.device, inception: Inception) -> None:
-        super().__init__(card, device)
-        self.inception = inception
-
-    @classmethod
-    def load(cls, facts: Facts, request: Request) -> Self:
-        """From torch-fidelity's Inception weights, or a transformers ResNetModel folder."""
-        return cls(*load_inception(facts, request))
-
-    @torch.no_grad()
-    def embed(self, images: Images) -> torch.Tensor:
-        """Features, float32 [N, D] on the CPU."""
-        return torch.from_numpy(self.inception(self, images))
 
     def statistics(self, images: Images) -> Features:
         """The features, float64 [N, D]; shards are added (`a + b`)."""

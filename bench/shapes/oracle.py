@@ -7,7 +7,6 @@ harmonics tell the shape (3 for a triangle, 4 for a square, 5 for a star, none f
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,11 +83,6 @@ def read(image: npt.NDArray[np.uint8]) -> Reading:
         saturation=_chroma(ink) / max(value, 1e-6),
         value=value,
     )
-
-
-def read_all(images: Sequence[npt.NDArray[np.uint8]]) -> list[Reading]:
-    """Read several pictures."""
-    return [read(image) for image in images]
 
 
 def _chroma(ink: Array) -> float:

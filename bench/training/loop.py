@@ -6,7 +6,6 @@ import copy
 import csv
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -176,13 +175,11 @@ def prepare(suite: Suite, recipe: TrainRecipe, reward: str | None, options: Trai
     """Load the model, a trainable copy of its network, the reward and the data."""
     import metrics
     from bench import weights
-    from bench.models.sd import StableDiffusion
+    from bench.devices import prepare_torch
+    from bench.models import load_model
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or 1)
-    device = (
-        "cpu" if options.device == "auto" and not torch.cuda.is_available() else options.device.replace("auto", "cuda")
-    )
-    model = StableDiffusion.load(weights.resolve(suite.model.weights), suite, device)
+    device = prepare_torch(options.device)
+    model: Any = load_model(weights.resolve(suite.model.weights), suite, device)
     if options.init is None:
         model.networks[TUNED] = Network(copy.deepcopy(model.unet))
     else:
