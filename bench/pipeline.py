@@ -110,13 +110,6 @@ def adopt(
     return [store]
 
 
-def score_images(
-    images_dir: Path | str, prompts_file: str, name: str, suite: Suite, results: Path | str, device: str = "cpu"
-) -> list[RunStore]:
-    """`adopt` with other prompts than the suite's: a set's name or a file."""
-    return adopt(images_dir, suite.override(prompts=str(prompts_file)), name, results=results, device=device)
-
-
 def suite_of(store: RunStore) -> Suite:
     """The suite that a run was made with, from its manifest."""
     return Suite.model_validate(store.manifest().resolved_suite)

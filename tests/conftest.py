@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -229,61 +229,9 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> TinySuite:
 def _write_model(folder: Path) -> None:
     """`pipeline/`: all parts of a Stable Diffusion folder with random weights; `tuned/`: a second network."""
     import torch
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline
-    from transformers import CLIPTextConfig, CLIPTextModel
 
-    from bench.shapes.build.tokens import write_clip_tokenizer
+    from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        tokenizer = write_clip_tokenizer(folder / "tokenizer")
-        text = CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=8,
-            intermediate_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=tokenizer.model_max_length,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(8, 8, 8),
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=64,
-            scaling_factor=1.0,
-        )
-        pipeline = StableDiffusionPipeline(
-            vae=vae.eval(),
-            text_encoder=CLIPTextModel(text).eval(),
-            tokenizer=tokenizer,
-            unet=_tiny_unet(),
-            scheduler=DDPMScheduler(num_train_timesteps=100, clip_sample=False),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
-        _tiny_unet().save_pretrained(folder / "tuned", safe_serialization=True)
-
-
-def _tiny_unet() -> Any:
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        cross_attention_dim=8,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    ).eval()
+        tiny_pipeline(folder / "pipeline")
+        tiny_unet(5).save_pretrained(folder / "tuned", safe_serialization=True)

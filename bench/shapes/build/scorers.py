@@ -19,14 +19,15 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.v2.functional import normalize
 from transformers import BertTokenizer, BlipTextConfig, BlipVisionConfig, CLIPConfig, CLIPModel
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from bench.shapes.annotator import POOLS
 from bench.shapes.build.bank import Bank, Pairs, bank, draw_pairs
+from bench.shapes.build.data import normalised
 from bench.shapes.build.features import Readings
+from bench.shapes.build.matching import learn_to_match
 from bench.shapes.build.parallel import Recipe, Worker, fit
 from bench.shapes.build.text import tokenize
 from bench.shapes.build.tokens import MAX_LENGTH, write_bert_vocabulary, write_clip_tokenizer, write_open_clip_merges
@@ -37,10 +38,11 @@ TEST_PAIRS = 3_000
 BATCH = 32
 READINGS_WEIGHT = 0.3
 RECIPE = Recipe(steps=1_500, learning_rate=1.5e-3, warmup=60, ema=0.99, weight_decay=1e-2)
-CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 IMAGE_REWARD_MEAN, IMAGE_REWARD_STD = 0.16717362830052426, 1.0333394966054072
 ID_LIMIT = 35
+START = 0.08
+"""Deviation of the small BLIP's first weights. transformers starts the picture's side from 1e-10 and the text side from
+0.02, which suits a width of 768: at 64 the picture hardly reached the text, and captions were never read."""
 VISION_WIDTH, VISION_LAYERS, PATCH = 96, 3, 8
 
 
@@ -52,6 +54,9 @@ class Scorer(nn.Module):
     def forward(self, images: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Normalised pixels [N, 3, 64, 64] and N captions -> logits [N] and embeddings [N, width]."""
         raise NotImplementedError
+
+    def prepare(self, seen: Bank) -> None:
+        """Whatever the network learns before it sees a preference; nothing by default."""
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint in the real model's format."""
@@ -140,13 +145,14 @@ class SmallImageReward(Scorer):
             BlipVisionConfig(
                 hidden_size=self.width, intermediate_size=4 * self.width, num_hidden_layers=VISION_LAYERS,
                 num_attention_heads=2, image_size=64, patch_size=PATCH, hidden_act="gelu", layer_norm_eps=1e-6,
+                initializer_range=START,
             )
         )  # fmt: skip
         self.text = BlipTextModel(
             BlipTextConfig(
                 vocab_size=size, hidden_size=64, encoder_hidden_size=self.width, intermediate_size=192,
                 num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, hidden_act="gelu",
-                layer_norm_eps=1e-12, is_decoder=True, bos_token_id=0, sep_token_id=3,
+                layer_norm_eps=1e-12, is_decoder=True, bos_token_id=0, sep_token_id=3, initializer_range=START,
             ),
             add_pooling_layer=False,
         )  # fmt: skip
@@ -159,16 +165,23 @@ class SmallImageReward(Scorer):
         self.mlp = nn.Sequential(*layers)
 
     def forward(self, images: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
+        hidden, embedding = self.read(images, captions)
+        return (self.mlp(hidden).squeeze(1) - IMAGE_REWARD_MEAN) / IMAGE_REWARD_STD, embedding
+
+    def read(self, images: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Pixels and captions -> the text's [CLS] that has seen the picture [N, 64], and the picture's own [N, 128]."""
         states = self.vision(pixel_values=images).last_hidden_state
         tokens = self.tokenizer(captions, padding=True, truncation=True, max_length=ID_LIMIT, return_tensors="pt")
-        hidden = self.text(
+        hidden: Tensor = self.text(
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask,
             encoder_hidden_states=states,
             encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long),
         ).last_hidden_state[:, 0]
-        raw = self.mlp(hidden).squeeze(1)
-        return (raw - IMAGE_REWARD_MEAN) / IMAGE_REWARD_STD, states[:, 0]
+        return hidden, states[:, 0]
+
+    def prepare(self, seen: Bank) -> None:
+        learn_to_match(self.read, nn.ModuleList([self.vision, self.text]), (64, self.width), seen)
 
     def save(self, folder: Path) -> None:
         state = {f"blip.visual_encoder.{official_vision_key(k)}": v for k, v in self.vision.state_dict().items()}
@@ -206,11 +219,6 @@ SCORERS: dict[str, Callable[[Path], Scorer]] = {
     "hpsv2": SmallHPS,
     "image_reward": SmallImageReward,
 }
-
-
-def normalised(images: Tensor) -> Tensor:
-    """uint8 [N, 3, 64, 64] -> CLIP-normalised float32."""
-    return torch.as_tensor(normalize(images.float() / 255.0, CLIP_MEAN, CLIP_STD))
 
 
 def fit_scorer(scorer: Scorer, seen: Bank, pairs: Pairs, name: str) -> None:
@@ -252,6 +260,7 @@ def train_one(name: str, out: Path) -> None:
     torch.manual_seed(SEED)
     (out / name).mkdir(parents=True, exist_ok=True)
     scorer = SCORERS[name](out / name)
+    scorer.prepare(seen)
     fit_scorer(scorer, seen, pairs, name)
     scorer.save(out / name)
     test_bank = bank(out, "test")

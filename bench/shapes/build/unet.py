@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from bench.shapes.build.data import pictures, to_signed
-from bench.shapes.build.parallel import Recipe, Worker, fit, load_average
+from bench.shapes.build.parallel import Recipe, Worker, compiled, fit, load_average
 from bench.shapes.build.text import tokenize
 from bench.shapes.captions import random_caption
 from bench.shapes.world import Scene
@@ -23,8 +23,13 @@ SEED = 31
 BATCH = 64
 PICTURES = 16_000
 CAPTION_DROPOUT = 0.1
-RECIPE = Recipe(steps=5_000, learning_rate=1.8e-3, warmup=300, ema=0.999, weight_decay=1e-3)
-SAVE_EVERY = 500
+ROUNDS = (
+    Recipe(steps=5_000, learning_rate=1.8e-3, warmup=300, ema=0.999, weight_decay=1e-3),
+    Recipe(steps=9_000, learning_rate=1.5e-3, warmup=300, ema=0.999, weight_decay=1e-3),
+)
+"""Each round starts from the averaged weights of the one before, and is kept as `<out>-<round>`: a killed build goes on
+from its last whole round."""
+SAVE_EVERY = 1_000
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -93,7 +98,7 @@ def draw_times(count: int) -> Tensor:
 
 
 def train(worker: Worker, out: Path) -> None:
-    """Train on the frozen autoencoder and text encoder beside `out`; write `out` and keep averaged checkpoints."""
+    """Train on the frozen autoencoder and text encoder beside `out`, round by round, and write `out`."""
     parts = out.parent
     encoder = CLIPTextModel.from_pretrained(parts / "text_encoder").eval()
     captions = CaptionTable(CLIPTokenizer.from_pretrained(parts / "tokenizer"), encoder)
@@ -102,25 +107,33 @@ def train(worker: Worker, out: Path) -> None:
     scheduler.save_pretrained(parts / "scheduler")
     torch.manual_seed(SEED)
     unet = new_unet().to(memory_format=torch.channels_last)
-    rng = np.random.default_rng(worker.seed(SEED))
-    torch.manual_seed(worker.seed(SEED))
-    share = worker.share(BATCH)
+    network = compiled(unet)
+    for number, recipe in enumerate(ROUNDS, 1):
+        kept = out.with_name(f"{out.name}-{number}")
+        if (kept / "config.json").exists():
+            unet.load_state_dict(UNet2DConditionModel.from_pretrained(kept).state_dict())
+            continue
+        rng = np.random.default_rng([worker.seed(SEED), number])
+        torch.manual_seed(worker.seed(SEED) * len(ROUNDS) + number)
+        share = worker.share(BATCH)
 
-    def loss_of(step: int) -> Tensor:
-        chosen = rng.integers(len(scenes), size=share)
-        texts = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
-        clean = latents[torch.from_numpy(chosen)]
-        noise = torch.randn_like(clean)
-        times = draw_times(share)
-        noisy = scheduler.add_noise(clean, noise, times)
-        predicted = unet(noisy, times, captions(texts)).sample
-        return F.mse_loss(predicted, scheduler.get_velocity(clean, noise, times))
+        def loss_of(step: int, rng: np.random.Generator = rng, share: int = share) -> Tensor:
+            chosen = rng.integers(len(scenes), size=share)
+            texts = ["" if rng.random() < CAPTION_DROPOUT else random_caption(scenes[i], rng) for i in chosen]
+            clean = latents[torch.from_numpy(chosen)]
+            noise = torch.randn_like(clean)
+            times = draw_times(share)
+            noisy = scheduler.add_noise(clean, noise, times)
+            predicted = network(noisy, times, captions(texts)).sample
+            return F.mse_loss(predicted, scheduler.get_velocity(clean, noise, times))
 
-    average: list[Tensor] = []
-    for step in fit(unet, loss_of, RECIPE, worker, "unet", average):
-        if worker.leads and (step + 1) % SAVE_EVERY == 0:
-            snapshot = copy.deepcopy(unet)
-            load_average(list(snapshot.parameters()), average)
-            snapshot.save_pretrained(out.with_name(f"{out.name}-{step + 1}"))
+        average: list[Tensor] = []
+        for step in fit(unet, loss_of, recipe, worker, f"unet {number}", average):
+            if worker.leads and (step + 1) % SAVE_EVERY == 0:
+                snapshot = copy.deepcopy(unet)
+                load_average(list(snapshot.parameters()), average)
+                snapshot.save_pretrained(out.with_name(f"{out.name}-{number}-{step + 1}"))
+        if worker.leads:
+            unet.save_pretrained(kept)
     if worker.leads:
         unet.save_pretrained(out)

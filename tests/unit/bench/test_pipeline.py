@@ -292,7 +292,7 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     assert values_of(store)["fake_image", "p2", 1] == 201.0
     assert store.manifest().status == "complete"
     assert any("no images for 1 of 3 prompts" in line for line in said)
-    (again,) = pipeline.score_images(folder, suite.prompts, "mine", suite, tmp_path / "results")
+    (again,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
         pipeline.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
