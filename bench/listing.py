@@ -61,7 +61,14 @@ def metrics() -> Table:
 
     facts = [registry.info(name) for name in metric_names()]
     rows = tuple(
-        (one.name, one.title, one.kind.value, ARROWS[one.direction.value], one.unit or "-", one.licence or "-")
+        (
+            one.name,
+            one.title + (" (not supported)" if one.unsupported else ""),
+            one.kind.value,
+            ARROWS[one.direction.value],
+            one.unit or "-",
+            one.licence or "-",
+        )
         for one in facts
     )
     return Table(("metric", "title", "kind", "better", "unit", "licence"), rows)

@@ -165,13 +165,18 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 
 def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
-    """Raise UsageError for the first name that is no metric (did you mean ...?)."""
+    """Raise UsageError for the first name that is no metric (did you mean ...?), or one that is not supported."""
+    import metrics
     from bench.registry import metric_names
 
-    known = list(dict.fromkeys([*metric_names(), *also]))
+    registered = metric_names()
+    known = list(dict.fromkeys([*registered, *also]))
     for name in names:
         if name not in known:
             raise unknown("metric", name, known)
+        why = metrics.info(name).unsupported if name in registered else ""
+        if why:
+            raise UsageError(f"metric '{name}' is not supported, because {why}")
 
 
 def _check_names(suite: Suite, where: str) -> None:

@@ -1,11 +1,13 @@
 """PickScore and CLIPScore: a transformers CLIPModel and its own tokenizer.
 
 PickScore (Kirstain et al. 2023, arXiv 2305.01569): exp(logit_scale) * cos(image, text).
-CLIPScore: 100 * cos(image, text); the paper's variant is 2.5 * max(cos, 0) with the prefix "A photo depicts".
+CLIPScore (Hessel et al. 2021, arXiv 2104.08718): variant "cosine" is 100 * cos(image, text), "paper" the
+paper's and its code's 2.5 * max(cos, 0) with the prefix "A photo depicts " (there on ViT-B/32).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,14 +17,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base import ImageMetric, make_card, pick_device
-from metrics.errors import MissingWeightsError
-from metrics.hf_folder import MODEL_FILES, TOKENIZER_FILES, folder_of, load_folder, weight_files
+from metrics.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
+from metrics.errors import MetricError, MissingWeightsError
+from metrics.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.types import Card, Facts, Request
+from metrics.tokens import CutPrompts
+from metrics.types import Card, Facts, Request, digest_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
 _DROP = (r"(text|vision)_model\.embeddings\.position_ids",)
 _OPENAI_VOCABULARY = 49408
+_MAX_TOKENS = 77
+_PREFIX = "A photo depicts "
+_PAPER_SCALE = 2.5
 
 
 def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
@@ -74,8 +81,10 @@ class ClipMetric(ImageMetric):
         self.model = model.to(device=self.device, dtype=getattr(torch, request.dtype))
         self.tokenizer = tokenizer
         self.size = int(model.config.vision_config.image_size)
-        self.max_length = min(77, int(model.config.text_config.max_position_embeddings))
+        self.max_length = int(card.settings["max_tokens"])
         self.scale = self._scale()
+        self.prefix = str(card.settings.get("prefix", ""))
+        self._cut = CutPrompts(self._notes)
         self._check_eos()
 
     @classmethod
@@ -84,14 +93,38 @@ class ClipMetric(ImageMetric):
         from transformers import CLIPModel
 
         pick_device(request.device)
-        folder = folder_of(facts, request, MODEL_FILES + TOKENIZER_FILES)
+        facts = cls._source(facts, request)
+        folder = folder_of(facts, request, CLIP_FILES + TOKENIZER_FILES)
         model = load_folder(CLIPModel, folder, facts.title, drop=_DROP)
         tokenizer = load_tokenizer(folder, int(model.config.text_config.vocab_size), facts.title)
-        size = int(model.config.vision_config.image_size)
-        settings = {"resize": "PIL bicubic, shortest side, centre crop", "image_size": size}
+        facts, more = cls._described(facts, request, folder)
+        settings = {
+            **image_settings(model.config),
+            "tokenizer": "transformers CLIPTokenizer",
+            "max_tokens": min(_MAX_TOKENS, int(model.config.text_config.max_position_embeddings)),
+            "longer_prompts": "cut, keeping the end token",
+            **more,
+        }
         tokens = [folder / name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
         card = make_card(facts, request, [*weight_files(folder, facts.title), *tokens], settings)
         return cls(card, request, model, tokenizer)
+
+    @classmethod
+    def _source(cls, facts: Facts, request: Request) -> Facts:
+        """The facts with the source of the weights that the options ask for."""
+        return facts
+
+    @classmethod
+    def _described(cls, facts: Facts, request: Request, folder: Path) -> tuple[Facts, dict[str, Any]]:
+        """The facts for the card, and settings beyond those of the two towers."""
+        return facts, {"score": "exp(logit_scale) x cosine"}
+
+    @property
+    def backbone(self) -> str:
+        """Equal for two metrics whose `embed` gives equal image embeddings: the text side plays no part."""
+        weights = {name: value for name, value in self.card.weights.items() if name not in TOKENIZER_FILES}
+        settings = {"dtype": self.card.settings["dtype"], **image_settings(self.model.config)}
+        return digest_of(weights=weights, settings=settings)
 
     def _scale(self) -> float:
         raise NotImplementedError
@@ -129,21 +162,18 @@ class ClipMetric(ImageMetric):
 
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
+        texts = [self.prefix + prompt for prompt in prompts]
         tokens = self.tokenizer(
-            prompts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
         ).to(self.device)
         if not bool((tokens.input_ids == self.tokenizer.eos_token_id).any(dim=1).all()):
             raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token.")
-        self._note_long(prompts)
+        lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids]
+        self._cut.add(prompts, lengths, self.max_length)
         features = self.model.get_text_features(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
         ).pooler_output
         return (functional.normalize(features.float(), dim=-1),)
-
-    def _note_long(self, prompts: list[str]) -> None:
-        lengths = [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
-        if any(length > self.max_length for length in lengths):
-            self._notes[f"prompts longer than {self.max_length} tokens were cut"] = None
 
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
         """scale * cosine of each row."""
@@ -158,7 +188,29 @@ class PickScore(ClipMetric):
 
 
 class CLIPScore(ClipMetric):
-    """100 * cosine, without clamp and without prefix."""
+    """100 * cosine, without clamp and without prefix; or the paper's 2.5 * max(cosine, 0) with its prefix."""
+
+    @classmethod
+    def _source(cls, facts: Facts, request: Request) -> Facts:
+        variant = request.options.get("variant", "cosine")
+        if variant not in ("cosine", "paper"):
+            raise MetricError(f"clip_score: variant {variant!r} is not one of cosine, paper.")
+        return with_backbone(facts, request.options.get("backbone", DEFAULT))
+
+    @classmethod
+    def _described(cls, facts: Facts, request: Request, folder: Path) -> tuple[Facts, dict[str, Any]]:
+        facts, backbone = identify(facts, request, str(request.options.get("backbone", DEFAULT)), folder)
+        title = f"{facts.title} {backbone}".strip()
+        if request.options.get("variant", "cosine") == "cosine":
+            return replace(facts, title=title), {"variant": "cosine", "score": "100 x cosine", "prefix": ""}
+        score = f"{_PAPER_SCALE} x max(cosine, 0)"
+        facts = replace(facts, title=f"{title}, paper's variant", unit=score, low=0.0, high=_PAPER_SCALE)
+        return facts, {"variant": "paper", "score": score, "prefix": _PREFIX}
 
     def _scale(self) -> float:
-        return 100.0
+        return _PAPER_SCALE if self.card.settings["variant"] == "paper" else 100.0
+
+    def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
+        """scale * cosine of each row; the paper's variant is 0 for negative cosines."""
+        values = super().compare(features, texts)
+        return values.clamp_min(0.0) if self.card.settings["variant"] == "paper" else values

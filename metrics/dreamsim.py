@@ -71,7 +71,15 @@ class DreamSim(EmbeddingGroupMetric):
         if request.dtype != "float32":
             raise MetricError("dreamsim: the published network runs in float32 only.")
         network = _package_network(kind, folder, device)
-        settings = {"resize": "PIL bicubic, squash", "image_size": _SIZE, "type": kind}
+        settings = {
+            "resize": "PIL bicubic, squash",
+            "antialias": True,
+            "crop": "none",
+            "image_size": _SIZE,
+            "normalisation": "of each network of the dreamsim package, inside it",
+            "colour": "RGB before the resize",
+            "type": kind,
+        }
         files = [item for item in sorted(folder.glob("*")) if item.suffix in (".pth", ".tar")]
         files += sorted(folder.glob("*_lora/adapter_*"))
         source = request.weights or facts.weights

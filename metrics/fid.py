@@ -1,38 +1,27 @@
-"""FID (Heusel et al. 2017, arXiv 1706.08500): Frechet distance of Inception features, from mergeable moments."""
+"""FID (Heusel et al. 2017, arXiv 1706.08500): Frechet distance of Inception features, from mergeable moments.
+
+The resize of the images moves FID by far more than rounding, so each published convention is a metric of its own name.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from metrics.frechet import frechet_distance
-from metrics.images import Images
 from metrics.inception import InceptionMetric
 from metrics.moments import Moments
+from metrics.resize import ANTIALIASED, CLEAN
+from metrics.sets import FrechetMetric
 
 
-class FID(InceptionMetric[Moments]):
-    """Frechet distance of two sets of images; 0 is equal, lower is nearer. Biased upwards for few images."""
+class FID(InceptionMetric[Moments], FrechetMetric):
+    """Frechet distance of Inception features, with torch-fidelity's resize; 0 is equal, lower is nearer."""
 
-    def statistics(self, images: Images) -> Moments:
-        """Count, mean and scatter of the features, in float64; shards are added (`a + b`)."""
-        return Moments.of(self.inception(self, images), self.backbone)
 
-    def read_statistics(self, path: Path | str) -> Moments:
-        """Statistics from an .npz file; BadInputError if the file is something else."""
-        return Moments.read(path)
+class CleanFID(FID):
+    """FID with clean-fid's resize (mode "clean": Parmar et al. 2022, arXiv 2104.11222) on torch-fidelity's network."""
 
-    def distance(self, a: Moments, b: Moments) -> float:
-        """FID, at least 0; NaN if one side has fewer than two images. BadInputError if the networks differ."""
-        a + b  # refuses statistics of different networks
-        return frechet_distance(a, b)
+    convention = CLEAN
 
-    def notes(self, n: int | None = None) -> list[str]:
-        """Warns where `n` images are too few for a full covariance."""
-        width = int(self.inception.settings["features"])
-        found = super().notes(n)
-        if n is not None and n < width + 1:
-            found.append(
-                f"FID over {n} images is biased upwards: {width} features need at least {width + 1} images for a full "
-                "covariance; compare only with FID over equally many images"
-            )
-        return found
+
+class TorchmetricsFID(FID):
+    """FID with the antialiased resize that is torchmetrics' default since it has the option (1.9), same network."""
+
+    convention = ANTIALIASED

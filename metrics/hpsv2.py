@@ -18,6 +18,7 @@ from metrics.base import ImageMetric, make_card, pick_device
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_pad_tensor, to_unit
+from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request
 from metrics.weights import WEIGHT_SUFFIXES, find_file, load_strict, read_json, read_state
 
@@ -78,6 +79,20 @@ def build_network(config: dict[str, Any], state: dict[str, Tensor], where: str) 
     return network
 
 
+def _settings(size: int, length: int) -> dict[str, Any]:
+    return {
+        "resize": "torch bicubic on floats, longest side, not clamped",
+        "crop": "none: centred, padded with zeros before normalisation",
+        "image_size": size,
+        "mean": list(CLIP_MEAN),
+        "deviation": list(CLIP_STD),
+        "colour": "RGB before the resize",
+        "tokenizer": "open_clip SimpleTokenizer",
+        "max_tokens": length,
+        "longer_prompts": "cut, keeping the end token",
+    }
+
+
 class HPSv2(ImageMetric):
     """Cosine of image and text features of the HPSv2 (or v2.1) network."""
 
@@ -88,6 +103,7 @@ class HPSv2(ImageMetric):
         self.tokenizer = tokenizer
         self.size = int(card.settings["image_size"])
         self.antialias = bool(card.settings["antialias"])
+        self._cut = CutPrompts(self._notes)
 
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:
@@ -116,7 +132,7 @@ class HPSv2(ImageMetric):
             )
         antialias = bool(request.options.get("antialias", False))
         size = int(config["vision_cfg"]["image_size"])
-        settings = {"resize": "float bicubic, longest side, zero padding", "image_size": size, "antialias": antialias}
+        settings = _settings(size, length) | {"antialias": antialias}
         extra = [item for item in (folder / _CONFIG, vocabulary) if item.is_file()]
         return cls(make_card(facts, request, [path, *extra], settings), request, network, tokenizer)
 
@@ -136,8 +152,7 @@ class HPSv2(ImageMetric):
         """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
         tokens = self.tokenizer(prompts)
         limit = tokens.shape[1]
-        if any(len(self.tokenizer.encode(prompt)) + 2 > limit for prompt in prompts):
-            self._notes[f"prompts longer than {limit} tokens were cut"] = None
+        self._cut.add(prompts, [len(self.tokenizer.encode(prompt)) + 2 for prompt in prompts], limit)
         return (functional.normalize(self.network.encode_text(tokens.to(self.device)).float(), dim=-1),)
 
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:

@@ -7,7 +7,7 @@ import socket
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from metrics.errors import MissingWeightsError
 
@@ -75,3 +75,25 @@ def _fetch(repo: str, revision: str | None, file: str | None, patterns: Sequence
             f"weights '{repo}{':' + file if file else ''}' are neither a local path nor in the hub cache and could "
             f"not be downloaded ({type(error).__name__}): run `{command}` where there is a network, or give their path."
         ) from error
+
+
+def release_file(url: str, digest: str, what: str) -> Path:
+    """A published file by its address, kept in torch's hub folder; `digest` is its sha256 or the first digits of it.
+
+    MissingWeightsError names the command that mends it. A file that is there is taken as it is: its digest goes into
+    the metric's card.
+    """
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / unquote(url.rpartition("/")[2])
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except Exception as error:  # urllib, socket and file errors: not downloadable
+        raise MissingWeightsError(
+            f"{what}: the weights '{path}' are missing and could not be downloaded ({type(error).__name__}): run "
+            f"`mkdir -p {path.parent} && curl -L -o {path} {url}` where there is a network."
+        ) from error
+    return path

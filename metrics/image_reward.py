@@ -17,6 +17,7 @@ from metrics.blip import BlipReward, build, tokenizer_for
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request
 from metrics.weights import find_file, read_json, read_state
 
@@ -41,6 +42,7 @@ class ImageReward(ImageMetric):
         self.network.text.to(self.dtype)  # the head stays in float32, as officially
         self.tokenizer = tokenizer
         self.size = int(card.settings["image_size"])
+        self._cut = CutPrompts(self._notes)
 
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:
@@ -56,9 +58,15 @@ class ImageReward(ImageMetric):
             vocabulary = locate(_BERT_VOCABULARY)
         tokenizer = tokenizer_for(vocabulary, network.words, where)
         settings = {
-            "resize": "PIL bicubic in the image's own mode, shortest side, centre crop, then RGB",
+            "resize": "PIL bicubic, shortest side",
+            "antialias": True,
+            "crop": "centre",
             "image_size": network.image_size,
-            "max_tokens": MAX_TOKENS,
+            "mean": list(CLIP_MEAN),
+            "deviation": list(CLIP_STD),
+            "colour": "resized in the image's own mode, then RGB",
+            "max_tokens": min(MAX_TOKENS, network.positions),
+            "longer_prompts": "cut, keeping the end token",
             "scale": f"(raw - {REWARD_MEAN}) / {REWARD_DEVIATION}",
         }
         files = [path, vocabulary, *([config_file] if config_file.is_file() else [])]
@@ -82,8 +90,7 @@ class ImageReward(ImageMetric):
         limit = min(MAX_TOKENS, self.network.positions)
         tokens = self.tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         lengths = [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
-        if any(length > limit for length in lengths):
-            self._notes[f"prompts longer than {limit} tokens were cut"] = None
+        self._cut.add(prompts, lengths, limit)
         if int(tokens.input_ids.max()) >= self.network.words:
             raise MissingWeightsError(
                 f"{self.card.facts.title}: vocab.txt has more tokens than the weights ({self.network.words})."
@@ -92,5 +99,5 @@ class ImageReward(ImageMetric):
 
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
         """Image tokens [B, T, D] and (ids, mask) [B, L] -> rewards [B] on the published scale."""
-        raw = self.network.reward(features, texts[0], texts[1])
+        raw = self.network.reward(features.to(self.dtype), texts[0], texts[1])
         return (raw - REWARD_MEAN) / REWARD_DEVIATION

@@ -6,13 +6,11 @@ be slightly negative.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from metrics.images import Images
 from metrics.inception import InceptionMetric
 from metrics.moments import Array, Features
+from metrics.sets import KernelMetric
 
 _BLOCK = 2048
 
@@ -40,19 +38,11 @@ def squared_mmd(a: Array, b: Array) -> float:
     return _within(a) + _within(b) - 2.0 * _kernel_sum(a, b) / (len(a) * len(b))
 
 
-class KID(InceptionMetric[Features]):
-    """Squared MMD of two sets of images; near 0 for equal distributions, lower is nearer. Unbiased for few images."""
+class KID(InceptionMetric[Features], KernelMetric):
+    """Squared MMD of Inception features; near 0 for equal distributions, lower is nearer. Unbiased for few images."""
 
-    def statistics(self, images: Images) -> Features:
-        """The features, float64 [N, D]; shards are added (`a + b`)."""
-        return Features(self.inception(self, images).astype(np.float64), self.backbone)
+    depends_on_count = False
 
-    def read_statistics(self, path: Path | str) -> Features:
-        """Statistics from an .npz file; BadInputError if the file is something else."""
-        return Features.read(path)
-
-    def distance(self, a: Features, b: Features) -> float:
-        """KID; NaN if one side has fewer than two images. BadInputError if the networks differ."""
-        if a.backbone != b.backbone:
-            a + b  # raises
-        return squared_mmd(a.rows, b.rows)
+    def discrepancy(self, a: Array, b: Array) -> float:
+        """KID of features [N, D] and [M, D]; NaN for fewer than two rows."""
+        return squared_mmd(a, b)

@@ -105,6 +105,21 @@ def build(net: str, state: Mapping[str, Tensor], where: str) -> Any:
     return network
 
 
+def _settings(net: str, scaling: Any) -> dict[str, Any]:
+    return {
+        "net": net,
+        "version": "0.1",
+        "resize": "none",
+        "antialias": "no resize",
+        "crop": "none",
+        "mean": [round(value, 6) for value in scaling.shift.flatten().tolist()],
+        "deviation": [round(value, 6) for value in scaling.scale.flatten().tolist()],
+        "normalisation": "pixels in -1..1, then mean and deviation",
+        "colour": "RGB",
+        "pairs": "all unordered",
+    }
+
+
 class LPIPS(GroupMetric):
     """Mean pairwise LPIPS of images at their own resolution, which must be one for all of them."""
 
@@ -129,8 +144,7 @@ class LPIPS(GroupMetric):
             files.append(_lin_file(net))
             state |= read_state(files[-1])
         network = build(net, state, f"{facts.title}: '{path}'")
-        settings = {"net": net, "resize": "none", "version": "0.1", "pairs": "all unordered"}
-        return cls(make_card(facts, request, files, settings), device, network)
+        return cls(make_card(facts, request, files, _settings(net, network.scaling_layer)), device, network)
 
     def _inputs(self, images: list[Image.Image]) -> list[Tensor]:
         sizes = {image.size for image in images}

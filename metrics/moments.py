@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,11 +25,25 @@ def _same(a: Any, b: Any) -> None:
 def _open(path: Path | str, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
+            return {name: stored[name] for name in (*names, "digest")}
     except FileNotFoundError as error:
         raise BadInputError(f"statistics file '{path}' does not exist.") from error
     except Exception as error:  # zip, key and format errors: not such a file
         raise BadInputError(f"'{path}' is not a statistics file with {', '.join(names)} ({error}).") from error
+
+
+def _checked(found: Any, digest: Any, path: Path | str) -> Any:
+    if found.digest != str(digest):
+        raise BadInputError(f"statistics file '{path}' is not what was saved (its digest differs): make it again.")
+    return found
+
+
+def _digest(backbone: str, n: int, *arrays: Array) -> str:
+    whole = hashlib.sha256(f"{backbone}\0{n}".encode())
+    for array in arrays:
+        whole.update(f"\0{array.shape}\0".encode())
+        whole.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+    return whole.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +88,11 @@ class Moments:
         return type(self)(total, self.mean + step * share, scatter, self.backbone)
 
     @property
+    def digest(self) -> str:
+        """sha256 (hex) of the content, by which a reference is told."""
+        return _digest(self.backbone, self.n, self.mean, self.scatter)
+
+    @property
     def covariance(self) -> Array:
         """The unbiased covariance [D, D] (divided by n - 1); BadInputError for fewer than two images."""
         if self.n < 2:
@@ -82,13 +102,23 @@ class Moments:
     def save(self, path: Path | str) -> None:
         """Write to an .npz file."""
         with open(path, "wb") as stream:
-            np.savez(stream, n=self.n, mean=self.mean, scatter=self.scatter, backbone=self.backbone)
+            np.savez(
+                stream,
+                n=self.n,
+                mean=self.mean,
+                scatter=self.scatter,
+                backbone=self.backbone,
+                digest=self.digest,
+            )
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Read what `save` wrote; BadInputError if the file is something else."""
+        """Read what `save` wrote; BadInputError if the file is something else or was changed."""
         held = _open(path, ("n", "mean", "scatter", "backbone"))
-        return cls(int(held["n"]), held["mean"], held["scatter"], str(held["backbone"]))
+        found: Self = _checked(
+            cls(int(held["n"]), held["mean"], held["scatter"], str(held["backbone"])), held["digest"], path
+        )
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +138,11 @@ class Features:
         """Number of features D."""
         return int(self.rows.shape[1])
 
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the content, by which a reference is told. It depends on the order of the rows."""
+        return _digest(self.backbone, self.n, self.rows)
+
     def __add__(self, other: Features) -> Self:
         if not isinstance(other, Features):
             return NotImplemented
@@ -117,10 +152,11 @@ class Features:
     def save(self, path: Path | str) -> None:
         """Write to an .npz file."""
         with open(path, "wb") as stream:
-            np.savez(stream, rows=self.rows, backbone=self.backbone)
+            np.savez(stream, rows=self.rows, backbone=self.backbone, digest=self.digest)
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Read what `save` wrote; BadInputError if the file is something else."""
+        """Read what `save` wrote; BadInputError if the file is something else or was changed."""
         held = _open(path, ("rows", "backbone"))
-        return cls(held["rows"], str(held["backbone"]))
+        found: Self = _checked(cls(held["rows"], str(held["backbone"])), held["digest"], path)
+        return found

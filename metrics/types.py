@@ -25,6 +25,11 @@ class Direction(StrEnum):
     LOWER = "lower"
 
 
+def digest_of(**parts: Any) -> str:
+    """sha256 (hex) of plain values under their names, independent of their order."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a metric without loading it.
@@ -32,6 +37,7 @@ class Facts:
     `low` and `high` bound the value (None: unbounded). `weights` is the published source; `sha256` the digests (or
     leading digits of them) of the published files, by which own copies of them are recognised. `packages` are the
     distributions needed beyond torch, torchvision and transformers. `options` are the settings `load` accepts.
+    `unsupported` says why a known metric cannot be loaded here, as a clause behind "because"; "" for all others.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Facts:
     licence: str = ""
     citation: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    unsupported: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
@@ -96,14 +103,13 @@ class Card:
     @property
     def digest(self) -> str:
         """sha256 (hex) of what decides the values; equal digests mean comparable scores."""
-        identity = {
-            "name": self.facts.name,
-            "version": self.facts.version,
-            "unit": self.facts.unit,
-            "weights": dict(self.weights),
-            "settings": dict(self.settings),
-        }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return digest_of(
+            name=self.facts.name,
+            version=self.facts.version,
+            unit=self.facts.unit,
+            weights=dict(self.weights),
+            settings=dict(self.settings),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: the facts, the label, the weights' digests and the settings."""

@@ -1,39 +1,112 @@
-"""Vendi score (Friedman and Dieng 2023, arXiv 2210.02410): the effective number of different images, 1..K.
+"""Vendi score (Friedman and Dieng 2023, arXiv 2210.02410): the effective number of different images of a prompt, 1..K.
 
-exp of the entropy of the eigenvalues of K / n with the cosine kernel (order q = 1), on DINO features. It depends on
-the number of images, so only groups of one size are comparable.
+Of any order q (Pasarkar and Dieng 2024, arXiv 2310.12952), with the cosine or an rbf kernel on DINO or CLIP embeddings.
+It depends on the number of images; `rarefaction` and the option `k` give it for k of the K.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
-from metrics.dino import Dino
-from metrics.images import Images, to_pil
+from metrics.base import make_card, pick_device
+from metrics.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
+from metrics.clip_image import DEFAULT as CLIP
+from metrics.encoders import Encoder, EncoderGroupMetric
+from metrics.errors import MetricError
+from metrics.hf_folder import folder_of, weight_files
+from metrics.images import Images
+from metrics.rarefaction import MOST_SUBSETS, Rarefied, vendi_curve
+from metrics.types import Card, Facts, Request
+from metrics.vendi_score import check_kernel, check_order, vendi_score
+from metrics.vit import load_encoder
+
+_SEED = 0
 
 
-def vendi_score(embeddings: Tensor) -> float:
-    """The Vendi score of L2-normalised rows [K, D], in float64; NaN for no rows."""
-    count, width = embeddings.shape
-    if count == 0:
-        return float("nan")
-    rows = torch.nn.functional.normalize(embeddings.double(), dim=-1)
-    # X X^T and X^T X have the same non-zero eigenvalues: take the smaller one
-    kernel = rows @ rows.T if count <= width else rows.T @ rows
-    values = torch.linalg.eigvalsh(kernel / count).clamp_min(0.0)
-    values = values[values > 0]
-    return float(torch.exp(-(values * values.log()).sum()))
+class Vendi(EncoderGroupMetric):
+    """Effective number of images of a prompt; `pairwise` is 1 - cosine of the same embeddings."""
 
+    def __init__(self, card: Card, device: torch.device, encoder: Encoder, k: int | None = None) -> None:
+        super().__init__(card, device, encoder)
+        self.k = k
+        self.measure: dict[str, Any] = {
+            "q": check_order(card.settings["q"]),
+            "kernel": card.settings["kernel"],
+            "bandwidth": card.settings["bandwidth"],
+        }
+        if k is not None:
+            self.undefined_reason = f"needs at least {k} images"
 
-class Vendi(Dino):
-    """Effective number of images of a prompt; `pairwise` is 1 - cosine, whose kernel the score uses."""
+    @classmethod
+    def load(cls, facts: Facts, request: Request) -> Self:
+        """From a transformers ViTModel folder, or (option `backbone` = clip) a CLIPModel folder."""
+        device = pick_device(request.device)
+        options = request.options
+        q = check_order(options.get("q", 1.0))
+        kernel, bandwidth = check_kernel(options.get("kernel", "cosine"), options.get("bandwidth"))
+        k = _check_k(options.get("k"))
+        facts, encoder, folder = _load_encoder(facts, request, device)
+        settings = {
+            **encoder.settings,
+            "q": "inf" if math.isinf(q) else q,
+            "kernel": kernel,
+            "bandwidth": bandwidth,
+            "embeddings": "L2-normalised",
+            "arithmetic": "float64",
+            "k": "all images" if k is None else f"expected over subsets of {k}, at most {MOST_SUBSETS}, seed {_SEED}",
+        }
+        more = [f"q = {q:g}"] if q != 1 else []
+        more += [f"rbf {bandwidth:g}"] if bandwidth is not None else []
+        more += [f"k = {k}"] if k is not None else []
+        facts = replace(facts, title=", ".join([facts.title, *more]), high=None if k is None else float(k))
+        return cls(make_card(facts, request, weight_files(folder, facts.title), settings), device, encoder, k)
 
-    def score(self, images: Images, prompt: str | None = None) -> float:
-        """The Vendi score, in 1..K; NaN for fewer than two images."""
-        frames = to_pil(images)
-        return vendi_score(self.embed(frames)) if len(frames) > 1 else float("nan")
+    def score_embeddings(self, rows: Tensor, prompt: str | None = None) -> float:
+        """The Vendi score of rows [K, D], in 1..K (with the option `k`: in 1..k); NaN for fewer than two, or k, rows."""
+        if len(rows) < max(2, self.k or 2):
+            return math.nan
+        if self.k is not None:
+            return vendi_curve(rows, [self.k], most=MOST_SUBSETS, seed=_SEED, **self.measure)[0].value
+        return vendi_score(rows, **self.measure)
+
+    def rarefaction(self, images: Images, ks: Sequence[int] | None = None, most: int = MOST_SUBSETS) -> list[Rarefied]:
+        """The expected score at each k (default 1..K) with this metric's order and kernel."""
+        return vendi_curve(self.embed(images), ks, most=most, seed=_SEED, **self.measure)
 
     def notes(self, n: int | None = None) -> list[str]:
         """Says that the score depends on the number of images."""
+        if self.k is not None:
+            return super().notes(n)
         return [*super().notes(n), "the Vendi score depends on the number of images per prompt: compare equal numbers"]
+
+
+def _check_k(k: object) -> int | None:
+    if k is None:
+        return None
+    if isinstance(k, bool) or not isinstance(k, int) or k < 2:
+        raise MetricError(f"vendi: k = {k!r} is not a number of images: give a whole number of at least 2.")
+    return k
+
+
+def _load_encoder(facts: Facts, request: Request, device: torch.device) -> tuple[Facts, Encoder, Path]:
+    """Facts for the card, encoder and folder of the backbone that the options name."""
+    name = request.options.get("backbone", "dino")
+    if name == "dino":
+        folder = folder_of(facts, request)
+        encoder: Encoder = load_encoder(folder, facts.title, device, request.dtype, final_norm=True)
+        return replace(facts, title=f"{facts.title} (DINO)"), encoder, folder
+    if name != "clip" and name not in BACKBONES:
+        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}.")
+    chosen = CLIP if name == "clip" else str(name)
+    facts = with_backbone(replace(facts, licence="MIT"), chosen)
+    folder = folder_of(facts, request, CLIP_FILES)
+    encoder = load_clip_images(folder, facts.title, device, request.dtype)
+    facts, backbone = identify(facts, request, chosen, folder)
+    return replace(facts, title=f"{facts.title} (CLIP {backbone})".replace(" )", ")")), encoder, folder

@@ -50,9 +50,12 @@ class ClsEncoder:
         """What decides the features, for the card."""
         return {
             "resize": f"PIL {self.resample.name.lower()}, squash",
+            "antialias": True,
+            "crop": "none",
             "image_size": self.size,
             "mean": list(self.mean),
             "deviation": list(self.deviation),
+            "colour": "RGB before the resize",
         }
 
     def prepare(self, image: Image.Image) -> Tensor:

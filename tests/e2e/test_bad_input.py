@@ -16,6 +16,7 @@ import pytest
     [
         (["--method", "refk"], "Did you mean 'refl'?"),
         (["--method", "base", "--metrics", "atribute_accuracy"], "Did you mean 'attribute_accuracy'?"),
+        (["--method", "base", "--metrics", "hpsv3"], "metric 'hpsv3' is not supported, because"),
         (["--method", "base", "--prompts", "hpdv2-tst"], "Did you mean 'hpdv2-test'?"),
         (["--method", "base", "--samples", "0"], "samples"),
         (["--method", "base", "--samples", "-3"], "samples"),

@@ -165,6 +165,38 @@ def make_resnet(folder: Path) -> Path:
     return folder
 
 
+def make_dinov2(folder: Path, *, image_size: int = 20) -> Path:
+    """Patches of 4 pixels, so 64 pixels make the 16 x 16 patches of the real one; positions for 5 x 5 of them."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(6)
+    config = Dinov2Config(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=image_size, patch_size=4
+    )
+    model = Dinov2Model(config)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+def aesthetic_state(sizes: tuple[int, ...] = (24, 16, 12, 8, 4, 1)) -> dict[str, torch.Tensor]:
+    """The keys of the published predictor, whose missing places are dropouts."""
+    generator = torch.Generator().manual_seed(7)
+    state = {}
+    for place, into, out in zip((0, 2, 4, 6, 7), sizes, sizes[1:], strict=False):
+        state[f"layers.{place}.weight"] = torch.randn(out, into, generator=generator) * into**-0.5
+        state[f"layers.{place}.bias"] = torch.randn(out, generator=generator) * 0.1
+    return state
+
+
+def make_aesthetic(folder: Path) -> Path:
+    make_clip(folder)
+    torch.save(aesthetic_state(), folder / "sac+logos+ava1-l14-linearMSE.pth")
+    return folder
+
+
 MAKERS = {
     "pickscore": make_clip,
     "hpsv2": make_hps,
@@ -172,6 +204,8 @@ MAKERS = {
     "lpips": make_lpips,
     "dreamsim": make_vit,
     "inception": make_resnet,
+    "dinov2": make_dinov2,
+    "aesthetic": make_aesthetic,
 }
 FOLDERS = {
     "image_reward": "image_reward",
@@ -182,8 +216,14 @@ FOLDERS = {
     "dreamsim": "dreamsim",
     "dino": "dreamsim",
     "vendi": "dreamsim",
+    "clip_diversity": "pickscore",
+    "aesthetic": "aesthetic",
     "fid": "inception",
+    "fid_clean": "inception",
+    "fid_torchmetrics": "inception",
     "kid": "inception",
+    "cmmd": "pickscore",
+    "fd_dinov2": "dinov2",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import metrics
 from metrics import Direction, Facts, Kind
+from metrics.builtin import BUILTIN
 
 
 def test_import_and_facts_are_light() -> None:
@@ -29,9 +30,14 @@ def test_metrics_import_nothing_of_bench() -> None:
 
 
 def test_every_metric_declares_its_facts() -> None:
-    wanted = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score", "lpips", "dreamsim", "dino", "vendi"]
-    assert set(wanted) | {"fid", "kid"} <= set(metrics.names())
-    for name in (*wanted, "fid", "kid"):
+    image = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score", "aesthetic", "hpsv3", "mps"]
+    group = ["lpips", "dreamsim", "dino", "vendi", "clip_diversity"]
+    sets = ["fid", "fid_clean", "fid_torchmetrics", "kid", "cmmd", "fd_dinov2"]
+    wanted = [*image, *group, *sets]
+    assert [facts.name for _, facts in BUILTIN] == wanted
+    assert set(wanted) <= set(metrics.names())
+    assert [metrics.info(name).kind for name in wanted] == [*["image"] * 8, *["group"] * 5, *["set"] * 6]
+    for name in wanted:
         facts = metrics.info(name)
         assert facts.title
         assert facts.unit
@@ -53,6 +59,21 @@ def test_unknown_names_are_one_sentence_with_a_suggestion() -> None:
         metrics.load("hpsv2", antialiased=True)
     with pytest.raises(metrics.MetricError, match="dtype 'float23'"):
         metrics.load("fid", dtype="float23")
+
+
+@pytest.mark.parametrize("name", ["hpsv3", "mps"])
+def test_unsupported_metrics_say_why(name: str) -> None:
+    with pytest.raises(
+        metrics.MetricError, match=rf"^metric '{name}' \(.*\) is not supported, because .*\.$"
+    ) as caught:
+        metrics.load(name, weights="/nowhere")
+    assert caught.value.exit_code == 2  # nothing that could be installed or fetched mends it
+    assert "\n" not in str(caught.value)
+    assert metrics.info(name).to_dict()["unsupported"]
+
+
+def test_only_the_two_are_unsupported() -> None:
+    assert [name for name in metrics.names() if metrics.info(name).unsupported] == ["hpsv3", "mps"]
 
 
 def test_register(monkeypatch: pytest.MonkeyPatch) -> None:

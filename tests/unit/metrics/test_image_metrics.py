@@ -100,8 +100,11 @@ def test_long_prompts_are_cut_and_said(name: str, weights: dict[str, Path]) -> N
     metric.score([picture(0)], ["a red circle"])
     assert metric.notes() == []
     metric.score([picture(0)], ["red " * 200])
-    assert len(metric.notes()) == 1
-    assert "were cut" in metric.notes()[0]
+    limit = metric.card.settings["max_tokens"]
+    assert metric.notes() == [f"1 prompt longer than {limit} tokens was cut"]
+    metric.score([picture(0)] * 4, ["red " * 200, "blue " * 300, "blue " * 300, "small"])
+    metric.score([picture(0)], ["big " * 200])
+    assert metric.notes() == [f"3 prompts longer than {limit} tokens were cut"]  # different ones, over all calls
 
 
 def test_scales(loaded: Any, pictures: Any, prompts: Any) -> None:

@@ -18,6 +18,7 @@ FILES = {
     "dreamsim": "model.safetensors",
     "dino": "model.safetensors",
     "fid": "model.safetensors",
+    "fd_dinov2": "model.safetensors",
 }
 
 

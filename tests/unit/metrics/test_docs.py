@@ -1,0 +1,48 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from metrics.builtin import BUILTIN
+from metrics.docs import document
+from metrics.sets import leakage_notes
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_page_is_current() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert page == document(), "docs/metrics.md is out of date: python -m metrics.docs > docs/metrics.md"
+
+
+def test_the_command_writes_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "metrics.docs"], capture_output=True, text=True, timeout=120, cwd=ROOT, encoding="utf-8"
+    )
+    assert (done.returncode, done.stdout) == (0, document())
+
+
+def test_every_metric_has_one_row_of_nine_cells() -> None:
+    rows = [line for line in document().split("\n## ")[0].splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [facts.name for _, facts in BUILTIN]
+    assert all(row.count(" | ") == 8 for row in rows)
+    text = "\n".join(rows)
+    assert "| -1 to 1 |" in text
+    assert "| from 0 |" in text
+    assert "| unbounded |" in text
+    assert "↓ lower" in text
+
+
+def test_options_and_what_is_not_supported_are_listed() -> None:
+    options, unsupported = document().split("\n## ")[1:]
+    for _, facts in BUILTIN:
+        for key in facts.options:
+            assert f"| `{facts.name}` | `{key}` |" in options
+        assert (f"- `{facts.name}`" in unsupported) is bool(facts.unsupported)
+
+
+def test_leakage_is_said() -> None:
+    assert leakage_notes("FID", "coco-2014-train", ["shapes", "COCO-2014-train"]) == [
+        "FID: the method was trained on its reference set 'coco-2014-train', the others may not have been"
+    ]
+    assert leakage_notes("FID", "coco-2017-val", ["coco-2014-train"]) == []
+    assert leakage_notes("FID", "coco", []) == []
