@@ -69,7 +69,7 @@ class Vendi(EncoderGroupMetric):
         return cls(make_card(facts, request, weight_files(folder, facts.title), settings), device, encoder, k)
 
     def score_embeddings(self, rows: Tensor, prompt: str | None = None) -> float:
-        """The Vendi score of rows [K, D], in 1..K (with the option `k`: in 1..k); NaN for fewer than two, or k, rows."""
+        """The Vendi score of rows [K, D], in 1..K (with the option `k`: in 1..k); NaN for fewer than 2, or k, rows."""
         if len(rows) < max(2, self.k or 2):
             return math.nan
         if self.k is not None:

@@ -48,8 +48,10 @@ def test_prompts_matter_and_distinct_ones_are_encoded_once(
     metric, seen = loaded[name], []
     original = metric.encode_prompts
     monkeypatch.setattr(metric, "encode_prompts", lambda texts: (seen.append(list(texts)), original(texts))[1])
-    metric.score(pictures, prompts)
-    assert seen == [list(dict.fromkeys(prompts))]
+    texts = [f"{prompt} {name}" for prompt in prompts]  # no other test has them
+    metric.score(pictures, texts)
+    metric.score_features(metric.embed(pictures), texts)
+    assert seen == [list(dict.fromkeys(texts))]
     first, second = metric.score([pictures[0]] * 2, ["a red circle", "a blue square"])
     assert first != second
 
