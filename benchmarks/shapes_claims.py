@@ -39,9 +39,10 @@ class Claim:
         for metric in self.metrics:
             interval = found[metric].interval
             held.append(interval.low > 0)
+            verdict = "holds" if held[-1] else "not by itself" if self.any_of else "DOES NOT HOLD"
             print(
                 f"  {self.high:9} > {self.low:9} on {metric:18} {interval.mean:+.4f} "
-                f"[{interval.low:+.4f}, {interval.high:+.4f}] {'holds' if held[-1] else 'DOES NOT HOLD'}"
+                f"[{interval.low:+.4f}, {interval.high:+.4f}] {verdict}"
             )
         return any(held) if self.any_of else all(held)
 

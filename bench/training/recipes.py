@@ -39,7 +39,7 @@ _SHAPES = {
     "base": TrainRecipe(steps=2_000, learning_rate=5e-4, batch_size=64),
     "refl": TrainRecipe(steps=250, learning_rate=3e-4, batch_size=16, save_every=50),
     "draft": TrainRecipe(steps=250, learning_rate=3e-4, batch_size=16, save_every=50),
-    "imagerefl": TrainRecipe(steps=80, learning_rate=2e-4, batch_size=16, save_every=50),
+    "imagerefl": TrainRecipe(steps=120, learning_rate=2e-4, batch_size=16, save_every=50),
 }
 
 

@@ -33,10 +33,7 @@ def test_autoencoder_reconstructs_at_28_db() -> None:
     assert float((-10.0 * error.log10()).mean()) >= 28.0
 
 
-WEAK = pytest.mark.xfail(strict=True, reason="the small ImageReward barely reads captions yet (docs/shapes.md)")
-
-
-@pytest.mark.parametrize("name", ["pickscore", "hpsv2.1", pytest.param("image_reward", marks=WEAK)])
+@pytest.mark.parametrize("name", SCORERS)
 def test_scorers_prefer_the_true_caption(name: str) -> None:
     scorer = metrics.load(name, weights=str(weights.resolve(f"shapes:{SCORERS[name]}")), label="shapes")
     rng = np.random.default_rng(1)
