@@ -15,10 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from bench._callable import make_callable
+from bench.cards import card_difference, card_in_summary
 from bench.comparable import largest_comparable, require_comparable
 from bench.errors import UsageError
 from bench.junit import junit
-from bench.runs import Run, open_runs
+from bench.runs import LeftOut, Run, open_runs
 from bench.stats import Interval, independent_difference, paired_difference
 from bench.summarise import ROUNDS, summary_of
 from bench.thresholds import Bound, Thresholds, read_thresholds
@@ -79,36 +80,52 @@ def check(
     if drops and before is None:
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
         raise UsageError(f"{where} needs a baseline: give one with --baseline FILE")
-    judged = _judged_runs(opened, limits, named)
+    judged, left_out = _judged_runs(opened, limits, named)
     wanted = {bound.method for bound in limits.bounds}
     summaries = [summary_of(run, rounds, seed, per_prompt=bool(drops)) for run in judged if run.method in wanted]
-    return verdicts(limits, summaries, before)
+    return verdicts(limits, summaries, before, left_out)
 
 
-def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> list[Run]:
-    """The runs to judge, per suite; in a folder with runs that are not comparable, those of the largest group."""
+def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], dict[str, LeftOut]]:
+    """The runs to judge, per suite: in a folder, the largest comparable group; and by method those left out."""
     suites = sorted({run.suite for run in runs})
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
         raise UsageError(f"{limits.path} is for suite {limits.suite}, but there are only runs of {', '.join(suites)}")
     kept: list[Run] = []
+    left_out: dict[str, LeftOut] = {}
     for suite in chosen:
         members = [run for run in runs if run.suite == suite]
         if named:
             require_comparable(members)
-        kept += members if named else largest_comparable(members)[0]
-    return kept
+            kept += members
+            continue
+        same, others = largest_comparable(members)
+        kept += same
+        methods = {run.name: run.method for run in members}
+        left_out |= {methods[one.run]: one for one in others}
+    return kept, left_out
 
 
 def verdicts(
-    limits: Thresholds, summaries: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None = None
+    limits: Thresholds,
+    summaries: Sequence[Mapping[str, Any]],
+    baseline: Mapping[str, Any] | None = None,
+    left_out: Mapping[str, LeftOut] | None = None,
 ) -> list[Verdict]:
-    """Verdicts of all bounds, in the order of the file, on summaries in the shape of summary.json."""
+    """Verdicts of all bounds, in the order of the file, on summaries in the shape of summary.json.
+
+    `left_out`: by method, runs that are not comparable with those of the summaries.
+    """
     found: list[Verdict] = []
     for bound in limits.bounds:
         mine = [summary for summary in summaries if summary["method"] == bound.method]
         found += [_verdict(bound, summary, baseline) for summary in mine]
-        if not mine:
+        other = (left_out or {}).get(bound.method)
+        if not mine and other is not None:
+            message = f"{other.run} is not comparable with the other runs: {other.why}"
+            found.append(_make(bound, {"suite": limits.suite or "", "run": other.run}, "not_comparable", message))
+        elif not mine:
             message = f"there is no finished run of method {bound.method}"
             found.append(_make(bound, {"suite": limits.suite or ""}, "missing", message))
     return found
@@ -188,9 +205,10 @@ def _why_other(
     now: Mapping[str, Any], then: Mapping[str, Any], metric: Mapping[str, Any], old: Mapping[str, Any]
 ) -> str:
     """The field in which a summary and its baseline differ, as a clause; "" when the drop means something."""
+    how = card_difference(card_in_summary(old), card_in_summary(metric))
+    if how:
+        return f"the metric was computed differently: {how} (then against now)"
     for what, a, b in (
-        ("metric version", metric.get("version"), old.get("version")),
-        ("metric card", metric.get("card_digest"), old.get("card_digest")),
         ("prompts", now.get("prompts_digest"), then.get("prompts_digest")),
         ("samples", now.get("samples"), then.get("samples")),
     ):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.cards import card_difference, library_difference
 from bench.errors import NotComparableError
-from bench.runs import LeftOut, MetricFacts, Run
+from bench.runs import LeftOut, Run
 
 
 def why_not_comparable(a: Run, b: Run, seeds: bool = True) -> str | None:
@@ -24,21 +25,23 @@ def why_not_comparable(a: Run, b: Run, seeds: bool = True) -> str | None:
         if a.conditions[key] != b.conditions[key]:
             return f"{key} differs: {a.conditions[key]} against {b.conditions[key]}"
     for name in sorted(a.metrics.keys() & b.metrics.keys()):
-        how = _card_difference(a.metrics[name], b.metrics[name])
+        how = card_difference(a.metrics[name].card, b.metrics[name].card)
         if how:
             return f"metric {name} was computed differently: {how}; score both again with `bench score`"
     return None
 
 
-def _card_difference(a: MetricFacts, b: MetricFacts) -> str:
-    for what, first, second in (
-        ("version", a.version, b.version),
-        ("card", a.digest[:8], b.digest[:8]),
-        ("scope", a.scope, b.scope),
-    ):
-        if first != second:
-            return f"{what} {first} against {second}"
-    return ""
+def library_notes(runs: Sequence[Run]) -> list[str]:
+    """Which metrics were scored with different versions of libraries, one sentence for all of them or none."""
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for run in runs for name in run.metrics):
+        difference = library_difference([run.metrics[name].card for run in runs if name in run.metrics])
+        if difference:
+            found.setdefault(difference, []).append(name)
+    if not found:
+        return []
+    listed = "; ".join(f"{difference} ({', '.join(names)})" for difference, names in found.items())
+    return [f"scored with different library versions, which should change no value: {listed}"]
 
 
 def _prompt_difference(a: Run, b: Run) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench._callable import make_callable
-from bench.comparable import require_comparable
+from bench.comparable import library_notes, require_comparable
 from bench.runs import MetricFacts, Run, display_names, open_runs
 from bench.stats import Interval, Paired, holm, paired_difference
 from bench.summarise import ROUNDS, metric_interval, prompt_codes
@@ -141,6 +141,7 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
     one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
+    notes += library_notes([first, second])
     names = display_names([first, second])
     return Comparison(names[first.name], names[second.name], differences(first, second, rounds, seed), tuple(notes))
 

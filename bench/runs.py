@@ -47,7 +47,7 @@ class MetricFacts:
     version: str = ""
     label: str | None = None  # for instance "shapes": these are not the published weights
     digest: str = ""
-    scope: str = ""  # what a group or set value covers, such as the number of samples
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as stored, with its digest
 
     @property
     def display(self) -> str:
@@ -83,7 +83,7 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
         version=str(card.get("version") or ""),
         label=card.get("label") or label,
         digest=str(digest),
-        scope=json.dumps(card.get("scope"), sort_keys=True, default=str),
+        card={**card, "digest": str(digest)},
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.cards import identity_of
 from bench.runs import MetricFacts, Run, read_run
 from bench.stats import Interval, clustered_bootstrap, jackknife_interval
 
@@ -67,6 +68,7 @@ def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
         "title": facts.title,
         "label": facts.label,
         "card_digest": facts.digest,
+        "card": identity_of(facts.card),
         "reason": interval.reason,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.comparable import library_notes
 from bench.compare import Difference, differences
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
@@ -140,6 +141,7 @@ def _notes(table: Table, reference: str) -> list[str]:
         for facts in table.metrics
         if facts.name == "fid" and run.n_images < _FID_IMAGES
     ]
+    notes += library_notes([row.run for row in table.rows])
     for row in table.rows:
         notes.extend(_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
     return notes

@@ -1,0 +1,107 @@
+"""What the identity cards of two values have in common, field by field. Pure; cards are plain data, as stored.
+
+Two values may stand side by side when everything that decides them is equal: version, unit, label, weights, settings,
+options, and for set metrics the reference. Versions of libraries are told, not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_PLAIN = ("version", "unit", "label")
+_SHOWN = 3
+ABSENT = "not stated"
+
+
+def identity_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a card that decides values, fit for a summary."""
+    return {key: card[key] for key in (*_PLAIN, "weights", "settings", "asked") if key in card}
+
+
+def card_in_summary(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The card in a metric's entry of a summary; older summaries have only what the entry itself says of it."""
+    own = {name: entry.get(name) for name in _PLAIN}
+    return {**(entry.get("card") or {}), **own, "digest": entry.get("card_digest")}
+
+
+def card_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """The fields in which two cards differ, as one clause with both values; "" where they do not.
+
+    Of many fields the first three are shown. Where the digests differ and the cards do not say why, the digests.
+    """
+    digests = _digest(a), _digest(b)
+    fields = [
+        f"{name} {_shown(a.get(name) or ABSENT)} against {_shown(b.get(name) or ABSENT)}"
+        for name in _PLAIN
+        if (a.get(name) or "") != (b.get(name) or "")
+    ]
+    if not all(digests) or digests[0] != digests[1]:
+        fields += _table_fields(a, b)
+    fields += _asked_fields(a, b)
+    if not fields and all(digests) and digests[0] != digests[1]:
+        fields = [f"card {digests[0][:8]} against {digests[1][:8]}"]
+    more = len(fields) - _SHOWN
+    return ", ".join(fields[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _digest(card: Mapping[str, Any]) -> str:
+    return str(card.get("digest") or "")
+
+
+def _table_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for name, first, second in _pairs(a.get("weights"), b.get("weights"), "weights"):
+        what = "weights" if name == "weights" else f"weights file {name.removeprefix('weights.')}: sha256"
+        yield f"{what} {_short(first)} against {_short(second)}"
+    for name, first, second in _pairs(a.get("settings"), b.get("settings"), "settings"):
+        yield f"{name} {_shown(first)} against {_shown(second)}"
+
+
+def _asked_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    """What was asked for beyond the card: options that no setting repeats, and the reference. Only of what both say."""
+    first, second = a.get("asked"), b.get("asked")
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        if a.get("scope") != b.get("scope") and _digest(a) == _digest(b):
+            yield f"scope {_shown(a.get('scope', ABSENT))} against {_shown(b.get('scope', ABSENT))}"
+        return
+    stated = {**dict(a.get("settings") or {}), **dict(b.get("settings") or {})}
+    for name, one, other in _pairs(first.get("options"), second.get("options"), "options"):
+        if name.removeprefix("options.") not in stated and ABSENT not in (one, other):
+            yield f"{name} {_shown(one)} against {_shown(other)}"
+    if "reference" in first and "reference" in second:
+        for name, one, other in _pairs(first["reference"], second["reference"], "reference"):
+            yield f"{name} {_shown(one)} against {_shown(other)}"
+
+
+def _pairs(a: Any, b: Any, what: str) -> Iterator[tuple[str, Any, Any]]:
+    """Name and values of the entries in which two tables differ; of two values, the values."""
+    a, b = ({} if table is None else table for table in (a, b))
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        if a != b:
+            yield what, a, b
+        return
+    for name in dict.fromkeys((*a, *b)):
+        first, second = a.get(name, ABSENT), b.get(name, ABSENT)
+        if first != second:
+            yield f"{what}.{name}", first, second
+
+
+def _short(digest: Any) -> str:
+    text = _shown(digest)
+    return text if text == ABSENT else text[:8]
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def library_difference(cards: Sequence[Mapping[str, Any]]) -> str:
+    """Libraries that are there in different versions, such as "torch 2.14.0 against 2.15.0"; "" for none."""
+    names = dict.fromkeys(name for card in cards for name in card.get("libraries") or {})
+    found = []
+    for name in names:
+        versions = dict.fromkeys(str(table[name]) for card in cards if name in (table := card.get("libraries") or {}))
+        if len(versions) > 1:
+            found.append(f"{name} {' against '.join(versions)}")
+    return ", ".join(found)
