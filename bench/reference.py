@@ -6,20 +6,25 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.files import make_folder, temporary_name, write_error
+from bench.files import make_folder, sha256_file, temporary_name, write_error
 from bench.log import note
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
+    from bench.scoring.chunk import Tools
     from bench.suite import Reference
 
 CHUNK = 64
+Source = tuple[str, "Callable[[], Image]"]
+"""A reference image: the sha256 of its file or, where it is drawn, of its pixels; and how to get it."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -33,35 +38,43 @@ def reference_identity(reference: Reference) -> dict[str, Any]:
     return {"kind": "folder", "files": len(files), "listing": listing}
 
 
-def reference_images(reference: Reference) -> Iterator[list[Image]]:
-    """The reference images in chunks of at most 64, RGB. Raises MissingError for a folder absent or empty."""
-    from PIL import Image
-
+def reference_sources(reference: Reference) -> Iterator[list[Source]]:
+    """The reference images in chunks of at most 64. Raises MissingError for a folder absent or empty."""
     if reference.kind == "folder":
         files = _files(reference)
         for start in range(0, len(files), CHUNK):
-            chunk = []
-            for path in files[start : start + CHUNK]:
-                try:
-                    with Image.open(path) as opened:
-                        chunk.append(opened.convert("RGB"))
-                except (OSError, ValueError) as error:
-                    raise MissingError(f"reference image {path} cannot be read ({error}): replace it.") from error
-            yield chunk
+            yield [(sha256_file(path), partial(_open, path)) for path in files[start : start + CHUNK]]
         return
     import numpy as np
+    from PIL import Image
 
     from bench.shapes.world import random_scene, render
 
     rng = np.random.default_rng(reference.seed)
     for start in range(0, reference.count, CHUNK):
-        count = min(CHUNK, reference.count - start)
-        yield [Image.fromarray(render(random_scene(rng))) for _ in range(count)]
+        drawn = [render(random_scene(rng)) for _ in range(min(CHUNK, reference.count - start))]
+        yield [(hashlib.sha256(pixels.tobytes()).hexdigest(), partial(Image.fromarray, pixels)) for pixels in drawn]
 
 
-def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cache: Path) -> Any:
-    """The metric's statistics of the reference images; `kind` is their class, `cache` the folder they are kept in."""
+def _open(path: Path) -> Image:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise MissingError(f"reference image {path} cannot be read ({error}): replace it.") from error
+
+
+def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cache: Path, tools: Tools) -> Any:
+    """The metric's statistics of the reference images; `kind` is their class, `cache` the folder they are kept in.
+
+    Features of the images are shared with other metrics of the same network.
+    """
     identity = {"metric": metric.card.digest, "reference": reference_identity(reference)}
+    by_features = bool(getattr(metric, "by_features", False))
+    if by_features:
+        identity["backbone"] = metric.backbone
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{metric.card.name}-{name}.npz"
     if path.is_file():
@@ -70,11 +83,38 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         except Exception as error:  # damaged: made again below
             note(f"{path} is damaged ({error}): made again")
     total = None
-    for images in reference_images(reference):
-        part = metric.statistics(images)
+    for sources in reference_sources(reference):
+        if by_features:
+            part = metric.statistics_of(_features(metric, sources, tools))
+        else:
+            part = metric.statistics([get() for _, get in sources])
         total = part if total is None else total + part
     _save(total, path)
     return total
+
+
+def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
+    """Features of reference images, float32 [N, D]: those that are kept, and the others computed."""
+    import torch
+
+    from bench.scoring.chunk import MULTIPLE
+    from metrics.images import to_pil
+
+    shelf = tools.cache.shelf(metric)
+    found = shelf.get([sha256 for sha256, _ in sources])
+    missing = [(sha256, get) for sha256, get in sources if sha256 not in found]
+
+    def prepared(get: Callable[[], Image]) -> Tensor:
+        made: Tensor = metric.prepare(to_pil([get()], convert=metric.convert_first)[0])
+        return made
+
+    if missing:
+        jobs = [tools.reader.submit(prepared, get) for _, get in missing]
+        rows = metric.embed_inputs([job.result() for job in jobs], MULTIPLE)
+        new = {sha256: row for (sha256, _), row in zip(missing, rows, strict=True)}
+        shelf.put(new)
+        found |= new
+    return torch.stack([found[sha256] for sha256, _ in sources])
 
 
 def _save(statistics: Any, path: Path) -> None:

@@ -1,31 +1,51 @@
-"""Images -> score rows. Only what is missing is scored; a metric is loaded once for all runs, an image read once."""
+"""Images -> score rows. Only what is missing is scored; what two metrics need of an image is computed once.
+
+Metrics that fit into memory together score side by side, chunk by chunk; the others take turns (`bench.scoring`).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError, MissingError, UsageError
-from bench.files import image_fault
+from bench.log import note
 from bench.progress import Progress, Silent
 from bench.registry import ensure_metrics
-from bench.scoring.todo import Target, Todo, find_todo, scope_of, target_of
+from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.models import Models
+from bench.scoring.reader import KEEP_BYTES, image_size, reading
+from bench.scoring.shelf import FeatureCache
+from bench.scoring.todo import Scope, Target, cards_differ, find_todo, scope_of, target_of
 from bench.scoring.worker import Scorer
 from bench.store import RunStore, lock_runs
-from bench.weights import resolve
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from bench.suite import Suite
 
 CHUNK = 64
-"""Images that are decoded at a time, or one prompt's where those are more."""
+"""Images that are scored at a time, fewer where they are large, or one prompt's where those are more."""
+CHUNK_BYTES = 256 << 20
+"""Of decoded pixels in a chunk; the next one is decoded meanwhile."""
 
 Failures = dict[str, Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One call of `score`."""
+
+    targets: Sequence[Target]
+    scopes: Mapping[str, Scope]
+    suite: Suite
+    cache: Path
+    tools: Tools
+    progress: Progress
+    failures: Failures
 
 
 def score(
@@ -38,22 +58,25 @@ def score(
 ) -> int:
     """Score the runs with the suite's metrics; returns how many values were made now.
 
-    `cache` keeps the statistics of reference images (default: `<results>/cache`). A value that cannot be computed is
-    a NaN row with the reason. A metric that cannot be loaded does not stop the others; when they are done the error
-    is raised: MissingError, or UsageError where the metric's settings are wrong.
+    `cache` keeps the features of images and the statistics of reference images (default: `<results>/cache`). A value
+    that cannot be computed is a NaN row with the reason. A metric that cannot be loaded does not stop the others; when
+    they are done the error is raised: MissingError, or UsageError where the metric's settings are wrong.
     """
     progress = progress or Silent()
     ensure_metrics()
-    with lock_runs(stores):
+    with lock_runs(stores), reading() as reader:
         targets = [target_of(store) for store in stores]
         scopes, failures = _scopes(suite)
-        open_metrics = [
-            name for name in scopes if any(find_todo(target, name, scopes[name]).size for target in targets)
+        names = [
+            name
+            for name, scope in scopes.items()
+            if cards_differ(targets, name) or any(find_todo(target, name, scope.digest).size for target in targets)
         ]
         made = 0
-        if open_metrics:
-            loaded = _load(open_metrics, suite, device, failures)
-            made = _score_all(targets, loaded, scopes, suite, cache, progress)
+        if names:
+            folder = cache or targets[0].store.path.parents[2] / "cache"
+            tools = Tools(reader, FeatureCache(folder / "features"))
+            made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
             _note_cards(target.store, scopes)
     if failures:
@@ -61,8 +84,8 @@ def score(
     return made
 
 
-def _scopes(suite: Suite) -> tuple[dict[str, str], Failures]:
-    scopes: dict[str, str] = {}
+def _scopes(suite: Suite) -> tuple[dict[str, Scope], Failures]:
+    scopes: dict[str, Scope] = {}
     failures: Failures = {}
     for name, spec in suite.metrics.items():
         try:
@@ -72,63 +95,62 @@ def _scopes(suite: Suite) -> tuple[dict[str, str], Failures]:
     return scopes, failures
 
 
-def _load(names: Sequence[str], suite: Suite, device: str, failures: Failures) -> dict[str, Any]:
-    from bench.devices import prepare_torch
-
-    place = prepare_torch(device)
-    loaded: dict[str, Any] = {}
-    for name in names:
-        spec = suite.metrics[name]
-        try:
-            weights = None if spec.weights is None else resolve(spec.weights)
-            loaded[name] = metrics.load(name, weights=weights, device=place, label=suite.label, **spec.options)
-        except (BenchError, metrics.MetricError) as error:
-            failures[name] = error
-    return loaded
-
-
-def _score_all(
-    targets: Sequence[Target],
-    loaded: Mapping[str, Any],
-    scopes: Mapping[str, str],
-    suite: Suite,
-    cache: Path | None,
-    progress: Progress,
-) -> int:
-    cards = {name: metric.card.to_dict() | {"scope": scopes[name]} for name, metric in loaded.items()}
-    work: list[tuple[Target, dict[str, Todo]]] = []
-    for target in targets:
-        todos = {name: find_todo(target, name, scopes[name], cards[name]) for name in loaded}
-        work.append((target, {name: todo for name, todo in todos.items() if todo.size}))
-    made = 0
-    progress.start("score", sum(todo.size for _, todos in work for todo in todos.values()))
+def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
+    """Load the metrics, as many at a time as memory allows, and score all runs with each group."""
+    models = Models(names, job.suite, device)
+    made, started = 0, False
     try:
-        for target, todos in work:
-            folder = cache or target.store.path.parents[2] / "cache"
-            scorers = [
-                Scorer(name, loaded[name], cards[name], target, todo, suite.reference, folder)
-                for name, todo in todos.items()
-            ]
-            if scorers:
-                made += _score_run(target, scorers, progress)
+        for group in models.groups():
+            work = [(target, _scorers(job, target, group)) for target in job.targets]
+            if not started:  # what waits for its turn is counted by what is known without loading it
+                now = sum(scorer.todo.size for _, scorers in work for scorer in scorers)
+                job.progress.start("score", now + sum(_size(job, name) for name in models.waiting))
+                started = True
+            if models.waiting:
+                job.tools.reader.keep(KEEP_BYTES)
+            for target, scorers in work:
+                if scorers:
+                    made += _score_run(job, target, scorers)
+            _tell_notes(group)
+            del work, scorers, group  # the next group is loaded when nothing holds this one
     finally:
-        progress.finish()
+        job.failures.update(models.failures)
+        if started:
+            job.progress.finish()
     return made
 
 
-def _score_run(target: Target, scorers: Sequence[Scorer], progress: Progress) -> int:
+def _size(job: _Job, name: str) -> int:
+    return sum(find_todo(target, name, job.scopes[name].digest).size for target in job.targets)
+
+
+def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer]:
+    found = []
+    for name, metric in group.items():
+        scope = job.scopes[name]
+        card = metric.card.to_dict() | {"scope": scope.digest, "asked": dict(scope.asked)}
+        todo = find_todo(target, name, scope.digest, card)
+        if todo.size:
+            found.append(Scorer(name, metric, card, target, todo, job.suite.reference, job.cache, job.tools))
+    return found
+
+
+def _score_run(job: _Job, target: Target, scorers: Sequence[Scorer]) -> int:
     began, made = time.perf_counter(), 0
     try:
-        for prompt_ids in _chunks(target, scorers):
-            pictures = _decode(target, prompt_ids)
+        for chunk in _chunks_ahead(job, target, scorers):
             for scorer in scorers:
-                count = scorer.take(prompt_ids, pictures)
+                count = scorer.take(chunk)
                 made += count
-                progress.advance(count)
+                job.progress.advance(count)
         for scorer in scorers:
-            count = scorer.finish()
+            try:
+                count = scorer.finish()
+            except BenchError as error:
+                job.failures[scorer.name] = error
+                continue
             made += count
-            progress.advance(count)
+            job.progress.advance(count)
     finally:
         for scorer in scorers:  # interrupted: keep what was made
             scorer.record()
@@ -136,17 +158,33 @@ def _score_run(target: Target, scorers: Sequence[Scorer], progress: Progress) ->
     return made
 
 
-def _chunks(target: Target, scorers: Sequence[Scorer]) -> Iterator[list[str]]:
-    """Prompts whose images some metric needs, as many at a time as have about `CHUNK` images."""
-    everything = any(scorer.todo.whole for scorer in scorers)
-    needed = {prompt_id for scorer in scorers for prompt_id in scorer.todo.prompts}
-    needed |= {prompt_id for scorer in scorers for prompt_id, _ in scorer.todo.images}
-    chunk: list[str] = []
-    images = 0
-    for prompt_id, rows in target.images.items():
-        if not (everything or prompt_id in needed):
+def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Iterator[Chunk]:
+    """The run's chunks that some metric needs, the images of the next being read while one is scored."""
+    wanted = [scorer.preprocessing for scorer in scorers]
+    shared = frozenset(name for name in wanted if name is not None and wanted.count(name) > 1)
+    ahead: Chunk | None = None
+    for prompt_ids in _chunks(target):
+        chunk = Chunk(target, prompt_ids, job.tools, shared)
+        needed = {key for scorer in scorers for key in scorer.wanted(chunk)}
+        if not needed:
             continue
-        if chunk and images + len(rows) > CHUNK:
+        chunk.read_ahead({key for scorer in scorers for key in scorer.pixels(chunk)}, needed)
+        if ahead is not None:
+            yield ahead
+        ahead = chunk
+    if ahead is not None:
+        yield ahead
+
+
+def _chunks(target: Target) -> Iterator[list[str]]:
+    """The run's prompts, as many at a time as have about `CHUNK` images, whatever of them is still to do.
+
+    So an image has the same neighbours in its batch after an interruption, and the same value to the last digit.
+    """
+    chunk: list[str] = []
+    images, most = 0, _images_in_a_chunk(target)
+    for prompt_id, rows in target.images.items():
+        if chunk and images + len(rows) > most:
             yield chunk
             chunk, images = [], 0
         chunk.append(prompt_id)
@@ -155,23 +193,19 @@ def _chunks(target: Target, scorers: Sequence[Scorer]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _decode(target: Target, prompt_ids: Sequence[str]) -> dict[tuple[str, int], Image | str]:
-    rows = [row for prompt_id in prompt_ids for row in target.images[prompt_id]]
-    return {row.key: _read(target.store.path / row.path, row.sha256) for row in rows}
+def _images_in_a_chunk(target: Target) -> int:
+    """By the size of the run's first image."""
+    first = next((rows[0] for rows in target.images.values()), None)
+    size = None if first is None else image_size(target.store.path / first.path)
+    return CHUNK if size is None else max(1, min(CHUNK, CHUNK_BYTES // (3 * size[0] * size[1])))
 
 
-def _read(path: Path, sha256: str) -> Image | str:
-    from PIL import Image
-
-    fault = image_fault(path, sha256)
-    if fault is not None:
-        return fault
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            return opened.copy()
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"it cannot be decoded ({error})"
+def _tell_notes(group: Mapping[str, Any]) -> None:
+    """What the reader of the values should know, such as prompts that were cut. Set metrics say it with their value."""
+    for name, metric in group.items():
+        if metrics.info(name).kind != metrics.Kind.SET and hasattr(metric, "notes"):
+            for sentence in metric.notes():
+                note(f"{name}: {sentence}", once=True)
 
 
 def _add_seconds(store: RunStore, seconds: float) -> None:
@@ -180,11 +214,11 @@ def _add_seconds(store: RunStore, seconds: float) -> None:
     store.write_manifest(manifest)
 
 
-def _note_cards(store: RunStore, scopes: Mapping[str, str]) -> None:
+def _note_cards(store: RunStore, names: Iterable[str]) -> None:
     """The manifest repeats the identity cards of the scored metrics, written only if one changed."""
     manifest = store.manifest()
     cards = dict(manifest.cards)
-    for name in scopes:
+    for name in names:
         card = store.score_card(name)
         if card is not None:
             cards[name] = card

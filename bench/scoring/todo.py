@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +62,20 @@ def target_of(store: RunStore) -> Target:
     return Target(store, texts, ordered)
 
 
-def scope_of(name: str, spec: MetricSpec, suite: Suite) -> str:
-    """A digest of how a metric is asked to score, known without loading it; stored in its card.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How a metric is asked to score, known without loading it; both parts are stored in its card.
 
-    It covers the metric's version, the content of its weights, its options, its label, and for set metrics the
-    reference. Raises MissingError (weights or reference not there).
+    `digest` covers the metric's version, the content of its weights, its options, its label, and for set metrics the
+    reference; `asked` says what of that a card does not say by itself.
     """
+
+    digest: str
+    asked: Mapping[str, Any]
+
+
+def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
+    """The scope of a suite's metric. Raises MissingError (weights or reference not there)."""
     facts = metrics.info(name)
     identity: dict[str, Any] = {
         "version": facts.version,
@@ -77,7 +85,15 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> str:
     }
     if facts.kind == metrics.Kind.SET:
         identity["reference"] = None if suite.reference is None else reference_identity(suite.reference)
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    asked = {"options": {**facts.options, **spec.options}}
+    return Scope(digest, asked | ({"reference": identity["reference"]} if "reference" in identity else {}))
+
+
+def cards_differ(targets: Sequence[Target], name: str) -> bool:
+    """Whether the stored values of the runs were made under different cards, so that some have to be made again."""
+    cards = [card for target in targets if (card := target.store.score_card(name)) is not None]
+    return any(not same_card(cards[0], card) for card in cards[1:])
 
 
 def find_todo(target: Target, name: str, scope: str, card: Mapping[str, Any] | None = None) -> Todo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,18 @@ from bench.errors import BenchError
 from bench.log import note
 from bench.records import ScoreRow
 from bench.reference import reference_statistics
-from bench.scoring.todo import Target, Todo
+from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
+from bench.scoring.todo import Key, Target, Todo
 from bench.stale import UNREADABLE
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from torch import Tensor
 
     from bench.suite import Reference
 
 SECONDS_BETWEEN_PARTS = 3.0
 MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512
 """Blocks of prompts that are left out in turn for a set metric's interval; fewer where one distance is slow."""
-
-Pictures = Mapping[tuple[str, int], "Image | str"]
-"""By (prompt id, sample): the decoded image, or why it cannot be used."""
 
 
 @dataclass(slots=True)
@@ -40,30 +38,61 @@ class Scorer:
     target: Target
     todo: Todo
     reference: Reference | None
-    cache: Path
+    folder: Path  # of the reference's statistics
+    tools: Tools
     rows: list[ScoreRow] = field(default_factory=list)
-    blocks: dict[int, Any] = field(default_factory=dict)
+    blocks: dict[int, Any] = field(default_factory=dict)  # block -> statistics, or why there are none
+    pending: dict[int, list[Tensor]] = field(default_factory=dict)  # block -> features that are not yet in it
     faults: dict[str, int] = field(default_factory=dict)  # reason -> how often
     recorded_at: float = field(default_factory=time.monotonic)
 
-    def take(self, prompt_ids: Sequence[str], pictures: Pictures) -> int:
-        """Score what is to do among these prompts; returns the number of values made."""
+    @property
+    def kind(self) -> metrics.Kind:
+        """What one value of the metric is about."""
+        return metrics.info(self.name).kind
+
+    @property
+    def by_features(self) -> bool:
+        """Whether the metric's values are made of features of single images."""
+        return bool(getattr(self.metric, "by_features", False))
+
+    @property
+    def preprocessing(self) -> str | None:
+        """What its inputs have in common with those of other metrics; None for a metric that takes images."""
+        return str(self.metric.preprocessing) if self.by_features else None
+
+    def wanted(self, chunk: Chunk) -> list[Key]:
+        """The images of a chunk that are needed for what is to do."""
+        if self.kind == metrics.Kind.IMAGE:
+            return [key for key in chunk.rows if key in self.todo.images]
+        if self.kind == metrics.Kind.GROUP:
+            return [key for key in chunk.rows if key[0] in self.todo.prompts]
+        return list(chunk.rows) if self.todo.whole else []
+
+    def pixels(self, chunk: Chunk) -> set[Key]:
+        """Those of the wanted images that must be decoded: all but those whose features are kept."""
+        wanted = set(self.wanted(chunk))
+        return wanted - chunk.shelved(self.metric, wanted) if self.by_features else wanted
+
+    def take(self, chunk: Chunk) -> int:
+        """Score what is to do in a chunk; returns the number of values made."""
         before = len(self.rows)
-        kind = metrics.info(self.name).kind
-        if kind == metrics.Kind.IMAGE:
-            self._score_images([key for key in pictures if key in self.todo.images], pictures)
-        elif kind == metrics.Kind.GROUP:
-            for prompt_id in prompt_ids:
-                if prompt_id in self.todo.prompts:
-                    self._score_group(prompt_id, pictures)
-        elif self.todo.whole:
-            self._gather(prompt_ids, pictures)
+        if wanted := self.wanted(chunk):
+            if self.kind == metrics.Kind.IMAGE:
+                self._score_images(chunk, wanted)
+            elif self.kind == metrics.Kind.GROUP:
+                self._score_groups(chunk, wanted)
+            else:
+                self._gather(chunk, wanted)
         made = len(self.rows) - before
         self.record(after=SECONDS_BETWEEN_PARTS)
         return made
 
     def finish(self) -> int:
-        """Score the whole set, record what is left, and say what could not be scored; returns the values made."""
+        """Score the whole set, record what is left, and say what could not be scored; returns the values made.
+
+        Raises BenchError where the reference images are missing.
+        """
         made = 0
         if self.todo.whole:
             self._score_set()
@@ -81,105 +110,145 @@ class Scorer:
         self.rows = []
         self.recorded_at = time.monotonic()
 
-    def _add(self, prompt_id: str | None, sample: int | None, value: float, reason: str | None = None) -> None:
-        if reason is None and not math.isfinite(value):
+    def _add(self, prompt_id: str | None, sample: int | None, value: float | str) -> None:
+        """A value, or why there is none."""
+        reason = value if isinstance(value, str) else None
+        if not isinstance(value, str) and not math.isfinite(value):
             reason = getattr(self.metric, "undefined_reason", None) or "the metric gave no finite number"
         if reason is not None:
-            value = math.nan
             self.faults[reason] = self.faults.get(reason, 0) + 1
-        self.rows.append(ScoreRow(prompt_id, sample, value, reason))
+        self.rows.append(ScoreRow(prompt_id, sample, math.nan if isinstance(value, str) or reason else value, reason))
 
-    def _score_images(self, keys: Sequence[tuple[str, int]], pictures: Pictures) -> None:
-        usable = []
+    def _seen(self, chunk: Chunk, keys: Sequence[Key]) -> Mapping[Key, Any]:
+        """What the metric sees of each image, its features or its pixels; or why that cannot be had, as text."""
+        if self.by_features:
+            return chunk.features(self.metric, keys)
+        pictures = {key: chunk.picture(key) for key in keys}
+        return {key: UNREADABLE + one if isinstance(one, str) else one for key, one in pictures.items()}
+
+    def _score_images(self, chunk: Chunk, keys: Sequence[Key]) -> None:
+        seen = self._seen(chunk, keys)
+        usable = [key for key in keys if not isinstance(seen[key], str)]
+        values = each_or_why([(seen[key], self.target.texts[key[0]]) for key in usable], self._values)
+        found: dict[Key, float | str] = dict(zip(usable, values, strict=True))
         for key in keys:
-            picture = pictures[key]
-            if isinstance(picture, str):
-                self._add(*key, math.nan, UNREADABLE + picture)
-            else:
-                usable.append((key, picture))
-        if not usable:
-            return
-        texts = [self.target.texts[key[0]] for key, _ in usable]
-        try:
-            values = [float(value) for value in self.metric.score([picture for _, picture in usable], texts)]
-        except Exception as error:
-            if len(usable) == 1:
-                self._add(*usable[0][0], math.nan, _reason(error))
-            else:  # find the one that it fails on
-                for key, _ in usable:
-                    self._score_images([key], pictures)
-            return
-        for (key, _), value in zip(usable, values, strict=True):
-            self._add(*key, value)
+            self._add(*key, found[key] if key in found else seen[key])
 
-    def _score_group(self, prompt_id: str, pictures: Pictures) -> None:
-        mine = [pictures[row.key] for row in self.target.images[prompt_id]]
-        faults = [picture for picture in mine if isinstance(picture, str)]
-        if faults:
-            self._add(prompt_id, None, math.nan, UNREADABLE + faults[0])
-            return
-        try:
-            self._add(prompt_id, None, float(self.metric.score(mine, self.target.texts[prompt_id])))
-        except Exception as error:
-            self._add(prompt_id, None, math.nan, _reason(error))
+    def _values(self, pairs: Sequence[tuple[Any, str]]) -> list[float]:
+        """The values of images, as features or pixels, with their prompts."""
+        if not self.by_features:
+            found = self.metric.score([one for one, _ in pairs], [text for _, text in pairs])
+        else:
+            import torch
 
-    def _gather(self, prompt_ids: Sequence[str], pictures: Pictures) -> None:
-        """Add these prompts' statistics to their block; a block holds None once an image of it failed."""
+            full = [*pairs, *([pairs[-1]] * (-len(pairs) % MULTIPLE))]
+            found = self.metric.score_features(torch.stack([one for one, _ in full]), [text for _, text in full])
+        return [float(value) for value in found[: len(pairs)]]
+
+    def _score_groups(self, chunk: Chunk, keys: Sequence[Key]) -> None:
+        seen = self._seen(chunk, keys)
+        for prompt_id in chunk.prompt_ids:
+            if prompt_id not in self.todo.prompts:
+                continue
+            mine = [seen[key] for key in chunk.keys_of(prompt_id)]
+            fault = next((one for one in mine if isinstance(one, str)), None)
+            self._add(prompt_id, None, self._group_value(mine, prompt_id) if fault is None else fault)
+
+    def _group_value(self, images: Sequence[Any], prompt_id: str) -> float | str:
+        text = self.target.texts[prompt_id]
+        try:
+            if not self.by_features:
+                return float(self.metric.score(list(images), text))
+            import torch
+
+            return float(self.metric.score_embeddings(torch.stack(list(images)), text))
+        except Exception as error:
+            return reason_of(error)
+
+    def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
+        """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
         order = {prompt_id: place for place, prompt_id in enumerate(self.target.images)}
         count = min(MOST_BLOCKS, len(order))
-        for prompt_id in prompt_ids:
-            block = order[prompt_id] * count // len(order)
-            mine = [pictures[row.key] for row in self.target.images[prompt_id]]
-            faults = [picture for picture in mine if isinstance(picture, str)]
-            try:
-                part = UNREADABLE + faults[0] if faults else self.metric.statistics(mine)
-            except Exception as error:
-                part = _reason(error)
-            held = self.blocks.get(block)
-            if held is None or isinstance(part, str):
-                self.blocks[block] = part
-            elif not isinstance(held, str):
-                self.blocks[block] = held + part
+        step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
+        seen = self._seen(chunk, keys)
+        for prompt_id in chunk.prompt_ids:
+            block = order[prompt_id] * count // len(order) // step
+            for other in [other for other in self.pending if other != block]:
+                self._close(other)
+            mine = [seen[key] for key in chunk.keys_of(prompt_id)]
+            fault = next((one for one in mine if isinstance(one, str)), None)
+            if fault is not None:
+                self.blocks[block] = fault
+            elif self.by_features:
+                self.pending.setdefault(block, []).extend(mine)
+            else:
+                self._join(block, self.metric.statistics, mine)
+
+    def _close(self, block: int) -> None:
+        """Make the statistics of a block whose features are all there."""
+        import torch
+
+        self._join(block, self.metric.statistics_of, torch.stack(self.pending.pop(block)))
+
+    def _join(self, block: int, statistics: Any, images: Any) -> None:
+        held = self.blocks.get(block)
+        if isinstance(held, str):
+            return
+        try:
+            part = statistics(images)
+            self.blocks[block] = part if held is None else held + part
+        except Exception as error:
+            self.blocks[block] = reason_of(error)
 
     def _score_set(self) -> None:
         """The value of the whole set, and for its interval the values with one block of prompts left out each."""
+        for block in list(self.pending):
+            self._close(block)
         blocks = [self.blocks[place] for place in sorted(self.blocks)]
         faults = [block for block in blocks if isinstance(block, str)]
         if self.reference is None or faults:
-            self._add(None, None, math.nan, faults[0] if faults else "the suite has no reference images")
+            self._add(None, None, faults[0] if faults else "the suite has no reference images")
             return
         try:
-            against = reference_statistics(self.metric, type(blocks[0]), self.reference, self.cache)
-            whole = _sum(blocks)
+            against = reference_statistics(self.metric, type(blocks[0]), self.reference, self.folder, self.tools)
+            whole = sum_of(blocks)
             value = float(self.metric.distance(whole, against))
-            left_out = [float(self.metric.distance(part, against)) for part in _left_out(blocks)]
+            self._note_numbers(against)
+            left_out = [float(self.metric.distance(part, against)) for part in left_out_in_turn(blocks)]
         except BenchError:
             raise
         except Exception as error:
-            self._add(None, None, math.nan, _reason(error))
+            self._add(None, None, reason_of(error))
             return
         # The jackknife rows first: the row of the whole set says that all are there.
         self.rows += [ScoreRow(None, place, part) for place, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value)
 
+    def _note_numbers(self, against: Any) -> None:
+        """Say over how many images the value is, and against which reference."""
+        if self.by_features:
+            for sentence in self.metric.notes(self.target.count, reference=against):
+                note(sentence, once=True)
 
-def _sum(parts: Sequence[Any]) -> Any:
+
+def sum_of(parts: Sequence[Any]) -> Any:
+    """The statistics of all parts together."""
     total = parts[0]
     for part in parts[1:]:
         total = total + part
     return total
 
 
-def _left_out(blocks: Sequence[Any]) -> list[Any]:
-    """The sums of all blocks but one, each; neighbouring blocks are put together where one distance is slow."""
-    if getattr(blocks[0], "width", 0) > WIDE and len(blocks) > MOST_BLOCKS_WIDE:
-        step = math.ceil(len(blocks) / MOST_BLOCKS_WIDE)
-        blocks = [_sum(blocks[start : start + step]) for start in range(0, len(blocks), step)]
-    if len(blocks) < 3:
-        return []
-    return [_sum([*blocks[:place], *blocks[place + 1 :]]) for place in range(len(blocks))]
+def _joined(count: int) -> int:
+    """How many neighbouring blocks are put together where one distance is slow."""
+    return math.ceil(count / MOST_BLOCKS_WIDE)
 
 
-def _reason(error: Exception) -> str:
-    text = (str(error).strip().splitlines() or [""])[0][:300]
-    return text if isinstance(error, metrics.MetricError) else f"{type(error).__name__}: {text}"
+def left_out_in_turn(blocks: Sequence[Any]) -> Iterator[Any]:
+    """The sums of all blocks but one, one after another: each may take tens of megabytes."""
+    if getattr(blocks[0], "width", 0) > WIDE:
+        step = _joined(len(blocks))
+        blocks = [sum_of(blocks[start : start + step]) for start in range(0, len(blocks), step)]
+    if len(blocks) >= 3:
+        for place in range(len(blocks)):
+            yield sum_of([*blocks[:place], *blocks[place + 1 :]])
