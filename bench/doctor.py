@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, MissingError
 from bench.listing import Table
 from bench.threads import explain_threads
+
+if TYPE_CHECKING:
+    from bench.parity.compare import Outcome
 
 PYTHONS = ((3, 11), (3, 13))
 # What the embedded suite needs.
@@ -103,6 +107,22 @@ def examine(ask_hub: bool = False) -> Report:
     findings = [_python(), *_packages(), _device(), Finding("threads", str(explain_threads())), *_weights()]
     findings.append(_hub() if ask_hub else Finding("hub", "not asked (bench doctor --hub asks)", needed=False))
     return Report(tuple(findings))
+
+
+def verify(python: str | None, cache: Path | None, out: Path | None, values: Path | None) -> Outcome:
+    """Compare every scorer with its original package; write the page to `out` and the originals' values to `values`.
+
+    MissingError (exit code 4) where the originals' environment cannot be made; see `bench.parity`.
+    """
+    from bench.files import atomic_write
+    from bench.parity import compare, page
+
+    outcome, official = compare.verify(python, cache)
+    if out is not None:
+        atomic_write(out, page.page(outcome))
+    if values is not None:
+        atomic_write(values, page.recorded(official))
+    return outcome
 
 
 def _python() -> Finding:

@@ -24,13 +24,15 @@ from metrics.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import folder_of, weight_files
 from metrics.hub import locate, release_file
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.images import to_rgb
+from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of
 from metrics.weights import find_file, load_strict, read_state
 
 CLIP = "openai/clip-vit-large-patch14"
 _NAMES = ("sac+logos+ava1-l14-linearMSE.pth", "*.pth", "*aesthetic*.safetensors")
-_COLOUR = "resized in the image's own mode, then RGB"
+# openai's own preprocessing (torchvision), where the encoder's settings are those of transformers
+_OPENAI = {"colour": "resized in the image's own mode, then RGB", "crop": Crop.EVEN.value}
 
 
 def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
@@ -95,7 +97,7 @@ class Aesthetic(ImageMetric):
                 f"{where} takes embeddings of {head[0].in_features}, the CLIP of '{clip_folder}' makes "
                 f"{encoder.width}: they do not belong together (the published predictor takes those of ViT-L/14)."
             )
-        settings = {**encoder.settings, "colour": _COLOUR, "embedding": "projected, L2-normalised"}
+        settings = {**encoder.settings, **_OPENAI, "embedding": "projected, L2-normalised"}
         settings["head"] = " to ".join(str(size) for size in [encoder.width, *(layer.out_features for layer in head)])
         files = weight_files(clip_folder, facts.title)
         card = make_card(facts, request, [path, *files], settings)
@@ -107,12 +109,12 @@ class Aesthetic(ImageMetric):
     def backbone(self) -> str:
         """Equal for two metrics whose `embed` gives equal embeddings: the head plays no part."""
         weights = {name: self.card.weights[name] for name in self._clip_files}
-        settings = {"dtype": self.card.settings["dtype"], **self.encoder.settings, "colour": _COLOUR}
+        settings = {"dtype": self.card.settings["dtype"], **self.encoder.settings, **_OPENAI}
         return digest_of(weights=weights, settings=settings)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """An image of any mode -> [3, S, S]: PIL bicubic shortest side, centre crop, RGB, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.encoder.size).convert("RGB")), CLIP_MEAN, CLIP_STD)
+        return normalise(to_unit(to_rgb(resize_crop(image, self.encoder.size))), CLIP_MEAN, CLIP_STD)
 
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
         """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""

@@ -22,7 +22,7 @@ _HPS = {
     "packages": ("open_clip_torch",),
     "licence": "Apache-2.0",
     "citation": "Wu et al. 2023, Human Preference Score v2, arXiv 2306.09341",
-    "options": {"antialias": False},
+    "options": {"antialias": False, "autocast": False},
 }
 _UNSUPPORTED = "metrics.unsupported:Unsupported"
 _CLIP = "openai/clip-vit-large-patch14"

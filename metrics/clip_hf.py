@@ -20,7 +20,7 @@ from metrics.base import ImageMetric, make_card, pick_device
 from metrics.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request, digest_of
 
@@ -103,6 +103,7 @@ class ClipMetric(ImageMetric):
             "tokenizer": "transformers CLIPTokenizer",
             "max_tokens": min(_MAX_TOKENS, int(model.config.text_config.max_position_embeddings)),
             "longer_prompts": "cut, keeping the end token",
+            "text_pooling": "first end-of-text token",  # of both branches of transformers: eos_token_id 2 or its own
             **more,
         }
         tokens = [folder / name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
@@ -149,11 +150,11 @@ class ClipMetric(ImageMetric):
 
     def prepare(self, image: Image.Image) -> Tensor:
         """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.size)), CLIP_MEAN, CLIP_STD)
+        return normalise(to_unit(resize_crop(image, self.size, crop=Crop.DOWN)), CLIP_MEAN, CLIP_STD)
 
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
         """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""
-        return normalise(resize_crop_tensor(pixels, self.size), CLIP_MEAN, CLIP_STD)
+        return normalise(resize_crop_tensor(pixels, self.size, Crop.DOWN), CLIP_MEAN, CLIP_STD)
 
     def encode_images(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> L2-normalised image features [B, D]."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import load_folder, weight_files
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, to_unit
+from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, to_unit
 from metrics.types import Facts, Request
 from metrics.weights import read_json, sha256
 
@@ -88,8 +88,9 @@ def image_settings(config: Any) -> dict[str, Any]:
         "network": f"CLIP, {vision.num_hidden_layers} layers of {vision.hidden_size}, patch {vision.patch_size}, "
         f"{vision.hidden_act}, projected to {config.projection_dim}",
         "resize": "PIL bicubic, shortest side",
+        "passes": PASSES,
         "antialias": True,
-        "crop": "centre",
+        "crop": Crop.DOWN.value,
         "image_size": int(vision.image_size),
         "mean": list(CLIP_MEAN),
         "deviation": list(CLIP_STD),
@@ -108,7 +109,7 @@ class ClipImageEncoder:
 
     def prepare(self, image: Image.Image) -> Tensor:
         """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.size)), CLIP_MEAN, CLIP_STD)
+        return normalise(to_unit(resize_crop(image, self.size, crop=Crop.DOWN)), CLIP_MEAN, CLIP_STD)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> projected embeddings, float32 [B, D]."""

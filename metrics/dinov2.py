@@ -21,7 +21,7 @@ from metrics.base import make_card, pick_device
 from metrics.errors import MissingWeightsError
 from metrics.hf_folder import folder_of, load_folder, weight_files
 from metrics.moments import Moments
-from metrics.preprocess import IMAGENET_MEAN, IMAGENET_STD, normalise, squash, to_unit
+from metrics.preprocess import IMAGENET_MEAN, IMAGENET_STD, PASSES, normalise, squash, to_unit
 from metrics.sets import EncoderSetMetric, FrechetMetric
 from metrics.types import Facts, Request
 from metrics.weights import sha256
@@ -82,6 +82,7 @@ def load_dinov2(folder: Path, what: str, device: torch.device, dtype: str) -> Di
         "features": int(model.config.hidden_size),
         "feature": "CLS after the final norm",
         "resize": "PIL bicubic, squash",
+        "passes": PASSES,
         "antialias": True,
         "crop": "none",
         "image_size": GRID * patch,

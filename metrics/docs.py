@@ -61,9 +61,12 @@ def _meanings() -> Mapping[tuple[str, str], str]:
         return "one of " + ", ".join(f"`{name}`" for name in names)
 
     antialias = "of the float resize: off as published with torchvision up to 0.16, on as the same code does since 0.17"
+    autocast = "on: float16 as the original under CUDA's autocast; off: float32, as the original on a CPU"
     return {
         ("hpsv2", "antialias"): antialias,
         ("hpsv2.1", "antialias"): antialias,
+        ("hpsv2", "autocast"): autocast,
+        ("hpsv2.1", "autocast"): autocast,
         ("clip_score", "backbone"): one_of(BACKBONES),
         ("clip_score", "variant"): '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
         ("aesthetic", "clip"): "path or hub id of the CLIP, where it is not beside the predictor and not the published",

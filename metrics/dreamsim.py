@@ -22,7 +22,7 @@ from metrics.base import EmbeddingGroupMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import weight_files
 from metrics.hub import locate
-from metrics.preprocess import squash, to_unit
+from metrics.preprocess import PASSES, squash, to_unit
 from metrics.types import Card, Facts, Request
 from metrics.vit import load_encoder
 
@@ -73,6 +73,7 @@ class DreamSim(EmbeddingGroupMetric):
         network = _package_network(kind, folder, device)
         settings = {
             "resize": "PIL bicubic, squash",
+            "passes": PASSES,
             "antialias": True,
             "crop": "none",
             "image_size": _SIZE,

@@ -2,6 +2,8 @@
 
 Wu et al. 2023, arXiv 2306.09341. The official preprocessing resizes the float tensor without naming `antialias`,
 whose default changed in torchvision 0.17; the option `antialias` (default False, as published) says which one.
+The official code runs under CUDA's autocast, which does nothing on a CPU: the option `autocast` (default False: float32
+everywhere) computes in float16 where autocast does, and rounds features and score to it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base import ImageMetric, make_card, pick_device
-from metrics.errors import MissingWeightsError
+from metrics.errors import MetricError, MissingWeightsError
 from metrics.hub import locate
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_pad_tensor, to_unit
 from metrics.tokens import CutPrompts
@@ -90,6 +92,7 @@ def _settings(size: int, length: int) -> dict[str, Any]:
         "tokenizer": "open_clip SimpleTokenizer",
         "max_tokens": length,
         "longer_prompts": "cut, keeping the end token",
+        "text_pooling": "first end-of-text token",
     }
 
 
@@ -103,6 +106,7 @@ class HPSv2(ImageMetric):
         self.tokenizer = tokenizer
         self.size = int(card.settings["image_size"])
         self.antialias = bool(card.settings["antialias"])
+        self.autocast = bool(card.settings["autocast"])
         self._cut = CutPrompts(self._notes)
 
     @classmethod
@@ -132,7 +136,10 @@ class HPSv2(ImageMetric):
             )
         antialias = bool(request.options.get("antialias", False))
         size = int(config["vision_cfg"]["image_size"])
-        settings = _settings(size, length) | {"antialias": antialias}
+        autocast = bool(request.options.get("autocast", False))
+        if autocast and request.dtype != "float32":
+            raise MetricError(f"{facts.name}: autocast=True chooses the precision itself: leave dtype='float32'.")
+        settings = _settings(size, length) | {"antialias": antialias, "autocast": autocast}
         extra = [item for item in (folder / _CONFIG, vocabulary) if item.is_file()]
         return cls(make_card(facts, request, [path, *extra], settings), request, network, tokenizer)
 
@@ -146,15 +153,25 @@ class HPSv2(ImageMetric):
 
     def encode_images(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> L2-normalised image features [B, D]."""
-        return functional.normalize(self.network.encode_image(inputs.to(self.dtype)).float(), dim=-1)
+        with self._precision():
+            features = self.network.encode_image(inputs.to(self.dtype))
+        return functional.normalize(features.float(), dim=-1)
 
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
         tokens = self.tokenizer(prompts)
         limit = tokens.shape[1]
         self._cut.add(prompts, [len(self.tokenizer.encode(prompt)) + 2 for prompt in prompts], limit)
-        return (functional.normalize(self.network.encode_text(tokens.to(self.device)).float(), dim=-1),)
+        with self._precision():
+            features = self.network.encode_text(tokens.to(self.device))
+        return (functional.normalize(features.float(), dim=-1),)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.autocast)
 
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
-        """Cosine of each row."""
-        return (features * texts[0]).sum(dim=-1)
+        """Cosine of each row; with `autocast` of features in float16, rounded to float16."""
+        if not self.autocast:
+            return (features * texts[0]).sum(dim=-1)
+        # a float16 product on CUDA sums in float32
+        return (features.half().float() * texts[0].half().float()).sum(dim=-1).half().float()

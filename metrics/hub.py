@@ -32,6 +32,28 @@ def locate(spec: str, patterns: Sequence[str] = ()) -> Path:
     return _fetch(match["repo"], match["revision"], match["file"], patterns)
 
 
+def cached(spec: str) -> Path | None:
+    """Where a local path, a hub id or the address of a release file is on this machine; nothing is fetched."""
+    path = Path(spec).expanduser()
+    if path.exists():
+        return path
+    if spec.startswith(("http://", "https://")):
+        path = release_path(spec)
+        return path if path.is_file() else None
+    match = _HUB.match(spec)
+    if match is None:
+        return None
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    try:
+        if match["file"]:
+            found = try_to_load_from_cache(match["repo"], match["file"], revision=match["revision"])
+            return Path(found) if isinstance(found, str) else None
+        return Path(snapshot_download(match["repo"], revision=match["revision"], local_files_only=True))
+    except Exception:  # the client has several errors for what is not there
+        return None
+
+
 def _is_model(folder: Path) -> bool:
     """Whether a cached folder is whole enough: an interrupted download leaves the configuration alone."""
     return (folder / "config.json").is_file() and any(folder.glob(ending) for ending in ("*.safetensors", "*.bin"))
@@ -77,6 +99,13 @@ def _fetch(repo: str, revision: str | None, file: str | None, patterns: Sequence
         ) from error
 
 
+def release_path(url: str) -> Path:
+    """Where `release_file` keeps the file of an address."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / unquote(url.rpartition("/")[2])
+
+
 def release_file(url: str, digest: str, what: str) -> Path:
     """A published file by its address, kept in torch's hub folder; `digest` is its sha256 or the first digits of it.
 
@@ -85,7 +114,7 @@ def release_file(url: str, digest: str, what: str) -> Path:
     """
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / unquote(url.rpartition("/")[2])
+    path = release_path(url)
     if path.is_file():
         return path
     try:

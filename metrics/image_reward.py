@@ -16,7 +16,8 @@ from metrics.base import ImageMetric, make_card, pick_device
 from metrics.blip import BlipReward, build, tokenizer_for
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.images import to_rgb
+from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request
 from metrics.weights import find_file, read_json, read_state
@@ -59,8 +60,9 @@ class ImageReward(ImageMetric):
         tokenizer = tokenizer_for(vocabulary, network.words, where)
         settings = {
             "resize": "PIL bicubic, shortest side",
+            "passes": PASSES,
             "antialias": True,
-            "crop": "centre",
+            "crop": Crop.EVEN.value,
             "image_size": network.image_size,
             "mean": list(CLIP_MEAN),
             "deviation": list(CLIP_STD),
@@ -74,7 +76,7 @@ class ImageReward(ImageMetric):
 
     def prepare(self, image: Image.Image) -> Tensor:
         """An image of any mode -> [3, S, S]: PIL bicubic shortest side, centre crop, RGB, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.size).convert("RGB")), CLIP_MEAN, CLIP_STD)
+        return normalise(to_unit(to_rgb(resize_crop(image, self.size))), CLIP_MEAN, CLIP_STD)
 
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
         """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""

@@ -69,9 +69,17 @@ def _checked(image: object, where: str, convert: bool) -> Image.Image:
         raise BadInputError(f"{where} has mode '{image.mode}', which has no agreed conversion: save it as 8-bit RGB.")
     try:
         image.load()
-        return image.convert("RGB") if convert else image
+        return to_rgb(image) if convert else image
     except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadInputError(f"{where} cannot be decoded ({error}): it is damaged or incomplete.") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image.convert("RGB")` (transparency is dropped), without PIL's warning about palettes with transparency."""
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.copy()
+        del image.info["transparency"]
+    return image.convert("RGB")
 
 
 def check_prompts(prompts: object, count: int) -> list[str]:

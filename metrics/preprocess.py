@@ -6,6 +6,7 @@ PIL images are resized by PIL, never through a tensor: torchvision's uint8 tenso
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
 import torch
@@ -21,6 +22,16 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Bytes are rounded between the passes, so that their order moves values: up to Pillow 12 the horizontal one is first,
+# from 13 on the vertical one where it shrinks the image more (github.com/python-pillow/Pillow/pull/9549).
+PASSES = "horizontal first, as in Pillow up to 12"
+
+
+class Crop(StrEnum):
+    """Where the central crop begins when an odd number of pixels is cut off (of 119: at 60 or at 59)."""
+
+    EVEN = "centre, offsets rounded half to even"  # torchvision's CenterCrop
+    DOWN = "centre, offsets rounded down"  # the image processors of transformers
 
 
 def to_unit(image: Image.Image) -> Tensor:
@@ -50,23 +61,37 @@ def _shortest_side(width: int, height: int, size: int) -> tuple[int, int]:
     return (size, other) if width <= height else (other, size)
 
 
-def _centre(width: int, height: int, size: int) -> tuple[int, int]:
-    """Left and top of the central crop, rounded as torchvision does (half to even)."""
+def _resize(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """`image.resize`, always the horizontal pass first, whatever the installed Pillow does (see PASSES)."""
+    if image.mode in ("1", "P"):  # PIL takes the nearest pixel here, in which the order plays no part
+        return image.resize(size, resample)
+    if image.mode in ("LA", "RGBA"):  # premultiplied once around both passes, as `image.resize` does
+        inner = image.convert({"LA": "La", "RGBA": "RGBa"}[image.mode])
+        return _resize(inner, size, resample).convert(image.mode)
+    return image.resize((size[0], image.height), resample).resize(size, resample)
+
+
+def _centre(width: int, height: int, size: int, crop: Crop) -> tuple[int, int]:
+    """Left and top of the central crop."""
+    if crop is Crop.DOWN:
+        return (width - size) // 2, (height - size) // 2
     return round((width - size) / 2.0), round((height - size) / 2.0)
 
 
-def resize_crop(image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+def resize_crop(
+    image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC, crop: Crop = Crop.EVEN
+) -> Image.Image:
     """Resize the shorter side to `size`, then crop the centre to `size` x `size`; in the image's own mode."""
     target = _shortest_side(*image.size, size)
     if target != image.size:
-        image = image.resize(target, resample)
-    left, top = _centre(*image.size, size)
+        image = _resize(image, target, resample)
+    left, top = _centre(*image.size, size, crop)
     return image.crop((left, top, left + size, top + size))
 
 
 def squash(image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
     """Resize to `size` x `size` whatever the shape."""
-    return image if image.size == (size, size) else image.resize((size, size), resample)
+    return image if image.size == (size, size) else _resize(image, (size, size), resample)
 
 
 def _resize_tensor(pixels: Tensor, height: int, width: int, antialias: bool) -> Tensor:
@@ -77,13 +102,13 @@ def _resize_tensor(pixels: Tensor, height: int, width: int, antialias: bool) -> 
     )
 
 
-def resize_crop_tensor(pixels: Tensor, size: int) -> Tensor:
+def resize_crop_tensor(pixels: Tensor, size: int, crop: Crop = Crop.EVEN) -> Tensor:
     """`resize_crop` for float pixels [N, 3, H, W] in [0, 1], differentiable: antialiased, clamped as PIL does."""
     height, width = pixels.shape[-2:]
     new_width, new_height = _shortest_side(width, height, size)
     if (new_height, new_width) != (height, width):
         pixels = _resize_tensor(pixels, new_height, new_width, antialias=True).clamp(0.0, 1.0)
-    left, top = _centre(new_width, new_height, size)
+    left, top = _centre(new_width, new_height, size, crop)
     return pixels[..., top : top + size, left : left + size]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metrics.errors import MissingWeightsError
 from metrics.hf_folder import load_folder
-from metrics.preprocess import HALF, normalise, squash, to_unit
+from metrics.preprocess import HALF, PASSES, normalise, squash, to_unit
 from metrics.weights import read_json, sha256
 
 # The checkpoints have a pooler or a head now and then; the CLS token is taken before either.
@@ -50,6 +50,7 @@ class ClsEncoder:
         """What decides the features, for the card."""
         return {
             "resize": f"PIL {self.resample.name.lower()}, squash",
+            "passes": PASSES,
             "antialias": True,
             "crop": "none",
             "image_size": self.size,

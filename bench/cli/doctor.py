@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.errors import UsageError
+
 
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also ask whether the model hub can be reached.")] = False,
+    verify_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--verify-metrics",
+            help="Instead: compare every scorer with its original package, in an environment made for the originals.",
+        ),
+    ] = False,
+    official: Annotated[
+        str | None,
+        typer.Option(help="With --verify-metrics: the originals' Python (or its environment), instead of making one."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="With --verify-metrics: the folder where the originals' environment is kept.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --verify-metrics: write the tables to this .md file.")] = None,
+    values: Annotated[
+        Path | None, typer.Option(help="With --verify-metrics: keep the originals' values in this .json file.")
+    ] = None,
 ) -> int:
     """Say what works here, and what mends the rest."""
     from bench.cli.output import show
-    from bench.doctor import examine
+    from bench.doctor import examine, verify
 
+    if verify_metrics:
+        outcome = verify(official, cache, out, values)
+        show(outcome.table())
+        typer.echo(outcome.verdict)
+        return outcome.exit_code
+    given = {"--official": official, "--cache": cache, "--out": out, "--values": values}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
     report = examine(ask_hub=hub)
     show(report.table())
     typer.echo("")

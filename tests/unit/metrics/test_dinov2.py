@@ -63,7 +63,7 @@ def test_feature_is_the_normed_cls_token_of_the_originals_preprocessing(weights:
             transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
-    frames = [picture(0, 97, 31), picture(1, 64, 64), picture(2, 30, 80, "L"), picture(3, 50, 50, "RGBA")]
+    frames = [picture(0, 97, 31), picture(1, 64, 64), picture(2, 80, 30, "L"), picture(3, 50, 50, "RGBA")]
     pixels = torch.stack([preprocess(frame.convert("RGB")) for frame in frames])
     model = Dinov2Model.from_pretrained(weights["fd_dinov2"]).eval()
     raw = model.embeddings.position_embeddings

@@ -72,3 +72,14 @@ def test_prompts_must_match() -> None:
             images.check_prompts(value, 2)
     with pytest.raises(BadInputError, match="must be a list"):
         images.check_prompts(7, 1)
+
+
+def test_transparency_of_a_palette_is_dropped_without_a_warning() -> None:
+    """Warnings are errors here: PIL has one for palettes whose transparency is bytes."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([0, 1])
+    image.info["transparency"] = bytes([0, 255])
+    (found,) = images.to_pil([image])
+    assert list(found.tobytes()) == [10, 20, 30, 40, 50, 60]
+    assert image.info["transparency"] == bytes([0, 255])  # the user's image stays as it was
