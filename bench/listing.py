@@ -107,9 +107,12 @@ def prompt_sets() -> Table:
     """The prompt sets shipped here, and public ones that are known."""
     import prompts
 
-    shipped = [(name, str(len(prompts.load(name))), "yes", "") for name in prompts.names()]
-    public = [(one.name, str(one.count), "no", one.hub or one.title) for one in prompts.public_sets().values()]
-    return Table(("prompts", "count", "shipped", "source"), (*shipped, *public), right=frozenset({1}))
+    rows = [(name, str(len(prompts.load(name))), "shipped", "yes", "-") for name in prompts.names()]
+    for one in prompts.public_sets().values():
+        how = "fetched when needed" if one.hub else "put in place by hand"
+        source = one.hub or one.git or one.title
+        rows.append((one.name, str(one.count), how, "yes" if one.pinned else "no", source))
+    return Table(("prompts", "count", "how", "pinned", "source"), tuple(rows), right=frozenset({1}))
 
 
 def suites() -> Table:
