@@ -87,7 +87,7 @@ def _check_digest(entry: PublicSet, name: str, path: Path) -> None:
     if found != wanted:
         raise PublicSetError(
             f"{path} is not the file {name} of the public prompt set '{entry.name}': its sha256 is {found}, "
-            f"not {wanted}; get revision {entry.revision} from {entry.source}, or give a file of your own with --prompts FILE"
+            f"not {wanted}; get revision {entry.revision} from {entry.source}, or give your own with --prompts FILE"
         )
 
 
