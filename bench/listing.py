@@ -76,6 +76,7 @@ def models() -> Table:
     ]
     for one in CHECKPOINTS:
         guidance = "-" if one.guidance is None else _guidance(one.guidance)
+        guidance += " (embedded)" if one.family == "flux" else ""
         steps = "-" if one.steps is None else str(one.steps)
         trained_on = ", ".join(one.trained_on) or "-"
         rows.append((one.weights, one.family, one.method, trained_on, guidance, steps, one.licence))

@@ -16,7 +16,8 @@ class Method:
     """A sampling method: where the tuned weights come from, when they act, and the guidance of each side.
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
-    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `train` is the
+    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
+    multiplies the strength of tuned weights that are a LoRA. `train` is the
     objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
     that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
     when settings gave this method a longer name, and `settings` are those.
@@ -28,6 +29,7 @@ class Method:
     weights: str | None = None
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
+    lora_scale: float = 1.0
     trained_on: tuple[str, ...] = ()
     citation: str = ""
     licence: str = ""

@@ -62,7 +62,7 @@ def known_methods(suite: Suite) -> list[str]:
 def setting_names(method: Method) -> tuple[str, ...]:
     """What `--set` may change of a method."""
     return (
-        (*method.schedule.fields, "weights", "tuned_guidance", "base_guidance")
+        (*method.schedule.fields, "weights", "lora_scale", "tuned_guidance", "base_guidance")
         if method.uses_weights
         else ("base_guidance",)
     )
@@ -179,6 +179,8 @@ def _finish(method: Method, suite: Suite) -> Method:
             raise UsageError(
                 f"{side} of method '{method.name}' must be at least 1 (1 is no guidance), got {getattr(method, side):g}"
             )
+    if not method.lora_scale > 0:
+        raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     if method.weights is None and any(weights):
         raise MissingError(_no_weights(method, suite))
     _check_family(method, suite)
