@@ -63,6 +63,7 @@ def _guidance(value: float | None) -> str:
 
 def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
+    from bench import plugins
     from bench.methods.checkpoints import CHECKPOINTS
     from bench.suite import load_suite, suite_names
 
@@ -74,6 +75,8 @@ def models() -> Table:
         (weights, family, f"base of {', '.join(names)}", "-", "-", "-", "-")
         for (weights, family), names in used.items()
     ]
+    for family, target in plugins.model_families().items():
+        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
     for one in CHECKPOINTS:
         guidance = "-" if one.guidance is None else _guidance(one.guidance)
         guidance += " (embedded)" if one.family == "flux" else ""

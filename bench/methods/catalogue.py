@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bench import plugins
+from bench.errors import UsageError
 from bench.methods.schedule import Schedule
+from bench.records import is_safe_name
 from bench.registry import Registry
 
 
@@ -166,8 +169,10 @@ for _row in _ROWS:
 
 
 def register_method(method: Method) -> None:
-    """Add a method of one's own. Raises UsageError when the name is taken."""
-    METHODS.add(method.name, method, origin="register_method")
+    """Add a method of one's own. Raises UsageError when the name is taken, or unusable as the name of a folder."""
+    if not is_safe_name(method.name):
+        raise UsageError(f"method name '{method.name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+    METHODS.add(method.name, method, origin=plugins.current() or "register_method")
 
 
 def get_method(name: str) -> Method:

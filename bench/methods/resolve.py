@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
@@ -188,18 +186,9 @@ def _finish(method: Method, suite: Suite) -> Method:
 
 
 def _rewards_of(weights: str | None) -> tuple[str, ...]:
-    """What a checkpoint was trained on, as far as the catalogue or the training that made it tells."""
-    if weights is None:
-        return ()
-    known = find_checkpoint(weights)
-    if known is not None:
-        return known.trained_on
-    facts = Path(weights.split("#")[0]).expanduser() / "training.json"
-    try:
-        reward = json.loads(facts.read_text(encoding="utf-8"))["reward"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
-    return (reward,) if isinstance(reward, str) else ()
+    """What a published checkpoint was trained on; () for any other."""
+    known = find_checkpoint(weights) if weights is not None else None
+    return known.trained_on if known is not None else ()
 
 
 def _check_family(method: Method, suite: Suite) -> None:
