@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
     from bench.suite import Suite
 
-FAMILIES: dict[str, str] = {"sd": "bench.models.sd:StableDiffusion"}
+FAMILIES: dict[str, str] = {
+    "sd": "bench.models.sd:StableDiffusion",
+    "sdxl": "bench.models.sdxl:StableDiffusionXL",
+    "pixart": "bench.models.pixart:PixArt",
+    "sd3": "bench.models.sd3:StableDiffusion3",
+    "flux": "bench.models.flux:Flux",
+}
 """Family name -> "module:class" with a classmethod `load(folder, suite, device)`."""
 
 

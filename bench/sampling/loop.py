@@ -33,7 +33,8 @@ def run_tree(model: DiffusionModel, tree: Segment, batch: Batch) -> Iterator[tup
     """
     scheduler = model.new_scheduler()
     noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
-    latents = noise.to(model.device, model.dtype) * scheduler.init_noise_sigma
+    # Flow matching schedulers start from plain noise and take latents as they are.
+    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
     yield from _run(model, tree, batch, latents, scheduler)
 
 
@@ -45,7 +46,7 @@ def _advance(model: DiffusionModel, segment: Segment, batch: Batch, latents: Ten
         action = segment.actions[index - segment.start]
         for place in range(first, last):
             t = scheduler.timesteps[place]
-            prediction = combine(model, action, scheduler.scale_model_input(latents, t), t, batch.cond)
+            prediction = combine(model, action, scaled(scheduler, latents, t), t, batch.cond)
             extra = {}
             if takes_noise:
                 extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, place + 1)
@@ -64,11 +65,17 @@ def _run(
         yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler))
 
 
-def combine(model: DiffusionModel, action: Action, scaled: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
+    """What the network takes at time t."""
+    scale = getattr(scheduler, "scale_model_input", None)
+    return latents if scale is None else torch.as_tensor(scale(latents, t))
+
+
+def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
     """The step's prediction: the one side's, or the weighted sum of both, each with its own guidance."""
     if len(action) == 1:
-        return model.predict(action[0].network, scaled, t, cond, action[0].guidance)
-    parts = [side.weight * model.predict(side.network, scaled, t, cond, side.guidance) for side in action]
+        return model.predict(action[0].network, latents, t, cond, action[0].guidance)
+    parts = [side.weight * model.predict(side.network, latents, t, cond, side.guidance) for side in action]
     return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
 
 
