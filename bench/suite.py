@@ -27,10 +27,16 @@ class _Part(BaseModel):
 
 
 class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id)."""
+    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    Guidance-distilled families only: `embedded_guidance` is the network's input (None: the pipeline's own default), and
+    `true_cfg` allows classifier-free guidance above 1.
+    """
 
     family: Text = "sd"
     weights: Text
+    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
+    true_cfg: bool = False
 
 
 class Sampler(_Part):

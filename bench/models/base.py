@@ -74,5 +74,8 @@ class DiffusionModel(Protocol):
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""
 
+    def compile(self) -> None:
+        """Compile the networks that are loaded with torch.compile."""
+
     def make_room(self) -> bool:
         """Move off the device what the next step does not need; False if there was nothing to move."""
