@@ -244,9 +244,7 @@ def test_second_order_schedulers_count_every_evaluation(suite: Suite, tmp_path: 
     assert counts["network_evaluations_needed"] == counts["network_evaluations_executed"] == 9 * 2 * (2 * 4 - 1)
 
 
-def test_compiling_is_reachable(
-    suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiling_is_reachable(suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     run(suite, tmp_path, ["combined"], compile=True)
