@@ -12,6 +12,7 @@ from torch import nn
 
 from bench import log
 from bench.models.base import Network
+from bench.models.loading import quiet
 from bench.models.networks import HEADROOM, AdapterSwitch, Networks, Residence, size_of
 from tests.unit.bench.models.families import tiny_network
 
@@ -54,6 +55,7 @@ def test_networks_stay_if_they_fit_and_are_moved_at_the_switch_if_not(said: list
     assert (first.moves, second.moves, said) == (["cpu"], ["cpu"], [])
     assert roomy.make_room()
     assert not roomy.make_room()  # the one in use stays
+    said.clear()
     first, second = Counted(), Counted()
     tight = SmallDevice(400 * HEADROOM)
     for module in (first, second, second, first):
@@ -73,8 +75,9 @@ def test_the_one_used_longest_ago_leaves_first(said: list[str]) -> None:
 
 def test_switching_leaves_gradients_as_they_were() -> None:
     network = tiny_network("sd").requires_grad_(False)
-    for name in ("a", "b"):
-        network.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), name)
+    with quiet():
+        for name in ("a", "b"):
+            network.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), name)
     wanted = {name: "lora_" in name and ".a." in name for name, _ in network.named_parameters()}
     for name, value in network.named_parameters():
         value.requires_grad_(wanted[name])
