@@ -15,6 +15,7 @@ from bench.plan import hash8
 from bench.records import ImageRow, Manifest, is_safe_name
 from bench.stale import mark_stale
 from bench.store import RunStore, lock_runs
+from bench.suite import MethodOverride
 from prompts import Prompt, digest
 
 if TYPE_CHECKING:
@@ -74,15 +75,22 @@ def _fill(
     samples = 1 + max(sample for _, sample in found)
     if not new and store.exists() and store.manifest().complete:
         return
+    said = suite.methods.get(name) or MethodOverride()
     manifest = Manifest(
         suite=suite.name,
         method=name,
         run=store.name,
         identity=identity,
         resolved_suite=suite.resolved(),
-        resolved_method={"name": name, "title": name, "external": True},
+        resolved_method={
+            "name": name,
+            "title": name,
+            "external": True,
+            "trained_on_data": list(said.trained_on_data or ()),
+        },
         prompts=[{"id": prompt.id, "text": prompt.text, "tags": list(prompt.tags)} for prompt in prompts],
         samples=samples,
+        trained_on=list(said.trained_on or ()),
         provenance=provenance.collect(),
         counts=dict.fromkeys(COUNTS, 0),
     )

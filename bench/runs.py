@@ -104,6 +104,7 @@ class Run:
     conditions: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> sentences about its values in this run
     title: str = ""  # the suite's
     store: RunStore | None = None
 
@@ -161,6 +162,7 @@ def read_run(store: RunStore) -> Run:
         conditions=_conditions(manifest),
         counts=dict(manifest.counts),
         timings=dict(manifest.timings),
+        notes={name: list(sentences) for name, sentences in manifest.notes.items()},
         title=str(suite_facts.get("title") or ""),
         store=store,
     )

@@ -57,6 +57,7 @@ class MethodOverride(_Part):
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
     trained_on: tuple[Text, ...] | None = None
+    trained_on_data: tuple[Text, ...] | None = None
 
 
 class MetricSpec(_Part):
@@ -67,12 +68,16 @@ class MetricSpec(_Part):
 
 
 class Reference(_Part):
-    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images."""
+    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
+
+    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    """
 
     kind: Literal["shapes", "folder"]
     count: Annotated[Whole, Field(ge=2)] = 2000
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
+    name: Text | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Reference:

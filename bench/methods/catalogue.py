@@ -18,7 +18,8 @@ class Method:
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `checkpoints`
     are the published ones (hub ids) and `train` is the objective of `bench train` that makes one. `row` is the name in
-    the catalogue when settings gave this method a longer name, and `settings` are those.
+    the catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    `trained_on_data` image sets that the weights saw (`bench.leakage`).
     """
 
     name: str
@@ -28,6 +29,7 @@ class Method:
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
     trained_on: tuple[str, ...] = ()
+    trained_on_data: tuple[str, ...] = ()
     citation: str = ""
     licence: str = ""
     checkpoints: tuple[str, ...] = ()

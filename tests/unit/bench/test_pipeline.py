@@ -17,6 +17,7 @@ from bench import generate as stage
 from bench import log, pipeline
 from bench.errors import BenchError, MissingError, UsageError
 from bench.records import ImageRow
+from bench.runs import read_run
 from bench.stale import STALE, is_current, mark_stale
 from bench.store import RunStore
 from bench.suite import Suite
@@ -38,6 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def said() -> Iterator[list[str]]:
     lines: list[str] = []
+    log._channel.said.clear()  # what is told once a process was told in other tests
     before = log.set_sink(lines.append)
     fake_metrics.install()
     yield lines
@@ -347,3 +349,29 @@ def test_the_stages_are_light_to_import() -> None:
         "import sys, bench.pipeline; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_notes_on_the_values_are_kept_with_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    (store,) = pipeline.run(suite, ["base"], results=tmp_path / "results")
+    assert store.manifest().notes == {"fake_image": ["3 prompts"]}
+    assert read_run(store).notes == store.manifest().notes
+    assert "fake_image: 3 prompts" in said
+    pipeline.run(suite, ["base"], results=tmp_path / "results")  # nothing is scored, nothing is forgotten
+    pipeline.run(suite.override(samples=3), ["base"], results=tmp_path / "results")
+    assert store.manifest().notes == {"fake_image": ["3 prompts"]}
+
+
+def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
+    suite: Suite, tmp_path: Path, said: list[str]
+) -> None:
+    pipeline.run(suite, METHODS, results=tmp_path / "results")
+    data = suite.model_dump()
+    data["reference"]["name"] = "shapes-test"
+    data["methods"]["refl"]["trained_on_data"] = ["shapes-train"]
+    fake_metrics.LOADED.clear()
+    base, refl, _ = pipeline.run(Suite.model_validate(data), METHODS, results=tmp_path / "results")
+    assert fake_metrics.LOADED == []
+    (sentence,) = refl.manifest().notes["fake_set"]
+    assert "was trained on 'shapes-train', the collection of its reference set 'shapes-test'" in sentence
+    assert said.count(sentence) == 1
+    assert "fake_set" not in base.manifest().notes
