@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
+from bench.methods.checkpoints import Checkpoint, find_checkpoint, published, repository
 from bench.methods.schedule import FIELDS
 
 if TYPE_CHECKING:
@@ -148,6 +151,8 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
             method = dataclasses.replace(method, schedule=dataclasses.replace(method.schedule, **{key: value}))
         else:
             method = dataclasses.replace(method, **{key: value})
+        if key == "weights" and value != row.weights:  # what the suite says of its own checkpoint holds no longer
+            method = dataclasses.replace(method, trained_on=())
     if not changed:
         return method
     suffix = ",".join(f"{key}={value}" for key, value in changed)
@@ -176,18 +181,61 @@ def _finish(method: Method, suite: Suite) -> Method:
             )
     if method.weights is None and any(weights):
         raise MissingError(_no_weights(method, suite))
-    return method
+    _check_family(method, suite)
+    return method if method.trained_on else dataclasses.replace(method, trained_on=_rewards_of(method.weights))
+
+
+def _rewards_of(weights: str | None) -> tuple[str, ...]:
+    """What a checkpoint was trained on, as far as the catalogue or the training that made it tells."""
+    if weights is None:
+        return ()
+    known = find_checkpoint(weights)
+    if known is not None:
+        return known.trained_on
+    facts = Path(weights.split("#")[0]).expanduser() / "training.json"
+    try:
+        reward = json.loads(facts.read_text(encoding="utf-8"))["reward"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return (reward,) if isinstance(reward, str) else ()
+
+
+def _check_family(method: Method, suite: Suite) -> None:
+    """UsageError for a published checkpoint of another model family than the suite's, before anything is fetched."""
+    known = find_checkpoint(method.weights) if method.weights else None
+    if known is not None and known.family != suite.model.family:
+        fitting = [one.weights for one in published(family=suite.model.family)]
+        others = f" Published for '{suite.model.family}': {', '.join(fitting)}." if fitting else ""
+        raise UsageError(
+            f"method '{method.row_name}': the checkpoint {known.weights} was tuned from {known.base} (family "
+            f"'{known.family}'), but the model of suite '{suite.name}' is of family '{suite.model.family}'.{others}"
+        )
 
 
 def _no_weights(method: Method, suite: Suite) -> str:
-    if method.checkpoints:
-        published = f"published checkpoints are {', '.join(method.checkpoints)}"
+    like = suite.methods[method.row_name].like if method.row_name in suite.methods else None
+    own = published(like or method.row_name)
+    names = [*method.checkpoints, *(one.weights for one in _fitting(own, suite))]
+    if names:
+        there = f"published checkpoints are {', '.join(names)}"
+    elif own:
+        families = sorted({one.family for one in own})
+        there = f"its published checkpoints are for other models: {', '.join(families)}"
     elif method.train == "refl":
-        published = "the paper's authors published no ReFL checkpoint"
+        there = "the paper's authors published no ReFL checkpoint"
     else:
-        published = "none is known to be published"
+        there = "none is known to be published"
+    if not names and (others := [one.weights for one in _fitting(published(), suite)]):
+        there += f"; by other methods there are {', '.join(others)}"
     train = f"train one with `bench train {method.train} --suite {suite.name}`, or " if method.train else ""
     return (
-        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({published}): "
+        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({there}): "
         f"{train}give some with `--set weights=PATH_OR_HUB_ID`"
     )
+
+
+def _fitting(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Checkpoint]:
+    """Those for the suite's own base model if there are any, else those for its family."""
+    of_family = [one for one in checkpoints if one.family == suite.model.family]
+    base = repository(suite.model.weights)
+    return [one for one in of_family if one.base == base] or of_family
