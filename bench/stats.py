@@ -11,6 +11,7 @@ percentiles); Phipson & Smyth, Permutation P-values Should Never Be Zero (2010);
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -78,13 +79,21 @@ def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uin
     return drawn.astype(np.uint16)
 
 
+def draw_counts(clusters: int, rounds: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each cluster is drawn, `rounds` rows in all, in blocks [rows, clusters] that fit in little memory.
+
+    The same arguments give the same draws: whatever is computed of them can be paired.
+    """
+    step = max(1, _CELLS // clusters)
+    for part, start in enumerate(range(0, rounds, step)):
+        yield _resamples(clusters, min(step, rounds - start), seed, part)
+
+
 def bootstrap_means(sums: Floats, counts: Ints, rounds: int, seed: int) -> Floats:
     """[rounds] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
     columns = np.stack([sums, counts.astype(np.float64)], axis=1)
-    step = max(1, _CELLS // sums.size)
     parts = []
-    for part, start in enumerate(range(0, rounds, step)):
-        drawn = _resamples(sums.size, min(step, rounds - start), seed, part)
+    for drawn in draw_counts(sums.size, rounds, seed):
         totals = drawn.astype(np.float64) @ columns
         parts.append(totals[:, 0] / totals[:, 1])
     return np.concatenate(parts)
