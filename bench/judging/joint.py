@@ -190,18 +190,16 @@ def _set_draws(
     run: Run, metric: str, codes: dict[str, int], means: Floats, draws: Floats, column: int, seed: int
 ) -> bool:
     """Put a set metric's value and draws into their column; False when it has a value but no jackknife rows."""
+    from bench.summarise import left_out_values
+
     rows = run.rows(metric)
     whole = rows["sample"].isna().to_numpy()
     values = rows["value"].to_numpy(dtype=np.float64)
     value = float(values[whole][0]) if whole.any() else math.nan
     means[column] = value
-    left_out = values[~whole]
+    left_out = np.asarray(left_out_values(run, metric), dtype=np.float64)
     order = [codes[prompt_id] for prompt_id, _ in run.prompts if prompt_id in codes]  # blocks follow the run's order
     blocks = np.empty(len(codes), dtype=np.int64)
     blocks[order] = np.arange(len(order)) * max(1, left_out.size) // len(order)
-    places = rows.loc[~whole, "sample"].to_numpy(dtype=np.int64)
-    complete = left_out.size >= 2 and bool(np.isfinite(left_out).all())
-    complete = complete and bool((np.sort(places) == np.arange(left_out.size)).all())
-    left_out = left_out[np.argsort(places)]
-    draws[:, column] = joint_jackknife(value, left_out if complete else left_out[:0], blocks, draws.shape[0], seed)
-    return complete or not math.isfinite(value)
+    draws[:, column] = joint_jackknife(value, left_out, blocks, draws.shape[0], seed)
+    return left_out.size >= 2 or not math.isfinite(value)
