@@ -107,6 +107,7 @@ class Run:
     notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> sentences about its values in this run
     title: str = ""  # the suite's
     store: RunStore | None = None
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -165,6 +166,7 @@ def read_run(store: RunStore) -> Run:
         notes={name: list(sentences) for name, sentences in manifest.notes.items()},
         title=str(suite_facts.get("title") or ""),
         store=store,
+        tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
     )
 
 
