@@ -79,6 +79,7 @@ def score(
             tools = Tools(reader, FeatureCache(folder / "features"))
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
+            _tell_faults(target)
             _note_cards(target.store, scopes, suite)
     if failures:
         raise _failed(failures)
@@ -200,6 +201,17 @@ def _images_in_a_chunk(target: Target) -> int:
     first = next((rows[0] for rows in target.images.values()), None)
     size = None if first is None else image_size(target.store.path / first.path)
     return CHUNK if size is None else max(1, min(CHUNK, CHUNK_BYTES // (3 * size[0] * size[1])))
+
+
+def _tell_faults(target: Target) -> None:
+    """Name the images that no metric could use, and what has no value for them."""
+    if not target.faults:
+        return
+    shown = [f"{key[0]}/{key[1]}.png: {why}" for key, why in list(target.faults.items())[:3]]
+    more = len(target.faults) - len(shown)
+    listed = "; ".join(shown) + (f"; and {more} more" if more else "")
+    what = "1 image cannot" if len(target.faults) == 1 else f"{len(target.faults)} images cannot"
+    note(f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})")
 
 
 def _add_seconds(store: RunStore, seconds: float) -> None:

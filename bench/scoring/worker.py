@@ -104,6 +104,8 @@ class Scorer:
             made = 1
         self.record(last=True)
         for reason, count in self.faults.items():
+            if reason.startswith(UNREADABLE):  # said once for all metrics
+                continue
             note(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
         return made
 

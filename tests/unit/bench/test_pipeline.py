@@ -298,9 +298,37 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
         pipeline.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
-    (folder / "p1" / "0.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match="no image that can be read"):
+    for path in folder.glob("*/*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
         pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+
+
+def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    folder = tmp_path / "mine"
+    for prompt_id in ("p1", "p2", "p9"):
+        (folder / prompt_id).mkdir(parents=True)
+        for sample in range(2):
+            Image.new("RGBA", (32, 32), (10 * sample,) * 4).save(folder / prompt_id / f"{sample}.png")
+    whole = (folder / "p1" / "1.png").read_bytes()
+    (folder / "p1" / "1.png").write_bytes(whole[:60])
+    (folder / "p2" / "cover.webp").write_bytes(b"")
+    (store,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+    assert (store.path / "images" / "p2" / "0.png").read_bytes() == (folder / "p2" / "0.png").read_bytes()
+    values = values_of(store)
+    assert {key for key in values if key[0] == "fake_image"} == {
+        ("fake_image", "p1", 0),
+        ("fake_image", "p2", 0),
+        ("fake_image", "p2", 1),
+    }
+    assert {key for key in values if key[0] != "fake_image"} == {("fake_group", "p2", None)}
+    reasons = {row.reason for name in store.score_metrics() for row in store.scores(name) if row.reason}
+    assert len(reasons) == 1
+    assert "cannot be decoded" in reasons.pop()
+    (sentence,) = [line for line in said if "1 image cannot be used" in line]
+    assert "p1/1.png: it cannot be decoded" in sentence
+    assert any("3 files are not used" in line and "p9/0.png" in line for line in said)
+    assert store.manifest().status == "complete"
 
 
 def test_rescore_takes_the_suite_from_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
