@@ -239,7 +239,9 @@ def _load(runs: Mapping[str, _Run], suite: Suite, settings: Settings) -> Diffusi
     for run in runs.values():
         run.manifest.provenance = run.manifest.provenance or made_with
         if run.plan.identity["tuned"] is not None:
-            model.add_network(str(run.plan.identity["tuned"]), resolve(str(run.plan.method.weights)))
+            scale = run.plan.method.lora_scale
+            path = resolve(str(run.plan.method.weights))
+            model.add_network(str(run.plan.identity["tuned"]), path, **({} if scale == 1.0 else {"scale": scale}))
     return model
 
 

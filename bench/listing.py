@@ -63,6 +63,7 @@ def _guidance(value: float | None) -> str:
 
 def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
+    from bench import plugins
     from bench.methods.checkpoints import CHECKPOINTS
     from bench.suite import load_suite, suite_names
 
@@ -74,8 +75,11 @@ def models() -> Table:
         (weights, family, f"base of {', '.join(names)}", "-", "-", "-", "-")
         for (weights, family), names in used.items()
     ]
+    for family, target in plugins.model_families().items():
+        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
     for one in CHECKPOINTS:
         guidance = "-" if one.guidance is None else _guidance(one.guidance)
+        guidance += " (embedded)" if one.family == "flux" else ""
         steps = "-" if one.steps is None else str(one.steps)
         trained_on = ", ".join(one.trained_on) or "-"
         rows.append((one.weights, one.family, one.method, trained_on, guidance, steps, one.licence))
@@ -107,9 +111,12 @@ def prompt_sets() -> Table:
     """The prompt sets shipped here, and public ones that are known."""
     import prompts
 
-    shipped = [(name, str(len(prompts.load(name))), "yes", "") for name in prompts.names()]
-    public = [(one.name, str(one.count), "no", one.hub or one.title) for one in prompts.public_sets().values()]
-    return Table(("prompts", "count", "shipped", "source"), (*shipped, *public), right=frozenset({1}))
+    rows = [(name, str(len(prompts.load(name))), "shipped", "yes", "-") for name in prompts.names()]
+    for one in prompts.public_sets().values():
+        how = "fetched when needed" if one.hub else "put in place by hand"
+        source = one.hub or one.git or one.title
+        rows.append((one.name, str(one.count), how, "yes" if one.pinned else "no", source))
+    return Table(("prompts", "count", "how", "pinned", "source"), tuple(rows), right=frozenset({1}))
 
 
 def suites() -> Table:

@@ -27,10 +27,14 @@ class _Part(BaseModel):
 
 
 class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id)."""
+    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    `embedded_guidance` is for models with guidance distilled into them (FLUX.1 [dev]), which take it as an input.
+    """
 
     family: Text = "sd"
     weights: Text
+    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
 
 
 class Sampler(_Part):
@@ -56,6 +60,7 @@ class MethodOverride(_Part):
     table: tuple[Weight, ...] | None = None
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
+    lora_scale: Annotated[Number, Field(gt=0)] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
 

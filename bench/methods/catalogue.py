@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bench import plugins
+from bench.errors import UsageError
 from bench.methods.schedule import Schedule
+from bench.records import is_safe_name
 from bench.registry import Registry
 
 
@@ -16,7 +19,8 @@ class Method:
     """A sampling method: where the tuned weights come from, when they act, and the guidance of each side.
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
-    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `train` is the
+    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
+    multiplies the strength of tuned weights that are a LoRA. `train` is the
     objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
     that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
     when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
@@ -29,6 +33,7 @@ class Method:
     weights: str | None = None
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
+    lora_scale: float = 1.0
     trained_on: tuple[str, ...] = ()
     trained_on_data: tuple[str, ...] = ()
     citation: str = ""
@@ -166,8 +171,10 @@ for _row in _ROWS:
 
 
 def register_method(method: Method) -> None:
-    """Add a method of one's own. Raises UsageError when the name is taken."""
-    METHODS.add(method.name, method, origin="register_method")
+    """Add a method of one's own. Raises UsageError when the name is taken, or unusable as the name of a folder."""
+    if not is_safe_name(method.name):
+        raise UsageError(f"method name '{method.name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+    METHODS.add(method.name, method, origin=plugins.current() or "register_method")
 
 
 def get_method(name: str) -> Method:

@@ -17,9 +17,9 @@ class Checkpoint:
     """One published checkpoint.
 
     `weights` is the name to give to `weights = ...` or `--set weights=...`; `base` is the model that it was tuned from.
-    `guidance` is that of the tuned side (1: none), `steps` the number of denoising steps, `switch_step` the first tuned
-    step where the authors sample two networks; None: not stated. `trained_on` are rewards; models that were fitted to
-    human choices instead have none, and `note` says so.
+    `guidance` is that of the tuned side (1: none; of FLUX the one that is an input of the network), `steps` the number
+    of denoising steps, `switch_step` the first tuned step where the authors sample two networks; None: not stated.
+    `trained_on` are rewards; models that were fitted to human choices instead have none, and `note` says so.
     """
 
     weights: str

@@ -84,7 +84,7 @@ def page() -> str:
 def _facts(one: Checkpoint) -> tuple[str, ...]:
     numbers = (one.guidance, one.steps, one.switch_step, one.resolution)
     guidance, steps, switch, pixels = ("-" if value is None else f"{value:g}" for value in numbers)
-    guidance = "1 (none)" if one.guidance == 1 else guidance
+    guidance = "1 (none)" if one.guidance == 1 else f"{guidance} (embedded)" if one.family == "flux" else guidance
     trained_on = ", ".join(one.trained_on) or "-"
     return (f"`{one.weights}`", one.method, one.family, trained_on, guidance, steps, switch, pixels, one.licence)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
@@ -62,7 +60,7 @@ def known_methods(suite: Suite) -> list[str]:
 def setting_names(method: Method) -> tuple[str, ...]:
     """What `--set` may change of a method."""
     return (
-        (*method.schedule.fields, "weights", "tuned_guidance", "base_guidance")
+        (*method.schedule.fields, "weights", "lora_scale", "tuned_guidance", "base_guidance")
         if method.uses_weights
         else ("base_guidance",)
     )
@@ -179,6 +177,8 @@ def _finish(method: Method, suite: Suite) -> Method:
             raise UsageError(
                 f"{side} of method '{method.name}' must be at least 1 (1 is no guidance), got {getattr(method, side):g}"
             )
+    if not method.lora_scale > 0:
+        raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     if method.weights is None and any(weights):
         raise MissingError(_no_weights(method, suite))
     _check_family(method, suite)
@@ -186,18 +186,9 @@ def _finish(method: Method, suite: Suite) -> Method:
 
 
 def _rewards_of(weights: str | None) -> tuple[str, ...]:
-    """What a checkpoint was trained on, as far as the catalogue or the training that made it tells."""
-    if weights is None:
-        return ()
-    known = find_checkpoint(weights)
-    if known is not None:
-        return known.trained_on
-    facts = Path(weights.split("#")[0]).expanduser() / "training.json"
-    try:
-        reward = json.loads(facts.read_text(encoding="utf-8"))["reward"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
-    return (reward,) if isinstance(reward, str) else ()
+    """What a published checkpoint was trained on; () for any other."""
+    known = find_checkpoint(weights) if weights is not None else None
+    return known.trained_on if known is not None else ()
 
 
 def _check_family(method: Method, suite: Suite) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -80,17 +79,13 @@ def test_a_checkpoint_is_found_by_its_repository(tmp_path: Path, monkeypatch: py
     assert find_checkpoint("tencent/SRPO") is None  # a local folder of that name
 
 
-def test_what_a_checkpoint_was_trained_on_is_known(tmp_path: Path) -> None:
+def test_what_a_checkpoint_was_trained_on_is_known() -> None:
     hps, pick = (f"ControlGenAI/ImageReFL_{reward}_SD:fine_tuned_unet" for reward in ("HPS", "PickScore"))
     assert resolve_method("imagerefl", suite(imagerefl={"weights": hps})).trained_on == ("hpsv2.1",)
     told = suite(imagerefl={"weights": hps, "trained_on": ["hpsv2.1", "lpips"]})
     assert resolve_method("imagerefl", told).trained_on == ("hpsv2.1", "lpips")
     assert resolve_method("imagerefl", told, {"weights": pick}).trained_on == ("pickscore",)
     assert resolve_method("imagerefl", told, {"weights": "owner/mine"}).trained_on == ()
-    (tmp_path / "training.json").write_text(json.dumps({"reward": "image_reward"}))
-    assert resolve_method("refl", suite(), {"weights": str(tmp_path)}).trained_on == ("image_reward",)
-    (tmp_path / "training.json").write_text("[]")
-    assert resolve_method("refl", suite(), {"weights": str(tmp_path)}).trained_on == ()
 
 
 def test_a_checkpoint_of_another_family_is_refused_before_it_is_fetched() -> None:
