@@ -29,12 +29,14 @@ class _Part(BaseModel):
 class ModelSpec(_Part):
     """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
 
-    `embedded_guidance` is for models with guidance distilled into them (FLUX.1 [dev]), which take it as an input.
+    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
+    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
     """
 
     family: Text = "sd"
     weights: Text
     embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
+    true_cfg: bool = False
 
 
 class Sampler(_Part):
