@@ -106,6 +106,7 @@ class Run:
     timings: dict[str, Any] = field(default_factory=dict)
     title: str = ""  # the suite's
     store: RunStore | None = None
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -163,6 +164,7 @@ def read_run(store: RunStore) -> Run:
         timings=dict(manifest.timings),
         title=str(suite_facts.get("title") or ""),
         store=store,
+        tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
     )
 
 

@@ -11,6 +11,7 @@ percentiles); Phipson & Smyth, Permutation P-values Should Never Be Zero (2010);
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -22,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _CELLS = 2_000_000  # resampling weights held at once: 4 MB as uint16, 16 MB while they are multiplied
+POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
 _EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
 
@@ -52,6 +54,7 @@ class Paired:
     wins: int  # pairs with b > a
     ties: int
     losses: int
+    mde: float = math.nan  # the smallest true difference that would be found with a probability of POWER
 
     @property
     def win_rate(self) -> float:
@@ -78,13 +81,21 @@ def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uin
     return drawn.astype(np.uint16)
 
 
+def draw_counts(clusters: int, rounds: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each cluster is drawn, `rounds` rows in all, in blocks [rows, clusters] that fit in little memory.
+
+    The same arguments give the same draws: whatever is computed of them can be paired.
+    """
+    step = max(1, _CELLS // clusters)
+    for part, start in enumerate(range(0, rounds, step)):
+        yield _resamples(clusters, min(step, rounds - start), seed, part)
+
+
 def bootstrap_means(sums: Floats, counts: Ints, rounds: int, seed: int) -> Floats:
     """[rounds] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
     columns = np.stack([sums, counts.astype(np.float64)], axis=1)
-    step = max(1, _CELLS // sums.size)
     parts = []
-    for part, start in enumerate(range(0, rounds, step)):
-        drawn = _resamples(sums.size, min(step, rounds - start), seed, part)
+    for drawn in draw_counts(sums.size, rounds, seed):
         totals = drawn.astype(np.float64) @ columns
         parts.append(totals[:, 0] / totals[:, 1])
     return np.concatenate(parts)
@@ -159,7 +170,39 @@ def paired_difference(
     sums, _ = cluster_sums(difference, clusters)
     finite = difference[np.isfinite(difference)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
-    return Paired(interval, sign_flip_p(sums, max(rounds, 2000), seed), wins, finite.size - wins - losses, losses)
+    p, mde = sign_flip_p(sums, max(rounds, 2000), seed), minimum_detectable_effect(interval, level)
+    return Paired(interval, p, wins, finite.size - wins - losses, losses, mde)
+
+
+def minimum_detectable_effect(interval: Interval, level: float = 0.95, power: float = POWER) -> float:
+    """The smallest true difference whose interval excludes zero with probability `power`, in the interval's unit.
+
+    (t_level + t_power) standard errors, the error read off the wider side of the interval; NaN without an interval.
+    """
+    half = max(interval.high - interval.mean, interval.mean - interval.low)
+    if not math.isfinite(half) or interval.clusters < 2:
+        return math.nan
+    return half * _reach(interval.clusters, level, power)
+
+
+def _reach(clusters: int, level: float, power: float) -> float:
+    """How many half widths away a true value must be to be told from a bound with probability `power`."""
+    return 1 + t_quantile(power, clusters - 1) / t_quantile(0.5 + level / 2, clusters - 1)
+
+
+def clusters_to_decide(interval: Interval, bound: float, level: float = 0.95, power: float = POWER) -> float:
+    """How many clusters would place the interval on one side of `bound` with probability `power`.
+
+    Supposes that the true mean is the one that was measured; widths shrink with the root of the number. Infinite when
+    the mean is on the bound; NaN without an interval.
+    """
+    distance = abs(interval.mean - bound)
+    half = interval.mean - interval.low if interval.mean > bound else interval.high - interval.mean
+    if not math.isfinite(half) or interval.clusters < 2:
+        return math.nan
+    if distance == 0:
+        return math.inf
+    return float(interval.clusters * max(1.0, (half * _reach(interval.clusters, level, power) / distance) ** 2))
 
 
 def jackknife_interval(whole: float, left_out: ArrayLike, n: int, level: float = 0.95) -> Interval:
