@@ -138,7 +138,8 @@ def _load(runs: Mapping[str, Run], suite: Suite, settings: Settings) -> Diffusio
     for run in runs.values():
         run.manifest.provenance = run.manifest.provenance or made_with
         if run.plan.identity["tuned"] is not None:
-            model.add_network(_network_name(run.plan), resolve(str(run.plan.method.weights)))
+            method = run.plan.method
+            model.add_network(_network_name(run.plan), resolve(str(method.weights)), method.lora_scale)
     if settings.compile:
         model.compile()
     return model

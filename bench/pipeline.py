@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import prompts as prompt_sets
 from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
 from bench.external import take_images
@@ -15,6 +14,7 @@ from bench.log import note
 from bench.methods.resolve import resolve_methods
 from bench.plan import make_plan, weights_names
 from bench.progress import Progress
+from bench.prompting import load_prompts
 from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
@@ -56,8 +56,9 @@ def run(
     names = [method for method in methods if isinstance(method, str)]
     resolved = iter(resolve_methods(names, chosen) if names else [])
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
+    prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
-    plans = make_plan(chosen, wanted, prompt_sets.load(chosen.prompts), digests)
+    plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
     values = _judge(stores, chosen, device, progress)
@@ -105,7 +106,7 @@ def adopt(
     is no image.
     """
     check_device(device)
-    chosen = prompt_sets.load(suite.prompts)[: suite.limit]
+    chosen = load_prompts(suite.prompts)[: suite.limit]
     store = take_images(Path(images), chosen, suite, name, Path(results))
     _judge([store], suite, device, progress)
     _complete([store])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.comparable import library_notes
 from bench.compare import Difference, differences
+from bench.report.best import Best, best_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
 from bench.summarise import ROUNDS, metric_interval
@@ -52,6 +53,7 @@ class Table:
     differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
+    best: dict[str, Best] = field(default_factory=dict)  # per metric, once `with_best` has added it
 
     @property
     def label(self) -> str:
@@ -124,7 +126,12 @@ def build(
         rounds=rounds,
     )
     notes = _notes(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
-    return Table(**{**table.__dict__, "notes": tuple(notes)})
+    return replace(table, notes=tuple(notes))
+
+
+def with_best(table: Table, seed: int = 0) -> Table:
+    """The table with the best of each column found out, for print (this takes a test per method and metric)."""
+    return replace(table, best=best_of(table, table.rounds, seed))
 
 
 def _notes(table: Table, reference: str) -> list[str]:

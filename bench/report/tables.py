@@ -6,23 +6,15 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from bench.report.cells import (
     DAGGER,
-    MISSING,
     CellText,
-    decimals,
-    difference_cell,
     difference_cells,
     header,
     mean_cells,
-    number,
 )
 from bench.report.model import Table
-
-if TYPE_CHECKING:
-    from bench.compare import Comparison
 
 
 def escape_markdown(text: str) -> str:
@@ -147,19 +139,3 @@ def text(table: Table) -> str:
 def _plain(cell: CellText) -> str:
     suffix = f"({cell.suffix})" if cell.suffix else ""
     return " ".join(part for part in (cell.value + cell.mark, cell.interval, cell.sign, suffix) if part)
-
-
-def comparison_text(comparison: Comparison) -> str:
-    """`bench compare` for a terminal: one line per metric, differences b - a."""
-    head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "wins", "n", "better"]
-    lines = []
-    for one in comparison.differences:
-        digits = decimals([one.interval])
-        cell = difference_cell(one, digits)
-        winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
-        share = f"{one.paired.win_rate:.0%}" if math.isfinite(one.paired.win_rate) else MISSING
-        p = f"{one.paired.p:.4f}" if math.isfinite(one.paired.p) else MISSING
-        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
-        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, p, share, str(one.interval.n), winner])
-    notes = "".join(f"note: {note}\n" for note in comparison.notes)
-    return f"{comparison.b} minus {comparison.a}\n" + aligned(head, lines) + notes

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import metrics
-from metrics.tokens import CutPrompts
+from metrics.tokens import cut_notes
 from tests.unit.metrics.checkpoints import FOLDERS, picture
 
 WITH_TEXT = ["image_reward", "hpsv2.1", "pickscore", "clip_score"]
@@ -58,15 +58,21 @@ def test_longer_prompts_are_cut_as_the_card_says(loaded: Any) -> None:
         assert torch.equal(long, longer)
 
 
-def test_cut_prompts_are_counted_once() -> None:
-    notes: dict[str, None] = {"other": None}
-    cut = CutPrompts(notes)
-    cut.add(["a", "b"], [5, 6], 6)
-    assert list(notes) == ["other"]
-    cut.add(["a", "b", "c"], [5, 7, 9], 6)
-    assert list(notes) == ["other", "2 prompts longer than 6 tokens were cut"]
-    cut.add(["c", "d"], [9, 9], 6)
-    assert list(notes) == ["other", "3 prompts longer than 6 tokens were cut"]
+def test_cut_prompts_are_counted() -> None:
+    assert cut_notes(0, 6) == []
+    assert cut_notes(1, 6) == ["1 prompt longer than 6 tokens was cut"]
+    assert cut_notes(3, 6) == ["3 prompts longer than 6 tokens were cut"]
+
+
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_prompts_are_counted_whoever_scored_them(name: str, loaded: Any) -> None:
+    """A run that goes on after an interruption tells of all its prompts, not of those of the last part only."""
+    metric = loaded[name]
+    limit = metric.card.settings["max_tokens"]
+    prompts = ["small", "red " * (limit + 1), "blue " * (limit + 1), "red " * (limit + 1), "red " * (limit - 2)]
+    assert metric.notes_for(prompts) == [f"2 prompts longer than {limit} tokens were cut"]
+    assert metric.notes_for(prompts[:2]) == [f"1 prompt longer than {limit} tokens was cut"]
+    assert metric.notes_for(["small"]) == metric.notes_for([]) == []
 
 
 def test_options_and_dtype_are_in_the_digest(weights: dict[str, Path], loaded: Any) -> None:
