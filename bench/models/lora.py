@@ -71,6 +71,7 @@ def _in_our_layout(path: Path, base: Any, part: str) -> tuple[dict[str, Tensor],
     """The tensors with diffusers' key names ("unet.<layer>.lora_A.weight"), and alphas where the file has them."""
     from diffusers import loaders
     from diffusers.loaders import lora_pipeline
+    from diffusers.utils import convert_unet_state_dict_to_peft
 
     tensors = read_safetensors(path)
     if any("dora_scale" in key for key in tensors):
@@ -93,6 +94,8 @@ def _in_our_layout(path: Path, base: Any, part: str) -> tuple[dict[str, Tensor],
             f"{path} tunes a text encoder too ({first_few(text, 1)}), which is not supported: save the LoRA of the "
             f"{part} alone."
         )
+    if not any("lora_A" in key for key in tensors):
+        tensors = convert_unet_state_dict_to_peft(tensors)
     if not any(key.startswith(f"{part}.") for key in tensors):
         other = "unet." if part == "transformer" else "transformer."
         if any(key.startswith(other) for key in tensors):
@@ -102,17 +105,28 @@ def _in_our_layout(path: Path, base: Any, part: str) -> tuple[dict[str, Tensor],
 
 
 def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
-    """MissingError unless every layer that the LoRA names is one of the network's."""
-    layers = {name.replace(".base_layer", "") for name, _ in base.named_modules()}
+    """MissingError unless every layer that the LoRA names is one of the network's, and of its size."""
+    layers = {name.replace(".base_layer", ""): module for name, module in base.named_modules()}
     named = {_layer_of(key) for key in tensors if ".lora" in key}
-    strange = {name for name in named if name not in layers and not name.endswith(("to_q", "to_k", "to_v", "to_out"))}
+    strange = named - layers.keys()
     if not named:
         raise MissingError(f"{path} has no LoRA layer for the network.")
     if strange:
         family = family_of_keys(f"{name}." for name in named)
         guess = f" (it looks like one of {TITLES[family]})" if family and not named - strange else ""
-        count = "matches no layer of the suite's model: it" if not named - strange else "does not fit:"
+        count = "matches no layer of the suite's model: it" if not named - strange else "does not fit: it"
         raise MissingError(f"{path} {count} names layers that the suite's model has not: {first_few(strange)}{guess}.")
+    wrong = {}
+    for key, value in tensors.items():
+        weight = getattr(layers[_layer_of(key)], "weight", None) if ".lora" in key else None
+        axis = 1 if "lora_A" in key else 0
+        if weight is not None and key.endswith(".weight") and value.shape[axis] != weight.shape[axis]:
+            wrong[key] = f"{tuple(value.shape)} for a layer of {tuple(weight.shape)}"
+    if wrong:
+        example = wrong[min(wrong)]
+        raise MissingError(
+            f"{path} is a LoRA of another model than the suite's: other shapes for {first_few(wrong)} ({example})."
+        )
 
 
 def _layer_of(key: str) -> str:
