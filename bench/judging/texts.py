@@ -19,7 +19,10 @@ _TEXT_WIDTH = 60
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
-    rows = [[one.status.replace("_", " "), one.method, one.metric, one.message] for one in verdicts]
+    rows = [
+        [one.status.replace("_", " "), one.method, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        for one in verdicts
+    ]
     drops = drops_told(verdicts)
     return (
         aligned(["verdict", "method", "metric", ""], rows, left=4)
