@@ -81,7 +81,7 @@ class Card:
 
     `weights` maps file names to sha256. `revision` is the commit or release that the files were published in; None for
     other files, which the digests alone tell apart. `label` is printed behind the title when the weights are not the
-    published ones. `libraries` are recorded but stay out of `digest`, as does the device: they should not change values.
+    published ones. `libraries` are recorded but stay out of `digest`, as does the device: values should not change.
     """
 
     facts: Facts
