@@ -37,19 +37,21 @@ def run(
     device: str = "cpu",
     engine: str = "local",
     progress: Progress | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    compile: bool = False,
 ) -> list[RunStore]:
     """Generate what is missing, score it, summarise it; one store per method, in order.
 
     `suite` is a Suite, or the name or path of one; methods are names or resolved methods. All methods of one call see
-    the same noise and share their common steps. Raises BenchError, one sentence each; what was finished stays.
+    the same noise and share their common steps. A `batch_size` of None is found; `compile` compiles the networks.
+    Raises BenchError, one sentence each; what was finished stays.
     """
     chosen = suite if isinstance(suite, Suite) else load_suite(suite)
     if resume not in RESUME:
         raise unknown("resume mode", resume, RESUME)
     _check_engine(engine)
     check_device(device)
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
     names = [method for method in methods if isinstance(method, str)]
     resolved = iter(resolve_methods(names, chosen) if names else [])
@@ -58,7 +60,7 @@ def run(
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
     plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
-    made = generate(plans, chosen, stores, Settings(batch_size, device, resume), progress)
+    made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
     values = _judge(stores, chosen, device, progress)
     _complete(stores)
     if made == 0 and values == 0:

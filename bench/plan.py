@@ -92,8 +92,9 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         guidance["tuned"] = _or(method.tuned_guidance, suite.guidance)
         if method.weights is None:
             raise UsageError(f"method '{method.name}' has no weights")
+    # Only where it is said, so that the identities of all other runs stay what they were.
     embedded = suite.model.embedded_guidance
-    return {
+    return ({} if embedded is None else {"embedded_guidance": float(embedded)}) | {
         "sampling_version": SAMPLING_VERSION,
         "model": digests[suite.model.weights],
         "tuned": _tuned(method, digests) if "tuned" in guidance else None,

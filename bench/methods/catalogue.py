@@ -23,7 +23,8 @@ class Method:
     multiplies the strength of tuned weights that are a LoRA. `train` is the
     objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
     that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
-    when settings gave this method a longer name, and `settings` are those.
+    when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    `trained_on_data` image sets that the weights saw (`bench.leakage`).
     """
 
     name: str
@@ -34,6 +35,7 @@ class Method:
     tuned_guidance: float | None = 1.0
     lora_scale: float = 1.0
     trained_on: tuple[str, ...] = ()
+    trained_on_data: tuple[str, ...] = ()
     citation: str = ""
     licence: str = ""
     checkpoints: tuple[str, ...] = ()
