@@ -17,7 +17,8 @@ from bench.models.loading import quiet
 from bench.suite import Suite
 from bench.weights import digest_of
 from tests.hub.server import Hub
-from tests.unit.bench.models.tiny import RESOLUTION, tiny_pipeline, tiny_unet
+from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.tiny import RESOLUTION, tiny_pipeline, tiny_suite, tiny_unet
 
 PROMPTS = '{"id": "a", "text": "a red circle"}\n{"id": "b", "text": "a blue square"}\n'
 CODE = {"pipeline.py": b"raise SystemExit('code of a repository was run')", "unet/model.bin": b"\x80pickle"}
@@ -141,6 +142,48 @@ def test_every_published_layout_runs_from_the_hub_as_from_disk(
     pipeline.run(suite(HUB_NAMES, prompts), METHODS, results=tmp_path / "offline")
     assert hub.asked == []
     assert pixels(tmp_path / "offline") == made
+
+
+@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+def test_a_pipeline_of_every_family_arrives_whole(hub: Hub, tmp_path: Path, family: str) -> None:
+    """Also with what their repositories hold besides: pickles, code, half-precision twins, files for other programs."""
+    from bench.models import load_model
+    from bench.weights import resolve
+
+    with torch.random.fork_rng(devices=[]):
+        folder = family_pipeline(family, tmp_path / "disk")
+        tiny_network(family, 5).save_pretrained(tmp_path / "tuned")
+    files, network = files_in(folder), "unet" if family == "sdxl" else "transformer"
+    [weights] = [name for name in files if name.startswith(f"{network}/") and name.endswith(".safetensors")]
+    junk = {
+        "flux1-dev.safetensors": b"1",
+        "text_encoders/t5xxl.safetensors": b"2",
+        weights.replace(".safetensors", ".fp16.safetensors"): b"3",
+        f"{network}/old.bin": b"4",
+        "safety_checker/model.safetensors": b"5",
+    }
+    hub.add("owner/base", {**files, **junk, **CODE})
+    tuned = files_in(tmp_path / "tuned")
+    hub.add("owner/tuned", {**tuned, "optimizer.pt": b"6"})
+    hub.add("owner/steps", {f"checkpoint-300-0/{name}": data for name, data in tuned.items()})
+    assert digest_of("owner/base") == digest_of(str(folder))
+    assert not hub.fetched() & set(junk)
+    specs = (
+        "owner/tuned",
+        "owner/tuned:diffusion_pytorch_model.safetensors",
+        "owner/steps:checkpoint-300-0",
+    )
+    model = load_model(resolve("owner/base"), tiny_suite_of(family))
+    for name in specs:
+        model.add_network(name, resolve(name))
+    assert set(model.networks) == {"base", *specs}
+    assert not [file for _, _, file in hub.asked if file.endswith((".py", ".bin", ".pt"))]
+
+
+def tiny_suite_of(family: str) -> Any:
+    found = tiny_suite("DDPMScheduler" if family in ("sdxl", "pixart") else "FlowMatchEulerDiscreteScheduler")
+    found.model.family = family
+    return found
 
 
 def manifest_of(results: Path, method: str) -> dict[str, Any]:
