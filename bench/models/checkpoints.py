@@ -135,4 +135,4 @@ def _peft_alpha(path: Path) -> dict[str, Any] | None:
         return None
     config = check_config(path.parent, "adapter_config.json")
     wanted = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_dora", "lora_bias")
-    return {key: config[key] for key in wanted if key in config}
+    return {f"unet.{key}": config[key] for key in wanted if key in config}
