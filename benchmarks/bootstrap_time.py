@@ -111,7 +111,8 @@ def main() -> None:
     report = seconds(lambda: everything(runs, given.rounds), given.repeats)
     loop = seconds(lambda: naive(runs, _NAIVE_ROUNDS), 1) * given.rounds / _NAIVE_ROUNDS
     print(
-        f"{METHODS} methods x {PROMPTS} prompts x {SAMPLES} images x {len(IMAGE + GROUP)} metrics, {given.rounds:,} rounds"
+        f"{METHODS} methods x {PROMPTS} prompts x {SAMPLES} images x {len(IMAGE + GROUP)} metrics, "
+        f"{given.rounds:,} rounds"
     )
     print(f"joint bootstrap: {joint:.2f} s")
     print(f"with intervals, paired differences and 16 fronts: {report:.2f} s")
