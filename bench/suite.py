@@ -131,7 +131,7 @@ class Suite(_Part):
         return methods
 
     def override(self, **changes: Any) -> Suite:
-        """A copy with other samples, seed, limit, prompts, dtype or metrics (a list of names); None leaves a value alone.
+        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
 
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
