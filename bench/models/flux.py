@@ -95,3 +95,8 @@ class Flux(PipelineModel):
     def _unscaled(self, latents: Tensor) -> Tensor:
         unpacked = self.pipeline._unpack_latents(latents, self.resolution, self.resolution, self._vae_factor())
         return super()._unscaled(unpacked)
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        rows, channels, height, width = latents.shape
+        packed: Tensor = self.pipeline._pack_latents(super()._scaled(latents), rows, channels, height, width)
+        return packed

@@ -245,17 +245,28 @@ class PipelineModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds."""
-        return self.decoding(latents)()
+        return self._levels(latents).cpu()
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode. On CUDA the work is queued here, and the wait happens in the function; else all happens
-        there, so that it can run beside the next batch."""
-        if self.device.type != "cuda":
-            return lambda: self._levels(latents).cpu()
+        there, so that it can run beside the next batch. A subclass with a `decode` of its own is decoded by that."""
+        if self.device.type != "cuda" or type(self).decode is not PipelineModel.decode:
+            return lambda: self.decode(latents)
         levels = self._levels(latents)
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
         return lambda: _fetch(levels, done)
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient."""
+        pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        return torch.as_tensor(pixels * 0.5 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Pictures [N, 3, H, W] in [-1, 1] -> latents [N, ...] drawn from the encoder's posterior; undoes decoding."""
+        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        return self._scaled(torch.as_tensor(posterior.sample(generator)))
 
     @torch.inference_mode()
     def _levels(self, latents: Tensor) -> Tensor:
@@ -267,10 +278,16 @@ class PipelineModel:
         return torch.cat(parts)
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        """What the decoder takes."""
+        """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
         shift = self.vae.config.get("shift_factor")
         unscaled: Tensor = latents / self.vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """What the encoder's latents are to the network: the inverse of `_unscaled`."""
+        shift = self.vae.config.get("shift_factor") or 0.0
+        scaled: Tensor = (latents - shift) * self.vae.config.scaling_factor
+        return scaled
 
 
 def load_class(kind: str) -> Any:
