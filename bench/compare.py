@@ -1,9 +1,9 @@
-"""Two runs against each other: paired differences per metric, with the prompt as the unit."""
+"""Two runs against each other: paired differences per metric and per prompt tag, with the prompt as the unit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy as np
 from bench._callable import make_callable
 from bench.comparable import library_notes, require_comparable
 from bench.runs import MetricFacts, Run, display_names, open_runs
-from bench.stats import Interval, Paired, holm, paired_difference
-from bench.summarise import ROUNDS, metric_interval, prompt_codes
+from bench.stats import Floats, Interval, Paired, holm, jackknife_interval, minimum_detectable_effect, paired_difference
+from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SET_REASON = "one value for the whole set: no pairs"
+TOP = 3
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,35 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class TagDifference:
+    """b - a on one metric over the prompts of one tag; `p_holm` is corrected over all metrics and tags."""
+
+    tag: str
+    prompts: int
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Change:
+    """One prompt's means on both sides."""
+
+    facts: MetricFacts
+    prompt_id: str
+    text: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """`table` has one row per metric; `text` is the same for a terminal."""
+    """`table` has one row per metric, `tag_table` one per metric and tag; `text` is all of it for a terminal."""
 
     a: str
     b: str
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
+    tags: tuple[TagDifference, ...] = ()
+    changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
 
     @property
     def table(self) -> pd.DataFrame:
@@ -60,9 +83,17 @@ class Comparison:
         return pd.DataFrame([difference_row(one) for one in self.differences])
 
     @property
+    def tag_table(self) -> pd.DataFrame:
+        """The columns of `table` with tag and prompts before them."""
+        import pandas as pd
+
+        rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
+        return pd.DataFrame(rows)
+
+    @property
     def text(self) -> str:
-        """The table for a terminal, with a line on how to read it."""
-        from bench.report.tables import comparison_text
+        """The tables for a terminal, with a line on how to read them."""
+        from bench.judging.texts import comparison_text
 
         return comparison_text(self)
 
@@ -83,6 +114,7 @@ def difference_row(one: Difference) -> dict[str, Any]:
         "p": one.paired.p,
         "p_holm": one.p_holm,
         "win_rate": one.paired.win_rate,
+        "mde": one.paired.mde,
         "n": interval.n,
         "n_unscored": interval.n_unscored,
         "better": one.better,
@@ -102,18 +134,70 @@ def paired_rows(a: Run, b: Run, metric: str) -> pd.DataFrame:
 
 
 def difference(a: Run, b: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) -> Difference:
-    """b - a on one metric that both runs have; set metrics have a difference but no pairs, hence no interval."""
+    """b - a on one metric that both runs have. Set metrics are paired by their jackknife blocks, if both have them."""
     facts = a.metrics[metric]
     mean_a = metric_interval(a, metric, rounds, seed)
     mean_b = metric_interval(b, metric, rounds, seed)
     if facts.kind == "set":
-        reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else _SET_REASON
-        gap = Interval(mean_b.mean - mean_a.mean, math.nan, math.nan, min(mean_a.n, mean_b.n), 0, 0, reason)
-        return Difference(facts, mean_a.mean, mean_b.mean, Paired(gap, math.nan, 0, 0, 0))
+        return _set_difference(a, b, facts, mean_a, mean_b)
     rows = paired_rows(a, b, metric)
     before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
     paired = paired_difference(before, after, prompt_codes(a, rows), rounds, seed)
     return Difference(facts, mean_a.mean, mean_b.mean, paired)
+
+
+def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b: Interval) -> Difference:
+    gap, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
+    before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
+    if a.prompts == b.prompts and len(before) == len(after) > 1 and math.isfinite(gap):
+        interval = jackknife_interval(gap, np.asarray(after) - np.asarray(before), n)
+    else:
+        reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else _SET_REASON
+        interval = Interval(gap, math.nan, math.nan, n, 0, 0, reason)
+    paired = Paired(interval, math.nan, 0, 0, 0, minimum_detectable_effect(interval))
+    return Difference(facts, mean_a.mean, mean_b.mean, paired)
+
+
+def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[TagDifference, ...]:
+    """b - a per metric and tag of the prompts (a prompt counts for each of its tags); set metrics have none.
+
+    The p values are Holm-corrected over the whole table; tags are in the order of their name.
+    """
+    tags = sorted({tag for own in a.tags.values() for tag in own})
+    found: list[TagDifference] = []
+    for metric in (name for name in a.metrics if name in b.metrics and a.metrics[name].kind != "set"):
+        rows = paired_rows(a, b, metric)
+        codes = prompt_codes(a, rows)
+        before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
+        for tag in tags:
+            mine = (
+                rows["prompt_id"].map(lambda prompt_id, tag=tag: tag in a.tags.get(prompt_id, ())).to_numpy(dtype=bool)
+            )
+            paired = paired_difference(before[mine], after[mine], codes[mine], rounds, seed)
+            means = _mean(before[mine]), _mean(after[mine])
+            found.append(TagDifference(tag, paired.interval.clusters, Difference(a.metrics[metric], *means, paired)))
+    corrected = holm([one.difference.paired.p for one in found])
+    return tuple(
+        replace(one, difference=replace(one.difference, p_holm=float(p)))
+        for one, p in zip(found, corrected, strict=True)
+    )
+
+
+def _mean(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
+    """Per metric the `top` prompts whose means differ most, the largest first; prompts that did not change are none."""
+    texts = dict(a.prompts)
+    found: list[Change] = []
+    for name in (name for name in a.metrics if name in b.metrics):
+        before, after = prompt_means(a, name), prompt_means(b, name)
+        common = [prompt for prompt in before if prompt in after and before[prompt] != after[prompt]]
+        common.sort(key=lambda prompt: (-abs(after[prompt] - before[prompt]), prompt))
+        found += [Change(a.metrics[name], p, texts.get(p, ""), before[p], after[p]) for p in common[:top]]
+    return tuple(found)
 
 
 def differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[Difference, ...]:
@@ -126,8 +210,10 @@ def differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[Di
     )
 
 
-def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
-    """Paired differences b - a between two runs (stores or run folders).
+def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP) -> Comparison:
+    """Paired differences b - a between two runs (stores or run folders), per metric and per prompt tag.
+
+    `top`: how many of the prompts that changed most are listed per metric.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
@@ -143,7 +229,14 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     names = display_names([first, second])
-    return Comparison(names[first.name], names[second.name], differences(first, second, rounds, seed), tuple(notes))
+    return Comparison(
+        names[first.name],
+        names[second.name],
+        differences(first, second, rounds, seed),
+        tuple(notes),
+        tag_differences(first, second, rounds, seed),
+        changed_most(first, second, top),
+    )
 
 
 def _one_run(source: Any) -> Run:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
-    from bench.check import Verdict
+    from bench.judging.verdict import Verdict
 
 # Characters that XML 1.0 cannot hold even when escaped; names and reasons may contain anything.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,7 +30,7 @@ def junit(verdicts: Sequence[Verdict], strict: bool = False) -> str:
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(sum(tags.get(verdict.status) == tag for verdict in verdicts)))
     for verdict in verdicts:
-        name = clean(f"{verdict.metric} {verdict.rule} {verdict.bound:g}")
+        name = clean(verdict.name)
         group = clean(f"{verdict.suite}.{verdict.method}" if verdict.suite else verdict.method)
         case = ElementTree.SubElement(suite, "testcase", classname=group, name=name, time="0")
         if verdict.status in tags:

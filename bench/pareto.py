@@ -28,13 +28,23 @@ def front(points: ArrayLike, higher: Sequence[bool] = (True, True)) -> NDArray[n
     Equal points are on the front together; a point with NaN is never on it. `higher` states per column whether higher
     is better.
     """
-    values = oriented(points, higher)
-    valid: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    mine, theirs = values[:, None, :], values[None, :, :]
-    at_least = np.asarray(np.greater_equal(mine, theirs).all(axis=2))  # [i, j]: i at least as good as j everywhere
-    better = np.asarray(np.greater(mine, theirs).any(axis=2))
-    beaten = np.asarray((at_least & better)[valid].any(axis=0))
-    return valid & ~beaten
+    return np.asarray(fronts(oriented(points, higher)[None])[0])
+
+
+def fronts(points: ArrayLike, higher: Sequence[bool] | None = None) -> NDArray[np.bool_]:
+    """`front` of many sets of points [S, N, D] at once, [S, N]. `higher` None: higher is better everywhere."""
+    values = np.asarray(points, dtype=np.float64)
+    if higher is not None:
+        values = values * np.where(np.asarray(higher, dtype=bool), 1.0, -1.0)
+    valid: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=2))
+    at_least = np.ones((*valid.shape, valid.shape[1]), dtype=bool)  # [s, i, j]: i at least as good as j everywhere
+    better = np.zeros_like(at_least)
+    for column in np.moveaxis(values, 2, 0):
+        mine, theirs = column[:, :, None], column[:, None, :]
+        at_least &= np.greater_equal(mine, theirs)
+        better |= np.greater(mine, theirs)
+    beaten = (at_least & better & valid[:, :, None]).any(axis=1)
+    return np.asarray(valid & ~beaten)
 
 
 def staircase(x: ArrayLike, y: ArrayLike, higher: Sequence[bool] = (True, True)) -> NDArray[np.float64]:

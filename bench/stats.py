@@ -5,12 +5,14 @@ averaged and never taken for zero; where a number cannot be computed it is NaN a
 
 Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993); Davison & Hinkley, Bootstrap Methods (1997),
 section 3.8 (clusters); Hesterberg, What Teachers Should Know About the Bootstrap (2015), section 5.3 (expanded
-percentiles); Phipson & Smyth, Permutation P-values Should Never Be Zero (2010); Holm (1979).
+percentiles); Hall, On the Removal of Skewness by Transformation (1992); Phipson & Smyth, Permutation P-values Should
+Never Be Zero (2010); Holm (1979).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -22,6 +24,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _CELLS = 2_000_000  # resampling weights held at once: 4 MB as uint16, 16 MB while they are multiplied
+FEW = 30  # fewer clusters get Student's t, corrected for skewness, instead of percentiles
+POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
 _EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
 
@@ -52,6 +56,7 @@ class Paired:
     wins: int  # pairs with b > a
     ties: int
     losses: int
+    mde: float = math.nan  # the smallest true difference that would be found with a probability of POWER
 
     @property
     def win_rate(self) -> float:
@@ -78,26 +83,32 @@ def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uin
     return drawn.astype(np.uint16)
 
 
+def draw_counts(clusters: int, rounds: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each cluster is drawn, `rounds` rows in all, in blocks [rows, clusters] that fit in little memory.
+
+    The same arguments give the same draws: whatever is computed of them can be paired.
+    """
+    step = max(1, _CELLS // clusters)
+    for part, start in enumerate(range(0, rounds, step)):
+        yield _resamples(clusters, min(step, rounds - start), seed, part)
+
+
 def bootstrap_means(sums: Floats, counts: Ints, rounds: int, seed: int) -> Floats:
     """[rounds] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
     columns = np.stack([sums, counts.astype(np.float64)], axis=1)
-    step = max(1, _CELLS // sums.size)
     parts = []
-    for part, start in enumerate(range(0, rounds, step)):
-        drawn = _resamples(sums.size, min(step, rounds - start), seed, part)
+    for drawn in draw_counts(sums.size, rounds, seed):
         totals = drawn.astype(np.float64) @ columns
         parts.append(totals[:, 0] / totals[:, 1])
     return np.concatenate(parts)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(p: float, freedom: int) -> float:
-    """Student's t quantile by the expansion of Abramowitz & Stegun 26.7.5; within 1 % from 4 degrees of freedom on."""
-    z = NormalDist().inv_cdf(p)
-    g1 = (z**3 + z) / 4
-    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
-    return z + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
+    """Student's t quantile."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, p))
 
 
 def expanded_tail(level: float, clusters: int) -> float:
@@ -111,7 +122,8 @@ def clustered_bootstrap(
 ) -> Interval:
     """Plain mean of the finite values [N] with an expanded percentile interval over resampled clusters [N].
 
-    One cluster gives a mean without an interval; no finite value gives NaN throughout. Same seed, same numbers.
+    Fewer than FEW clusters hold too few values for percentiles: their interval is `skewed_t`. One cluster gives a mean
+    without an interval; no finite value gives NaN throughout. Same seed, same numbers.
     """
     numbers = np.asarray(values, dtype=np.float64)
     sums, counts = cluster_sums(numbers, clusters)
@@ -122,9 +134,33 @@ def clustered_bootstrap(
     mean = float(sums.sum() / n)
     if sums.size == 1:
         return Interval(mean, math.nan, math.nan, n, unscored, 1, "one prompt only: no interval over prompts")
-    tail = expanded_tail(level, sums.size)
-    low, high = np.quantile(bootstrap_means(sums, counts, rounds, seed), [tail, 1 - tail])
+    if sums.size < FEW:
+        low, high = skewed_t(sums, counts, level)
+    else:
+        tail = expanded_tail(level, sums.size)
+        low, high = np.quantile(bootstrap_means(sums, counts, rounds, seed), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), n, unscored, sums.size)
+
+
+def skewed_t(sums: Floats, counts: Ints, level: float = 0.95) -> tuple[float, float]:
+    """Limits of the mean from Student's t, corrected for skewness by Hall's transformation (Hall 1992, g1).
+
+    Standard error and skewness are those of the clusters' residuals, sums - mean * counts (ratio estimator).
+    """
+    total, clusters = float(counts.sum()), sums.size
+    mean = float(sums.sum()) / total
+    residuals = sums - mean * counts
+    variance = float(np.mean(residuals**2))
+    if variance == 0:
+        return mean, mean
+    error = clusters * math.sqrt(variance / (clusters - 1)) / total
+    skew = float(np.mean(residuals**3)) / variance**1.5 / math.sqrt(clusters)
+    wanted = t_quantile(0.5 + level / 2, clusters - 1)
+
+    def back(x: float) -> float:
+        return x if abs(skew) < 1e-6 else 3 / skew * (float(np.cbrt(1 + skew * (x - skew / 6))) - 1)
+
+    return mean - error * back(wanted), mean - error * back(-wanted)
 
 
 def sign_flip_p(sums: ArrayLike, rounds: int = 10_000, seed: int = 0) -> float:
@@ -159,7 +195,39 @@ def paired_difference(
     sums, _ = cluster_sums(difference, clusters)
     finite = difference[np.isfinite(difference)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
-    return Paired(interval, sign_flip_p(sums, max(rounds, 2000), seed), wins, finite.size - wins - losses, losses)
+    p, mde = sign_flip_p(sums, max(rounds, 2000), seed), minimum_detectable_effect(interval, level)
+    return Paired(interval, p, wins, finite.size - wins - losses, losses, mde)
+
+
+def minimum_detectable_effect(interval: Interval, level: float = 0.95, power: float = POWER) -> float:
+    """The smallest true difference whose interval excludes zero with probability `power`, in the interval's unit.
+
+    (t_level + t_power) standard errors, the error read off the wider side of the interval; NaN without an interval.
+    """
+    half = max(interval.high - interval.mean, interval.mean - interval.low)
+    if not math.isfinite(half) or interval.clusters < 2:
+        return math.nan
+    return half * _reach(interval.clusters, level, power)
+
+
+def _reach(clusters: int, level: float, power: float) -> float:
+    """How many half widths away a true value must be to be told from a bound with probability `power`."""
+    return 1 + t_quantile(power, clusters - 1) / t_quantile(0.5 + level / 2, clusters - 1)
+
+
+def clusters_to_decide(interval: Interval, bound: float, level: float = 0.95, power: float = POWER) -> float:
+    """How many clusters would place the interval on one side of `bound` with probability `power`.
+
+    Supposes that the true mean is the one that was measured; widths shrink with the root of the number. Infinite when
+    the mean is on the bound; NaN without an interval.
+    """
+    distance = abs(interval.mean - bound)
+    half = interval.mean - interval.low if interval.mean > bound else interval.high - interval.mean
+    if not math.isfinite(half) or interval.clusters < 2:
+        return math.nan
+    if distance == 0:
+        return math.inf
+    return float(interval.clusters * max(1.0, (half * _reach(interval.clusters, level, power) / distance) ** 2))
 
 
 def jackknife_interval(whole: float, left_out: ArrayLike, n: int, level: float = 0.95) -> Interval:

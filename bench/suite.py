@@ -27,10 +27,16 @@ class _Part(BaseModel):
 
 
 class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id)."""
+    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
+    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
+    """
 
     family: Text = "sd"
     weights: Text
+    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
+    true_cfg: bool = False
 
 
 class Sampler(_Part):
@@ -56,7 +62,9 @@ class MethodOverride(_Part):
     table: tuple[Weight, ...] | None = None
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
+    lora_scale: Annotated[Number, Field(gt=0)] | None = None
     trained_on: tuple[Text, ...] | None = None
+    trained_on_data: tuple[Text, ...] | None = None
 
 
 class MetricSpec(_Part):
@@ -67,12 +75,16 @@ class MetricSpec(_Part):
 
 
 class Reference(_Part):
-    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images."""
+    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
+
+    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    """
 
     kind: Literal["shapes", "folder"]
     count: Annotated[Whole, Field(ge=2)] = 2000
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
+    name: Text | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Reference:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +87,30 @@ def prompt_means(run: Run, metric: str) -> dict[str, float]:
 def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
     """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
 
-    With `per_prompt` (for baselines) each metric also has its `prompt_means`, so that later runs can be paired.
+    With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
+    `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
     """
     summary = _summary(run, rounds, seed)
     if per_prompt:
+        summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
+        summary["conditions"] = dict(run.conditions)
         for name, metric in summary["metrics"].items():
-            metric["prompt_means"] = prompt_means(run, name)
+            if metric["kind"] == "set":
+                metric["left_out"] = left_out_values(run, name)
+            else:
+                metric["prompt_means"] = prompt_means(run, name)
     return summary
+
+
+def left_out_values(run: Run, metric: str) -> list[float]:
+    """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
+    rows = run.rows(metric)
+    rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    places = rows["sample"].to_numpy(dtype=np.int64)
+    order = np.argsort(places)
+    if not (places[order] == np.arange(len(places))).all():
+        return []
+    return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
 
 
 def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from bench.cli.options import ResultsOption
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A run folder, or its name in the results folder.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with A.")],
+    top: Annotated[int, typer.Option(min=0, help="How many prompts that changed most to list per metric.")] = 3,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs.
 
-    B - A of every metric that both runs have, with 95 % intervals.
+    B - A of every metric that both runs have, with 95 % intervals, per prompt tag, and the prompts that changed most.
     """
     from bench.cli.selection import select
     from bench.compare import compare as compare_runs
 
     first, second = select([a, b], results)
-    typer.echo(compare_runs(first, second).text.rstrip())
+    typer.echo(compare_runs(first, second, top=top).text.rstrip())
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.log import note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bench.judging import Joint
     from bench.report.model import Table
     from bench.runs import LeftOut, Run
 
@@ -29,14 +31,17 @@ def report(
     reference: str = "base",
     comparable_only: bool | None = None,
     rounds: int = _ROUNDS,
+    gallery: int | None = None,
 ) -> list[Path]:
-    """Write pareto.png, pareto.svg, table.md, table.csv, table.tex, differences.csv, scores.csv and gallery.png.
+    """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
     `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
     Runs of several suites are reported each in a folder of its own, `out/<suite>/`. Runs that are not comparable are
     left out and named when they merely lie in a folder; when they were named one by one that is a NotComparableError
     with the field that differs, unless `comparable_only` is True (False is strict in both cases).
-    Returns the files written. UsageError: nothing to report, or `out` cannot be written.
+    `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
+    images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
+    `out` cannot be written.
     """
     from bench.errors import unknown
     from bench.runs import open_runs
@@ -52,13 +57,12 @@ def report(
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
-        written += _report_suite(members, unfinished if len(suites) == 1 else [], folder, subset, reference, rounds)
+        table = _table(members, unfinished if len(suites) == 1 else [], subset, reference, rounds)
+        written += write(table, folder, gallery)
     return written
 
 
-def _report_suite(
-    runs: Sequence[Run], unfinished: Sequence[LeftOut], out: Path, subset: bool, reference: str, rounds: int
-) -> list[Path]:
+def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.comparable import largest_comparable, require_comparable
     from bench.report.model import build
 
@@ -69,16 +73,22 @@ def _report_suite(
     left_out = [*left_out, *unfinished]
     for one in left_out:
         note(f"left out of the report: {one.run} ({one.why})")
-    return write(build(runs, left_out, reference, rounds), out)
+    return build(runs, left_out, reference, rounds)
 
 
-def write(table: Table, out: Path) -> list[Path]:
+def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
     from bench.files import atomic_write, make_folder
+    from bench.judging import joint_bootstrap
+    from bench.report.beside import replace_folder
+    from bench.report.best import best_of
     from bench.report.latex import latex
+    from bench.report.pictures import FOLDER
     from bench.report.tables import differences_csv, markdown, means_csv, scores_csv
 
     make_folder(out)
+    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
+    table = replace(table, best=best_of(joint))
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
         "table.csv": means_csv(table),
@@ -88,9 +98,25 @@ def write(table: Table, out: Path) -> list[Path]:
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
     contents.update(_pictures(table))
+    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
+    replace_folder(out / FOLDER, beside)
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]
+
+
+def _page(
+    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+) -> tuple[str, dict[str, bytes | Path]]:
+    """index.html and the files that lie beside it."""
+    from bench.report.page import page
+    from bench.report.pictures import pictures
+    from bench.report.values import metric_values, most_changed
+
+    values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
+    images = pictures(table, out, most_changed(table, values), gallery)
+    still = picture if isinstance(picture, bytes) else picture.encode()
+    return page(table, joint, values, images, still), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:
@@ -103,7 +129,7 @@ def _pictures(table: Table) -> dict[str, bytes]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # prompts in any script
         plot = pareto_figure(table)
-        pictures["pareto.png"], pictures["pareto.svg"] = _drawn(plot, "png"), _drawn(plot, "svg")
+        pictures |= {f"pareto.{ending}": _drawn(plot, ending) for ending in ("png", "svg", "pdf")}
         sheet = gallery_figure(table)
         if sheet is not None:
             pictures["gallery.png"] = _drawn(sheet, "png")

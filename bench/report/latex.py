@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.cells import DAGGER, MINUS, CellText, difference_cells, header, mean_cells
+from bench.report.cells import BEST, DAGGER, MINUS, CellText, difference_cells, header, mean_cells
 from bench.report.model import Table
 
 _TEX = {
@@ -50,7 +50,8 @@ def latex(table: Table) -> str:
     """table.tex: two `table` environments; needs only \\usepackage{booktabs}. Intervals stand below their means."""
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     trained = f" {DAGGER} Trained on this metric." if table.trained_metrics else ""
-    caption = f"{table.title}: {table.protocol.replace(' x ', ' × ')}.{trained}"
+    bold = f" {BEST}" if table.best else ""
+    caption = f"{table.title}: {table.protocol.replace(' x ', ' × ')}.{bold}{trained}"
     lines = ["% needs \\usepackage{booktabs}"]
     lines += _tex_float(caption, f"tab:{_tex_key(table.suite)}", head, [r.name for r in table.rows], mean_cells(table))
     if table.differences:

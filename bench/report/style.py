@@ -15,7 +15,7 @@ INK, FAINT, GRID = "#222222", "#8a8a8a", "#e4e4e4"
 
 # Okabe & Ito (2008), without its yellow, which is too pale on white; markers tell methods apart in greyscale too.
 _LOOKS = {
-    "base": ("#555555", "o"),
+    "base": ("#707070", "o"),
     "refl": ("#d55e00", "s"),
     "combined": ("#0072b2", "^"),
     "imagerefl": ("#009e73", "D"),

@@ -6,23 +6,16 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from bench.report.cells import (
+    BEST,
     DAGGER,
-    MISSING,
     CellText,
-    decimals,
-    difference_cell,
     difference_cells,
     header,
     mean_cells,
-    number,
 )
 from bench.report.model import Table
-
-if TYPE_CHECKING:
-    from bench.compare import Comparison
 
 
 def escape_markdown(text: str) -> str:
@@ -51,8 +44,10 @@ def markdown(table: Table) -> str:
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
-    if table.trained_metrics:
-        lines += ["", f"{DAGGER} the method was trained on this metric."]
+    legend = [BEST] if table.best else []
+    legend += [f"{DAGGER} the method was trained on this metric."] if table.trained_metrics else []
+    if legend:
+        lines += ["", " ".join(legend)]
     if table.differences:
         names, cells = difference_cells(table)
         lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
@@ -147,19 +142,3 @@ def text(table: Table) -> str:
 def _plain(cell: CellText) -> str:
     suffix = f"({cell.suffix})" if cell.suffix else ""
     return " ".join(part for part in (cell.value + cell.mark, cell.interval, cell.sign, suffix) if part)
-
-
-def comparison_text(comparison: Comparison) -> str:
-    """`bench compare` for a terminal: one line per metric, differences b - a."""
-    head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "wins", "n", "better"]
-    lines = []
-    for one in comparison.differences:
-        digits = decimals([one.interval])
-        cell = difference_cell(one, digits)
-        winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
-        share = f"{one.paired.win_rate:.0%}" if math.isfinite(one.paired.win_rate) else MISSING
-        p = f"{one.paired.p:.4f}" if math.isfinite(one.paired.p) else MISSING
-        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
-        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, p, share, str(one.interval.n), winner])
-    notes = "".join(f"note: {note}\n" for note in comparison.notes)
-    return f"{comparison.b} minus {comparison.a}\n" + aligned(head, lines) + notes

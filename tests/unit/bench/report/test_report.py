@@ -25,7 +25,8 @@ fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fak
 make, card = fakes["make"], fakes["card"]
 
 FILES = {
-    "pareto.png", "pareto.svg", "table.md", "table.csv", "table.tex", "differences.csv", "scores.csv", "gallery.png",
+    "index.html", "pareto.png", "pareto.svg", "pareto.pdf", "table.md", "table.csv", "table.tex", "differences.csv",
+    "scores.csv", "gallery.png",
 }  # fmt: skip
 
 

@@ -1,0 +1,148 @@
+"""The baseline file of the gate: summaries with their per-prompt values and where they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import provenance
+from bench.comparable import largest_comparable, require_comparable
+from bench.errors import UsageError
+from bench.files import atomic_write
+from bench.judging.entries import gap, same_order
+from bench.judging.verdict import shown
+from bench.runs import Run, open_runs
+from bench.stats import Interval
+from bench.summarise import ROUNDS, summary_of
+
+BASELINE_VERSION = 1
+_KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
+
+
+def read_baseline(path: Path | str) -> dict[str, Any]:
+    """A baseline file: {"schema_version": 1, "suite": ..., "summaries": [summary.json, ...]}; else UsageError.
+
+    Where the metrics of a summary also have `prompt_means` or `left_out`, drops are paired by prompt.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the baseline file {path}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path} is not a baseline file: line {error.lineno} is not valid JSON ({error.msg})"
+        ) from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > BASELINE_VERSION:
+        raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
+    if version != BASELINE_VERSION or not _are_summaries(data.get("summaries")):
+        raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
+    return dict(data)
+
+
+def _are_summaries(found: object) -> bool:
+    keys = {"suite", "method", "metrics"}
+    return isinstance(found, list) and all(
+        isinstance(one, dict) and keys <= one.keys() and _are_entries(one["metrics"]) for one in found
+    )
+
+
+def _are_entries(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(entry, dict)
+        and all(_is_number(entry.get(key)) for key in ("mean", "ci_low", "ci_high", "n"))
+        and isinstance(means := entry.get("prompt_means") or {}, dict)
+        and all(_is_number(value) for value in means.values())
+        and isinstance(blocks := entry.get("left_out") or [], list)
+        and all(_is_number(value) for value in blocks)
+        for entry in found.values()
+    )
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
+
+    UsageError for several suites, or for several runs of one method.
+    """
+    opened, _, named = open_runs(runs)
+    suites = sorted({run.suite for run in opened})
+    if len(suites) > 1:
+        raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")
+    kept = opened if named else largest_comparable(opened)[0]
+    require_comparable(kept)
+    methods = [run.method for run in kept]
+    twice = sorted({method for method in methods if methods.count(method) > 1})
+    if twice:
+        names = ", ".join(run.name for run in kept if run.method == twice[0])
+        raise UsageError(f"a baseline has one run a method, but there are {names}: name the runs that are meant")
+    return {
+        "schema_version": BASELINE_VERSION,
+        "suite": suites[0],
+        "provenance": {key: value for key, value in provenance.collect().items() if key in _KEPT},
+        "summaries": [_summary(run, rounds, seed) for run in sorted(kept, key=lambda run: run.name)],
+    }
+
+
+def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
+    summary = summary_of(run, rounds, seed, per_prompt=True)
+    if run.store is not None:
+        made = run.store.manifest().provenance
+        summary["provenance"] = {key: made[key] for key in _KEPT if key in made}
+    return summary
+
+
+def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:
+    """Write a baseline whole or not at all: a method and metric a line, so that a difference can be read."""
+    from bench.files import to_json
+
+    parts = [f'"{key}": {_line(value)}' for key, value in baseline.items() if key != "summaries"]
+    summaries = []
+    for summary in baseline["summaries"]:
+        head = [f'"{key}": {_line(value)}' for key, value in summary.items() if key != "metrics"]
+        metrics = ",\n".join(f"  {json.dumps(name)}: {_line(entry)}" for name, entry in summary["metrics"].items())
+        summaries.append("{\n " + ",\n ".join(head) + ',\n "metrics": {\n' + metrics + "\n }\n}")
+    text = "{\n" + ",\n".join(parts) + ',\n"summaries": [\n' + ",\n".join(summaries) + "\n]\n}\n"
+    assert json.loads(text) == json.loads(to_json(dict(baseline)))
+    atomic_write(path, text)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """(method, metric, then, now, change with interval) of two baselines; "-" where one side has nothing."""
+    before = {one["method"]: one for one in (old or {}).get("summaries", [])}
+    after = {one["method"]: one for one in new["summaries"]}
+    rows = []
+    for method in dict.fromkeys((*before, *after)):
+        then, now = before.get(method, {}), after.get(method, {})
+        for metric in dict.fromkeys((*then.get("metrics", {}), *now.get("metrics", {}))):
+            a, b = then.get("metrics", {}).get(metric, {}), now.get("metrics", {}).get(metric, {})
+            rows.append((method, metric, _mean(a), _mean(b), _change(a, b, same_order(then, now))))
+    return rows
+
+
+def _mean(entry: Mapping[str, Any]) -> str:
+    return "-" if entry.get("mean") is None else f"{float(entry['mean']):.4g}"
+
+
+def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> str:
+    if then.get("mean") is None or now.get("mean") is None:
+        return "-"
+    found: Interval = gap(then, now, ordered)
+    return shown(found) if math.isfinite(found.mean) else "-"
+
+
+def changes_text(rows: Sequence[Sequence[str]]) -> str:
+    """The changes for a terminal."""
+    from bench.report.tables import aligned
+
+    return aligned(["method", "metric", "then", "now", "change"], [list(row) for row in rows], left=2)

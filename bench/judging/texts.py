@@ -1,0 +1,104 @@
+"""What `bench compare` and `bench check` print: plain text, aligned, without colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.judging.verdict import Verdict, counted, drops_told
+from bench.report.cells import MISSING, decimals, difference_cell, number
+from bench.report.tables import aligned
+from bench.stats import POWER
+
+if TYPE_CHECKING:
+    from bench.compare import Comparison, Difference
+
+_TEXT_WIDTH = 60
+
+
+def verdicts_text(verdicts: Sequence[Verdict]) -> str:
+    """One line per verdict and a count, for a terminal."""
+    rows = [
+        [one.status.replace("_", " "), one.method, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        for one in verdicts
+    ]
+    drops = drops_told(verdicts)
+    return (
+        aligned(["verdict", "method", "metric", ""], rows, left=4)
+        + (f"{drops}\n" if drops else "")
+        + f"{counted(verdicts)}\n"
+    )
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Differences b - a per metric, then per prompt tag, then the prompts that changed most, then notes."""
+    parts = [f"{comparison.b} minus {comparison.a}\n{_metrics(comparison)}"]
+    if comparison.tags:
+        parts.append(_tags(comparison))
+    if comparison.changed:
+        parts.append(_changed(comparison))
+    notes = "".join(f"note: {note}\n" for note in comparison.notes)
+    return "\n".join(parts) + notes
+
+
+def _metrics(comparison: Comparison) -> str:
+    head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "p Holm", "wins", "n"]
+    lines = []
+    for one in comparison.differences:
+        digits = decimals([one.interval])
+        cell = difference_cell(one, digits)
+        share = f"{one.paired.win_rate:.0%}" if math.isfinite(one.paired.win_rate) else MISSING
+        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
+        tests = [_p(one.paired.p), _p(one.p_holm), share, str(one.interval.n), number(one.paired.mde, digits)]
+        winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
+        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, *tests, winner])
+    how = (
+        "p: sign flips over prompts; p Holm: corrected for the number of metrics; wins: share of pairs, ties half;\n"
+        f"detects: smallest true difference found with {POWER:.0%} probability; better: the interval excludes zero\n"
+    )
+    return aligned([*head, "detects", "better"], lines) + how
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else MISSING
+
+
+def _tags(comparison: Comparison) -> str:
+    """Metrics as rows and tags as columns; a star where the Holm-corrected p of this table is below 0.05."""
+    names = list(dict.fromkeys(one.tag for one in comparison.tags))
+    prompts = {one.tag: one.prompts for one in comparison.tags}
+    by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
+    rows = []
+    for facts in dict.fromkeys(one.difference.facts for one in comparison.tags):
+        row: list[Difference | None] = [by_place.get((facts.name, tag)) for tag in names]
+        digits = decimals(one.interval for one in row if one is not None)
+        rows.append([f"{facts.display} {facts.arrow}", *(_tag_cell(one, digits) for one in row)])
+    head = ["difference by tag", *(f"{tag} ({prompts[tag]})" for tag in names)]
+    return (
+        aligned(head, rows) + "* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
+    )
+
+
+def _tag_cell(one: Difference | None, digits: int) -> str:
+    if one is None:
+        return MISSING
+    return number(one.interval.mean, digits, signed=True) + ("*" if one.p_holm < 0.05 else " ")
+
+
+def _changed(comparison: Comparison) -> str:
+    rows = []
+    for one in comparison.changed:
+        digits = decimals([next(d.interval for d in comparison.differences if d.facts.name == one.facts.name)])
+        values = [number(one.a, digits), number(one.b, digits), number(one.b - one.a, digits, signed=True)]
+        rows.append([f"{one.facts.display} {one.facts.arrow}", one.prompt_id, *values, _short(one.text)])
+    head = ["changed most", "prompt", comparison.a, comparison.b, "difference", ""]
+    table = aligned(head, [[*row[:-1], ""] for row in rows], left=2).splitlines()
+    texts = ["", *(row[-1] for row in rows)]
+    return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(table, texts, strict=True)) + "\n"
+
+
+def _short(text: str) -> str:
+    """On one line, without control characters, cut to what a terminal shows."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 3]}..."

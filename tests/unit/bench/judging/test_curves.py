@@ -1,0 +1,125 @@
+"""Reading a sweep at an equal amount of the other metric, prices, and over-optimisation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.judging import at_equal_diversity, at_equal_reward, interpolate, joint_bootstrap, over_optimisation, price
+from bench.judging.joint import Joint, joint_means
+from bench.runs import Run, read_run
+
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+make, MEANS = fakes["make"], fakes["MEANS"]
+
+
+def joint_of(points: dict[str, tuple[float, float]], spread: float = 0.05, prompts: int = 60) -> Joint:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(prompts, 1, 2))
+    own = spread * rng.normal(size=(prompts, len(points), 2))
+    values = np.asarray(list(points.values()))[None] + shared + own
+    means, draws = joint_means(values, np.ones_like(values))
+    return Joint(tuple(points), ("reward", "diversity"), (True, True), means, draws, prompts)
+
+
+def test_interpolation_is_straight_and_never_extrapolates() -> None:
+    found = [float(interpolate([3.0, 1.0, 2.0], [30.0, 10.0, 40.0], at)) for at in (1.0, 1.5, 2.0, 2.5, 3.0, 0.9, 3.1)]
+    assert found[:5] == [10, 25, 40, 35, 30]
+    assert all(math.isnan(one) for one in found[5:])
+
+
+def test_interpolation_of_many_curves_at_once_agrees_with_numpy() -> None:
+    rng = np.random.default_rng(1)
+    x, y, at = rng.normal(size=(50, 6)), rng.normal(size=(50, 6)), rng.normal(size=50) * 0.5
+    wanted = [
+        np.interp(t, a[np.argsort(a)], b[np.argsort(a)], left=np.nan, right=np.nan)
+        for a, b, t in zip(x, y, at, strict=True)
+    ]
+    assert interpolate(x, y, at) == pytest.approx(np.asarray(wanted), nan_ok=True)
+
+
+def test_points_without_a_value_are_not_on_the_curve() -> None:
+    assert float(interpolate([1.0, math.nan, 3.0], [1.0, 9.0, 3.0], 2.0)) == 2.0
+    assert float(interpolate([1.0, 2.0, 3.0], [1.0, math.nan, 3.0], 2.0)) == 2.0
+    assert math.isnan(float(interpolate([math.nan], [math.nan], 2.0)))
+    assert float(interpolate([2.0], [5.0], 2.0)) == 5.0
+
+
+def test_diversity_at_equal_reward_and_back() -> None:
+    joint = joint_of({"s0": (0, 4), "s1": (2, 3), "s2": (4, 0), "refl": (3, 1)})
+    found = at_equal_reward(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
+    assert found.value.mean == pytest.approx(joint.means[3, 1] + 0.5, abs=0.06)
+    assert found.difference.mean == pytest.approx(0.5, abs=0.06)
+    assert found.difference.excludes_zero
+    assert found.difference.low < 0.5 < found.difference.high
+    assert found.inside == 1
+    # The prompts move curve and point together: the difference is far surer than the value itself.
+    assert found.difference.high - found.difference.low < 0.5 * (found.value.high - found.value.low)
+    back = at_equal_diversity(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
+    assert back.difference.mean == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_outside_of_the_sweep_is_nan_with_a_reason() -> None:
+    found = at_equal_reward(
+        joint_of({"s0": (0, 4), "s1": (2, 3), "refl": (3, 1)}), ["s0", "s1"], "refl", "reward", "diversity"
+    )
+    assert math.isnan(found.difference.mean)
+    assert found.difference.reason == "the sweep does not reach the reward of refl"
+    assert found.inside == 0
+
+
+def test_price_is_the_loss_per_unit_of_reward() -> None:
+    joint = joint_of({"base": (0, 4), "refl": (3, 1), "twin": (0, 3)})
+    found = price(joint, "refl", "base", "reward", "diversity")
+    assert found.mean == pytest.approx(1, abs=0.02)
+    assert found.low < found.mean < found.high < 1.05
+    assert "did not surely rise" in str(price(joint, "twin", "base", "reward", "diversity").reason)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("over")
+    hacked = {
+        **MEANS["refl"],
+        "image_reward": MEANS["base"]["image_reward"] - 0.3,
+        "hpsv2.1": MEANS["base"]["hpsv2.1"] - 0.01,
+    }
+    return [
+        read_run(make(folder, "base", prompts=24)),
+        read_run(make(folder, "refl", prompts=24)),
+        read_run(make(folder, "draft", prompts=24, means=hacked, trained_on=["pickscore"])),
+        read_run(make(folder, "imagerefl", prompts=24, trained_on=["hpsv2"])),
+    ]
+
+
+def test_over_optimisation_shows_in_the_held_out_metrics(runs: list[Run]) -> None:
+    found = {one.method: one for one in over_optimisation(joint_bootstrap(runs), runs, "base")}
+    assert set(found) == {"refl", "draft"}  # hpsv2 itself was not scored for imagerefl
+    assert found["refl"].trained_on == ("pickscore",)
+    assert found["refl"].held_out == ("image_reward", "hpsv2.1", "attribute_accuracy")
+    assert found["draft"].index.mean > found["refl"].index.mean
+    assert found["draft"].gains["image_reward"].high < 0 < found["draft"].in_gain.low
+    assert found["draft"].gap.mean == pytest.approx(found["draft"].in_gain.mean - found["draft"].held_out_gain.mean)
+
+
+def test_another_version_of_the_trained_reward_is_not_held_out(runs: list[Run]) -> None:
+    relabelled = [*runs[:3], dataclasses.replace(runs[3], trained_on=("hpsv2", "pickscore"))]
+    found = {one.method: one for one in over_optimisation(joint_bootstrap(runs), relabelled, "base")}
+    assert found["imagerefl"].held_out == ("image_reward", "attribute_accuracy")
+
+
+def test_no_index_without_a_gain_in_the_trained_reward(tmp_path: Path) -> None:
+    worse = {**MEANS["base"], "pickscore": MEANS["base"]["pickscore"] - 1}
+    pair = [
+        read_run(make(tmp_path, "base", prompts=12)),
+        read_run(make(tmp_path, "refl", prompts=12, means=worse, trained_on=["pickscore"])),
+    ]
+    (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
+    assert math.isnan(found.index.mean)
+    assert found.index.reason == "pickscore did not surely rise over base"
+    assert found.gap.mean < 0
