@@ -257,17 +257,6 @@ class PipelineModel:
         done.record(torch.cuda.current_stream(self.device))
         return lambda: _fetch(levels, done)
 
-    def decode_pixels(self, latents: Tensor) -> Tensor:
-        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient."""
-        pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
-        return torch.as_tensor(pixels * 0.5 + 0.5).clamp(0, 1)
-
-    @torch.no_grad()
-    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] -> latents [N, ...] drawn from the encoder's posterior; undoes decoding."""
-        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        return self._scaled(torch.as_tensor(posterior.sample(generator)))
-
     @torch.inference_mode()
     def _levels(self, latents: Tensor) -> Tensor:
         at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
@@ -299,12 +288,6 @@ class PipelineModel:
         shift = self.vae.config.get("shift_factor")
         unscaled: Tensor = latents / self.vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift
-
-    def _scaled(self, latents: Tensor) -> Tensor:
-        """What the encoder's latents are to the network: the inverse of `_unscaled`."""
-        shift = self.vae.config.get("shift_factor") or 0.0
-        scaled: Tensor = (latents - shift) * self.vae.config.scaling_factor
-        return scaled
 
 
 def load_class(kind: str) -> Any:
