@@ -223,6 +223,7 @@ def manifest_of(results: Path, method: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_command_line_fetches_marks_and_refuses(
     served: Hub, local: dict[str, Path], bench_command: Any, error_of: Any, tmp_path: Path
 ) -> None:
