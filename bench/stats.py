@@ -25,6 +25,9 @@ Ints = NDArray[np.int64]
 
 _CELLS = 2_000_000  # resampling weights held at once: 4 MB as uint16, 16 MB while they are multiplied
 FEW = 30  # fewer clusters get Student's t, corrected for skewness, instead of percentiles
+# Skewness of the mean (of the values, over the root of their number) that is corrected for at most: further on the
+# transformation is so flat that limits run away, 10 standard errors with four clusters.
+_MOST_SKEW = 0.2
 POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
 _EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
@@ -155,6 +158,7 @@ def skewed_t(sums: Floats, counts: Ints, level: float = 0.95) -> tuple[float, fl
         return mean, mean
     error = clusters * math.sqrt(variance / (clusters - 1)) / total
     skew = float(np.mean(residuals**3)) / variance**1.5 / math.sqrt(clusters)
+    skew = min(max(skew, -_MOST_SKEW), _MOST_SKEW)
     wanted = t_quantile(0.5 + level / 2, clusters - 1)
 
     def back(x: float) -> float:

@@ -8,6 +8,7 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,21 @@ def digest(path: Path | str) -> str:
     for name, file in files:
         whole.update(f"{name}\0{_content(file)}\n".encode())
     return whole.hexdigest()
+
+
+def trained_on(spec: str) -> tuple[str, ...]:
+    """The metrics that a checkpoint of `bench train` was trained on, from its training.json; () where none says so.
+
+    Raises MissingError when the weights are not there.
+    """
+    try:
+        facts = json.loads((resolve(spec) / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no folder of ours
+        return ()
+    if not isinstance(facts, dict):
+        return ()
+    reward = facts.get("trained_on", facts.get("reward"))  # the first checkpoints name one reward only
+    return (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
 
 
 def digest_of(spec: str) -> str:
