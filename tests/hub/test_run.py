@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +188,42 @@ def tiny_suite_of(family: str) -> Any:
     return found
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare on this system")
+def test_a_disk_that_fills_up(served: Hub, bench_command: Any, tmp_path: Path) -> None:
+    served.add("owner/large", {"config.json": b"{}", "model.safetensors": bytes(1 << 20)})
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("unshare -rm is not permitted here")
+    (tmp_path / "home").mkdir()
+    script = 'mount -t tmpfs -o size=256k tmpfs "$HF_HOME" || exit 77; exec "$@"'
+    command = bench_command.command("run", "--method", "refl", "--set", "weights=owner/large")
+    environment = bench_command.environment(**environment_of(served, tmp_path / "home"))
+    done = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script, "bash", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode == 77:
+        pytest.skip(f"cannot mount a tmpfs here: {done.stderr.strip()}")
+    assert done.returncode == 4, done.stderr
+    assert f"the disk of {tmp_path / 'home' / 'hub'} is full: free some space, or set HF_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def environment_of(served: Hub, home: Path) -> dict[str, str]:
+    """What turns the hub's client of a child process towards this hub, with a cache of its own."""
+    settings = {"HF_ENDPOINT": served.endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    return settings | {"HF_HUB_CACHE": str(home / "hub"), "no_proxy": "*", "NO_PROXY": "*"}
+
+
 def manifest_of(results: Path, method: str) -> dict[str, Any]:
     [path] = results.glob(f"runs/served/{method}@*/manifest.json")
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_command_line_fetches_marks_and_refuses(
     served: Hub, local: dict[str, Path], bench_command: Any, error_of: Any, tmp_path: Path
 ) -> None:
@@ -202,12 +235,7 @@ def test_the_command_line_fetches_marks_and_refuses(
         'guidance = 2.0\n[model]\nfamily = "sd"\nweights = "owner/base"\n'
         '[sampler]\nscheduler = "DDPMScheduler"\nsteps = 4\n[metrics.attribute_accuracy]\n'
     )
-    environment = {
-        "HF_ENDPOINT": served.endpoint,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-    }
+    environment = environment_of(served, tmp_path / "home")
     common = ["run", "--suite", toml, "--set", "switch_step=2"]
     weights = ["--set", f"weights={HUB_NAMES['imagerefl']}"]
     done = bench_command(*common, "--method", "imagerefl", *weights, **environment)
