@@ -14,23 +14,23 @@ Written by `python -m bench.suite_page > docs/suites.md` from `bench/suites/*.to
 tests fail when it is out of date.
 
 A suite says what is evaluated: model, prompts, sampler, methods, metrics. `bench run --suite sd15-hpdv2 --method
-base,imagerefl,dpo` fetches what it needs, once; `--limit 20` is a first look. Each file under `bench/suites` says in its
-first lines where its settings were read. Copy one and give it with `--suite mine.toml` to change it.
+base,imagerefl,dpo` fetches what it needs, once; `--limit 20` is a first look. Each file under `bench/suites` says in
+its first lines where its settings were read. Copy one and give it with `--suite mine.toml` to change it.
 
 `refl`, `draft`, `combined`, `aig` and `scaled` have no published checkpoint: `--set weights=...` gives yours to all
 methods of the call that have weights, `--set combined.weights=...` to one, and `bench train` makes one.
 
-Revisions of the base models are those under which public code pins or caches them; the hub itself was not asked. A wrong
-one would be said when it is fetched, and nothing else used in its place.
+Revisions of the base models are those under which public code pins or caches them; the hub itself was not asked. A
+wrong one would be said when it is fetched, and nothing else used in its place.
 """
 _PROMPTS = """
 ## Public prompt sets
 
-A set's number of prompts is always compared, and where they are known its revision and the sha256 of its files: a changed
-set is refused, never used with another number. Sets of the hub are fetched when they are first needed; for the others
-`bench run` says the command that puts them in place, once. Their folder is `~/.cache/imagerefl-bench/prompts`, or
-`$BENCH_PROMPTS`. Digests of the sets on GitHub were computed from those files; those of `hpdv2-bench` were read in public
-code that pins them.
+A set's number of prompts is always compared, and where they are known its revision and the sha256 of its files: a
+changed set is refused, never used with another number. Sets of the hub are fetched when they are first needed; for the
+others `bench run` says the command that puts them in place, once. Their folder is `~/.cache/imagerefl-bench/prompts`,
+or `$BENCH_PROMPTS`. Digests of the sets on GitHub were computed from those files; those of `hpdv2-bench` were read in
+public code that pins them.
 """
 
 

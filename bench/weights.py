@@ -24,6 +24,8 @@ _SHAPES = Path(__file__).parent / "shapes" / "weights"
 _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth"})
 # What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).
 _SAFE = (".safetensors", ".json", ".txt", ".model")
+# What can run code when it is read, or is code.
+_CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
 # Half-precision and other twins of weights that are fetched anyway.
 _TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.index.fp16.json")
 # Parts of a published pipeline that no image here passes through.
@@ -155,7 +157,7 @@ def _from_hub(name: HubName) -> Path:
     from metrics.hub import fetch_folder
 
     inner = name.inner.strip("/") if name.inner else None
-    if inner and Path(inner).suffix and Path(inner).suffix not in _SAFE and "." + inner.rpartition(".")[2] in _CODE:
+    if inner and Path(inner).suffix in _CODE:
         raise MissingError(
             f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
             ".safetensors file or a folder of them"
@@ -168,9 +170,6 @@ def _from_hub(name: HubName) -> Path:
     if not path.exists() or (path.is_dir() and not any(path.rglob("*.safetensors"))):
         raise MissingError(_nothing_there(name, inner))
     return path
-
-
-_CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
 
 
 def _wanted(name: HubName, inner: str | None) -> list[str]:
