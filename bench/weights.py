@@ -7,6 +7,7 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -136,7 +137,7 @@ def _find(name: str) -> Path:
     # "folder/file.safetensors" has the form of a hub id, and is meant as a path.
     if hub is None or path.is_absolute() or (hub.inner is None and hub.revision is None and path.suffix in _SAFE):
         raise MissingError(f"weights '{name}' do not exist: give a local file or folder, or a hub id like owner/name")
-    return _from_hub(hub)
+    return _from_hub(dataclasses.replace(hub, patterns=tuple(f"*{ending}" for ending in _SAFE)))
 
 
 def _shapes(name: str) -> Path:
@@ -186,9 +187,9 @@ def _wanted(name: HubName, inner: str | None) -> list[str]:
 
 def _parts_of_pipeline(name: HubName) -> list[str] | None:
     """Folders of the parts that a repository's `model_index.json` names; None when it is no pipeline."""
-    from metrics.hub import HubName, fetch_folder, listing
+    from metrics.hub import fetch_folder, listing
 
-    whole = HubName(name.repo, name.revision)
+    whole = dataclasses.replace(name, inner=None)
     root = fetch_folder(whole, [_PIPELINE])
     index = read_json(root / _PIPELINE)
     if index is None:
@@ -200,9 +201,9 @@ def _parts_of_pipeline(name: HubName) -> list[str] | None:
 
 def _nothing_there(name: HubName, inner: str | None) -> str:
     """Why a fetched repository has nothing to load under the name."""
-    from metrics.hub import HubName, listing
+    from metrics.hub import listing
 
-    files = listing(HubName(name.repo, name.revision))
+    files = listing(name)
     folders = sorted({file.rpartition("/")[0] for file in files if file.endswith(".safetensors")} - {""})
     below = [file for file in files if not inner or file == inner or file.startswith(f"{inner}/")]
     what = f"'{inner}'" if inner else "weights"

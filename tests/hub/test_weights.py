@@ -124,7 +124,7 @@ def test_offline_the_cache_is_enough_and_the_rest_is_told(hub: Hub, monkeypatch:
     assert weights.digest_of("owner/name:unet") == before
     text = sentence("owner/name:vae")
     assert "HF_HUB_OFFLINE is set" in text
-    assert "`hf download owner/name vae`" in text
+    assert "`hf download owner/name vae/`" in text
     assert hub.asked == []
 
 
@@ -231,7 +231,10 @@ def test_nobody_answers(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     text = sentence("owner/name")
-    assert "http://127.0.0.1:9 cannot be reached: run `hf download owner/name` where there is a network" in text
+    said = (
+        'cannot be reached: run `hf download owner/name --include "*.safetensors" --include "*.json" --include "*.txt"'
+    )
+    assert f"http://127.0.0.1:9 {said}" in text
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
     assert "http://no-such-host.invalid cannot be reached" in sentence("owner/name")
 
