@@ -128,6 +128,24 @@ def test_offline_the_cache_is_enough_and_the_rest_is_told(hub: Hub, monkeypatch:
     assert hub.asked == []
 
 
+def test_a_cache_without_a_listing_is_used_offline_and_completed_online(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Older clients kept no list of a repository's files, so nothing tells whether the cached copy is whole."""
+    from huggingface_hub import _tree_cache, constants
+
+    hub.add("owner/name", PIPELINE)
+    folder = weights.resolve("owner/name")
+    for listing in (tmp_path / "cache").rglob("trees/*.json"):
+        listing.unlink()
+    (folder / "vae/diffusion_pytorch_model.safetensors").unlink()
+    monkeypatch.setattr(_tree_cache, "_IN_MEMORY_TREE_CACHE", {})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert weights.resolve("owner/name") == folder
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert files_of(weights.resolve("owner/name")) == NEEDED
+
+
 def test_a_revision_is_pinned(hub: Hub) -> None:
     old = hub.add("owner/name", {"config.json": b"{}", "model.safetensors": WEIGHTS[:10]})
     pinned = weights.resolve(f"owner/name@{old.commit}")
