@@ -1,4 +1,4 @@
-"""What the sampling loop needs of a model, whatever its family."""
+"""What sampling and training need of a model, whatever its family."""
 
 from __future__ import annotations
 
@@ -70,6 +70,12 @@ class DiffusionModel(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU."""
+
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float32 pixels [N, 3, H, W] in [0, 1], with gradient: what training rewards."""
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""

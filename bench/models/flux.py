@@ -95,3 +95,7 @@ class Flux(PipelineModel):
     def _unscaled(self, latents: Tensor) -> Tensor:
         unpacked = self.pipeline._unpack_latents(latents, self.resolution, self.resolution, self._vae_factor())
         return super()._unscaled(unpacked)
+
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        packed: Tensor = self.pipeline._pack_latents(super()._scaled(encoded), *encoded.shape)
+        return packed

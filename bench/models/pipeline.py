@@ -245,13 +245,13 @@ class PipelineModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds."""
-        return self.decoding(latents)()
+        return self._levels(latents).cpu()
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode. On CUDA the work is queued here, and the wait happens in the function; else all happens
-        there, so that it can run beside the next batch."""
-        if self.device.type != "cuda":
-            return lambda: self._levels(latents).cpu()
+        there, so that it can run beside the next batch. A subclass with a `decode` of its own is decoded by that."""
+        if self.device.type != "cuda" or type(self).decode is not PipelineModel.decode:
+            return lambda: self.decode(latents)
         levels = self._levels(latents)
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
@@ -266,8 +266,25 @@ class PipelineModel:
             parts.append(((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8))
         return torch.cat(parts)
 
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""
+        pixels: Tensor = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        return (pixels * 0.5 + 0.5).clamp(0, 1).float()
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        return self._scaled(posterior.sample(generator)).float()
+
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        """What the encoder gives as the network's latents: the inverse of `_unscaled`."""
+        shift = self.vae.config.get("shift_factor")
+        scaled: Tensor = (encoded if shift is None else encoded - shift) * self.vae.config.scaling_factor
+        return scaled
+
     def _unscaled(self, latents: Tensor) -> Tensor:
-        """What the decoder takes."""
+        """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
         shift = self.vae.config.get("shift_factor")
         unscaled: Tensor = latents / self.vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bench.models.base import BASE, Conditioning, DiffusionModel
 from bench.suite import Suite
-from bench.training import pixels
 from bench.training.data import TrainingData
 from bench.training.objectives import (
     REWARD_LOSSES,
@@ -63,12 +62,12 @@ class Trainer:
     def real(self, draws: Draws) -> tuple[Tensor, Tensor, list[str]]:
         """(pictures [N, 3, H, W] in [-1, 1], their latents, captions) of a batch of real images."""
         pictures, captions = self.data.pictures(self.recipe.batch_size, draws.rng)
-        return pictures, pixels.encode(self.model, pictures, draws.generator), captions
+        return pictures, self.model.encode_pixels(pictures, draws.generator), captions
 
     def rewards_of(self, clean: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
         """(rewards [N], decoded pixels) of clean latents, with gradient."""
         assert self.reward is not None
-        images = pixels.decode(self.model, clean)
+        images = self.model.decode_pixels(clean)
         return torch.as_tensor(self.reward.score_pixels(images, captions)), images
 
     def reward_loss(self, rewards: Tensor) -> Tensor:
@@ -105,7 +104,7 @@ def base_step(trainer: Trainer, draws: Draws) -> Outcome:
     """Plain denoising of real pictures at random times; captions are dropped at times, for guidance."""
     pictures, captions = trainer.data.pictures(trainer.recipe.batch_size, draws.rng)
     captions = ["" if draws.rng.random() < CAPTION_DROPOUT else text for text in captions]
-    clean = pixels.encode(trainer.model, pictures, draws.generator)
+    clean = trainer.model.encode_pixels(pictures, draws.generator)
     noise = draws.noise_like(clean)
     mix, times = random_mix(trainer.model.new_scheduler(), len(clean), clean.dim(), draws.generator)
     mix = Mix(mix.kind, mix.signal.to(clean.device), mix.noise.to(clean.device))
