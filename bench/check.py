@@ -42,18 +42,21 @@ def check(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> list[Verdict]:
-    """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline file for drops.
+    """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
+
+    Without `baseline` it is the one that the thresholds file names, if any.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
     opened, _, named = open_runs(runs)
     limits = read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
-    before = baseline if isinstance(baseline, dict) or baseline is None else read_baseline(baseline)
+    named_file = limits.baseline if baseline is None else baseline
+    before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
     drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
     if drops and before is None:
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
-        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE")
+        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     judged, left_out = _judged_runs(opened, limits, named)
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}

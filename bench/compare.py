@@ -12,7 +12,7 @@ from bench._callable import make_callable
 from bench.comparable import library_notes, require_comparable
 from bench.runs import MetricFacts, Run, display_names, open_runs
 from bench.stats import Floats, Interval, Paired, holm, jackknife_interval, minimum_detectable_effect, paired_difference
-from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means
+from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means, unscored_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,6 +229,7 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     names = display_names([first, second])
+    notes += [note for run in (first, second) for note in unscored_notes(run, names[run.name])]
     return Comparison(
         names[first.name],
         names[second.name],
@@ -237,6 +238,20 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
         tag_differences(first, second, rounds, seed),
         changed_most(first, second, top),
     )
+
+
+def unscored_notes(run: Run, name: str) -> list[str]:
+    """A sentence for every metric of which values could not be computed; `name` is the run's in print."""
+    notes = []
+    for metric, facts in run.metrics.items():
+        rows = run.rows(metric)
+        values = rows.loc[rows["sample"].isna(), "value"] if facts.kind == "set" else rows["value"]
+        lost = int((~np.isfinite(values.to_numpy(dtype=np.float64))).sum())
+        if lost:
+            reason = unscored_reason(run, metric)
+            why = f", for instance: {reason}" if reason else ""
+            notes.append(f"{facts.display} of {name}: {lost} of {len(values)} values unscored{why}")
+    return notes
 
 
 def _one_run(source: Any) -> Run:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.judging.verdict import STATUSES, Verdict, counted
+from bench.judging.verdict import STATUSES, Verdict, counted, drops_told
 from bench.report.tables import escape_markdown
 from bench.stats import POWER
 
@@ -27,10 +26,9 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
         cells = [one.method, one.name, one.message, _detects(one)]
         lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
-    lines += [
-        "",
-        f"Intervals are of 95 %, over prompts; a verdict is inconclusive when its interval holds the bound. {_HOW}",
-    ]
+    drops = drops_told(verdicts)
+    how = "Intervals are over prompts, of 95 %; a verdict is inconclusive when its interval holds the bound."
+    lines += ["", f"{how} {drops} {_HOW}" if drops else how]
     return "\n".join(lines) + "\n"
 
 
@@ -38,7 +36,7 @@ _HOW = f"Detects: by how much a drop must pass its bound to be found with {POWER
 
 
 def _detects(one: Verdict) -> str:
-    return f"detects {one.detectable:.3g}" if math.isfinite(one.detectable) else ""
+    return f"detects {one.detectable:.3g}" if one.detectable > 0 else ""
 
 
 def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:

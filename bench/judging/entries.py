@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,15 +43,27 @@ def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Inter
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return clustered_bootstrap(new - old, np.arange(old.size), level=level)
+        return clustered_bootstrap(new - old, np.arange(old.size), _rounds(level), level=level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
         return jackknife_interval(change, np.asarray(after) - np.asarray(before), int(now.get("n") or 0), level)
-    return independent_difference(interval_of(then), interval_of(now))
+    return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
 
 
-def relative_gap(then: Entry, now: Entry, same_order: bool, rounds: int = 2000, level: float = 0.95) -> Interval:
+def _rounds(level: float) -> int:
+    """Enough rounds that thirty of them lie beyond each limit."""
+    return max(2000, math.ceil(60 / (1 - level)))
+
+
+def _at_level(one: Interval, level: float) -> Interval:
+    """A 95 % interval that was stored, widened to another level as a normal one is."""
+    factor = NormalDist().inv_cdf(0.5 + level / 2) / NormalDist().inv_cdf(0.975)
+    low, high = one.mean - (one.mean - one.low) * factor, one.mean + (one.high - one.mean) * factor
+    return replace(one, low=low, high=high)
+
+
+def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
 
     Paired by prompt, the denominator is drawn along with the difference; otherwise it is taken as it is.
@@ -64,7 +78,7 @@ def relative_gap(then: Entry, now: Entry, same_order: bool, rounds: int = 2000, 
     if old.size < 2:
         low, high = absolute.low * scale, absolute.high * scale
         return Interval(absolute.mean * scale, low, high, absolute.n, 0, absolute.clusters)
-    _, draws = joint_means(np.stack([old, new], axis=1), np.ones((old.size, 2)), rounds)
+    _, draws = joint_means(np.stack([old, new], axis=1), np.ones((old.size, 2)), _rounds(level))
     tail = expanded_tail(level, old.size)
     percent = 100 * (draws[:, 1] - draws[:, 0]) / np.abs(draws[:, 0])
     low, high = np.quantile(percent, [tail, 1 - tail])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.judging.verdict import Verdict, counted
+from bench.judging.verdict import Verdict, counted, drops_told
 from bench.report.cells import MISSING, decimals, difference_cell, number
 from bench.report.tables import aligned
 from bench.stats import POWER
@@ -19,8 +19,16 @@ _TEXT_WIDTH = 60
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
-    rows = [[one.status.replace("_", " "), one.method, one.metric, one.message] for one in verdicts]
-    return aligned(["verdict", "method", "metric", ""], rows, left=4) + f"{counted(verdicts)}\n"
+    rows = [
+        [one.status.replace("_", " "), one.method, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        for one in verdicts
+    ]
+    drops = drops_told(verdicts)
+    return (
+        aligned(["verdict", "method", "metric", ""], rows, left=4)
+        + (f"{drops}\n" if drops else "")
+        + f"{counted(verdicts)}\n"
+    )
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.stats import POWER, Interval, clusters_to_decide, minimum_detectable_effect
+from bench.stats import POWER, Interval, clusters_to_decide
 
 Status = Literal["pass", "fail", "inconclusive", "missing", "not_comparable"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "inconclusive", "missing", "not_comparable")
@@ -59,14 +59,14 @@ def judge(low: float, value: float, high: float, bound: float, at_least: bool) -
     return "fail" if high < bound else "inconclusive"
 
 
-def needed_prompts(interval: Interval, bound: float, prompts: int) -> float:
+def needed_prompts(interval: Interval, bound: float, prompts: int, level: float = 0.95) -> float:
     """About how many prompts would decide whether the mean is beyond the bound; NaN when there is no interval.
 
     `prompts` is how many there are now: of a set metric the interval's own clusters are blocks of prompts.
     """
     if not interval.clusters:
         return math.nan
-    return clusters_to_decide(interval, bound) * prompts / interval.clusters
+    return clusters_to_decide(interval, bound, level) * prompts / interval.clusters
 
 
 def needed_text(needed: float) -> str:
@@ -84,11 +84,6 @@ def _round_up(number: float) -> int:
     """To two significant digits, up: the estimate is no better than that."""
     step = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return int(math.ceil(number / step) * step)
-
-
-def detectable(interval: Interval) -> float:
-    """The smallest excess over a bound that the gate would call a failure with probability POWER."""
-    return minimum_detectable_effect(interval)
 
 
 def shown(interval: Interval) -> str:
@@ -114,3 +109,12 @@ def counted(verdicts: Sequence[Verdict]) -> str:
         status: sum(one.status == status for one in verdicts) for status in dict.fromkeys(v.status for v in verdicts)
     }
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
+
+
+def drops_told(verdicts: Sequence[Verdict]) -> str:
+    """At which level drops were judged, as a sentence; "" for fewer than two rules on drops."""
+    rules = len({(one.line, one.method, one.metric) for one in verdicts if one.rule.startswith("max_drop")})
+    if rules < 2:
+        return ""
+    each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
+    return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import runpy
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +24,8 @@ def test_mean_is_the_plain_mean_of_units() -> None:
 
 def test_same_seed_same_numbers_whatever_the_order() -> None:
     rng = np.random.default_rng(3)
-    values, clusters = rng.normal(size=60), np.repeat(np.arange(12), 5)
-    order = rng.permutation(60)
+    values, clusters = rng.normal(size=200), np.repeat(np.arange(40), 5)
+    order = rng.permutation(200)
     first = stats.clustered_bootstrap(values, clusters, seed=7)
     again = stats.clustered_bootstrap(values[order], clusters[order], seed=7)
     assert (again.low, again.high) == pytest.approx((first.low, first.high), rel=1e-12)
@@ -77,19 +80,49 @@ def test_shapes_are_checked() -> None:
         stats.clustered_bootstrap([1.0, 2.0], [0])
 
 
-@pytest.mark.parametrize(("prompts", "samples"), [(12, 3), (32, 5)])
-def test_intervals_cover_the_truth_as_often_as_they_say(prompts: int, samples: int) -> None:
-    rng = np.random.default_rng(prompts)
-    clusters, trials = np.repeat(np.arange(prompts), samples), 800
-    covered = 0
+COVERAGE = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "interval_coverage.py"))
+WORLDS = [world for world in COVERAGE["worlds"]() if world.prompts <= 100]
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: f"{world.name}, {world.prompts} x {world.samples}")
+def test_intervals_cover_the_truth_as_often_as_they_say(world: Any) -> None:
+    """A small version of benchmarks/interval_coverage.py: 400 experiments leave 1.1 points of chance around 95 %."""
+    share = COVERAGE["coverage"](world, trials=400, rounds=1000, seed=1)
+    assert 0.91 <= share <= 0.985 if world.gated else share < 0.85
+
+
+def test_few_clusters_follow_the_skew_of_their_values() -> None:
+    values = np.array([0.0, 0.1, 0.2, 0.1, 0.0, 0.2, 0.1, 3.0])
+    found = stats.clustered_bootstrap(values, np.arange(8))
+    assert found.high - found.mean > 1.4 * (found.mean - found.low)
+    turned = stats.clustered_bootstrap(-values, np.arange(8))
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    even = stats.clustered_bootstrap([1.0, 2.0, 3.0, 4.0, 5.0], np.arange(5))
+    half = stats.t_quantile(0.975, 4) * math.sqrt(2.5 / 5)
+    assert (even.low, even.high) == pytest.approx((3 - half, 3 + half))
+    assert stats.clustered_bootstrap([2.0, 2.0, 2.0], [0, 1, 2]).high == 2.0
+
+
+def test_minimum_detectable_effect_is_found_with_its_power() -> None:
+    rng = np.random.default_rng(6)
+    found, trials = 0, 400
     for _ in range(trials):
-        values = np.repeat(rng.normal(size=prompts), samples) + rng.normal(size=clusters.size)
-        found = stats.clustered_bootstrap(values, clusters)
-        covered += found.low <= 0 <= found.high
-    assert 0.93 <= covered / trials <= 0.97
+        values = rng.normal(size=40)
+        size = stats.minimum_detectable_effect(stats.clustered_bootstrap(values, np.arange(40), rounds=500))
+        found += stats.clustered_bootstrap(rng.normal(size=40) + size, np.arange(40), rounds=500).low > 0
+    assert 0.83 <= found / trials <= 0.95
+    assert math.isnan(stats.minimum_detectable_effect(stats.Interval(1.0, math.nan, math.nan, 5)))
 
 
-@pytest.mark.parametrize(("freedom", "wanted"), [(4, 2.7764), (10, 2.2281), (31, 2.0395), (1000, 1.9623)])
+def test_clusters_to_decide() -> None:
+    one = stats.Interval(1.0, 0.6, 1.4, 100, 0, 100)
+    assert stats.clusters_to_decide(one, 0.9) > 16 * 100
+    assert stats.clusters_to_decide(one, 0.9) == pytest.approx(4 * stats.clusters_to_decide(one, 0.8))
+    assert stats.clusters_to_decide(one, 1.0) == math.inf
+    assert math.isnan(stats.clusters_to_decide(stats.Interval(1.0, math.nan, math.nan, 5), 0.9))
+
+
+@pytest.mark.parametrize(("freedom", "wanted"), [(1, 12.7062), (4, 2.7764), (10, 2.2281), (31, 2.0395), (1000, 1.9623)])
 def test_t_quantile_against_the_table(freedom: int, wanted: float) -> None:
     assert stats.t_quantile(0.975, freedom) == pytest.approx(wanted, rel=1e-3)
 

@@ -23,7 +23,7 @@ make, card = fakes["make"], fakes["card"]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     folder = tmp_path_factory.mktemp("joint")
-    return [read_run(make(folder, method, prompts=24)) for method in ("base", "refl", "imagerefl")]
+    return [read_run(make(folder, method, prompts=32)) for method in ("base", "refl", "imagerefl")]
 
 
 @pytest.fixture(scope="module")
