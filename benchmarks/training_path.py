@@ -1,11 +1,11 @@
 """The path of trainings through quality and diversity, from what `bench train --eval-every` left.
 
-    bench train refl --seed 1 --eval-every 50 --out results/path/refl
-    bench train imagerefl --seed 1 --eval-every 50 --out results/path/imagerefl
+    bench train refl --seed 1 --eval-every 50 --eval-limit 32 --out results/path/refl
+    bench train imagerefl --seed 1 --eval-every 50 --eval-limit 32 --out results/path/imagerefl
     python benchmarks/training_path.py results/path/refl.eval results/path/imagerefl.eval --out trajectory.png
 
 Prints a line a checkpoint, with the paired difference to the base model and its 95 % interval over prompts, and draws
-reward and diversity against the updates, and one against the other.
+these differences of reward and diversity against the updates, and one against the other.
 """
 
 from __future__ import annotations
@@ -15,35 +15,38 @@ from pathlib import Path
 
 from bench.compare import compare
 from bench.report.style import PAGE_WIDTH, RC, looks, save
-from bench.runs import read_run
 from bench.stats import Interval
 from bench.store import RunStore, find_runs
-from bench.summarise import metric_interval
 
 Point = tuple[int, dict[str, Interval]]
 
 
 def read_path(results: Path, metrics: list[str]) -> tuple[str, list[Point]]:
-    """(objective, [(updates, metric -> interval)]) of a folder of evaluations, and print its differences to base."""
+    """(objective, [(updates, metric -> difference to base)]) of a folder of evaluations; prints them."""
     stores: dict[int, RunStore] = {}
     objective = ""
-    for store in find_runs(results):
+    for store in largest_comparable_stores(results):
         method = store.manifest().resolved_method
         update = method["settings"].get("update")
         stores[int(update or 0)] = store
         objective = objective or (method["row"] if update else "")
     print(f"{objective}: paired difference to the base model")
-    points = []
+    points = [(0, {name: Interval(0.0, 0.0, 0.0, 0) for name in metrics})]
     for update, store in sorted(stores.items()):
-        run = read_run(store)
-        points.append((update, {name: metric_interval(run, name) for name in metrics}))
-        if update:
-            found = {one.facts.name: one.interval for one in compare(stores[0], store).differences}
-            told = [
-                f"{name} {found[name].mean:+.3f} [{found[name].low:+.3f}, {found[name].high:+.3f}]" for name in metrics
-            ]
-            print(f"  update {update:4}  {'  '.join(told)}")
+        if update == 0:
+            continue
+        found = {one.facts.name: one.interval for one in compare(stores[0], store).differences}
+        points.append((update, {name: found[name] for name in metrics}))
+        told = [f"{name} {found[name].mean:+.3f} [{found[name].low:+.3f}, {found[name].high:+.3f}]" for name in metrics]
+        print(f"  update {update:4}  {'  '.join(told)}")
     return objective, points
+
+
+def largest_comparable_stores(results: Path) -> list[RunStore]:
+    """The runs with the most prompts: the folder may hold evaluations of an earlier --eval-limit."""
+    stores = find_runs(results)
+    most = max(len(store.manifest().prompts) for store in stores)
+    return [store for store in stores if len(store.manifest().prompts) == most]
 
 
 def draw(paths: dict[str, list[Point]], quality: str, diversity: str, out: Path) -> None:
@@ -72,9 +75,9 @@ def draw(paths: dict[str, list[Point]], quality: str, diversity: str, out: Path)
             right.plot(x, y, color=colour, marker=marker, markersize=3.5)
             for (update, _), place in list(zip(points, zip(x, y, strict=True), strict=True))[1:]:
                 right.annotate(str(update), place, xytext=(4, -2), textcoords="offset points", fontsize=6)
-        left.set(xlabel="updates", ylabel=f"{quality} (shapes) ↑, trained on")
-        middle.set(xlabel="updates", ylabel=f"{diversity} diversity (shapes) ↑")
-        right.set(xlabel=f"{diversity} diversity (shapes) ↑", ylabel=f"{quality} (shapes) ↑, trained on")
+        left.set(xlabel="updates", ylabel=f"{quality} (shapes), trained on: change ↑")
+        middle.set(xlabel="updates", ylabel=f"{diversity} diversity (shapes): change ↑")
+        right.set(xlabel=f"{diversity} diversity (shapes): change ↑", ylabel=f"{quality} (shapes): change ↑")
         left.legend(frameon=False)
         for axes in (left, middle, right):
             axes.grid(True)

@@ -177,6 +177,11 @@ class PipelineModel:
         states = {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
         return Conditioning(states, {name: row[None].to(self.device) for name, row in self._known[""].items()})
 
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`."""
+        if len(self._known) > most:
+            self._known.clear()
+
     def _encode_new(self, prompts: Sequence[str]) -> None:
         new = [text for text in dict.fromkeys(["", *prompts]) if text not in self._known]
         if not new:

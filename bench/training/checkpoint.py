@@ -61,6 +61,13 @@ def save_checkpoint(trainable: Trainable, out: Path, facts: Mapping[str, Any]) -
         shutil.rmtree(old, ignore_errors=True)
 
 
+def recover(out: Path) -> None:
+    """Put back a checkpoint that a kill caught between being replaced and its successor's renaming."""
+    old = out.with_name(f".{out.name}.old.tmp")
+    if old.is_dir() and not out.exists():
+        old.rename(out)
+
+
 def read_facts(folder: Path) -> Any:
     """training.json of a checkpoint; None if there is none that can be read."""
     try:

@@ -27,6 +27,7 @@ from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward, reward_name
+from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_places, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
@@ -174,6 +175,7 @@ def prepare(
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.
     dtype = recipe.precision if recipe.lora_rank else "float32"
     model: Any = load_model(weights.resolve(suite.model.weights), suite.model_copy(update={"dtype": dtype}), device)
+    check_scheduler(model.new_scheduler())
     trainable = make_trainable(model, recipe, weights.resolve(options.init) if options.init else None)
     scorer = load_rewards(reward, suite, device) if reward else None
     clip = load_scorer(recipe.clip_metric, suite, device) if recipe.clip_weight else None
@@ -188,6 +190,7 @@ def prepare(
 def run(training: Training, progress: Progress) -> None:
     """Make the updates that are left, with checkpoints, log and evaluations on the way."""
     recipe = training.recipe
+    progress = progress if training.leads else Silent()
     journal = Log(checkpoint.log_folder(training.out), training.done).open() if training.leads else None
     progress.start("train", recipe.steps - training.done)
     began = time.monotonic()
@@ -303,6 +306,7 @@ def _tell(training: Training, values: dict[str, float]) -> None:
 
 def _starts(out: Path, facts: dict[str, Any]) -> bool:
     """False (and a note) if `out` is this training, finished. Raises UsageError if something else is there."""
+    checkpoint.recover(out)
     if checkpoint.read_facts(out) == facts:
         log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
         return False

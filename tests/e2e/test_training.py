@@ -148,7 +148,7 @@ def test_full_disk_keeps_the_last_checkpoint(bench_command, tiny_suite, suite, p
     )  # fmt: skip
     if done.returncode == 77:
         pytest.skip(f"cannot mount a tmpfs here: {done.stderr.strip()}")
-    assert done.returncode == 4, done.stderr
+    assert done.returncode in (2, 4), done.stderr  # the checkpoint or the log
     assert "Traceback" not in done.stderr
     assert "No space left on device" in done.stderr
     kept = sorted((tmp_path / "kept").glob("made-step*"), key=lambda path: int(path.name.partition("step")[2]))

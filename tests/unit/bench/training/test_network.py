@@ -128,3 +128,20 @@ def test_a_lora_learns_on_half_precision_weights(folder: Path) -> None:
     with optimiser.accelerator.autocast():
         optimiser.backward(imagerefl_step(trainer_of(model, recipe), draws()).loss)
     assert optimiser.update() > 0
+
+
+def test_the_base_network_is_copied_only_where_it_is_asked_for(folder: Path) -> None:
+    for weights, copied in (({}, False), ({"kl_weight": 1.0}, True), ({"l2_weight": 1.0}, True)):
+        model = model_of(folder)
+        make_trainable(model, replace(RECIPE, **weights), None)
+        assert (model.networks[TUNED].module is not model.networks[BASE].module) == copied
+
+
+def test_captions_seen_in_training_are_not_kept_for_ever(folder: Path) -> None:
+    model = model_of(folder)
+    model.encode(["a red circle", "a star"])
+    model.forget(most=5)
+    assert len(model._known) == 3
+    model.forget(most=2)
+    assert len(model._known) == 0
+    model.encode(["a star"])
