@@ -1,8 +1,8 @@
 """The training loop, from top to bottom: prepare, then per update batches -> loss -> gradient -> new weights -> log.
 
 `steps.py` says what a batch costs under each objective, `objectives.py` holds the formulas, `optimise.py` makes the
-update, `checkpoint.py` writes. Everything random in an update is a function of (seed, number of the update, batch,
-process), so a training that goes on after a kill is the training that was not killed.
+update, `checkpoint.py` writes. Everything random in an update is a function of (seed, number of the update, number of
+the batch in it), so a training that goes on after a kill is the training that was not killed.
 """
 
 from __future__ import annotations
@@ -232,12 +232,18 @@ def update(training: Training) -> dict[str, float]:
 
 
 def batch_loss(training: Training, number: int, batch: int) -> Outcome:
-    """The loss of one batch, with the randomness that belongs to (seed, update, batch, process) alone."""
+    """The loss of one batch, with the randomness that belongs to (seed, update, place in the update) alone.
+
+    Batches of an update are numbered through all processes, so two processes with one batch each train what one process
+    trains with two accumulated batches.
+    """
     accelerator = training.optimiser.accelerator
-    rng = np.random.default_rng([training.seed, number, batch, accelerator.process_index])
+    count = training.recipe.accumulation * accelerator.num_processes
+    place = batch * accelerator.num_processes + accelerator.process_index
+    rng = np.random.default_rng([training.seed, number, place])
     seed = int(rng.integers(2**62))
     torch.manual_seed(seed)  # for networks with dropout
-    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * training.recipe.accumulation + batch + 1)
+    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + place + 1)
     with accelerator.autocast():
         return training.step_loss(training.trainer, draws)
 

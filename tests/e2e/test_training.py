@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +79,25 @@ def test_killed_and_continued_gives_the_same_bytes(bench_command, suite, picture
     assert log_of(whole) == log_of(parts)
     assert not list(tmp_path.rglob("*.tmp"))
     assert "nothing to do" in bench_command(*train(suite, pictures, parts, *steps)).stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains_with_twice_the_batches(
+    bench_command, suite, pictures, tmp_path: Path
+) -> None:
+    alone = [part.replace("accumulation=1", "accumulation=2") for part in train(suite, pictures, tmp_path / "one")]
+    bench_command(*alone, "--steps", "3")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "bench"]
+    done = subprocess.run(
+        [sys.executable, *launch, *train(suite, pictures, tmp_path / "two", "--steps", "3")],
+        cwd=tmp_path, env=bench_command.environment(), capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Not the weights: Adam makes whole steps of gradients that are nothing but the order of a sum.
+    ours, theirs = (log_of(tmp_path / name) for name in ("two", "one"))
+    for name in ("loss", "reward", "gradient_norm", "denoising"):
+        assert [float(row[name]) for row in ours] == pytest.approx([float(row[name]) for row in theirs], rel=2e-3)
+    assert [row["step"] for row in log_of(tmp_path / "two")] == ["1", "2", "3"], "one process writes"
 
 
 @pytest.mark.slow
