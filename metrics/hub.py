@@ -26,6 +26,7 @@ from metrics.weights import sha256
 _HUB = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+?))?(?::(?P<inner>[^:\\]+))?"
 )
+_told_of: set[str] = set()
 _BLOB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
@@ -206,7 +207,9 @@ def _told(name: HubName) -> Iterator[None]:
     logging.set_verbosity(ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
-        print(f"fetching {name} from the hub", file=sys.stderr)
+        if name.repo not in _told_of:
+            _told_of.add(name.repo)
+            print(f"fetching {name} from the hub", file=sys.stderr)
     try:
         yield
     finally:
