@@ -18,7 +18,7 @@ from bench.report.cells import DAGGER
 from bench.report.curves import curves
 from bench.report.labels import Box, place
 from bench.report.model import Row, Table
-from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks
+from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.runs import MetricFacts
 from bench.stats import Interval
 
@@ -183,7 +183,7 @@ def _label_points(axes: Axes, renderer: Any, table: Table, diversity: MetricFact
     look: dict[str, Any] = {"size": 6.6 if len(points) <= 8 else 5.8, "zorder": 6}
     marks = [f" {DAGGER}" if row.in_reward(quality.name) and not row.setting else "" for row, _, _ in points]
     texts = [
-        axes.text(0, 0, names[row.name] + mark, color=style[row.name][0], **look)
+        axes.text(0, 0, names[row.name] + mark, color=text_colour(style[row.name][0]), **look)
         for (row, _, _), mark in zip(points, marks, strict=True)
     ]
     sizes = np.asarray([[box.width, box.height] for box in (text.get_window_extent(renderer) for text in texts)])
