@@ -22,6 +22,7 @@ from bench.sampling.batches import Work, cut
 from bench.store import RunStore
 from bench.suite import Suite
 from prompts import Prompt
+from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
 METHODS = ["base", "refl", "combined"]
@@ -309,3 +310,33 @@ def test_the_embedded_guidance_is_part_of_the_identity(suite: Suite) -> None:
     assert "embedded_guidance" not in plain.identity
     assert other.identity["embedded_guidance"] == 2.0
     assert plain.hash8 != other.hash8
+
+
+@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> None:
+    """From a suite to pictures on the disk: methods together equal methods alone."""
+    folder = family_pipeline(family, tmp_path / "pipeline")
+    tiny_network(family, 5).save_pretrained(tmp_path / "tuned")
+    flow = family in ("sd3", "flux")
+    suite = Suite.model_validate(
+        {
+            "name": "tiny",
+            "model": {"family": family, "weights": str(folder)}
+            | ({"embedded_guidance": 2.0} if family == "flux" else {}),
+            "prompts": "unused",
+            "samples": 2,
+            "resolution": 32,
+            "guidance": 1.0 if family == "flux" else 3.0,
+            "sampler": {"scheduler": "FlowMatchEulerDiscreteScheduler" if flow else "DDPMScheduler", "steps": 4},
+            "methods": {
+                name: {"weights": str(tmp_path / "tuned")} | more
+                for name, more in {"refl": {}, "combined": {"switch_step": 3}, "aig": {}}.items()
+            },
+            "metrics": {"lpips": {}},
+        }
+    )
+    methods = ["base", "refl", "combined", "aig"]
+    together = run(suite, tmp_path / "a", methods)
+    assert len({sha256 for made in images(together).values() for sha256 in made.values()}) == 4 * 6
+    (alone,) = run(suite, tmp_path / "b", ["combined"])
+    assert images([alone])[alone.name] == images(together)[alone.name]
