@@ -28,6 +28,7 @@ __all__ = [
     "exit_code",
     "judge",
     "junit",
+    "limits_of",
     "read_baseline",
     "verdicts",
     "verdicts_text",
@@ -42,23 +43,32 @@ def check(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> list[Verdict]:
-    """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline file for drops.
+    """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
+
+    Without `baseline` it is the one that the thresholds file names, if any.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
     opened, _, named = open_runs(runs)
-    limits = read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
-    before = baseline if isinstance(baseline, dict) or baseline is None else read_baseline(baseline)
+    limits = limits_of(opened, thresholds)
+    named_file = limits.baseline if baseline is None else baseline
+    before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
     drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
     if drops and before is None:
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
-        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE")
+        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     judged, left_out = _judged_runs(opened, limits, named)
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     summaries = [summary_of(run, rounds, seed, per_prompt=True) for run in judged if run.method in wanted]
     return verdicts(limits, summaries, before, left_out)
+
+
+def limits_of(runs: Any, thresholds: Path | str) -> Thresholds:
+    """Read a thresholds file whose names are those of the catalogues and of the runs."""
+    opened = open_runs(runs)[0]
+    return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
 def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], dict[str, LeftOut]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
 from bench.summarise import summarise
-from bench.weights import digest_of
+from bench.weights import digest_of, trained_on
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method
@@ -58,6 +59,7 @@ def run(
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
     prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
+    wanted = [_with_rewards(method) if method.weights in digests else method for method in wanted]
     plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
@@ -111,6 +113,18 @@ def adopt(
     _judge([store], suite, device, progress)
     _complete([store])
     return [store]
+
+
+def _with_rewards(method: Method) -> Method:
+    """The method with the rewards that its checkpoint says it was trained on.
+
+    They are what reports mark. What the suite says holds for the suite's own weights, not for others that were given
+    in their place and name their rewards.
+    """
+    if method.weights is None or (method.trained_on and "weights" not in dict(method.settings)):
+        return method
+    found = trained_on(method.weights)
+    return dataclasses.replace(method, trained_on=found) if found else method
 
 
 def suite_of(store: RunStore) -> Suite:

@@ -195,11 +195,14 @@ def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
 
 
 def _check_names(suite: Suite, where: str) -> None:
-    """Every metric and method of a suite file must exist; a wrong name there would silently do nothing."""
+    """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
+    from bench.models import FAMILIES
 
     known = method_names()
     try:
+        if suite.model.family not in FAMILIES:
+            raise unknown("model family", suite.model.family, FAMILIES)
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():
             if (method.like or name) not in known:

@@ -1,6 +1,7 @@
 """Reads the thresholds file of the gate: TOML, a table per method and metric. Mistakes name their line and key.
 
 suite = "shapes"          # optional: only runs of this suite are judged
+baseline = "shapes.json"  # optional: what drops are measured against, beside this file; --baseline wins
 
 [imagerefl.lpips]
 min = 0.30                # also: max
@@ -56,11 +57,12 @@ Rule = Bound | Dominance
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """A whole file: its rules in the order of the file, and the suite they are for (None: any)."""
+    """A whole file: its rules in the order of the file, the suite they are for (None: any), and the baseline's file."""
 
     path: str
     rules: tuple[Rule, ...]
     suite: str | None = None
+    baseline: Path | None = None  # as the file names it, seen from where the file is
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -107,9 +109,8 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     file = _File(text, path, sorted(set(methods)), sorted(set(metrics)))
-    suite = data.pop("suite", None)
-    if suite is not None and not isinstance(suite, str):
-        raise UsageError(f"{file.where((), 'suite')}: suite must be the name of a suite, in quotes")
+    suite = _text(file, data, "suite", "the name of a suite")
+    before = _text(file, data, "baseline", "the name of a file")
     rules: list[Rule] = []
     for method, tables in data.items():
         if not isinstance(tables, dict):
@@ -122,7 +123,15 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
             rules += _bounds(file, method, metric, values)
     if not rules:
         raise UsageError(f"{path} has no thresholds: write a table [method.metric] with one of {', '.join(RULES)}")
-    return Thresholds(path, tuple(sorted(rules, key=lambda rule: rule.line)), suite)
+    ordered = tuple(sorted(rules, key=lambda rule: rule.line))
+    return Thresholds(path, ordered, suite, Path(path).parent / before if before is not None else None)
+
+
+def _text(file: _File, data: dict[str, Any], key: str, what: str) -> str | None:
+    value = data.pop(key, None)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{file.where((), key)}: {key} must be {what}, in quotes")
+    return value
 
 
 def _metrics(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`bench report`: tables and Pareto plots of finished runs."""
+"""`bench report`: the page, tables and Pareto plots of finished runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,21 @@ def report(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write. [default: 'report' in the results folder]")
     ] = None,
+    reference: Annotated[
+        str, typer.Option("--reference", metavar="METHOD", help="The method that differences are taken against.")
+    ] = "base",
+    gallery: Annotated[
+        int | None,
+        typer.Option(
+            "--gallery",
+            metavar="N",
+            min=0,
+            help="Prompts whose images the page brings along; 0 for none. [default: as many as stay usable]",
+        ),
+    ] = None,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Write tables and Pareto plots of runs.
+    """Write the report of runs: index.html (opens offline), Pareto plots, and tables for papers and programs.
 
     Without RUN, of all comparable runs in the results folder.
     """
@@ -25,7 +37,7 @@ def report(
     from bench.report import report as write_report
 
     folder = out or results / "report"
-    written = write_report(select(runs, results) if runs else results, folder)
+    written = write_report(select(runs, results) if runs else results, folder, reference=reference, gallery=gallery)
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         typer.echo(f"  {path}")

@@ -95,18 +95,7 @@ def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
     if run.store is not None:
         made = run.store.manifest().provenance
         summary["provenance"] = {key: made[key] for key in _KEPT if key in made}
-    rounded = _rounded(summary)
-    assert isinstance(rounded, dict)
-    return rounded
-
-
-def _rounded(data: Any) -> Any:
-    """Nine significant digits, more than the float32 of scores holds: a file that changes only where values do."""
-    if isinstance(data, dict):
-        return {key: _rounded(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_rounded(value) for value in data]
-    return float(f"{data:.9g}") if isinstance(data, float) else data
+    return summary
 
 
 def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:

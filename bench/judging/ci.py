@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ _HOW = f"Detects: by how much a drop must pass its bound to be found with {POWER
 
 
 def _detects(one: Verdict) -> str:
-    return f"detects {one.detectable:.3g}" if math.isfinite(one.detectable) else ""
+    return f"detects {one.detectable:.3g}" if one.detectable > 0 else ""
 
 
 def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:

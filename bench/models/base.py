@@ -1,4 +1,4 @@
-"""What the sampling loop needs of a model, whatever its family."""
+"""What sampling and training need of a model, whatever its family."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ class DiffusionModel(Protocol):
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode N prompts; each distinct prompt is encoded once in the life of the model."""
 
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`: training meets new captions all the time."""
+
     def new_scheduler(self) -> Any:
         """A fresh diffusers scheduler of the suite with its timesteps set."""
 
@@ -70,6 +73,12 @@ class DiffusionModel(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU."""
+
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float32 pixels [N, 3, H, W] in [0, 1], with gradient: what training rewards."""
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""

@@ -96,7 +96,6 @@ class Flux(PipelineModel):
         unpacked = self.pipeline._unpack_latents(latents, self.resolution, self.resolution, self._vae_factor())
         return super()._unscaled(unpacked)
 
-    def _scaled(self, latents: Tensor) -> Tensor:
-        rows, channels, height, width = latents.shape
-        packed: Tensor = self.pipeline._pack_latents(super()._scaled(latents), rows, channels, height, width)
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        packed: Tensor = self.pipeline._pack_latents(super()._scaled(encoded), *encoded.shape)
         return packed

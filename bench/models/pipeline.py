@@ -177,6 +177,11 @@ class PipelineModel:
         states = {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
         return Conditioning(states, {name: row[None].to(self.device) for name, row in self._known[""].items()})
 
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`."""
+        if len(self._known) > most:
+            self._known.clear()
+
     def _encode_new(self, prompts: Sequence[str]) -> None:
         new = [text for text in dict.fromkeys(["", *prompts]) if text not in self._known]
         if not new:
@@ -257,17 +262,6 @@ class PipelineModel:
         done.record(torch.cuda.current_stream(self.device))
         return lambda: _fetch(levels, done)
 
-    def decode_pixels(self, latents: Tensor) -> Tensor:
-        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient."""
-        pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
-        return torch.as_tensor(pixels * 0.5 + 0.5).clamp(0, 1)
-
-    @torch.no_grad()
-    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] -> latents [N, ...] drawn from the encoder's posterior; undoes decoding."""
-        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        return self._scaled(torch.as_tensor(posterior.sample(generator)))
-
     @torch.inference_mode()
     def _levels(self, latents: Tensor) -> Tensor:
         at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
@@ -277,17 +271,28 @@ class PipelineModel:
             parts.append(((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8))
         return torch.cat(parts)
 
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""
+        pixels: Tensor = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        return (pixels * 0.5 + 0.5).clamp(0, 1).float()
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        return self._scaled(posterior.sample(generator)).float()
+
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        """What the encoder gives as the network's latents: the inverse of `_unscaled`."""
+        shift = self.vae.config.get("shift_factor")
+        scaled: Tensor = (encoded if shift is None else encoded - shift) * self.vae.config.scaling_factor
+        return scaled
+
     def _unscaled(self, latents: Tensor) -> Tensor:
         """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
         shift = self.vae.config.get("shift_factor")
         unscaled: Tensor = latents / self.vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift
-
-    def _scaled(self, latents: Tensor) -> Tensor:
-        """What the encoder's latents are to the network: the inverse of `_unscaled`."""
-        shift = self.vae.config.get("shift_factor") or 0.0
-        scaled: Tensor = (latents - shift) * self.vae.config.scaling_factor
-        return scaled
 
 
 def load_class(kind: str) -> Any:

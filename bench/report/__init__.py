@@ -13,6 +13,7 @@ from bench.log import note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bench.judging import Joint
     from bench.report.model import Table
     from bench.runs import LeftOut, Run
 
@@ -62,7 +63,7 @@ def report(
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.comparable import largest_comparable, require_comparable
-    from bench.report.model import build, with_best
+    from bench.report.model import build
 
     left_out: list[LeftOut] = []
     if subset:
@@ -71,18 +72,20 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
     left_out = [*left_out, *unfinished]
     for one in left_out:
         note(f"left out of the report: {one.run} ({one.why})")
-    return with_best(build(runs, left_out, reference, rounds))
+    return build(runs, left_out, reference, rounds)
 
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
     from bench.files import atomic_write, make_folder
+    from bench.judging import joint_bootstrap
     from bench.report.beside import replace_folder
     from bench.report.latex import latex
     from bench.report.pictures import FOLDER
     from bench.report.tables import differences_csv, markdown, means_csv, scores_csv
 
     make_folder(out)
+    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
         "table.csv": means_csv(table),
@@ -92,14 +95,16 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
     contents.update(_pictures(table))
-    contents["index.html"], beside = _page(table, out, gallery, contents["pareto.svg"])
+    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
     replace_folder(out / FOLDER, beside)
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]
 
 
-def _page(table: Table, out: Path, gallery: int | None, picture: str | bytes) -> tuple[str, dict[str, bytes | Path]]:
+def _page(
+    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.report.page import page
     from bench.report.pictures import pictures
@@ -107,7 +112,8 @@ def _page(table: Table, out: Path, gallery: int | None, picture: str | bytes) ->
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
-    return page(table, values, images, picture if isinstance(picture, bytes) else picture.encode()), images.files
+    still = picture if isinstance(picture, bytes) else picture.encode()
+    return page(table, joint, values, images, still), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bench.compare import paired_rows
-from bench.stats import holm, independent_difference, paired_difference
-from bench.summarise import ROUNDS, prompt_codes
+from bench.compare import difference
 
 if TYPE_CHECKING:
-    from bench.report.model import Row, Table
-    from bench.runs import MetricFacts
-
-_LEVEL = 0.05
+    from bench.report.model import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,38 +26,24 @@ class Best:
         return not self.tied
 
 
-def best_of(table: Table, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Best]:
+def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int = 0) -> dict[str, Best]:
     """Metric -> best method, of the metrics that at least two methods were scored with.
 
-    Image and group metrics: paired differences by prompt, significant when the 95 % interval excludes zero and the
-    sign-flip p, Holm-corrected over the other methods, is below 0.05. Set metrics: limits combined (no pairs).
+    A difference is significant when its 95 % interval, the same as the tables print, excludes zero. To be best is to
+    win every comparison, so no correction for their number is due (intersection-union test, Berger 1982).
     """
     found = {}
-    for facts in table.metrics:
-        scored = [row for row in table.rows if facts.name in row.cells and math.isfinite(row.cells[facts.name].mean)]
+    for metric in metrics:
+        scored = [row for row in rows if metric in row.cells and math.isfinite(row.cells[metric].mean)]
         if len(scored) < 2:
             continue
-        top = (max if facts.higher else min)(scored, key=lambda row: row.cells[facts.name].mean)
+        higher = scored[0].run.metrics[metric].direction == "higher"
+        top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
         others = [row for row in scored if row is not top]
-        tied = _tied_set(facts, top, others) if facts.kind == "set" else _tied(facts, top, others, rounds, seed)
-        found[facts.name] = Best(top.name, frozenset(tied))
+        tied = [row.name for row in others if not _differ(row, top, metric, rounds, seed)]
+        found[metric] = Best(top.name, frozenset(tied))
     return found
 
 
-def _tied(facts: MetricFacts, top: Row, others: list[Row], rounds: int, seed: int) -> list[str]:
-    tests = []
-    for row in others:
-        rows = paired_rows(row.run, top.run, facts.name)
-        before, after = (rows[side].to_numpy(dtype=np.float64) for side in ("value_a", "value_b"))
-        tests.append(paired_difference(before, after, prompt_codes(top.run, rows), rounds, seed))
-    corrected = holm([test.p for test in tests])
-    return [
-        row.name
-        for row, test, p in zip(others, tests, corrected, strict=True)
-        if not (test.interval.excludes_zero and p < _LEVEL)
-    ]
-
-
-def _tied_set(facts: MetricFacts, top: Row, others: list[Row]) -> list[str]:
-    mine = top.cells[facts.name]
-    return [row.name for row in others if not independent_difference(row.cells[facts.name], mine).excludes_zero]
+def _differ(a: Row, b: Row, metric: str, rounds: int, seed: int) -> bool:
+    return difference(a.run, b.run, metric, rounds, seed).interval.excludes_zero

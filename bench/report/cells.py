@@ -13,6 +13,7 @@ from bench.stats import Interval
 
 DAGGER = "†"
 MISSING = "-"
+BEST = "Bold: better than every other method, the interval of each paired difference excludes zero."
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -58,14 +59,14 @@ def _range(interval: Interval, digits: int, signed: bool = False) -> str:
     return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 
 
-def mean_cell(row: Row, facts: MetricFacts, digits: int) -> CellText:
-    """The cell of a method and a metric."""
+def mean_cell(row: Row, facts: MetricFacts, digits: int, strong: bool = False) -> CellText:
+    """The cell of a method and a metric; strong: significantly better than those of all other methods."""
     interval = row.cells.get(facts.name)
     if interval is None:
         return CellText(MISSING)
     suffix = f"n={interval.n}, {interval.n_unscored} unscored" if interval.n_unscored else ""
     mark = DAGGER if row.in_reward(facts.name) else ""
-    return CellText(number(interval.mean, digits), _range(interval, digits), mark, suffix)
+    return CellText(number(interval.mean, digits), _range(interval, digits), mark, suffix, strong)
 
 
 def difference_cell(one: Difference | None, digits: int, mark: str = "") -> CellText:
@@ -81,7 +82,11 @@ def difference_cell(one: Difference | None, digits: int, mark: str = "") -> Cell
 def mean_cells(table: Table) -> list[list[CellText]]:
     """Cells [methods][metrics] of the first table."""
     digits = [decimals(row.cells[f.name] for row in table.rows if f.name in row.cells) for f in table.metrics]
-    return [[mean_cell(row, f, d) for f, d in zip(table.metrics, digits, strict=True)] for row in table.rows]
+    winners = {metric: best.name for metric, best in table.best.items() if best.significant}
+    return [
+        [mean_cell(row, f, d, winners.get(f.name) == row.name) for f, d in zip(table.metrics, digits, strict=True)]
+        for row in table.rows
+    ]
 
 
 def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.comparable import library_notes
 from bench.compare import Difference, differences
 from bench.report.best import Best, best_of
+from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
 from bench.summarise import ROUNDS, metric_interval
 
 # The order in which readers look for things; what is not listed follows by name.
 METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
-_FEW_PROMPTS = 10
-_FID_IMAGES = 5_000  # the protocol of the ImageReFL paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Table:
     differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
-    best: dict[str, Best] = field(default_factory=dict)  # per metric, once `with_best` has added it
+    best: dict[str, Best] = field(default_factory=dict)  # per metric
 
     @property
     def label(self) -> str:
@@ -116,51 +114,16 @@ def build(
     gaps = {}
     if base is not None:
         gaps = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
         title=ordered[0].title or ordered[0].suite,
-        metrics=order_metrics(ordered),
+        metrics=facts,
         rows=rows,
         reference=base.name if base else None,
         differences=gaps,
         rounds=rounds,
+        best=best_of(rows, [one.name for one in facts], rounds, seed),
     )
-    notes = _notes(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
+    notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
     return replace(table, notes=tuple(notes))
-
-
-def with_best(table: Table, seed: int = 0) -> Table:
-    """The table with the best of each column found out, for print (this takes a test per method and metric)."""
-    return replace(table, best=best_of(table, table.rounds, seed))
-
-
-def _notes(table: Table, reference: str) -> list[str]:
-    """What a careful reader would want to be told."""
-    run, notes = table.rows[0].run, []
-    if table.reference is None:
-        notes.append(f"no run of method {reference}: no differences against it")
-    if len(run.prompts) < _FEW_PROMPTS:
-        notes.append(f"only {len(run.prompts)} prompts: the intervals are wide and rough")
-    if run.samples < 2:
-        notes.append("one image per prompt: diversity cannot be scored")
-    notes += [
-        f"{facts.display} on N = {run.n_images:,} images: its value depends on N, compare only at equal N"
-        for facts in table.metrics
-        if facts.name == "fid" and run.n_images < _FID_IMAGES
-    ]
-    notes += library_notes([row.run for row in table.rows])
-    for row in table.rows:
-        notes.extend(_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
-    return notes
-
-
-def _lost(row: Row, metric: str) -> int:
-    return row.cells[metric].n_unscored if metric in row.cells else 0
-
-
-def _unscored(row: Row, facts: MetricFacts) -> str:
-    rows = row.run.rows(facts.name)
-    reasons = rows.loc[rows["value"].isna(), "reason"].dropna()
-    why = f", for instance: {reasons.iloc[0]}" if len(reasons) else ""
-    lost, n = row.cells[facts.name].n_unscored, row.cells[facts.name].n
-    return f"{facts.display} of {row.name}: {lost} of {lost + n} values unscored{why}"

@@ -21,16 +21,19 @@ from bench.report.payload import embedded_json, payload
 from bench.report.pictures import Pictures
 from bench.report.sections import environments, metric_card, origins, protocol
 from bench.report.style import looks
+from bench.report.trade import fronts_of, grids
 from bench.report.values import Array
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from bench.judging import Joint
+
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", "plots.js", "gallery.js")  # in the order in which they run
 
 
-def page(table: Table, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
+def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
     """The page as text; `picture` is pareto.svg, shown where scripts do not run."""
     import plotly
 
@@ -44,13 +47,14 @@ def page(table: Table, values: dict[str, Array], images: Pictures, picture: byte
             policy=content_policy(scripts),
             style=asset("page.css"),
             scripts=scripts,
-            data=embedded_json(payload(table, values, images.info)),
+            data=embedded_json(payload(table, fronts_of(joint, table), values, images.info)),
             images=embedded_json(images.embedded),
             fallback=base64.b64encode(picture).decode(),
             DAGGER=DAGGER,
             looks=looks([row.name for row in table.rows]),
             means=means(table),
             gaps=gaps(table),
+            grids=grids(joint, table),
             cards=[metric_card(table, facts) for facts in table.metrics],
             costs=costs(table),
             protocol=protocol(table),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.report.cells import decimals
@@ -13,10 +13,12 @@ from bench.report.costs import cost_columns
 from bench.report.curves import curves
 from bench.report.plots import diversity_axes, point_names, quality_axes
 from bench.report.style import looks
+from bench.report.trade import band_of
 from bench.report.values import Array, prompts_of
 from bench.stats import Interval
 
 if TYPE_CHECKING:
+    from bench.judging import Front
     from bench.report.model import Row, Table
     from bench.runs import MetricFacts
 
@@ -37,11 +39,13 @@ def embedded_json(data: Any) -> str:
     return text
 
 
-def payload(table: Table, values: dict[str, Array], images: dict[str, Any]) -> dict[str, Any]:
+def payload(
+    table: Table, fronts: Mapping[tuple[str, str], Front], values: dict[str, Array], images: dict[str, Any]
+) -> dict[str, Any]:
     """Everything the script needs but the images themselves."""
     index = {row.name: i for i, row in enumerate(table.rows)}
     style, names = looks([row.name for row in table.rows]), point_names(table.rows)
-    tags = _tags(table)
+    tags = table.rows[0].run.tags
     quality, diversity = quality_axes(table), diversity_axes(table)
     metrics = [facts.name for facts in table.metrics]
     return {
@@ -58,11 +62,12 @@ def payload(table: Table, values: dict[str, Array], images: dict[str, Any]) -> d
             {"family": c.family, "parameter": c.parameter, "members": [[index[n], v] for n, v in c.members]}
             for c in curves(table.rows)
         ],
+        "fronts": {f"{metrics.index(x)}/{metrics.index(y)}": _front(one, index) for (x, y), one in fronts.items()},
         "axes": {
             "x": metrics.index(diversity[0].name) if diversity else None,
             "y": metrics.index(quality[0][0].name) if quality else None,
         },
-        "prompts": [{"id": one, "text": text, "tags": tags.get(one, [])} for one, text in prompts_of(table)],
+        "prompts": [{"id": one, "text": text, "tags": list(tags.get(one, ()))} for one, text in prompts_of(table)],
         "values": [_packed(values.get(name)) for name in metrics],
         "images": images,
     }
@@ -109,6 +114,12 @@ def _gaps(table: Table, name: str, metrics: Sequence[str]) -> list[list[float | 
     return [found.get(metric) for metric in metrics] if found else None
 
 
+def _front(front: Front, index: Mapping[str, int]) -> dict[str, Any]:
+    """How surely each method is on the front, and the band of the front under resampling."""
+    shares = zip(front.methods, front.probability.tolist(), strict=True)
+    return {"share": {index[name]: round(share, 4) for name, share in shares}, "band": band_of(front)}
+
+
 def _finite(value: float) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
@@ -116,10 +127,3 @@ def _finite(value: float) -> float | None:
 def _packed(values: Array | None) -> str | None:
     """float32 little endian as base64, [methods, prompts, samples]."""
     return None if values is None else base64.b64encode(values.astype("<f4").tobytes()).decode()
-
-
-def _tags(table: Table) -> dict[str, list[str]]:
-    store = table.rows[0].run.store
-    if store is None:
-        return {}
-    return {str(p["id"]): [str(tag) for tag in p.get("tags") or ()] for p in store.manifest().prompts}

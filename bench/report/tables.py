@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.report.cells import (
+    BEST,
     DAGGER,
     CellText,
     difference_cells,
@@ -43,8 +44,10 @@ def markdown(table: Table) -> str:
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
-    if table.trained_metrics:
-        lines += ["", f"{DAGGER} the method was trained on this metric."]
+    legend = [BEST] if table.best else []
+    legend += [f"{DAGGER} the method was trained on this metric."] if table.trained_metrics else []
+    if legend:
+        lines += ["", " ".join(legend)]
     if table.differences:
         names, cells = difference_cells(table)
         lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]

@@ -57,6 +57,26 @@
     return path;
   }
 
+  // What the bootstrap says of this front; only for quality against diversity.
+  const known = (x, y) => (x.metric === null || y.metric === null ? undefined : data.fronts[`${x.metric}/${y.metric}`]);
+  const percent = (share) => (share > 0.995 && share < 1 ? "over 99 %" : share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`);
+
+  // The band in which the front lies in 95 % of the resamples. It is known for means, not for differences.
+  function bandTrace(x, y) {
+    const band = paired() ? undefined : known(x, y)?.band;
+    if (!band) return [];
+    const upper = [], lower = [];
+    band.x.forEach((at, i) => {
+      if (band.high[i] === null) return;
+      upper.push([at, band.high[i]]);
+      lower.push([at, band.low[i] === null ? null : band.low[i]]);
+    });
+    const floor = Math[y.higher ? "min" : "max"](...lower.map((one) => one[1]).filter((one) => one !== null));
+    const path = [...upper, ...lower.map(([at, value]) => [at, value === null ? floor : value]).reverse()];
+    return [{ x: path.map((one) => one[0]), y: path.map((one) => one[1]), mode: "lines", fill: "toself", fillcolor: "rgba(138,138,138,0.14)",
+      line: { width: 0 }, hoverinfo: "skip", showlegend: false, name: "band of the front" }];
+  }
+
   const low = (value) => (value.low === null ? value.mean : value.low);
   const high = (value) => (value.high === null ? value.mean : value.high);
 
@@ -92,7 +112,8 @@
       const value = size.value(point.m);
       lines.push(value ? line(size, value) : `${plotText(size.title)}: not recorded`);
     }
-    lines.push(front.includes(point) ? "on the front" : "not on the front");
+    const share = known(x, y)?.share[point.m];
+    lines.push((front.includes(point) ? "on the front" : "not on the front") + (share === undefined ? "" : `, in ${percent(share)} of the resamples`));
     return lines.join("<br>");
   }
 
@@ -199,6 +220,7 @@
     const box = { width: Math.max(120, target.clientWidth - margin.l - margin.r - (legend ? 190 : 0)), height: Math.max(120, target.clientHeight - margin.t - margin.b) };
     const path = staircase(front, x);
     const traces = [
+      ...(small ? [] : bandTrace(x, y)),
       { ...path, mode: "lines", name: "Pareto front", hoverinfo: "skip", showlegend: false, line: { color: FAINT, width: small ? 1.2 : 1.6, dash: "dash" } },
       ...curveTraces(points, small ? 1.2 : 1.8),
       ...pointTraces(points, x, y, size, front, { small, legend, box, ranges }),
@@ -219,10 +241,15 @@
   function showFront({ points, front, x, y }) {
     const text = $("front");
     if (!points.length) { text.textContent = ""; return; }
-    const names = front.map((point) => point.method.name).join(", ");
+    const shares = known(x, y)?.share; // differences move all points alike, so they have the same front
+    const named = (point) => point.method.name + (shares ? ` (${percent(shares[point.m])})` : "");
+    const names = front.map(named).join(", ");
+    const near = shares ? points.filter((point) => !front.includes(point) && shares[point.m] >= 0.05) : [];
     const missing = data.methods.length - points.length;
     text.replaceChildren(
       element("b", {}, "On the front: "), `${names}.`,
+      near.length ? ` Not on it, but in at least 5 % of the resamples: ${near.map(named).join(", ")}.` : "",
+      shares ? " In brackets: the share of resampled prompt sets in which the method is on the front." : "",
       missing ? ` ${missing} of ${data.methods.length} methods are not shown: not scored on both axes.` : "",
       y.role === "training reward" ? " The vertical axis is a training reward: what methods gain on it was bought by optimising it, so read it next to a held-out one." : "");
   }

@@ -70,6 +70,7 @@ def make(
     images: bool = False,
     trained_on: list[str] | None = None,
     text: str = "a red circle on a {} background",
+    texts: dict[int, str] | None = None,
 ) -> RunStore:
     """A complete run folder; `images` also draws small pictures."""
     identity = {"seed": seed, "prompts": prompts, "method": method, "suite": suite, "sampler": {"steps": 40}}
@@ -80,6 +81,8 @@ def make(
         {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4]), "tags": []}
         for p in range(prompts)
     ]
+    for place, other in (texts or {}).items():
+        listed[place]["text"] = other
     for metric in metrics:
         known = means or MEANS[method]
         store.append_scores(

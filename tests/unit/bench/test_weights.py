@@ -36,6 +36,21 @@ def test_the_digest_leaves_out_what_changes_no_pixel(tmp_path: Path) -> None:
     assert weights.digest(folder) != before
 
 
+def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    assert weights.trained_on(str(tmp_path)) == ()
+    for facts, expected in (
+        ('{"trained_on": ["hpsv2.1", "pickscore"]}', ("hpsv2.1", "pickscore")),
+        ('{"reward": "pickscore"}', ("pickscore",)),
+        ('{"reward": null}', ()),
+        ('{"trained_on": []}', ()),
+        ("[]", ()),
+        ("{", ()),
+    ):
+        (tmp_path / "training.json").write_text(facts)
+        assert weights.trained_on(str(tmp_path)) == expected
+    assert weights.trained_on("shapes:refl") == ("pickscore",)
+
+
 def test_a_file_is_digested_by_content_alone(tmp_path: Path) -> None:
     for name in ("lora.safetensors", "renamed.safetensors"):
         (tmp_path / name).write_bytes(b"low rank")
