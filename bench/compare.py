@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from bench._callable import make_callable
 from bench.comparable import library_notes, require_comparable
 from bench.runs import MetricFacts, Run, display_names, open_runs
 from bench.stats import Floats, Interval, Paired, holm, jackknife_interval, minimum_detectable_effect, paired_difference
-from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means
+from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means, unscored_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,7 @@ def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tupl
 
     The p values are Holm-corrected over the whole table; tags are in the order of their name.
     """
-    tags = sorted({tag for own in a.tags.values() for tag in own})
+    tags = dict(sorted(Counter(tag for own in a.tags.values() for tag in set(own)).items()))
     found: list[TagDifference] = []
     for metric in (name for name in a.metrics if name in b.metrics and a.metrics[name].kind != "set"):
         rows = paired_rows(a, b, metric)
@@ -175,7 +176,7 @@ def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tupl
             )
             paired = paired_difference(before[mine], after[mine], codes[mine], rounds, seed)
             means = _mean(before[mine]), _mean(after[mine])
-            found.append(TagDifference(tag, paired.interval.clusters, Difference(a.metrics[metric], *means, paired)))
+            found.append(TagDifference(tag, tags[tag], Difference(a.metrics[metric], *means, paired)))
     corrected = holm([one.difference.paired.p for one in found])
     return tuple(
         replace(one, difference=replace(one.difference, p_holm=float(p)))
@@ -229,6 +230,7 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     names = display_names([first, second])
+    notes += [note for run in (first, second) for note in unscored_notes(run, names[run.name])]
     return Comparison(
         names[first.name],
         names[second.name],
@@ -237,6 +239,20 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
         tag_differences(first, second, rounds, seed),
         changed_most(first, second, top),
     )
+
+
+def unscored_notes(run: Run, name: str) -> list[str]:
+    """A sentence for every metric of which values could not be computed; `name` is the run's in print."""
+    notes = []
+    for metric, facts in run.metrics.items():
+        rows = run.rows(metric)
+        values = rows.loc[rows["sample"].isna(), "value"] if facts.kind == "set" else rows["value"]
+        lost = int((~np.isfinite(values.to_numpy(dtype=np.float64))).sum())
+        if lost:
+            reason = unscored_reason(run, metric)
+            why = f", for instance: {reason}" if reason else ""
+            notes.append(f"{facts.display} of {name}: {lost} of {len(values)} values unscored{why}")
+    return notes
 
 
 def _one_run(source: Any) -> Run:

@@ -106,7 +106,6 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         "resolution": suite.resolution,
         "dtype": suite.dtype,
         "prompts": prompt_sets.digest(prompts),
-        **({} if embedded is None else {"embedded_guidance": embedded}),
     }
 
 

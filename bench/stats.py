@@ -25,6 +25,9 @@ Ints = NDArray[np.int64]
 
 _CELLS = 2_000_000  # resampling weights held at once: 4 MB as uint16, 16 MB while they are multiplied
 FEW = 30  # fewer clusters get Student's t, corrected for skewness, instead of percentiles
+# Skewness of the mean (of the values, over the root of their number) that is corrected for at most: further on the
+# transformation is so flat that limits run away, 10 standard errors with four clusters.
+_MOST_SKEW = 0.2
 POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
 _EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
@@ -75,7 +78,7 @@ def cluster_sums(values: Floats, clusters: ArrayLike) -> tuple[Floats, Ints]:
     return np.bincount(index, weights=values[keep]).astype(np.float64), np.bincount(index).astype(np.int64)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # 128 MB, with 30,000 clusters
 def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uint16]:
     """How often each cluster is drawn, [rows, clusters]; cached because all metrics of a table share the draws."""
     rng = np.random.default_rng([seed, part])
@@ -122,8 +125,9 @@ def clustered_bootstrap(
 ) -> Interval:
     """Plain mean of the finite values [N] with an expanded percentile interval over resampled clusters [N].
 
-    Fewer than FEW clusters hold too few values for percentiles: their interval is `skewed_t`. One cluster gives a mean
-    without an interval; no finite value gives NaN throughout. Same seed, same numbers.
+    Fewer than FEW clusters hold too few values for percentiles, and levels beyond 95 % would need many times the
+    rounds: their interval is `skewed_t`. One cluster gives a mean without an interval; no finite value gives NaN
+    throughout. Same seed, same numbers.
     """
     numbers = np.asarray(values, dtype=np.float64)
     sums, counts = cluster_sums(numbers, clusters)
@@ -134,7 +138,7 @@ def clustered_bootstrap(
     mean = float(sums.sum() / n)
     if sums.size == 1:
         return Interval(mean, math.nan, math.nan, n, unscored, 1, "one prompt only: no interval over prompts")
-    if sums.size < FEW:
+    if sums.size < FEW or level > 0.95:
         low, high = skewed_t(sums, counts, level)
     else:
         tail = expanded_tail(level, sums.size)
@@ -155,6 +159,7 @@ def skewed_t(sums: Floats, counts: Ints, level: float = 0.95) -> tuple[float, fl
         return mean, mean
     error = clusters * math.sqrt(variance / (clusters - 1)) / total
     skew = float(np.mean(residuals**3)) / variance**1.5 / math.sqrt(clusters)
+    skew = min(max(skew, -_MOST_SKEW), _MOST_SKEW)
     wanted = t_quantile(0.5 + level / 2, clusters - 1)
 
     def back(x: float) -> float:

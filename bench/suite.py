@@ -22,6 +22,9 @@ Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
 
 
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -128,14 +131,14 @@ class Suite(_Part):
         return methods
 
     def override(self, **changes: Any) -> Suite:
-        """A copy with other samples, seed, limit, prompts or metrics (a list of names); None leaves a value alone.
+        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
 
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         for key in given:
-            if key not in ("samples", "seed", "limit", "prompts", "metrics"):
-                raise unknown("override", key, ("samples", "seed", "limit", "prompts", "metrics"))
+            if key not in _OVERRIDES:
+                raise unknown("override", key, _OVERRIDES)
         if "metrics" in given:
             given["metrics"] = self._choose(given["metrics"])
         return _validated({**self.model_dump(), **given}, where="")
@@ -192,11 +195,14 @@ def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
 
 
 def _check_names(suite: Suite, where: str) -> None:
-    """Every metric and method of a suite file must exist; a wrong name there would silently do nothing."""
+    """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
+    from bench.models import FAMILIES
 
     known = method_names()
     try:
+        if suite.model.family not in FAMILIES:
+            raise unknown("model family", suite.model.family, FAMILIES)
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():
             if (method.like or name) not in known:

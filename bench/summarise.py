@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,19 @@ def metric_interval(run: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) 
     values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
         return _set_interval(run, rows, values)
-    return clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
+    found = clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
+    if found.n or not len(values):
+        return found
+    reason = unscored_reason(run, metric)
+    told = f"{found.reason} ({len(values)} of {len(values)}: {reason})" if reason else found.reason
+    return replace(found, reason=told)
+
+
+def unscored_reason(run: Run, metric: str) -> str:
+    """The commonest reason why values of a metric could not be computed; "" where none is stated."""
+    rows = run.rows(metric)
+    reasons = rows.loc[~np.isfinite(rows["value"].to_numpy(dtype=np.float64)), "reason"].dropna()
+    return str(reasons.mode().iloc[0]) if len(reasons) else ""
 
 
 def _set_interval(run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:

@@ -5,8 +5,8 @@
 Each case simulates a method with one seed (the baseline) and again with another seed, and judges the second by the
 real gate with `max_drop` on every metric. Null: nothing but the seed changed; the gate has to hold (exit code 0).
 Planted: one metric falls by its bound plus the minimum detectable effect that the gate itself printed in that case's
-null verdict; the gate has to fail (exit code 1), by that metric's line. Metrics: one normal, one skewed image metric,
-one mean pairwise distance; prompts have effects of their own.
+null verdict; the gate has to fail (exit code 1), by that metric's line. Metrics: one normal and one skewed image
+metric, one mean pairwise distance; prompts have effects of their own.
 """
 
 from __future__ import annotations

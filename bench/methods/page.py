@@ -42,6 +42,8 @@ disk is said in one sentence, with exit code 4.
 `HF_HOME` moves the cache, `HF_TOKEN` or `hf auth login` opens gated repositories (Stable Diffusion 3.5 and FLUX.1 [dev]
 are), `HF_ENDPOINT` names another hub.
 
+Every ready suite names the checkpoints that fit its model ([suites.md](suites.md)).
+
 ## What is published
 
 Facts were read in the places named under "read in"; what was not stated there is "unknown" or left open, not guessed.

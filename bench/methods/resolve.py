@@ -171,7 +171,10 @@ def _with_guidance(method: Method, suite: Suite) -> Method:
 
 def _finish(method: Method, suite: Suite) -> Method:
     method = _with_guidance(method, suite)
-    weights = method.schedule.weights(suite.sampler.steps)
+    try:
+        weights = method.schedule.weights(suite.sampler.steps)
+    except UsageError as error:
+        raise UsageError(f"method '{method.name}': {error}") from None
     for side in ("base_guidance", "tuned_guidance"):
         if getattr(method, side) < 1.0:
             raise UsageError(

@@ -250,13 +250,13 @@ class PipelineModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds."""
-        return self.decoding(latents)()
+        return self._levels(latents).cpu()
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode. On CUDA the work is queued here, and the wait happens in the function; else all happens
-        there, so that it can run beside the next batch."""
-        if self.device.type != "cuda":
-            return lambda: self._levels(latents).cpu()
+        there, so that it can run beside the next batch. A subclass with a `decode` of its own is decoded by that."""
+        if self.device.type != "cuda" or type(self).decode is not PipelineModel.decode:
+            return lambda: self.decode(latents)
         levels = self._levels(latents)
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
@@ -289,7 +289,7 @@ class PipelineModel:
         return scaled
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        """What the decoder takes."""
+        """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
         shift = self.vae.config.get("shift_factor")
         unscaled: Tensor = latents / self.vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift

@@ -82,7 +82,3 @@ class PixArt(PipelineModel):
             "resolution": size.to(dtype=self.dtype, device=self.device),
             "aspect_ratio": ratio.to(dtype=self.dtype, device=self.device),
         }
-
-    def _unscaled(self, latents: Tensor) -> Tensor:
-        unscaled: Tensor = latents / self.vae.config.scaling_factor
-        return unscaled

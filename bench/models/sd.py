@@ -34,7 +34,3 @@ class StableDiffusion(PipelineModel):
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         output: Tensor = module(latents, t, encoder_hidden_states=states["text"], return_dict=False)[0]
         return output
-
-    def _unscaled(self, latents: Tensor) -> Tensor:
-        unscaled: Tensor = latents / self.vae.config.scaling_factor
-        return unscaled

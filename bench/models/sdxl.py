@@ -52,9 +52,21 @@ class StableDiffusionXL(PipelineModel):
         return output
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        mean, std = (self.vae.config.get(f"latents_{name}") for name in ("mean", "std"))
         unscaled: Tensor = latents / self.vae.config.scaling_factor
-        if mean is not None and std is not None:
-            scale, shift = (latents.new_tensor(value).view(1, len(mean), 1, 1) for value in (std, mean))
-            unscaled = latents * scale / self.vae.config.scaling_factor + shift
+        if (known := self._normalisation(latents)) is not None:
+            unscaled = latents * known[0] / self.vae.config.scaling_factor + known[1]
         return unscaled
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        known = self._normalisation(latents)
+        plain = latents if known is None else (latents - known[1]) / known[0]
+        scaled: Tensor = plain * self.vae.config.scaling_factor
+        return scaled
+
+    def _normalisation(self, latents: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Deviation and mean of each channel, for the autoencoders whose configuration has them."""
+        mean, std = (self.vae.config.get(f"latents_{name}") for name in ("mean", "std"))
+        if mean is None or std is None:
+            return None
+        scale, shift = (latents.new_tensor(value).view(1, len(mean), 1, 1) for value in (std, mean))
+        return scale, shift

@@ -234,8 +234,9 @@ class Scorer:
 
     def _keep_notes(self, sentences: Sequence[str]) -> None:
         """Say what the reader of the values should know, and keep it in the run's manifest."""
+        named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences:
-            note(f"{self.name}: {sentence}", once=True)
+            note(f"{named}{sentence}", once=True)
         manifest = self.target.store.manifest()
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)

@@ -60,9 +60,9 @@ class PromptData:
     """The suite's prompt set: captions only."""
 
     def __init__(self, suite: Suite) -> None:
-        import prompts
+        from bench.prompting import load_prompts
 
-        self._texts = [prompt.text for prompt in prompts.load(suite.prompts)]
+        self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
 
     def captions(self, count: int, rng: np.random.Generator) -> list[str]:
         """Prompts of the set."""

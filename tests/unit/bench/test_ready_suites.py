@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ from bench.listing import table_of
 from bench.methods import resolve_method, resolve_methods
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, repository
 from bench.suite import load_suite, suite_names
+from bench.suite_page import page
 
+PAGE = Path(__file__).parents[3] / "docs" / "suites.md"
 READY = [name for name in suite_names() if name != "shapes"]
 SETTINGS = {  # suite -> steps, guidance, resolution, images per prompt
     "sd15-hpdv2": (40, 7.5, 512, 5),
@@ -84,3 +87,7 @@ def test_the_papers_sweep_in_one_call() -> None:
     assert names.count("base") == 1
     assert "combined[switch_step=0,weights=my/refl]" in names
     assert "combined[weights=my/refl]" in names  # 30 is the method's own: the same run as without the setting
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()

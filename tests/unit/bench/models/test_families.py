@@ -139,3 +139,39 @@ def test_equals_diffusers(
     assert float(latents.float().std()) > 0.1
     assert torch.equal(unscaled, expected), float((unscaled - expected).abs().max())
     assert torch.equal(model.decode(latents), pictures)
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "pixart", "sd3", "flux"])
+def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
+    """Scaling for the network and back is the identity, and decoding with gradient is decoding."""
+    case = next(case for case in CASES if case[0] == family)
+    model: Any = load_model(folders[family], suite_for(*case))
+    raw = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model._unscaled(model._scaled(raw)), raw)
+    latents = model.encode_pixels(torch.zeros(2, 3, 32, 32), torch.Generator().manual_seed(1))
+    assert tuple(latents.shape[1:]) == model.latents_shape
+    latents = latents.clone().requires_grad_(True)
+    pixels = model.decode_pixels(latents)
+    pixels.sum().backward()
+    assert float(latents.grad.abs().max()) > 0.0
+    assert int(((pixels * 255).round().to(torch.uint8).int() - model.decode(latents.detach()).int()).abs().max()) <= 1
+
+
+def test_a_decoder_of_ones_own_is_used(folders: dict[str, Path]) -> None:
+    from bench.models.sd import StableDiffusion
+
+    class Dark(StableDiffusion):
+        def decode(self, latents: Tensor) -> Tensor:
+            return torch.zeros_like(super().decode(latents))
+
+    model = Dark(folders["sd"], suite_for("sd", "DDPMScheduler", {}))
+    assert int(model.decoding(torch.randn(1, 4, 8, 8))().max()) == 0
+
+
+def test_sdxl_latents_with_a_normalisation_of_their_own(folders: dict[str, Path]) -> None:
+    model: Any = load_model(folders["sdxl"], suite_for("sdxl", "EulerDiscreteScheduler", {}))
+    model.vae.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.0, 2.0, 3.0, 4.0])
+    z = torch.ones(1, 4, 1, 1)
+    expected = torch.tensor([1.0, 2.0, 3.0, 4.0]) / 0.9 + torch.tensor([0.1, 0.2, 0.3, 0.4])
+    torch.testing.assert_close(model._unscaled(z).flatten(), expected)
+    torch.testing.assert_close(model._scaled(model._unscaled(z)), z)

@@ -1,0 +1,126 @@
+"""How long the statistics of a large table take: 20 methods, 400 prompts, 5 images, 8 metrics, 2,000 bootstrap rounds.
+
+    python benchmarks/bootstrap_time.py [--rounds R] [--repeats N]
+
+Three figures, each the best of N, in seconds of this process's processor time: the joint bootstrap alone; everything
+that a report takes of it (an interval a cell, paired differences with p values against the first method, the front of
+every pair of a quality and a diversity metric); and a naive loop over rounds, methods and metrics that draws prompts
+and averages, run for a share of the rounds and scaled up. The ratio compares the joint bootstrap with the naive loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.compare import differences
+from bench.judging import front_of, joint_bootstrap
+from bench.judging.joint import Joint
+from bench.runs import MetricFacts, Run, tidy_types
+from bench.summarise import metric_interval
+
+METHODS, PROMPTS, SAMPLES = 20, 400, 5
+IMAGE = ("pickscore", "hpsv2.1", "image_reward", "clip_score")
+GROUP = ("lpips", "dreamsim", "dino", "vendi")
+_NAIVE_ROUNDS = 20
+
+
+def kind_of(metric: str) -> str:
+    """image or group."""
+    return "image" if metric in IMAGE else "group"
+
+
+def simulated(number: int) -> Run:
+    """A method with scores of 4 image and 4 group metrics."""
+    rng = np.random.default_rng(number)
+    ids = [f"p{i:04d}" for i in range(PROMPTS)]
+    frames = []
+    for place, name in enumerate(IMAGE + GROUP):
+        count = SAMPLES if name in IMAGE else 1
+        effect = np.random.default_rng([7, place]).normal(size=(PROMPTS, 1))
+        trade = number / METHODS * (1 if name in IMAGE else -1)
+        values = effect + trade + rng.normal(size=(PROMPTS, count))
+        sample = np.tile(np.arange(count), PROMPTS) if name in IMAGE else [None] * PROMPTS
+        columns = {"metric": name, "prompt_id": np.repeat(ids, count), "sample": sample, "value": values.ravel()}
+        frames.append(pd.DataFrame({**columns, "reason": None}).astype({"sample": "Int64"}))
+    return Run(
+        suite="simulated",
+        method=f"m{number}",
+        name=f"m{number}@{number:08x}",
+        path=Path(f"m{number}"),
+        prompts=tuple((one, "a prompt") for one in ids),
+        samples=SAMPLES,
+        n_images=PROMPTS * SAMPLES,
+        trained_on=(),
+        metrics={name: MetricFacts(name, name, kind_of(name), "higher") for name in IMAGE + GROUP},
+        scores=tidy_types(pd.concat(frames, ignore_index=True)),
+    )
+
+
+def everything(runs: list[Run], rounds: int) -> Joint:
+    """All that a report computes of the table."""
+    joint = joint_bootstrap(runs, rounds=rounds)
+    for run in runs:
+        for name in run.metrics:
+            metric_interval(run, name, rounds)
+    for run in runs[1:]:
+        differences(runs[0], run, rounds)
+    for quality in IMAGE:
+        for diversity in GROUP:
+            front_of(joint, quality, diversity)
+    return joint
+
+
+def by_prompt(runs: list[Run]) -> list[list[np.ndarray]]:
+    """The values of each prompt, for each method and metric."""
+    return [
+        [rows["value"].to_numpy() for _, rows in run.rows(name).groupby("prompt_id")]
+        for run in runs
+        for name in run.metrics
+    ]
+
+
+def naive(values: list[list[np.ndarray]], rounds: int) -> None:
+    """Draw prompts, gather their values, average: for each round, method and metric."""
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        drawn = rng.integers(0, PROMPTS, PROMPTS)
+        for per_prompt in values:
+            np.concatenate([per_prompt[place] for place in drawn]).mean()
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Processor time of the quickest of some calls."""
+    found = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        work()
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
+def main() -> None:
+    """Print the three figures and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    runs = [simulated(number) for number in range(METHODS)]
+    joint = seconds(lambda: joint_bootstrap(runs, rounds=given.rounds), given.repeats)
+    report = seconds(lambda: everything(runs, given.rounds), given.repeats)
+    values = by_prompt(runs)
+    loop = seconds(lambda: naive(values, _NAIVE_ROUNDS), given.repeats) * given.rounds / _NAIVE_ROUNDS
+    size = f"{METHODS} methods x {PROMPTS} prompts x {SAMPLES} images x {len(IMAGE + GROUP)} metrics"
+    print(f"{size}, {given.rounds:,} rounds")
+    print(f"joint bootstrap: {joint:.2f} s")
+    print(f"with intervals, paired differences and 16 fronts: {report:.2f} s")
+    print(f"naive loop (scaled up from {_NAIVE_ROUNDS} rounds): {loop:.0f} s; ratio naive / joint: {loop / joint:.0f}")
+
+
+if __name__ == "__main__":
+    main()
