@@ -35,6 +35,11 @@ def log_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.log")
 
 
+def state_path(out: Path) -> Path:
+    """Where an unfinished training into `out` goes on."""
+    return log_folder(out) / "state.pt"
+
+
 def step_folder(out: Path, step: int) -> Path:
     """The checkpoint after `step` updates."""
     return out.with_name(f"{out.name}-step{step}")

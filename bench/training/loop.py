@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from bench.progress import Progress, Silent
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint
 from bench.training.data import data_for
+from bench.training.identity import default_out, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
-from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward, reward_name
+from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_places, recipe_for
@@ -110,13 +111,12 @@ def train(
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
     facts = facts_of(objective, suite, reward, recipe, options)
-    if options.resume != "never" and not _starts(out, facts):
+    if options.resume != "never" and not still_to_do(out, facts):
         return None
-    state = None if options.resume == "never" else checkpoint.load_state(state_path(out))
+    path = checkpoint.state_path(out)
+    state = None if options.resume == "never" else checkpoint.load_state(path)
     if state is not None and state["facts"] != facts:
-        raise UsageError(
-            f"{state_path(out)} is of another training: choose another --out, or --resume never to replace it."
-        )
+        raise UsageError(f"{path} is of another training: choose another --out, or --resume never to replace it.")
     training = prepare(objective, suite, recipe, reward, options, out)
     training.facts, training.evaluate = facts, evaluate
     if state is not None:
@@ -124,36 +124,6 @@ def train(
         log.note(f"going on after update {training.done} of {recipe.steps}.")
     run(training, progress or Silent())
     return out
-
-
-def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: int) -> Path:
-    """Where a checkpoint goes if nothing else is said."""
-    name = f"{objective}-{reward_name(reward)}" if reward else objective
-    return Path("results") / "checkpoints" / suite.name / f"{name}-seed{seed}"
-
-
-def state_path(out: Path) -> Path:
-    """Where an unfinished training into `out` goes on."""
-    return checkpoint.log_folder(out) / "state.pt"
-
-
-def facts_of(
-    objective: str, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, options: TrainOptions
-) -> dict[str, Any]:
-    """training.json: how a checkpoint was made. `trained_on` is what reports mark. Nothing in it changes by itself."""
-    facts = {
-        "schema_version": 1,
-        "objective": objective,
-        "suite": suite.name,
-        "reward": reward or None,
-        "trained_on": sorted(reward),
-        "init": options.init,
-        "data": options.data,
-        "seed": options.seed,
-        "preset": options.preset,
-        "recipe": asdict(recipe),
-    }
-    return {key: _as_json(value) for key, value in facts.items()}
 
 
 def prepare(
@@ -213,7 +183,7 @@ def run(training: Training, progress: Progress) -> None:
         if journal is not None:
             journal.close()
     if training.leads:
-        state_path(training.out).unlink(missing_ok=True)
+        checkpoint.state_path(training.out).unlink(missing_ok=True)
 
 
 def update(training: Training) -> dict[str, float]:
@@ -283,7 +253,7 @@ def _save(training: Training, journal: Log | None, values: dict[str, float]) -> 
         finished = training.done == training.recipe.steps
         facts = training.facts if finished else {**training.facts, "step": training.done}
         checkpoint.save_checkpoint(training.trainable, training.folder, facts)
-        checkpoint.save_state(state_path(training.out), training.state())
+        checkpoint.save_state(checkpoint.state_path(training.out), training.state())
     training.optimiser.accelerator.wait_for_everyone()
 
 
@@ -302,21 +272,3 @@ def _tell(training: Training, values: dict[str, float]) -> None:
     if done % STEPS_BETWEEN_NOTES == 0 or done == total:
         reward = f"{values['reward']:.5g}" if "reward" in values else "-"
         log.note(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")
-
-
-def _starts(out: Path, facts: dict[str, Any]) -> bool:
-    """False (and a note) if `out` is this training, finished. Raises UsageError if something else is there."""
-    checkpoint.recover(out)
-    if checkpoint.read_facts(out) == facts:
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
-        return False
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")
-    return True
-
-
-def _as_json(value: Any) -> Any:
-    """Tuples as the lists that they are when read back from JSON."""
-    if isinstance(value, dict):
-        return {key: _as_json(inner) for key, inner in value.items()}
-    return [_as_json(inner) for inner in value] if isinstance(value, list | tuple) else value
