@@ -47,6 +47,8 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
         suite, recipe = large(suite), replace(recipe, precision="bfloat16")
     torch.set_num_threads(1)
     training = prepare(objective, suite, recipe, {"pickscore": 1.0}, options, Path("unused"))
+    if device.startswith("cuda"):
+        training.trainer.data = Enlarged()
     clock = time.perf_counter if device.startswith("cuda") else time.process_time
     before, seconds = peak_memory(), []
     if device.startswith("cuda"):
@@ -59,19 +61,42 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
     return {"seconds": statistics.median(seconds[1:]), "mib": peak / MIB, "values": training.trainable.count}
 
 
+class Enlarged:
+    """The embedded world's pictures at 512 x 512."""
+
+    def captions(self, count: int, rng: Any) -> list[str]:
+        """Its captions."""
+        from bench.training.data import ShapesData
+
+        return ShapesData().captions(count, rng)
+
+    def pictures(self, count: int, rng: Any) -> tuple[Any, list[str]]:
+        """Its pictures, every pixel 8 x 8 times."""
+        from bench.training.data import ShapesData
+
+        images, captions = ShapesData().pictures(count, rng)
+        return images.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3), captions
+
+
 def large(suite: Any) -> Any:
     """The suite on a pipeline folder with Stable Diffusion 1.5's UNet and VAE, weights random."""
     import tempfile
 
     import torch
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
     from bench.weights import resolve
 
     folder = Path(tempfile.mkdtemp())
     torch.manual_seed(0)
-    small = StableDiffusionPipeline.from_pretrained(str(resolve("shapes:pipeline")), safety_checker=None)
-    width = small.text_encoder.config.hidden_size
+    source = resolve("shapes:pipeline")
+    parts = {
+        "text_encoder": CLIPTextModel.from_pretrained(source / "text_encoder"),
+        "tokenizer": CLIPTokenizer.from_pretrained(source / "tokenizer"),
+        "scheduler": DDPMScheduler.from_pretrained(source / "scheduler"),
+    }
+    width = parts["text_encoder"].config.hidden_size
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=width, attention_head_dim=8)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -79,7 +104,6 @@ def large(suite: Any) -> Any:
         block_out_channels=(128, 256, 512, 512),
         layers_per_block=2,
     )
-    parts = {name: getattr(small, name) for name in ("text_encoder", "tokenizer", "scheduler")}
     StableDiffusionPipeline(
         unet=unet, vae=vae, safety_checker=None, feature_extractor=None, requires_safety_checker=False, **parts
     ).save_pretrained(folder)

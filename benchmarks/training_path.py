@@ -5,7 +5,7 @@
     python benchmarks/training_path.py results/path/refl.eval results/path/imagerefl.eval --out trajectory.png
 
 Prints a line a checkpoint, with the paired difference to the base model and its 95 % interval over prompts, and draws
-these differences of reward and diversity against the updates, and one against the other.
+these differences against the updates: the reward that was trained on first, then the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from bench.compare import compare
-from bench.report.style import PAGE_WIDTH, RC, looks, save
+from bench.report.style import FAINT, PAGE_WIDTH, RC, looks, save
 from bench.stats import Interval
 from bench.store import RunStore, find_runs
 
@@ -49,38 +49,35 @@ def largest_comparable_stores(results: Path) -> list[RunStore]:
     return [store for store in stores if len(store.manifest().prompts) == most]
 
 
-def draw(paths: dict[str, list[Point]], quality: str, diversity: str, out: Path) -> None:
-    """Three panels: each metric against the updates, and the path in the plane of both."""
+def draw(paths: dict[str, list[Point]], metrics: list[str], out: Path) -> None:
+    """A panel a metric: the change from the base model against the updates, with 95 % intervals; the reward first."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(PAGE_WIDTH, 2.3), layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        for name, (colour, marker) in looks(list(paths)).items():
-            points = paths[name]
-            updates = [update for update, _ in points]
-            for axes, metric in ((left, quality), (middle, diversity)):
-                line = [values[metric] for _, values in points]
-                axes.plot(updates, [one.mean for one in line], color=colour, marker=marker, markersize=3.5, label=name)
-                axes.fill_between(
+        figure = Figure(figsize=(PAGE_WIDTH, 2.1), layout="constrained")
+        panels = figure.subplots(1, len(metrics))
+        for axes, metric in zip(panels, metrics, strict=True):
+            axes.axhline(0, color=FAINT, linewidth=0.6)
+            for name, (colour, marker) in looks(list(paths)).items():
+                updates = [update for update, _ in paths[name]]
+                line = [values[metric] for _, values in paths[name]]
+                low, high = [one.low for one in line], [one.high for one in line]
+                axes.fill_between(updates, low, high, color=colour, alpha=0.15, linewidth=0)
+                axes.plot(
                     updates,
-                    [one.low for one in line],
-                    [one.high for one in line],
+                    [one.mean for one in line],
                     color=colour,
-                    alpha=0.13,
-                    linewidth=0,
+                    marker=marker,
+                    markersize=3,
+                    linewidth=1.2,
+                    label=name,
                 )
-            x, y = ([values[metric].mean for _, values in points] for metric in (diversity, quality))
-            right.plot(x, y, color=colour, marker=marker, markersize=3.5)
-            for (update, _), place in list(zip(points, zip(x, y, strict=True), strict=True))[1:]:
-                right.annotate(str(update), place, xytext=(4, -2), textcoords="offset points", fontsize=6)
-        left.set(xlabel="updates", ylabel=f"{quality} (shapes), trained on: change ↑")
-        middle.set(xlabel="updates", ylabel=f"{diversity} diversity (shapes): change ↑")
-        right.set(xlabel=f"{diversity} diversity (shapes): change ↑", ylabel=f"{quality} (shapes): change ↑")
-        left.legend(frameon=False)
-        for axes in (left, middle, right):
+            mark = " †" if metric == metrics[0] else ""
+            axes.set(title=f"{metric}{mark} ↑", xlabel="updates")
             axes.grid(True)
+        panels[0].set_ylabel("change from base (shapes)")
+        panels[0].legend(frameon=False, loc="upper left")
         with out.open("wb") as file:
             save(figure, file, "png")
 
@@ -89,13 +86,11 @@ def main() -> None:
     """Read, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, nargs="+")
-    parser.add_argument("--quality", default="pickscore")
-    parser.add_argument("--diversity", default="dreamsim")
-    parser.add_argument("--also", nargs="*", default=["hpsv2.1", "lpips", "attribute_entropy"])
+    parser.add_argument("--metrics", nargs="*", default=["pickscore", "lpips", "dreamsim", "attribute_entropy"])
     parser.add_argument("--out", type=Path, default=Path("trajectory.png"))
     given = parser.parse_args()
-    paths = dict(read_path(results, [given.quality, given.diversity, *given.also]) for results in given.results)
-    draw(paths, given.quality, given.diversity, given.out)
+    paths = dict(read_path(results, given.metrics) for results in given.results)
+    draw(paths, given.metrics, given.out)
     print(f"drawn: {given.out}")
 
 

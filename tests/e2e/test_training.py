@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 from bench.models.sd import StableDiffusion
+from bench.report.curves import curves
+from bench.report.model import build
+from bench.runs import open_runs
 from bench.suite import load_suite
 
 PLACES = ["--set", "start_step=5", "--set", "grad_steps=6-7"]
@@ -122,6 +125,9 @@ def test_the_path_of_a_training(bench_command, suite, pictures, tmp_path: Path) 
     bench_command("report", "--results", results, "--out", tmp_path / "report")
     table = (tmp_path / "report" / "table.md").read_text()
     assert "imagerefl-training[update=2]" in table
+    runs, _, _ = open_runs(results)
+    [curve] = curves(build(runs).rows)
+    assert (curve.parameter, [value for _, value in curve.members]) == ("update", ["2", "4"])
     # the suite's own imagerefl says nothing of rewards: the checkpoint does
     bench_command(
         "run", "--suite", small, "--method", "imagerefl", "--set", f"weights={out}", "--samples", "2", "--limit", "1",
