@@ -206,6 +206,9 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         ("[base]\ndominates = 3\n", r"line 2: \[base.dominates\] must be a table"),
         ("[base.lpips]\nmin = 2\nmax = 1\n", r"line 3: \[base.lpips\] max is below min"),
         ("baseline = 3\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),
+        ("baseline = ''\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),
+        ("suite = ''\n[base.lpips]\nmin = 2\n", r"line 1: suite must be the name of a suite"),
+        ("[base.lpips]\n[refl.lpips]\nmin = 2\n", r"line 1: \[base.lpips\] is empty: give one of min, max"),
         (
             "[[base.dominates]]\nover = 'refl'\non = ['lpips']\n[[base.dominates]]\nover = 'no'\non = ['lpips']\n",
             r"line 5: .*unknown method 'no'",
