@@ -1,6 +1,7 @@
 # make run    the four methods on the embedded suite, then the report (installs first; no network after that)
 # make test   the tests (installs first)
 # make check  lint, types, tests: what CI runs
+# make gate   the embedded suite against its thresholds and baseline
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
 
 VENV    ?= .venv
@@ -17,7 +18,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint check parity format shapes clean
+.PHONY: help install run test lint check gate parity format shapes clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -52,6 +53,10 @@ lint: $(STAMP)
 	@"$(PY)" -m mypy
 
 check: lint test
+
+gate: run
+	@"$(PY)" -m bench check "$(RESULTS)/runs/shapes" --thresholds results/thresholds/shapes.toml \
+		--baseline results/baselines/shapes.json </dev/null
 
 parity: $(STAMP)
 	@"$(PY)" -m bench doctor --verify-metrics --out docs/parity.md $(PARITY_ARGS) </dev/null

@@ -6,6 +6,12 @@ The public functions are loaded on first use, so `import bench` costs nothing:
     bench.load_results(path)  tidy rows as a pandas.DataFrame
     bench.report(...)         tables and Pareto plots
     bench.check(...)          verdicts against thresholds
+
+and what a file of one's own needs (`bench run --plugin my_methods.py`):
+
+    bench.register_method(bench.Method(..., bench.Schedule(...)))
+    bench.register_model(family, "my_module:Class")
+    metrics.register(name, "my_module:Class", metrics.Facts(...))
 """
 
 from __future__ import annotations
@@ -19,9 +25,22 @@ _PUBLIC = {
     "load_results": "bench.results",
     "report": "bench.report",
     "check": "bench.check",
+    "Method": "bench.methods.catalogue",
+    "Schedule": "bench.methods.schedule",
+    "register_method": "bench.methods.catalogue",
+    "register_model": "bench.plugins",
 }
 
-__all__ = ["check", "load_results", "report", "run"]
+__all__ = [
+    "Method",
+    "Schedule",
+    "check",
+    "load_results",
+    "register_method",
+    "register_model",
+    "report",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

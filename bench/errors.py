@@ -45,5 +45,6 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that nobody knows, with the nearest one and all that there are (returned, not raised)."""
     names = sorted(set(known))
-    listing = f" Known {kind}s: {', '.join(names)}." if names else f" There are no {kind}s."
+    kinds = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    listing = f" Known {kinds}: {', '.join(names)}." if names else f" There are no {kinds}."
     return UsageError(f"unknown {kind} '{name}'.{suggest(name, names)}{listing}")

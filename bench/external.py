@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +14,31 @@ from bench.generate import COUNTS
 from bench.log import note
 from bench.plan import hash8
 from bench.records import ImageRow, Manifest, is_safe_name
+from bench.scoring.reader import image_size
 from bench.stale import mark_stale
 from bench.store import RunStore, lock_runs
+from bench.suite import MethodOverride
 from prompts import Prompt, digest
 
 if TYPE_CHECKING:
     from bench.suite import Suite
 
 Found = dict[tuple[str, int], Path]
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str, results: Path) -> RunStore:
-    """Copy the images into a run of their own (re-encoded as PNG, pixels unchanged) and return it, still to be scored.
+    """Copy the images, byte for byte, into a run of their own and return it, still to be scored.
 
-    The run's identity is the pixels' files and the prompts, so other images under the same name are another run.
-    Raises UsageError: unsafe name, no folder, no image of these prompts, or a file that is no image.
+    The run's identity is the files' bytes and the prompts, so other images under the same name are another run. An
+    image that cannot be decoded is part of the run and has no values. Raises UsageError: unsafe name, no folder, no
+    image of these prompts, or not one that can be read.
     """
     if not is_safe_name(name):
         raise UsageError(f"--name {name!r} is not usable as a folder name: use A-Z a-z 0-9 . _ -")
     found = _find(folder, prompts)
-    digests = {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in found.items()}
+    _check_one_is_readable(found)
+    digests = {key: hashlib.sha256(_bytes_of(path)).hexdigest() for key, path in found.items()}
     listing = "\n".join(f"{prompt_id}/{sample} {digests[prompt_id, sample]}" for prompt_id, sample in sorted(found))
     identity: dict[str, Any] = {
         "external": hashlib.sha256(listing.encode()).hexdigest(),
@@ -59,8 +65,34 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
         )
     without = [prompt.id for prompt in prompts if not any(key[0] == prompt.id for key in found)]
     if without:
-        note(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({', '.join(without[:3])}, ...)")
+        note(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
+    ignored = sorted(path.relative_to(folder).as_posix() for path in set(_pictures(folder)) - set(found.values()))
+    if ignored:
+        note(
+            f"{folder}: {len(ignored)} files are not used, since they are not <prompt_id>/<sample>.png of one of the "
+            f"prompts ({_some(ignored)})"
+        )
     return found
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """The files that look like images to a user, two levels deep."""
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        if path.suffix.lower() in _ENDINGS and path.is_file():
+            yield path
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _check_one_is_readable(found: Found) -> None:
+    """A folder without a single image is a mistake; single broken files are told when they are scored."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes and palettes: whether an image can be used is decided later
+        if any(image_size(path) for path in found.values()):
+            return
+    raise UsageError(f"{next(iter(found.values()))} is no image that can be read, and neither is any other of them.")
 
 
 def _fill(
@@ -74,15 +106,22 @@ def _fill(
     samples = 1 + max(sample for _, sample in found)
     if not new and store.exists() and store.manifest().complete:
         return
+    said = suite.methods.get(name) or MethodOverride()
     manifest = Manifest(
         suite=suite.name,
         method=name,
         run=store.name,
         identity=identity,
         resolved_suite=suite.resolved(),
-        resolved_method={"name": name, "title": name, "external": True},
+        resolved_method={
+            "name": name,
+            "title": name,
+            "external": True,
+            "trained_on_data": list(said.trained_on_data or ()),
+        },
         prompts=[{"id": prompt.id, "text": prompt.text, "tags": list(prompt.tags)} for prompt in prompts],
         samples=samples,
+        trained_on=list(said.trained_on or ()),
         provenance=provenance.collect(),
         counts=dict.fromkeys(COUNTS, 0),
     )
@@ -95,12 +134,12 @@ def _fill(
 
 
 def _copy(store: RunStore, key: tuple[str, int], path: Path, text: str) -> ImageRow:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UsageError(f"{path} is no image that can be read ({error}): replace or remove it.") from error
-    relative, sha256 = store.save_image(*key, picture)
+    relative, sha256 = store.save_image(*key, _bytes_of(path))
     return ImageRow(key[0], text, key[1], -1, relative, sha256, 0.0)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None

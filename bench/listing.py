@@ -32,26 +32,59 @@ def table_of(topic: str | None) -> Table:
 
 def methods() -> Table:
     """How images are made: which weights act at which denoising step."""
-    from bench.methods.catalogue import get_method, method_names
+    from bench.methods.catalogue import METHODS, get_method, method_names
+    from bench.methods.checkpoints import published
 
     rows = []
     for method in map(get_method, method_names()):
         schedule = method.schedule
         settings = ", ".join(f"{name}={getattr(schedule, name)}" for name in schedule.fields)
-        rows.append((method.name, method.title, f"{schedule.kind} ({settings})", method.citation or "-"))
-    return Table(("method", "title", "weight of the tuned model", "source"), tuple(rows))
+        count = len(published(method.name)) + len(method.checkpoints)
+        ways = [*([f"{count} published"] if count else []), *([f"bench train {method.train}"] if method.train else [])]
+        origin = METHODS.origin(method.name)
+        guidance = " / ".join(map(_guidance, (method.base_guidance, method.tuned_guidance)))
+        rows.append(
+            (
+                method.name,
+                method.title,
+                f"{schedule.kind} ({settings})" if settings else schedule.kind,
+                guidance if method.uses_weights else _guidance(method.base_guidance),
+                ", ".join(ways) or "-",
+                method.citation or ("-" if origin == "bench" else origin),
+            )
+        )
+    head = ("method", "title", "weight of the tuned model", "guidance base / tuned", "checkpoints", "source")
+    return Table(head, tuple(rows))
+
+
+def _guidance(value: float | None) -> str:
+    return "suite's" if value is None else "none" if value == 1 else f"{value:g}"
 
 
 def models() -> Table:
-    """Which models the suites evaluate, and where their weights come from."""
+    """Base models of the suites, and the published checkpoints that were tuned from them."""
+    from bench import plugins
+    from bench.methods.checkpoints import CHECKPOINTS
     from bench.suite import load_suite, suite_names
 
     used: dict[tuple[str, str], list[str]] = {}
     for name in suite_names():
         model = load_suite(name).model
         used.setdefault((model.weights, model.family), []).append(name)
-    rows = tuple((weights, family, ", ".join(names)) for (weights, family), names in used.items())
-    return Table(("weights", "family", "suites"), rows)
+    rows = [
+        (weights, family, f"base of {', '.join(names)}", "-", "-", "-", "-")
+        for (weights, family), names in used.items()
+    ]
+    for family, target in plugins.model_families().items():
+        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
+    for one in CHECKPOINTS:
+        guidance = "-" if one.guidance is None else _guidance(one.guidance)
+        guidance += " (embedded)" if one.family == "flux" else ""
+        steps = "-" if one.steps is None else str(one.steps)
+        trained_on = ", ".join(one.trained_on) or "-"
+        rows.append((one.weights, one.family, one.method, trained_on, guidance, steps, one.licence))
+    head = ("weights", "family", "method", "trained on", "guidance", "steps", "licence")
+    return Table(head, tuple(rows), right=frozenset({5}))
 
 
 def metrics() -> Table:
@@ -78,9 +111,12 @@ def prompt_sets() -> Table:
     """The prompt sets shipped here, and public ones that are known."""
     import prompts
 
-    shipped = [(name, str(len(prompts.load(name))), "yes", "") for name in prompts.names()]
-    public = [(one.name, str(one.count), "no", one.hub or one.title) for one in prompts.public_sets().values()]
-    return Table(("prompts", "count", "shipped", "source"), (*shipped, *public), right=frozenset({1}))
+    rows = [(name, str(len(prompts.load(name))), "shipped", "yes", "-") for name in prompts.names()]
+    for one in prompts.public_sets().values():
+        how = "fetched when needed" if one.hub else "put in place by hand"
+        source = one.hub or one.git or one.title
+        rows.append((one.name, str(one.count), how, "yes" if one.pinned else "no", source))
+    return Table(("prompts", "count", "how", "pinned", "source"), tuple(rows), right=frozenset({1}))
 
 
 def suites() -> Table:

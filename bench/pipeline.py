@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import prompts as prompt_sets
 from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
 from bench.external import take_images
@@ -15,11 +15,12 @@ from bench.log import note
 from bench.methods.resolve import resolve_methods
 from bench.plan import make_plan, weights_names
 from bench.progress import Progress
+from bench.prompting import load_prompts
 from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
 from bench.summarise import summarise
-from bench.weights import digest_of
+from bench.weights import digest_of, trained_on
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method
@@ -37,27 +38,31 @@ def run(
     device: str = "cpu",
     engine: str = "local",
     progress: Progress | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    compile: bool = False,
 ) -> list[RunStore]:
     """Generate what is missing, score it, summarise it; one store per method, in order.
 
     `suite` is a Suite, or the name or path of one; methods are names or resolved methods. All methods of one call see
-    the same noise and share their common steps. Raises BenchError, one sentence each; what was finished stays.
+    the same noise and share their common steps. A `batch_size` of None is found; `compile` compiles the networks.
+    Raises BenchError, one sentence each; what was finished stays.
     """
     chosen = suite if isinstance(suite, Suite) else load_suite(suite)
     if resume not in RESUME:
         raise unknown("resume mode", resume, RESUME)
     _check_engine(engine)
     check_device(device)
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
     names = [method for method in methods if isinstance(method, str)]
     resolved = iter(resolve_methods(names, chosen) if names else [])
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
+    prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
-    plans = make_plan(chosen, wanted, prompt_sets.load(chosen.prompts), digests)
+    wanted = [_with_rewards(method) if method.weights in digests else method for method in wanted]
+    plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
-    made = generate(plans, chosen, stores, Settings(batch_size, device, resume), progress)
+    made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
     values = _judge(stores, chosen, device, progress)
     _complete(stores)
     if made == 0 and values == 0:
@@ -103,11 +108,23 @@ def adopt(
     is no image.
     """
     check_device(device)
-    chosen = prompt_sets.load(suite.prompts)[: suite.limit]
+    chosen = load_prompts(suite.prompts)[: suite.limit]
     store = take_images(Path(images), chosen, suite, name, Path(results))
     _judge([store], suite, device, progress)
     _complete([store])
     return [store]
+
+
+def _with_rewards(method: Method) -> Method:
+    """The method with the rewards that its checkpoint says it was trained on.
+
+    They are what reports mark. What the suite says holds for the suite's own weights, not for others that were given
+    in their place and name their rewards.
+    """
+    if method.weights is None or (method.trained_on and "weights" not in dict(method.settings)):
+        return method
+    found = trained_on(method.weights)
+    return dataclasses.replace(method, trained_on=found) if found else method
 
 
 def suite_of(store: RunStore) -> Suite:

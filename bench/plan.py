@@ -92,10 +92,12 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         guidance["tuned"] = _or(method.tuned_guidance, suite.guidance)
         if method.weights is None:
             raise UsageError(f"method '{method.name}' has no weights")
-    return {
+    # Only where it is said, so that the identities of all other runs stay what they were.
+    embedded = suite.model.embedded_guidance
+    return ({} if embedded is None else {"embedded_guidance": float(embedded)}) | {
         "sampling_version": SAMPLING_VERSION,
         "model": digests[suite.model.weights],
-        "tuned": digests[str(method.weights)] if "tuned" in guidance else None,
+        "tuned": _tuned(method, digests) if "tuned" in guidance else None,
         "guidance": guidance,
         # Powers may differ in the last bit between platforms; that is no other schedule.
         "schedule": [round(weight, 12) for weight in weights],
@@ -105,6 +107,12 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         "dtype": suite.dtype,
         "prompts": prompt_sets.digest(prompts),
     }
+
+
+def _tuned(method: Method, digests: Mapping[str, str]) -> str:
+    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained."""
+    digest = digests[str(method.weights)]
+    return digest if method.lora_scale == 1.0 else f"{digest}*{method.lora_scale:g}"
 
 
 def hash8(identity: Mapping[str, Any]) -> str:

@@ -108,6 +108,7 @@ class Manifest:
     counts: dict[str, int] = field(default_factory=dict)
     timings: dict[str, Any] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> what a reader of its values should know
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -28,7 +28,7 @@ class Registry(Generic[T]):
         self._plugins_read = False
 
     def add(self, name: str, target: T | str, origin: str | None = None) -> None:
-        """Add a row. Raises UsageError when the name is taken by another target."""
+        """Add a row; `origin` says who brings it. Raises UsageError when the name is taken by another target."""
         if name in self._targets and self._targets[name] != target:
             raise UsageError(
                 f"{self.kind} '{name}' is already defined by {self._origins[name]}: give yours another name"

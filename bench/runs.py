@@ -104,6 +104,7 @@ class Run:
     conditions: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> sentences about its values in this run
     title: str = ""  # the suite's
     store: RunStore | None = None
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
@@ -162,6 +163,7 @@ def read_run(store: RunStore) -> Run:
         conditions=_conditions(manifest),
         counts=dict(manifest.counts),
         timings=dict(manifest.timings),
+        notes={name: list(sentences) for name, sentences in manifest.notes.items()},
         title=str(suite_facts.get("title") or ""),
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError, MissingError, UsageError
+from bench.leakage import with_leakage
 from bench.log import note
 from bench.progress import Progress, Silent
 from bench.registry import ensure_metrics
@@ -78,7 +79,8 @@ def score(
             tools = Tools(reader, FeatureCache(folder / "features"))
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
-            _note_cards(target.store, scopes)
+            _tell_faults(target)
+            _note_cards(target.store, scopes, suite)
     if failures:
         raise _failed(failures)
     return made
@@ -111,7 +113,6 @@ def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
             for target, scorers in work:
                 if scorers:
                     made += _score_run(job, target, scorers)
-            _tell_notes(group)
             del work, scorers, group  # the next group is loaded when nothing holds this one
     finally:
         job.failures.update(models.failures)
@@ -138,6 +139,8 @@ def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer
 def _score_run(job: _Job, target: Target, scorers: Sequence[Scorer]) -> int:
     began, made = time.perf_counter(), 0
     try:
+        for scorer in scorers:
+            scorer.begin()
         for chunk in _chunks_ahead(job, target, scorers):
             for scorer in scorers:
                 count = scorer.take(chunk)
@@ -200,12 +203,15 @@ def _images_in_a_chunk(target: Target) -> int:
     return CHUNK if size is None else max(1, min(CHUNK, CHUNK_BYTES // (3 * size[0] * size[1])))
 
 
-def _tell_notes(group: Mapping[str, Any]) -> None:
-    """What the reader of the values should know, such as prompts that were cut. Set metrics say it with their value."""
-    for name, metric in group.items():
-        if metrics.info(name).kind != metrics.Kind.SET and hasattr(metric, "notes"):
-            for sentence in metric.notes():
-                note(f"{name}: {sentence}", once=True)
+def _tell_faults(target: Target) -> None:
+    """Name the images that no metric could use, and what has no value for them."""
+    if not target.faults:
+        return
+    shown = [f"{key[0]}/{key[1]}.png: {why}" for key, why in list(target.faults.items())[:3]]
+    more = len(target.faults) - len(shown)
+    listed = "; ".join(shown) + (f"; and {more} more" if more else "")
+    what = "1 image cannot" if len(target.faults) == 1 else f"{len(target.faults)} images cannot"
+    note(f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})")
 
 
 def _add_seconds(store: RunStore, seconds: float) -> None:
@@ -214,16 +220,19 @@ def _add_seconds(store: RunStore, seconds: float) -> None:
     store.write_manifest(manifest)
 
 
-def _note_cards(store: RunStore, names: Iterable[str]) -> None:
-    """The manifest repeats the identity cards of the scored metrics, written only if one changed."""
+def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
+    """The manifest repeats the identity cards of the scored metrics, and who saw the reference; only if one changed."""
     manifest = store.manifest()
     cards = dict(manifest.cards)
     for name in names:
         card = store.score_card(name)
         if card is not None:
             cards[name] = card
-    if cards != manifest.cards:
-        manifest.cards = cards
+    notes = with_leakage(manifest.notes, list(cards), suite.reference, manifest.resolved_method)
+    for sentence in (one for name in notes for one in notes[name] if one not in manifest.notes.get(name, ())):
+        note(sentence, once=True)
+    if (cards, notes) != (manifest.cards, manifest.notes):
+        manifest.cards, manifest.notes = cards, notes
         store.write_manifest(manifest)
 
 

@@ -121,12 +121,12 @@ class RunStore:
         _check_name(prompt_id)
         return self.path / "images" / prompt_id / f"{int(sample)}.png"
 
-    def save_image(self, prompt_id: str, sample: int, pixels: np.ndarray[Any, Any] | Image) -> tuple[str, str]:
+    def save_image(self, prompt_id: str, sample: int, pixels: np.ndarray[Any, Any] | Image | bytes) -> tuple[str, str]:
         """Write one image losslessly; returns (path relative to the run, sha256 of the file).
 
-        `pixels` is uint8 [3, H, W] (an array, or a CPU tensor of that shape) or a PIL image.
+        `pixels` is uint8 [3, H, W] (an array, or a CPU tensor of that shape), a PIL image, or a file's own bytes.
         """
-        data = png_bytes(pixels)
+        data = pixels if isinstance(pixels, bytes) else png_bytes(pixels)
         path = self.image_path(prompt_id, sample)
         atomic_write(path, data, sync=False)
         self._unsynced.add(path.parent)

@@ -22,15 +22,24 @@ Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
 
 
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id)."""
+    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
+    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
+    """
 
     family: Text = "sd"
     weights: Text
+    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
+    true_cfg: bool = False
 
 
 class Sampler(_Part):
@@ -56,7 +65,9 @@ class MethodOverride(_Part):
     table: tuple[Weight, ...] | None = None
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
+    lora_scale: Annotated[Number, Field(gt=0)] | None = None
     trained_on: tuple[Text, ...] | None = None
+    trained_on_data: tuple[Text, ...] | None = None
 
 
 class MetricSpec(_Part):
@@ -67,12 +78,16 @@ class MetricSpec(_Part):
 
 
 class Reference(_Part):
-    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images."""
+    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
+
+    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    """
 
     kind: Literal["shapes", "folder"]
     count: Annotated[Whole, Field(ge=2)] = 2000
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
+    name: Text | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Reference:
@@ -116,14 +131,14 @@ class Suite(_Part):
         return methods
 
     def override(self, **changes: Any) -> Suite:
-        """A copy with other samples, seed, limit, prompts or metrics (a list of names); None leaves a value alone.
+        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
 
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         for key in given:
-            if key not in ("samples", "seed", "limit", "prompts", "metrics"):
-                raise unknown("override", key, ("samples", "seed", "limit", "prompts", "metrics"))
+            if key not in _OVERRIDES:
+                raise unknown("override", key, _OVERRIDES)
         if "metrics" in given:
             given["metrics"] = self._choose(given["metrics"])
         return _validated({**self.model_dump(), **given}, where="")
@@ -180,11 +195,14 @@ def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
 
 
 def _check_names(suite: Suite, where: str) -> None:
-    """Every metric and method of a suite file must exist; a wrong name there would silently do nothing."""
+    """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
+    from bench.models import FAMILIES
 
     known = method_names()
     try:
+        if suite.model.family not in FAMILIES:
+            raise unknown("model family", suite.model.family, FAMILIES)
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():
             if (method.like or name) not in known:

@@ -1,30 +1,38 @@
 """Where weights are, from the way they are named, and the digest that says which ones they are.
 
 A name is "shapes:NAME" (shipped with the embedded world), a local path, or a hub id
-"owner/name[@revision][:subfolder]". A local path wins. Code of a repository is never fetched, and neither are
-formats that execute it when loaded.
+"owner/name[@revision][:folder or file]"; "#sha256=..." behind it demands that digest. A local path wins. Only weights
+in safetensors, configurations and vocabularies are fetched: never code, and no format that executes it when loaded.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.errors import MissingError, suggest
-from bench.files import sha256_file
+from bench.errors import MissingError, UsageError, suggest
+from bench.files import read_json, sha256_file
+
+if TYPE_CHECKING:
+    from metrics.hub import HubName
 
 _SHAPES = Path(__file__).parent / "shapes" / "weights"
-_HUB_ID = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<folder>[\w./ -]+))?"
-)
 # Files that can change a pixel. Read-me files, previews and caches cannot.
 _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth"})
-# Never fetched: code, pickles and other frameworks' formats, half-precision twins, single-file copies of a pipeline.
-_NOT_FETCHED = (
-    "*.py", "*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.onnx", "*.onnx_data", "*.ot",
-    "*.fp16.safetensors", "*.non_ema.safetensors", "v1-5-pruned*", "sd_xl_base_1.0*.safetensors",
-)  # fmt: skip
+# What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).
+_SAFE = (".safetensors", ".json", ".txt", ".model")
+# What can run code when it is read, or is code.
+_CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
+# Half-precision and other twins of weights that are fetched anyway.
+_TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.index.fp16.json")
+# Parts of a published pipeline that no image here passes through.
+_UNUSED_PARTS = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+_PIPELINE = "model_index.json"
+_PIN = re.compile(r"(?P<name>.+)#sha256=(?P<digest>[^#]*)")
 _BLOB = re.compile(r"[0-9a-f]{64}")
 _hashes: dict[tuple[str, int, int], str] = {}
 
@@ -32,17 +40,30 @@ _hashes: dict[tuple[str, int, int], str] = {}
 def resolve(spec: str) -> Path:
     """The local file or folder that a weights name means; a hub id is fetched if it is not cached.
 
-    Raises MissingError with one sentence that says how to get it.
+    Raises MissingError with one sentence that says how to get it, also when a demanded sha256 is not the one found;
+    UsageError when the demand itself is no sha256.
     """
-    if spec.startswith("shapes:"):
-        return _shapes(spec.removeprefix("shapes:"))
-    path = Path(spec).expanduser()
-    if path.exists():
-        return path
-    match = _HUB_ID.fullmatch(spec)
-    if match is None or path.suffix == ".safetensors" or path.is_absolute():
-        raise MissingError(f"weights '{spec}' do not exist: give a local file or folder, or a hub id like owner/name")
-    return _from_hub(spec, match["repo"], match["revision"], match["folder"])
+    name, wanted = split_pin(spec)
+    path = _find(name)
+    if wanted is not None and (found := digest(path)) != wanted:
+        raise MissingError(
+            f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
+            "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
+        )
+    return path
+
+
+def split_pin(spec: str) -> tuple[str, str | None]:
+    """A weights name without its "#sha256=..." and the digest demanded; UsageError when that is no sha256."""
+    match = _PIN.fullmatch(spec)
+    if match is None:
+        return spec, None
+    if not _BLOB.fullmatch(match["digest"].lower()):
+        raise UsageError(
+            f"'#sha256={match['digest']}' behind the weights '{match['name']}' must be 64 hex digits, got "
+            f"{len(match['digest'])} characters"
+        )
+    return match["name"], match["digest"].lower()
 
 
 def digest(path: Path | str) -> str:
@@ -71,13 +92,29 @@ def digest(path: Path | str) -> str:
     return whole.hexdigest()
 
 
+def trained_on(spec: str) -> tuple[str, ...]:
+    """The metrics that a checkpoint of `bench train` was trained on, from its training.json; () where none says so.
+
+    Raises MissingError when the weights are not there.
+    """
+    try:
+        facts = json.loads((resolve(spec) / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no folder of ours
+        return ()
+    if not isinstance(facts, dict):
+        return ()
+    reward = facts.get("trained_on", facts.get("reward"))  # the first checkpoints name one reward only
+    return (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
+
+
 def digest_of(spec: str) -> str:
     """The digest of the weights that a name means. Raises MissingError."""
     return digest(resolve(spec))
 
 
 def _content(file: Path) -> str:
-    # In the hub's cache a large file is a link to a blob that is named by its sha256: no need to read gigabytes.
+    # In the hub's cache a large file is a link to a blob that is named by its sha256, compared when it arrived: no need
+    # to read gigabytes.
     real = file.resolve()
     if file.is_symlink() and real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
         return real.name
@@ -86,6 +123,21 @@ def _content(file: Path) -> str:
     if key not in _hashes:
         _hashes[key] = sha256_file(real)
     return _hashes[key]
+
+
+def _find(name: str) -> Path:
+    if name.startswith("shapes:"):
+        return _shapes(name.removeprefix("shapes:"))
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    from metrics.hub import parse
+
+    hub = parse(name)
+    # "folder/file.safetensors" has the form of a hub id, and is meant as a path.
+    if hub is None or path.is_absolute() or (hub.inner is None and hub.revision is None and path.suffix in _SAFE):
+        raise MissingError(f"weights '{name}' do not exist: give a local file or folder, or a hub id like owner/name")
+    return _from_hub(dataclasses.replace(hub, patterns=tuple(f"*{ending}" for ending in _SAFE)))
 
 
 def _shapes(name: str) -> Path:
@@ -100,33 +152,68 @@ def _shapes(name: str) -> Path:
     )
 
 
-def _from_hub(spec: str, repo: str, revision: str | None, folder: str | None) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-    except ImportError:
+def _from_hub(name: HubName) -> Path:
+    """The local copy of what a hub name means."""
+    from metrics.errors import MissingWeightsError
+    from metrics.hub import fetch_folder
+
+    inner = name.inner.strip("/") if name.inner else None
+    if inner and Path(inner).suffix in _CODE:
         raise MissingError(
-            f"weights '{spec}' are on the Hugging Face hub: `pip install huggingface_hub` to fetch them"
-        ) from None
-    wanted = [f"{folder}/*", f"{folder}"] if folder else None
-    try:
-        root = Path(
-            snapshot_download(repo, revision=revision, allow_patterns=wanted, ignore_patterns=list(_NOT_FETCHED))
+            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
+            ".safetensors file or a folder of them"
         )
-    except RepositoryNotFoundError:
-        raise MissingError(
-            f"weights '{spec}': there is no path of that name here and no such public repository on the hub"
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
-        at = f" --revision {revision}" if revision else ""
-        raise MissingError(
-            f"weights '{spec}' are not on this machine and could not be fetched ({reason}): "
-            f"run `hf download {repo}{at}` where there is a network, or give a local folder"
-        ) from None
-    path = root / folder if folder else root
-    if not path.exists():
-        raise MissingError(
-            f"weights '{spec}': the repository {repo} has no '{folder}' with files that are safe to load"
-        )
+    try:
+        root = fetch_folder(name, _wanted(name, inner), _TWINS)
+    except MissingWeightsError as error:
+        raise MissingError(str(error).rstrip(".")) from None
+    path = root / inner if inner else root
+    if not path.exists() or (path.is_dir() and not any(path.rglob("*.safetensors"))):
+        raise MissingError(_nothing_there(name, inner))
     return path
+
+
+def _wanted(name: HubName, inner: str | None) -> list[str]:
+    """Patterns of the files that the name needs."""
+    if inner and inner.endswith(".safetensors"):
+        folder = inner.rpartition("/")[0]
+        return [inner, f"{folder}/adapter_config.json".lstrip("/")]  # the scale of a LoRA in PEFT's layout
+    folders = [inner] if inner else _parts_of_pipeline(name)
+    if folders is None:
+        return [f"*{ending}" for ending in _SAFE]
+    inside = [f"{folder}/*{ending}" for folder in folders for ending in _SAFE]
+    return inside if inner else [_PIPELINE, *inside]
+
+
+def _parts_of_pipeline(name: HubName) -> list[str] | None:
+    """Folders of the parts that a repository's `model_index.json` names; None when it is no pipeline."""
+    from metrics.hub import fetch_folder, listing
+
+    whole = dataclasses.replace(name, inner=None)
+    root = fetch_folder(whole, [_PIPELINE])
+    index = read_json(root / _PIPELINE)
+    if index is None:
+        return None
+    named = [key for key, value in index.items() if isinstance(value, list) and value and value[0] is not None]
+    there = {file.partition("/")[0] for file in listing(whole)} or set(named)
+    return [part for part in named if part in there and part not in _UNUSED_PARTS]
+
+
+def _nothing_there(name: HubName, inner: str | None) -> str:
+    """Why a fetched repository has nothing to load under the name."""
+    from metrics.hub import listing
+
+    files = listing(name)
+    folders = sorted({file.rpartition("/")[0] for file in files if file.endswith(".safetensors")} - {""})
+    below = [file for file in files if not inner or file == inner or file.startswith(f"{inner}/")]
+    what = f"'{inner}'" if inner else "weights"
+    if below:
+        endings = sorted({Path(file).suffix for file in below if Path(file).suffix in _CODE})
+        kinds = f" (there are {', '.join(endings)})" if endings else ""
+        return (
+            f"weights '{name}': {inner or name.repo} has no .safetensors file{kinds}, and formats that can run code "
+            "are not fetched: convert it, or name another repository"
+        )
+    hint = suggest(inner or "", folders)
+    there = f" Folders with weights: {', '.join(folders)}." if folders else ""
+    return f"weights '{name}': the repository {name.repo} has no {what}.{hint}{there}"

@@ -160,7 +160,8 @@ def main() -> None:
     allowed = largest + ALLOWED_BEYOND
     print(
         f"all {len(names)}: models {total / GIB:.2f} GiB, the largest {largest / GIB:.2f} GiB, "
-        f"peak {together['peak'] / GIB:.2f} GiB; allowed {allowed / GIB:.2f} GiB ({together['peak'] / allowed:.2f} of it)"
+        f"peak {together['peak'] / GIB:.2f} GiB; allowed {allowed / GIB:.2f} GiB "
+        f"({together['peak'] / allowed:.2f} of it)"
     )
     if together["peak"] > allowed:
         sys.exit("the peak is above what is allowed")

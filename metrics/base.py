@@ -6,7 +6,7 @@ Those that see images through features only (`metrics.features`) can share prepr
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -19,6 +19,7 @@ from metrics.images import Images, check_prompts, to_pil
 from metrics.metric import Metric, make_card, pick_device
 from metrics.pairs import cosine_distances, mean_of_pairs
 from metrics.texts import KnownTexts
+from metrics.tokens import cut_notes
 from metrics.types import Card, Kind
 
 __all__ = [
@@ -45,10 +46,12 @@ class ImageMetric(FeatureMetric):
 
     kind = Kind.IMAGE
     uses_prompts: ClassVar[bool] = True  # False: the value does not depend on the prompt, which may be left out
+    token_limit: int | None = None  # longer prompts are cut
 
     def __init__(self, card: Card, device: torch.device, batch_size: int = 16) -> None:
         super().__init__(card, device, batch_size)
         self._texts = KnownTexts()
+        self._cut: set[str] = set()
 
     @abstractmethod
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
@@ -62,16 +65,39 @@ class ImageMetric(FeatureMetric):
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
         """Image features [B, ...] and the prompts' tensors [B, ...] -> values [B]."""
 
+    def token_lengths(self, prompts: list[str]) -> list[int]:
+        """The tokens of each prompt, those that are added to it included; only asked for with a `token_limit`."""
+        raise NotImplementedError
+
+    def notes(self, n: int | None = None) -> list[str]:
+        """What a reader of the values should know: how many different prompts were cut so far."""
+        return [*super().notes(n), *cut_notes(len(self._cut), self.token_limit or 0)]
+
+    def notes_for(self, prompts: Iterable[str]) -> list[str]:
+        """The notes on values for these prompts, whenever and by whom they were scored."""
+        return [*super().notes(), *cut_notes(len(self._cut_of(prompts)), self.token_limit or 0)]
+
+    def _cut_of(self, prompts: Iterable[str]) -> set[str]:
+        if self.token_limit is None:
+            return set()
+        distinct = list(dict.fromkeys(prompts))
+        lengths = self.token_lengths(distinct) if distinct else []
+        return {prompt for prompt, length in zip(distinct, lengths, strict=True) if length > self.token_limit}
+
     @property
     def by_features(self) -> bool:
         """True unless a subclass scores in a way of its own."""
         return super().by_features and type(self).score is ImageMetric.score
 
+    def _encode_new(self, prompts: list[str]) -> tuple[Tensor, ...]:
+        self._cut |= self._cut_of(prompts)
+        return self.encode_prompts(prompts)
+
     def _gather(self, prompts: Sequence[str] | None, count: int) -> tuple[tuple[Tensor, ...], Tensor]:
         """The tensors of the distinct prompts, and the place of each image's prompt in them."""
         if not self.uses_prompts:
             prompts = [""] * count if prompts is None else prompts
-        texts, places = self._texts.gather(check_prompts(prompts, count), self.encode_prompts)
+        texts, places = self._texts.gather(check_prompts(prompts, count), self._encode_new)
         return texts, torch.tensor(places, dtype=torch.long, device=self.device)
 
     def _values(self, features: Tensor, texts: tuple[Tensor, ...], places: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from metrics.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, wi
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request, digest_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
@@ -81,10 +80,9 @@ class ClipMetric(ImageMetric):
         self.model = model.to(device=self.device, dtype=getattr(torch, request.dtype))
         self.tokenizer = tokenizer
         self.size = int(model.config.vision_config.image_size)
-        self.max_length = int(card.settings["max_tokens"])
+        self.token_limit = int(card.settings["max_tokens"])
         self.scale = self._scale()
         self.prefix = str(card.settings.get("prefix", ""))
-        self._cut = CutPrompts(self._notes)
         self._check_eos()
 
     @classmethod
@@ -161,16 +159,19 @@ class ClipMetric(ImageMetric):
         features = self.model.get_image_features(pixel_values=inputs.to(self.model.dtype)).pooler_output
         return functional.normalize(features.float(), dim=-1)
 
+    def token_lengths(self, prompts: list[str]) -> list[int]:
+        """The tokens of each prompt with its prefix, the two ends included."""
+        texts = [self.prefix + prompt for prompt in prompts]
+        return [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids]
+
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
         texts = [self.prefix + prompt for prompt in prompts]
         tokens = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+            texts, padding=True, truncation=True, max_length=self.token_limit, return_tensors="pt"
         ).to(self.device)
         if not bool((tokens.input_ids == self.tokenizer.eos_token_id).any(dim=1).all()):
             raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token.")
-        lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids]
-        self._cut.add(prompts, lengths, self.max_length)
         features = self.model.get_text_features(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
         ).pooler_output

@@ -20,7 +20,6 @@ from metrics.base import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hub import locate
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_pad_tensor, to_unit
-from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request
 from metrics.weights import WEIGHT_SUFFIXES, find_file, load_strict, read_json, read_state
 
@@ -107,7 +106,7 @@ class HPSv2(ImageMetric):
         self.size = int(card.settings["image_size"])
         self.antialias = bool(card.settings["antialias"])
         self.autocast = bool(card.settings["autocast"])
-        self._cut = CutPrompts(self._notes)
+        self.token_limit = int(card.settings["max_tokens"])
 
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:
@@ -157,11 +156,13 @@ class HPSv2(ImageMetric):
             features = self.network.encode_image(inputs.to(self.dtype))
         return functional.normalize(features.float(), dim=-1)
 
+    def token_lengths(self, prompts: list[str]) -> list[int]:
+        """The tokens of each prompt, the two ends included."""
+        return [len(self.tokenizer.encode(prompt)) + 2 for prompt in prompts]
+
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """Prompts -> (L2-normalised text features [P, D],); longer prompts are cut, keeping the end token."""
         tokens = self.tokenizer(prompts)
-        limit = tokens.shape[1]
-        self._cut.add(prompts, [len(self.tokenizer.encode(prompt)) + 2 for prompt in prompts], limit)
         with self._precision():
             features = self.network.encode_text(tokens.to(self.device))
         return (functional.normalize(features.float(), dim=-1),)

@@ -18,7 +18,6 @@ from metrics.errors import MissingWeightsError
 from metrics.hub import locate
 from metrics.images import to_rgb
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.tokens import CutPrompts
 from metrics.types import Card, Facts, Request
 from metrics.weights import find_file, read_json, read_state
 
@@ -43,7 +42,7 @@ class ImageReward(ImageMetric):
         self.network.text.to(self.dtype)  # the head stays in float32, as officially
         self.tokenizer = tokenizer
         self.size = int(card.settings["image_size"])
-        self._cut = CutPrompts(self._notes)
+        self.token_limit = int(card.settings["max_tokens"])
 
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:
@@ -87,12 +86,14 @@ class ImageReward(ImageMetric):
         tokens: Tensor = self.network.vision(inputs.to(self.dtype)).last_hidden_state
         return tokens
 
+    def token_lengths(self, prompts: list[str]) -> list[int]:
+        """The tokens of each prompt, [CLS] and [SEP] included."""
+        return [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
+
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """Prompts -> (ids [P, L], mask [P, L]), cut at 35 tokens as officially; the first token is [CLS]."""
-        limit = min(MAX_TOKENS, self.network.positions)
+        limit = self.token_limit
         tokens = self.tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        lengths = [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
-        self._cut.add(prompts, lengths, limit)
         if int(tokens.input_ids.max()) >= self.network.words:
             raise MissingWeightsError(
                 f"{self.card.facts.title}: vocab.txt has more tokens than the weights ({self.network.words})."

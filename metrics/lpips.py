@@ -172,7 +172,7 @@ class LPIPS(GroupMetric):
                 parts = [stage(part) for part in parts]
             except RuntimeError as error:
                 width, height = frames[0].size
-                if "too small" in str(error) or "output size" in str(error).lower():
+                if any(words in str(error).lower() for words in ("too small", "output size", "kernel size")):
                     raise BadInputError(f"images of {width} x {height} pixels are too small for LPIPS.") from error
                 raise
             total += _squared_differences(parts, lin.model[-1].weight.flatten())

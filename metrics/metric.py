@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +31,23 @@ def make_card(
         except PackageNotFoundError:
             continue
     chosen = {"dtype": request.dtype, **settings}
-    return Card(facts, label, source or request.weights or facts.weights or "", digests, chosen, libraries)
+    origin = source or request.weights or facts.weights or ""
+    return Card(facts, label, origin, digests, chosen, libraries, revision_of(files, origin))
+
+
+# A file of the hub's cache lies below models--OWNER--NAME/snapshots/COMMIT; a release's address has its name in it.
+_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)")
+_RELEASE = re.compile(r"https://.*/(?:releases/download|raw|blob)/([^/]+)/")
+
+
+def revision_of(files: Sequence[Path], source: str) -> str | None:
+    """The commit of the hub's snapshot that files lie in, or the release or commit in the address of their source."""
+    for path in files:
+        found = _SNAPSHOT.search(path.absolute().as_posix())
+        if found:
+            return found[1]
+    release = _RELEASE.match(source)
+    return release[1] if release else None
 
 
 def pick_device(name: str) -> torch.device:

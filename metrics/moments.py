@@ -24,7 +24,10 @@ def _same(a: Any, b: Any) -> None:
 
 def _open(path: Path | str, names: tuple[str, ...]) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with (
+            Path(path).open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):  # numpy leaks its own stream
             return {name: stored[name] for name in (*names, "digest")}
     except FileNotFoundError as error:
         raise BadInputError(f"statistics file '{path}' does not exist.") from error

@@ -1,9 +1,8 @@
-"""What the set metrics share: features of images, notes on the number of images, and on who saw the reference."""
+"""What the set metrics share: features of images, and notes on the number of images."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -140,14 +139,3 @@ class EncoderSetMetric(FeatureSetMetric[S]):
     def encode_images(self, inputs: Tensor) -> Tensor:
         """Network input [B, 3, S, S] -> features [B, D]."""
         return self.encoder.encode(inputs)
-
-
-def leakage_notes(title: str, reference: str, trained_on: Iterable[str]) -> list[str]:
-    """A warning where a method was trained on the reference set of a set metric; no or one sentence.
-
-    `reference` names the reference set, `trained_on` the image sets that the method saw. This package knows neither:
-    who keeps the runs has to say. Names are compared without case.
-    """
-    if reference.casefold() not in {name.casefold() for name in trained_on}:
-        return []
-    return [f"{title}: the method was trained on its reference set '{reference}', the others may not have been"]

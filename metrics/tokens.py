@@ -1,28 +1,10 @@
-"""Counting the prompts that a tokenizer's limit cuts: said in the notes of a metric, never silent."""
+"""Prompts that a tokenizer's limit cuts: said in the notes of a metric, never silent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 
-
-class CutPrompts:
-    """Keeps one sentence in a metric's notes up to date: how many different prompts were cut so far."""
-
-    def __init__(self, notes: dict[str, None]) -> None:
-        self._notes = notes
-        self._cut: set[str] = set()
-        self._sentence = ""
-
-    def add(self, prompts: Iterable[str], lengths: Iterable[int], limit: int) -> None:
-        """Prompts with their lengths in tokens, the added ones included; longer than `limit` means cut."""
-        self._cut.update(prompt for prompt, length in zip(prompts, lengths, strict=True) if length > limit)
-        if not self._cut:
-            return
-        self._notes.pop(self._sentence, None)
-        count = len(self._cut)
-        self._sentence = f"{count} prompt{'s' * (count > 1)} longer than {limit} tokens {_were(count)} cut"
-        self._notes[self._sentence] = None
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
+def cut_notes(count: int, limit: int) -> list[str]:
+    """The sentence about `count` different prompts that are longer than `limit` tokens; none for none."""
+    if count == 0:
+        return []
+    return [f"{count} prompt{'s' * (count > 1)} longer than {limit} tokens {'was' if count == 1 else 'were'} cut"]

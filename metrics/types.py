@@ -79,8 +79,9 @@ class Request:
 class Card:
     """The identity of a loaded metric: everything that decides its values, and whence it comes.
 
-    `weights` maps file names to sha256. `label` is printed behind the title when the weights are not the published
-    ones. `libraries` are recorded but stay out of `digest`, as does the device: they should not change values.
+    `weights` maps file names to sha256. `revision` is the commit or release that the files were published in; None for
+    other files, which the digests alone tell apart. `label` is printed behind the title when the weights are not the
+    published ones. `libraries` are recorded but stay out of `digest`, as does the device: values should not change.
     """
 
     facts: Facts
@@ -89,6 +90,7 @@ class Card:
     weights: Mapping[str, str]
     settings: Mapping[str, Any]
     libraries: Mapping[str, str]
+    revision: str | None = None
 
     @property
     def name(self) -> str:
@@ -116,6 +118,8 @@ class Card:
         facts = self.facts.to_dict()
         plain = {key: facts[key] for key in ("name", "kind", "direction", "unit", "low", "high", "version")}
         plain.update(licence=facts["licence"], citation=facts["citation"], published=facts["weights"])
-        plain.update(title=self.title, label=self.label, source=self.source, digest=self.digest)
-        plain.update(weights=dict(self.weights), settings=dict(self.settings), libraries=dict(self.libraries))
+        plain.update(title=self.title, label=self.label, source=self.source, revision=self.revision)
+        plain.update(
+            digest=self.digest, weights=dict(self.weights), settings=dict(self.settings), libraries=dict(self.libraries)
+        )
         return plain

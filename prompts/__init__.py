@@ -1,7 +1,7 @@
 """Prompt sets: those shipped here, files of the user, and a catalogue of public ones. Imports nothing of `bench`.
 
 prompts.names()           names of the shipped sets
-prompts.load("shapes")    a shipped set, or a file given by its path
+prompts.load("shapes")    a shipped set, a public one of the catalogue, or a file given by its path
 prompts.digest(prompts)   sha256 of what the prompts say, for identities
 """
 

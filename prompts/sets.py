@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prompts.catalogue import public_sets
+from prompts.public import Fetch, PublicSetError, rows_of
 
 _SHIPPED = Path(__file__).parent
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -30,7 +31,7 @@ class PromptError(ValueError):
 
 
 class MissingPromptsError(PromptError):
-    """A known public prompt set that is not on this machine (exit code 4)."""
+    """A known public prompt set that is not on this machine, or not what it should be (exit code 4)."""
 
     exit_code: ClassVar[int] = 4
 
@@ -49,11 +50,12 @@ def names() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.jsonl"))
 
 
-def load(name_or_path: str) -> list[Prompt]:
-    """The prompts of a shipped set or of a file.
+def load(name_or_path: str, fetch: Fetch | None = None) -> list[Prompt]:
+    """The prompts of a shipped set, of a public one, or of a file.
 
-    A word without folder and ending is a set's name first and a file second; anything else is a path.
-    Raises PromptError (unknown set, bad file) or MissingPromptsError (a public set that is not shipped).
+    A word without folder and ending is a set's name first and a file second; anything else is a path. `fetch` gets the
+    files of a public set from the hub; without it only what was put in place by hand is found.
+    Raises PromptError (unknown set, bad file) or MissingPromptsError (a public set that is not here, or was changed).
     """
     path = Path(name_or_path).expanduser()
     if name_or_path in names():
@@ -62,11 +64,10 @@ def load(name_or_path: str) -> list[Prompt]:
         return read(path)
     public = public_sets().get(name_or_path)
     if public is not None:
-        where = f"from {public.hub} on the Hugging Face hub" if public.hub else "from its authors"
-        raise MissingPromptsError(
-            f"the public prompt set '{public.name}' ({public.count} prompts) is not shipped: "
-            f"get it {where} and give the file with --prompts FILE"
-        )
+        try:
+            return [Prompt(*row) for row in rows_of(public, fetch)]
+        except PublicSetError as error:
+            raise MissingPromptsError(str(error)) from None
     raise PromptError(_unknown_set(name_or_path))
 
 

@@ -14,6 +14,7 @@ from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.list import list_entries
+from bench.cli.options import with_plugins
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
@@ -65,7 +66,7 @@ def build() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
-        app.command(name)(command)
+        app.command(name)(with_plugins(command))
     return app
 
 

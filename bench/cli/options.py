@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +33,15 @@ MetricsOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="DEVICE", help="'cpu', 'cuda', 'cuda:1', 'mps', or 'auto' for the best there is."),
+]
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="A file of your own that registers methods, models or metrics; may be repeated.",
+        show_default=False,
+    ),
 ]
 RunsArgument = Annotated[
     list[str] | None,
@@ -59,3 +70,20 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, str]:
             raise UsageError(f"--set {key} is given twice: put the values in one, --set {key}={settings[key]},{value}.")
         settings[key] = value
     return settings
+
+
+def with_plugins(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with the option --plugin, whose files are read before the command runs."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, plugin: Sequence[Path] | None = None, **options: Any) -> int:
+        from bench.plugins import load_plugins
+
+        load_plugins(plugin or ())
+        return command(*arguments, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    extra = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=PluginOption)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])  # type: ignore[attr-defined]
+    run.__annotations__ = {**{p.name: p.annotation for p in signature.parameters.values()}, "plugin": PluginOption}
+    return run

@@ -35,6 +35,15 @@ def run(
         Resume.MISSING
     ),
     results: ResultsOption = Path("results"),
+    dtype: Annotated[
+        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Another precision than the suite's.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Images at a time; found by the device's memory otherwise.")
+    ] = None,
+    compile_networks: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks (torch.compile): pays off in long runs.")
+    ] = False,
 ) -> int:
     """Generate what is missing, score it, print the table. Methods in one call share their common steps."""
     from bench.cli.output import show_runs
@@ -43,7 +52,7 @@ def run(
     from bench.suite import load_suite
 
     chosen = load_suite(suite).override(
-        prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None
+        prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None, dtype=dtype
     )
     methods = resolve_methods(split(method), chosen, parse_settings(settings))
     from bench import pipeline
@@ -57,6 +66,8 @@ def run(
             device=device,
             engine=engine,
             progress=progress,
+            batch_size=batch_size,
+            compile=compile_networks,
         )
     show_runs(stores)
     return 0

@@ -7,18 +7,40 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, Resume, SuiteOption
+from bench.cli.options import DeviceOption, Resume, SuiteOption, parse_settings
 from bench.training.options import OBJECTIVES, TrainOptions
 
 
 def train(
     objective: Annotated[str, typer.Argument(metavar="{base|refl|draft|imagerefl}", help="What is optimised.")],
     suite: SuiteOption = "shapes",
-    reward: Annotated[str | None, typer.Option(metavar="METRIC", help="The image metric to climb.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC", help="The image metric to climb, or a sum: hpsv2.1=1,pickscore=0.5."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|REPO", help="Images with captions: a folder, or a repository of `datasets`."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The recipe: official, corrected or shapes. [default: it fits]")
+    ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser updates.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="LR", help="Peak learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="B", min=1, help="Images per update.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of noise, data order and steps.")] = 0,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", min=1, help="Images per batch.")] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(metavar="R", min=0, help="Train a LoRA of this rank instead of all weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A field of the recipe, such as start_step=25 or ema=0.999."),
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Run the suite on the checkpoint every N updates, for the report."),
+    ] = None,
+    eval_limit: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts of that evaluation.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of noise, data order and steps.")] = 0,
     init: Annotated[
         str | None, typer.Option(metavar="WEIGHTS", help="Start from these weights. [default: the suite's model]")
     ] = None,
@@ -27,14 +49,13 @@ def train(
     device: DeviceOption = "auto",
 ) -> int:
     """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
-    from bench.errors import UsageError, unknown
+    from bench.cli.progress import watching
+    from bench.errors import unknown
+    from bench.training import train as run_training
+    from bench.trajectory import evaluator
 
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    if learning_rate is not None and not 0 < learning_rate < float("inf"):
-        raise UsageError(f"--learning-rate {learning_rate} must be above 0 and finite.")
-    from bench.training import train as run_training
-
     options = TrainOptions(
         objective=objective,
         suite=suite,
@@ -47,8 +68,17 @@ def train(
         init=init,
         resume=resume.value,
         device=device,
+        preset=preset,
+        data=data,
+        lora_rank=lora_rank,
+        eval_every=eval_every,
+        settings=parse_settings(settings),
     )
-    written = run_training(objective, options)
+    with watching() as progress:
+        evaluate = evaluator(options, limit=eval_limit, progress=progress) if eval_every else None
+        written = run_training(objective, options, evaluate, progress)
     if written is not None:
         typer.echo(f"checkpoint: {written}")
+        if eval_every:
+            typer.echo(f"the path of the training: bench report --results {written.with_name(written.name + '.eval')}")
     return 0

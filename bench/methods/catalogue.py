@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bench import plugins
+from bench.errors import UsageError
 from bench.methods.schedule import Schedule
+from bench.records import is_safe_name
 from bench.registry import Registry
 
 
@@ -16,9 +19,12 @@ class Method:
     """A sampling method: where the tuned weights come from, when they act, and the guidance of each side.
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
-    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `checkpoints`
-    are the published ones (hub ids) and `train` is the objective of `bench train` that makes one. `row` is the name in
-    the catalogue when settings gave this method a longer name, and `settings` are those.
+    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
+    multiplies the strength of tuned weights that are a LoRA. `train` is the
+    objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
+    that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
+    when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    `trained_on_data` image sets that the weights saw (`bench.leakage`).
     """
 
     name: str
@@ -27,7 +33,9 @@ class Method:
     weights: str | None = None
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
+    lora_scale: float = 1.0
     trained_on: tuple[str, ...] = ()
+    trained_on_data: tuple[str, ...] = ()
     citation: str = ""
     licence: str = ""
     checkpoints: tuple[str, ...] = ()
@@ -58,14 +66,6 @@ class Method:
         return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
 
 
-_IMAGEREFL_CHECKPOINTS = (
-    "ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet",
-    "ControlGenAI/ImageReFL_PickScore_SD:fine_tuned_unet",
-    "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet",
-    "ControlGenAI/ImageReFL_PickScore_SDXL:fine_tuned_unet",
-)
-_DPO_CHECKPOINTS = ("mhdang/dpo-sd1.5-text2image-v1:unet", "mhdang/dpo-sdxl-text2image-v1:unet")
-
 _ROWS = (
     Method("base", "Base model", Schedule("constant", value=0.0)),
     Method(
@@ -82,14 +82,13 @@ _ROWS = (
         citation="Clark et al. 2023, DRaFT, arXiv 2309.17400",
         train="draft",
     ),
-    # DPO keeps the model's own guidance, so the tuned side takes the suite's.
+    # DPO and SPO keep the model's own guidance, so the tuned side takes the suite's.
     Method(
         "dpo",
         "Diffusion-DPO",
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Wallace et al. 2023, Diffusion-DPO, arXiv 2311.12908",
-        checkpoints=_DPO_CHECKPOINTS,
     ),
     Method(
         "combined",
@@ -102,8 +101,7 @@ _ROWS = (
         "imagerefl",
         "ImageReFL",
         Schedule("step", switch_step=30),
-        citation="ImageReFL, official code ControlGenAI/ImageReFL",
-        checkpoints=_IMAGEREFL_CHECKPOINTS,
+        citation="Sorokin et al. 2025, ImageReFL, arXiv 2505.22569",
         train="imagerefl",
     ),
     # The official ImageReFL code runs AIG without guidance on either side (the AIG authors' code: with, on both).
@@ -128,8 +126,42 @@ _ROWS = (
         "MixGRPO",
         Schedule("reversed_step", switch_step=30),
         tuned_guidance=None,
-        citation="MixGRPO, official code, sample_flux.py (30 of 50 steps)",
-        checkpoints=("tulvgengenr/MixGRPO",),
+        citation="Li et al. 2025, MixGRPO, arXiv 2507.21802; official code, sample_flux.py (30 of 50 steps)",
+    ),
+    Method(
+        "spo",
+        "SPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Liang et al. 2024, Step-by-step preference optimization, arXiv 2406.04314",
+    ),
+    Method(
+        "flowgrpo",
+        "Flow-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Liu et al. 2025, Flow-GRPO, arXiv 2505.05470",
+    ),
+    # Trained without guidance, and sampled so.
+    Method(
+        "diffusionnft",
+        "DiffusionNFT",
+        Schedule("constant", value=1.0),
+        citation="Zheng et al. 2025, DiffusionNFT, arXiv 2509.16117",
+    ),
+    Method(
+        "dancegrpo",
+        "DanceGRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Xue et al. 2025, DanceGRPO, arXiv 2505.07818",
+    ),
+    Method(
+        "srpo",
+        "SRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Shen et al. 2025, SRPO, arXiv 2509.06942",
     ),
 )
 
@@ -139,8 +171,10 @@ for _row in _ROWS:
 
 
 def register_method(method: Method) -> None:
-    """Add a method of one's own. Raises UsageError when the name is taken."""
-    METHODS.add(method.name, method, origin="register_method")
+    """Add a method of one's own. Raises UsageError when the name is taken, or unusable as the name of a folder."""
+    if not is_safe_name(method.name):
+        raise UsageError(f"method name '{method.name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+    METHODS.add(method.name, method, origin=plugins.current() or "register_method")
 
 
 def get_method(name: str) -> Method:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
+from bench.methods.checkpoints import Checkpoint, find_checkpoint, published, repository
 from bench.methods.schedule import FIELDS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def known_methods(suite: Suite) -> list[str]:
 def setting_names(method: Method) -> tuple[str, ...]:
     """What `--set` may change of a method."""
     return (
-        (*method.schedule.fields, "weights", "tuned_guidance", "base_guidance")
+        (*method.schedule.fields, "weights", "lora_scale", "tuned_guidance", "base_guidance")
         if method.uses_weights
         else ("base_guidance",)
     )
@@ -148,6 +149,8 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
             method = dataclasses.replace(method, schedule=dataclasses.replace(method.schedule, **{key: value}))
         else:
             method = dataclasses.replace(method, **{key: value})
+        if key == "weights" and value != row.weights:  # what the suite says of its own checkpoint holds no longer
+            method = dataclasses.replace(method, trained_on=())
     if not changed:
         return method
     suffix = ",".join(f"{key}={value}" for key, value in changed)
@@ -168,26 +171,65 @@ def _with_guidance(method: Method, suite: Suite) -> Method:
 
 def _finish(method: Method, suite: Suite) -> Method:
     method = _with_guidance(method, suite)
-    weights = method.schedule.weights(suite.sampler.steps)
+    try:
+        weights = method.schedule.weights(suite.sampler.steps)
+    except UsageError as error:
+        raise UsageError(f"method '{method.name}': {error}") from None
     for side in ("base_guidance", "tuned_guidance"):
         if getattr(method, side) < 1.0:
             raise UsageError(
                 f"{side} of method '{method.name}' must be at least 1 (1 is no guidance), got {getattr(method, side):g}"
             )
+    if not method.lora_scale > 0:
+        raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     if method.weights is None and any(weights):
         raise MissingError(_no_weights(method, suite))
-    return method
+    _check_family(method, suite)
+    return method if method.trained_on else dataclasses.replace(method, trained_on=_rewards_of(method.weights))
+
+
+def _rewards_of(weights: str | None) -> tuple[str, ...]:
+    """What a published checkpoint was trained on; () for any other."""
+    known = find_checkpoint(weights) if weights is not None else None
+    return known.trained_on if known is not None else ()
+
+
+def _check_family(method: Method, suite: Suite) -> None:
+    """UsageError for a published checkpoint of another model family than the suite's, before anything is fetched."""
+    known = find_checkpoint(method.weights) if method.weights else None
+    if known is not None and known.family != suite.model.family:
+        fitting = [one.weights for one in published(family=suite.model.family)]
+        others = f" Published for '{suite.model.family}': {', '.join(fitting)}." if fitting else ""
+        raise UsageError(
+            f"method '{method.row_name}': the checkpoint {known.weights} was tuned from {known.base} (family "
+            f"'{known.family}'), but the model of suite '{suite.name}' is of family '{suite.model.family}'.{others}"
+        )
 
 
 def _no_weights(method: Method, suite: Suite) -> str:
-    if method.checkpoints:
-        published = f"published checkpoints are {', '.join(method.checkpoints)}"
+    like = suite.methods[method.row_name].like if method.row_name in suite.methods else None
+    own = published(like or method.row_name)
+    names = [*method.checkpoints, *(one.weights for one in _fitting(own, suite))]
+    if names:
+        there = f"published checkpoints are {', '.join(names)}"
+    elif own:
+        families = sorted({one.family for one in own})
+        there = f"its published checkpoints are for other models: {', '.join(families)}"
     elif method.train == "refl":
-        published = "the paper's authors published no ReFL checkpoint"
+        there = "the paper's authors published no ReFL checkpoint"
     else:
-        published = "none is known to be published"
+        there = "none is known to be published"
+    if not names and (others := [one.weights for one in _fitting(published(), suite)]):
+        there += f"; by other methods there are {', '.join(others)}"
     train = f"train one with `bench train {method.train} --suite {suite.name}`, or " if method.train else ""
     return (
-        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({published}): "
+        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({there}): "
         f"{train}give some with `--set weights=PATH_OR_HUB_ID`"
     )
+
+
+def _fitting(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Checkpoint]:
+    """Those for the suite's own base model if there are any, else those for its family."""
+    of_family = [one for one in checkpoints if one.family == suite.model.family]
+    base = repository(suite.model.weights)
+    return [one for one in of_family if one.base == base] or of_family

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from bench.errors import unknown
+from bench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
     from bench.suite import Suite
 
-FAMILIES: dict[str, str] = {"sd": "bench.models.sd:StableDiffusion"}
+FAMILIES: dict[str, str] = {
+    "sd": "bench.models.sd:StableDiffusion",
+    "sdxl": "bench.models.sdxl:StableDiffusionXL",
+    "pixart": "bench.models.pixart:PixArt",
+    "sd3": "bench.models.sd3:StableDiffusion3",
+    "flux": "bench.models.flux:Flux",
+}
 """Family name -> "module:class" with a classmethod `load(folder, suite, device)`."""
+
+DISTILLED = frozenset({"flux"})
+"""Families whose guidance is an input of the network, learned in distillation."""
 
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
@@ -24,3 +34,21 @@ def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionMode
     module, _, attribute = FAMILIES[family].partition(":")
     adapter = getattr(importlib.import_module(module), attribute)
     return cast("DiffusionModel", adapter.load(folder, suite, device))
+
+
+def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:
+    """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
+    family, spec = suite.model.family, suite.model
+    if family not in DISTILLED:
+        if spec.embedded_guidance is not None or spec.true_cfg:
+            key = "true_cfg" if spec.true_cfg else "embedded_guidance"
+            raise UsageError(f"model.{key} is for guidance-distilled models, and family '{family}' is none: remove it.")
+        return
+    for method, sides in guidances.items():
+        for side, value in sides.items():
+            if value > 1.0 and not spec.true_cfg:
+                raise UsageError(
+                    f"method '{method}' has guidance {value:g} on its {side} side, but family '{family}' is "
+                    f"guidance-distilled: set it to 1 (the suite's guidance, or {side}_guidance) and say "
+                    "model.embedded_guidance, or model.true_cfg = true for real classifier-free guidance."
+                )

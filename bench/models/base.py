@@ -1,8 +1,8 @@
-"""What the sampling loop needs of a model, whatever its family."""
+"""What sampling and training need of a model, whatever its family."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,11 +50,20 @@ class DiffusionModel(Protocol):
     def latents_shape(self) -> tuple[int, ...]:
         """Shape of one sample's latents, such as (C, H, W)."""
 
-    def add_network(self, name: str, path: Path) -> None:
-        """Load a tuned checkpoint of any form under `name`; MissingError if it is damaged or of another model."""
+    def add_network(self, name: str, path: Path, scale: float = 1.0) -> None:
+        """Load a tuned checkpoint of any form under `name`; MissingError if it is damaged or of another model.
+
+        `scale` multiplies the strength of a LoRA.
+        """
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode all prompts of a run at once, so that the text encoders can leave the device afterwards."""
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode N prompts; each distinct prompt is encoded once in the life of the model."""
+
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`: training meets new captions all the time."""
 
     def new_scheduler(self) -> Any:
         """A fresh diffusers scheduler of the suite with its timesteps set."""
@@ -64,3 +73,18 @@ class DiffusionModel(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU."""
+
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float32 pixels [N, 3, H, W] in [0, 1], with gradient: what training rewards."""
+
+    def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
+        """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""
+
+    def compile(self) -> None:
+        """Compile the networks that are loaded with torch.compile."""
+
+    def make_room(self) -> bool:
+        """Move off the device what the next step does not need; False if there was nothing to move."""

@@ -1,4 +1,4 @@
-"""Tuned networks in the forms people publish: UNet folder, pipeline folder, one safetensors file, LoRA."""
+"""Tuned networks in the forms people publish: network folder, pipeline folder, one safetensors file, LoRA."""
 
 from __future__ import annotations
 
@@ -11,66 +11,140 @@ from torch import Tensor
 
 from bench.errors import MissingError
 from bench.models.base import Network
-from bench.models.loading import check_config, first_few, load_part, quiet, read_safetensors
+from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, family_of_keys
+from bench.models.loading import check_config, first_few, load_part, quiet, read_safetensors, short
+from bench.models.lora import LORA_FILES, is_lora, load_lora
 
-NETWORK_FOLDERS = ("fine_tuned_unet", "unet")
-"""Subfolders of a pipeline that hold its tuned network, the better first (ControlGenAI/ImageReFL_* has both)."""
-LORA_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-PEFT_PREFIX = "base_model.model."
-LORA_MARKS = ("lora_A", "lora_B", "lora_down", "lora_up", ".lora.")
+_WRAPPERS = ("module.", "_orig_mod.", "unet.", "transformer.")
+"""What training code leaves before every key of a checkpoint that it dumps."""
 
 
-def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str) -> Network:
+def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: float = 1.0) -> Network:
     """Load the checkpoint at `path` (a local file or folder) for the network `base`.
 
     A LoRA is added to `base` itself under the name `adapter`, so no second copy of the weights is made; it is left
-    switched on. Raises MissingError if nothing loadable is there, if a file is damaged, or if it is of another model.
+    switched on. `scale` is the LoRA's alone. Raises MissingError if nothing loadable is there, if a file is damaged,
+    or if it is of another model.
     """
     if path.is_dir():
-        for name in LORA_FILES:
-            if (path / name).is_file():
-                return _load_lora(path / name, base, dtype, adapter)
-        for name in NETWORK_FOLDERS:
-            if (path / name).is_dir():
-                return _load_folder(path / name, base, dtype)
-        return _load_folder(path, base, dtype)
-    if not path.is_file():
+        path = _what_a_folder_holds(path, base)
+    elif not path.is_file():
         raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file.")
-    if path.suffix != ".safetensors":
+    if path.is_dir():
+        network = _load_folder(path, base, dtype)
+    elif path.suffix != ".safetensors":
         raise MissingError(f"checkpoint {path} is not a .safetensors file: other formats are not read.")
-    tensors = read_safetensors(path)
-    if any(mark in key for key in tensors for mark in LORA_MARKS):
-        return _load_lora(path, base, dtype, adapter)
-    return _load_file(path, tensors, base, dtype)
+    else:
+        tensors = read_safetensors(path)
+        if is_lora(tensors):
+            return load_lora(path, base, dtype, adapter, scale)
+        network = _load_file(path, tensors, base, dtype)
+    if scale != 1.0:
+        raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
+    return network
+
+
+def _what_a_folder_holds(folder: Path, base: Any) -> Path:
+    """The network's subfolder or the safetensors file in a checkpoint's folder."""
+    for name in LORA_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    for name in TUNED_FOLDERS[part_of(base)]:
+        if (folder / name).is_dir():
+            return folder / name
+    if (folder / "config.json").is_file():
+        return folder
+    other = next((name for names in TUNED_FOLDERS.values() for name in names if (folder / name).is_dir()), None)
+    if other is not None:
+        raise _of_another_model(folder, check_config(folder / other), base)
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) > 1:
+        names = first_few(file.name for file in files)
+        raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
+    return files[0] if files else folder  # an empty folder is told about when its config.json is not found
+
+
+def part_of(network: Any) -> str:
+    """ "unet" or "transformer": how diffusers calls this network in a pipeline."""
+    return "unet" if type(network).__name__.startswith("UNet") else "transformer"
 
 
 def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:
     config = check_config(folder)
-    expected = type(base).__name__
-    found = config.get("_class_name", expected)
-    if found != expected:
-        raise MissingError(f"{folder} holds a {found}, but the suite's model needs a {expected}: take another.")
+    own = family_of_config(_config_of(base))
+    found = family_of_config(config) if "_class_name" in config else own
+    if found != own:
+        raise _of_another_model(folder, config, base)
     module = load_part(type(base), folder, dtype)
     _compare(folder, module.state_dict(), base)
     return Network(module)
 
 
+def _of_another_model(folder: Path, config: Mapping[str, Any], base: Any) -> MissingError:
+    found, own = family_of_config(config), family_of_config(_config_of(base))
+    what = f"{config.get('_class_name')}" + (f" of {TITLES[found]}" if found else "")
+    return MissingError(
+        f"{folder} holds a {what}, but the suite's model needs a {type(base).__name__}"
+        + (f" of {TITLES[own]}" if own else "")
+        + ": take another checkpoint."
+    )
+
+
+def _config_of(network: Any) -> dict[str, Any]:
+    return {**network.config, "_class_name": type(network).__name__}
+
+
 def _load_file(path: Path, tensors: dict[str, Tensor], base: Any, dtype: torch.dtype) -> Network:
-    """A whole network as one safetensors file with diffusers' own key names."""
+    """A whole network as one safetensors file, in diffusers' or the original key names."""
+    from accelerate import init_empty_weights
+
+    own, found = family_of_config(_config_of(base)), family_of_keys(tensors)
+    if own and found and own != found:
+        raise MissingError(
+            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}."
+        )
+    tensors = _in_our_layout(path, tensors, base)
     _compare(path, tensors, base)
-    with quiet(), torch.device("meta"):
+    with quiet(), init_empty_weights(include_buffers=False):  # buffers that no file holds are computed
         module = type(base).from_config(base.config)
     module.load_state_dict({key: value.to(dtype) for key, value in tensors.items()}, assign=True)
-    return Network(module.eval().requires_grad_(False))
+    return Network(module.to(dtype).eval().requires_grad_(False))
 
 
-def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
-    """MissingError unless keys and shapes are those of the base network, LoRA layers in it aside."""
-    expected = {
+def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[str, Tensor]:
+    """The tensors under diffusers' key names, converted by diffusers itself if they are in the original layout."""
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES as CONVERTERS
+
+    expected = _shapes(base).keys()
+    for wrapper in _WRAPPERS:
+        if all(key.startswith(wrapper) for key in tensors):
+            tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
+    if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
+        return tensors
+    convert = CONVERTERS[type(base).__name__]["checkpoint_mapping_fn"]
+    try:
+        with quiet():
+            found: dict[str, Tensor] = convert(checkpoint=dict(tensors), config=dict(base.config))
+    except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
+        raise MissingError(
+            f"{path} is in no layout that diffusers can convert to a {type(base).__name__} ({short(error)}): it has "
+            f"{first_few(tensors)}."
+        ) from error
+    return found or tensors
+
+
+def _shapes(base: Any) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the base network, LoRA layers in it aside."""
+    return {
         key.replace(".base_layer.", "."): tuple(value.shape)
         for key, value in base.state_dict().items()
         if "lora_" not in key
     }
+
+
+def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
+    """MissingError unless keys and shapes are those of the base network."""
+    expected = _shapes(base)
     absent = expected.keys() - tensors.keys()
     extra = tensors.keys() - expected.keys()
     other = [key for key, shape in expected.items() if key in tensors and tuple(tensors[key].shape) != shape]
@@ -84,55 +158,3 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
         key = min(other)
         wrong = f"other shapes for {first_few(other)} ({key}: {tuple(tensors[key].shape)}, expected {expected[key]})"
     raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}.")
-
-
-def _load_lora(path: Path, base: Any, dtype: torch.dtype, adapter: str) -> Network:
-    """Add a LoRA in diffusers', kohya's or PEFT's key names to the base network."""
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-
-    tensors = read_safetensors(path)
-    if any(key.startswith(PEFT_PREFIX) for key in tensors):
-        tensors = {f"unet.{key.removeprefix(PEFT_PREFIX)}": value for key, value in tensors.items()}
-    try:
-        with quiet():
-            tensors, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(tensors, unet_config=base.config)
-            if not any(key.startswith("unet.") for key in tensors):
-                tensors = {f"unet.{key}": value for key, value in tensors.items()}
-            _check_layers(path, tensors, base)
-            metadata = _peft_alpha(path)
-            base.load_lora_adapter(
-                tensors, prefix="unet", adapter_name=adapter, network_alphas=alphas, metadata=metadata
-            )
-    except MissingError:
-        raise
-    except Exception as error:  # peft and diffusers fail in many ways on a LoRA that does not fit
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise MissingError(f"{path} does not fit the suite's model as a LoRA ({reason}).") from error
-    if adapter not in getattr(base, "peft_config", {}):
-        raise MissingError(f"{path} matches no layer of the suite's model: take a LoRA that was trained on it.")
-    base.to(dtype).eval().requires_grad_(False)
-    return Network(base, adapter)
-
-
-def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
-    """MissingError unless every layer that the LoRA names is one of the network's."""
-    layers = {name.replace(".base_layer", "") for name, _ in base.named_modules()}
-    named = {
-        key.removeprefix("unet.").split(".lora")[0].removesuffix(".processor")
-        for key in tensors
-        if key.startswith("unet.") and ".lora" in key
-    }
-    strange = {name for name in named if name not in layers and not name.endswith(("to_q", "to_k", "to_v", "to_out"))}
-    if not named:
-        raise MissingError(f"{path} has no LoRA layer for the network.")
-    if strange:
-        raise MissingError(f"{path} names layers that the suite's model has not: {first_few(strange)}.")
-
-
-def _peft_alpha(path: Path) -> dict[str, Any] | None:
-    """LoRA settings beside a PEFT file (adapter_config.json), as diffusers' loader wants them."""
-    if not (path.parent / "adapter_config.json").is_file() or path.name != "adapter_model.safetensors":
-        return None
-    config = check_config(path.parent, "adapter_config.json")
-    wanted = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_dora", "lora_bias")
-    return {key: config[key] for key in wanted if key in config}

@@ -58,7 +58,28 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise MissingError(f"{path} is missing: get the checkpoint again.") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{path} is damaged ({_short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The texts in a safetensors file's header (its metadata); empty if there are none."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as handle:
+        return dict(handle.metadata() or {})
+
+
+def load_tokenizer(tokenizer: type[Any], folder: Path) -> Any:
+    """A tokenizer of transformers from its folder; MissingError if it is absent or damaged."""
+    if not folder.is_dir():
+        raise MissingError(f"{folder} is missing: {folder.parent} is not a complete diffusers folder.")
+    try:
+        with quiet():
+            return tokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # whatever the library raises, the folder is what is wrong
+        raise MissingError(
+            f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)}): get it again."
+        ) from error
 
 
 def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
@@ -81,7 +102,7 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     except Exception as error:  # each library has its own ways to fail on a damaged file; none of them is a bug here
         for file in files:
             _probe(file)
-        raise MissingError(f"{folder} cannot be loaded as {part.__name__} ({_short(error)}): get it again.") from error
+        raise MissingError(f"{folder} cannot be loaded as {part.__name__} ({short(error)}): get it again.") from error
     absent = [*info.get("missing_keys", ())]
     mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
     if absent or mismatched:
@@ -98,7 +119,7 @@ def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise MissingError(f"{path} is damaged ({_short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
     if not isinstance(config, dict):
         raise MissingError(f"{path} is damaged (no JSON object): get the file again.")
     return config
@@ -113,10 +134,10 @@ def _probe(file: Path) -> None:
             for key in handle.keys():  # noqa: SIM118 - the handle is no dict
                 handle.get_slice(key)
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{file} is damaged ({_short(error)}): get the file again.") from error
+        raise MissingError(f"{file} is damaged ({short(error)}): get the file again.") from error
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """The first line of a message, without its full stop, at most 160 characters."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:160].rstrip(". ")

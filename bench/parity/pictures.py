@@ -58,16 +58,16 @@ SIZES: tuple[Size, ...] = (
     (100, 80, "I;16"),
     (160, 240, "I;16"),
 )
-# Four groups of one size each for LPIPS, and one too small for some of its networks.
+# Groups of one size each for LPIPS, 102 pairs, and a pair too small for some of its networks.
 LPIPS_SIZES: tuple[tuple[int, Size], ...] = (
-    (5, (64, 64, "RGB")),
-    (5, (65, 97, "RGB")),
-    (4, (160, 96, "RGB")),
-    (3, (120, 90, "P")),
-    (3, (97, 75, "L")),
+    (8, (64, 64, "RGB")),
+    (8, (65, 97, "RGB")),
+    (7, (160, 96, "RGB")),
+    (6, (120, 90, "P")),
+    (5, (97, 75, "L")),
     (2, (16, 16, "RGB")),
 )
-DREAMSIM_SIZES: tuple[Size, ...] = (
+DREAMSIM_SIZES: tuple[Size, ...] = (  # 105 pairs
     (64, 64, "RGB"),
     (224, 224, "RGB"),
     (333, 211, "RGB"),
@@ -76,6 +76,13 @@ DREAMSIM_SIZES: tuple[Size, ...] = (
     (256, 200, "P"),
     (210, 130, "L"),
     (128, 100, "P+"),
+    (512, 512, "RGB"),
+    (97, 301, "RGB"),
+    (225, 223, "RGBA"),
+    (5, 200, "RGB"),
+    (90, 120, "LA"),
+    (64, 80, "1"),
+    (199, 317, "P"),
 )
 _GRID = 6  # cells of random colour a side: noise pixel by pixel would be one grey to a network
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,14 +83,12 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     from bench.files import atomic_write, make_folder
     from bench.judging import joint_bootstrap
     from bench.report.beside import replace_folder
-    from bench.report.best import best_of
     from bench.report.latex import latex
     from bench.report.pictures import FOLDER
     from bench.report.tables import differences_csv, markdown, means_csv, scores_csv
 
     make_folder(out)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
-    table = replace(table, best=best_of(joint))
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
         "table.csv": means_csv(table),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.compare import difference
+
 if TYPE_CHECKING:
-    from bench.judging import Joint
+    from bench.report.model import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +26,24 @@ class Best:
         return not self.tied
 
 
-def best_of(joint: Joint) -> dict[str, Best]:
+def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int = 0) -> dict[str, Best]:
     """Metric -> best method, of the metrics that at least two methods were scored with.
 
-    A difference is significant when its 95 % interval, paired by prompt, excludes zero. To be best is to win every
-    comparison, so no correction for their number is due (intersection-union test, Berger 1982).
+    A difference is significant when its 95 % interval, the same as the tables print, excludes zero. To be best is to
+    win every comparison, so no correction for their number is due (intersection-union test, Berger 1982).
     """
     found = {}
-    for metric in joint.metrics:
-        means = {name: joint.value(name, metric)[0] for name in joint.methods}
-        scored = {name: mean for name, mean in means.items() if math.isfinite(mean)}
+    for metric in metrics:
+        scored = [row for row in rows if metric in row.cells and math.isfinite(row.cells[metric].mean)]
         if len(scored) < 2:
             continue
-        higher = joint.higher[joint.metric(metric)]
-        top = (max if higher else min)(scored, key=lambda name: scored[name])
-        tied = [name for name in scored if name != top and not joint.difference(name, top, metric).excludes_zero]
-        found[metric] = Best(top, frozenset(tied))
+        higher = scored[0].run.metrics[metric].direction == "higher"
+        top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
+        others = [row for row in scored if row is not top]
+        tied = [row.name for row in others if not _differ(row, top, metric, rounds, seed)]
+        found[metric] = Best(top.name, frozenset(tied))
     return found
+
+
+def _differ(a: Row, b: Row, metric: str, rounds: int, seed: int) -> bool:
+    return difference(a.run, b.run, metric, rounds, seed).interval.excludes_zero

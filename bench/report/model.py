@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.compare import Difference, differences
-from bench.report.best import Best
+from bench.report.best import Best, best_of
 from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
@@ -51,7 +51,7 @@ class Table:
     differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
-    best: dict[str, Best] = field(default_factory=dict)  # per metric, of tables for print
+    best: dict[str, Best] = field(default_factory=dict)  # per metric
 
     @property
     def label(self) -> str:
@@ -114,14 +114,16 @@ def build(
     gaps = {}
     if base is not None:
         gaps = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
         title=ordered[0].title or ordered[0].suite,
-        metrics=order_metrics(ordered),
+        metrics=facts,
         rows=rows,
         reference=base.name if base else None,
         differences=gaps,
         rounds=rounds,
+        best=best_of(rows, [one.name for one in facts], rounds, seed),
     )
     notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
     return replace(table, notes=tuple(notes))

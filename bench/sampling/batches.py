@@ -22,6 +22,18 @@ class Work:
     save: Mapping[str, frozenset[Key]]
 
 
+def cut(work: Work, size: int) -> list[Work]:
+    """The same work in pieces of at most `size`; pieces that nobody wants anything of are left out."""
+    pieces = []
+    for start in range(0, len(work.keys), size):
+        keys = work.keys[start : start + size]
+        wanted = {run: frozenset(key for key in keys if key in save) for run, save in work.save.items()}
+        wanted = {run: save for run, save in wanted.items() if save}
+        if wanted:
+            pieces.append(Work(keys, wanted))
+    return pieces
+
+
 def make_work(
     order: Sequence[Key], missing: Mapping[str, Set[Key]], lost: Mapping[str, Set[Key]], size: int
 ) -> list[Work]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
 from bench.sampling.noise import generators, initial_noise
-from bench.sampling.tree import Action, Segment
+from bench.sampling.tree import Action, Segment, cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +27,32 @@ class Batch:
     cond: Conditioning
 
 
-def run_tree(model: DiffusionModel, tree: Segment, batch: Batch) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+def run_tree(
+    model: DiffusionModel, tree: Segment, batch: Batch, executed: Counter[str] | None = None
+) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Yield (run names, final latents [N, ...]) for each leaf; a stateful scheduler is forked with its trajectory.
 
-    Raises ValueError if the tree's number of steps is not the scheduler's.
+    `executed` is added to as networks are evaluated: single-sample forwards, charged to the first run that shares them.
     """
     scheduler = model.new_scheduler()
     noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
-    latents = noise.to(model.device, model.dtype) * scheduler.init_noise_sigma
-    yield from _run(model, tree, batch, latents, scheduler)
+    # Flow matching schedulers start from plain noise and take latents as they are.
+    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+    yield from _run(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
 
 
 @torch.inference_mode()
-def _advance(model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any) -> Tensor:
+def _advance(
+    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+) -> Tensor:
     """Run a segment's own steps; `scheduler` keeps its state."""
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
         for place in range(first, last):
             t = scheduler.timesteps[place]
-            prediction = combine(model, action, scheduler.scale_model_input(latents, t), t, batch.cond)
+            prediction = combine(model, action, scaled(scheduler, latents, t), t, batch.cond)
+            executed[segment.runs[0]] += cost(action) * len(batch.samples)
             extra = {}
             if takes_noise:
                 extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, place + 1)
@@ -54,21 +61,27 @@ def _advance(model: DiffusionModel, segment: Segment, batch: Batch, latents: Ten
 
 
 def _run(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any
+    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    latents = _advance(model, segment, batch, latents, scheduler)
+    latents = _advance(model, segment, batch, latents, scheduler, executed)
     if not segment.children:
         yield segment.runs, latents
     for place, child in enumerate(segment.children):
         last = place == len(segment.children) - 1
-        yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler))
+        yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler), executed)
 
 
-def combine(model: DiffusionModel, action: Action, scaled: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
+    """What the network takes at time t."""
+    scale = getattr(scheduler, "scale_model_input", None)
+    return latents if scale is None else torch.as_tensor(scale(latents, t))
+
+
+def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
     """The step's prediction: the one side's, or the weighted sum of both, each with its own guidance."""
     if len(action) == 1:
-        return model.predict(action[0].network, scaled, t, cond, action[0].guidance)
-    parts = [side.weight * model.predict(side.network, scaled, t, cond, side.guidance) for side in action]
+        return model.predict(action[0].network, latents, t, cond, action[0].guidance)
+    parts = [side.weight * model.predict(side.network, latents, t, cond, side.guidance) for side in action]
     return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
 
 
@@ -81,6 +94,12 @@ def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[
     places = len(scheduler.timesteps)
     for index in range(segment.start, segment.stop):
         yield index, (min(index * order, places), min((index + 1) * order, places))
+
+
+def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
+    """How often each denoising step evaluates its networks: once, or twice for schedulers of second order."""
+    places, order = len(scheduler.timesteps), int(getattr(scheduler, "order", 1))
+    return tuple(min(order, places - first) for first in range(0, places, order))
 
 
 def steps_of(scheduler: Any) -> int:

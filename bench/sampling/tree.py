@@ -95,9 +95,15 @@ def _grow(runs: Mapping[str, tuple[Action, ...]], start: int) -> Segment:
     return Segment(start, first[start:stop], tuple(runs), tuple(children))
 
 
-def needed(runs: Mapping[str, tuple[Action, ...]]) -> dict[str, int]:
-    """Single-sample network forwards of each run on its own."""
-    return {name: sum(cost(action) for action in actions) for name, actions in runs.items()}
+def needed(runs: Mapping[str, tuple[Action, ...]], per_step: Sequence[int] | None = None) -> dict[str, int]:
+    """Single-sample network forwards of each run on its own.
+
+    `per_step` is how often each step evaluates its networks, for schedulers of second order; once if it is None.
+    """
+    return {
+        name: sum(cost(action) * times for action, times in zip(actions, per_step or [1] * len(actions), strict=True))
+        for name, actions in runs.items()
+    }
 
 
 def executed(tree: Segment) -> dict[str, int]:

@@ -41,6 +41,7 @@ class Chunk:
         self.prompt_ids = list(prompt_ids)
         self.rows = {row.key: row for prompt_id in prompt_ids for row in target.images[prompt_id]}
         self._folder = target.store.path
+        self._known_faults = target.faults
         self._tools = tools
         self._shared = shared
         self._images: dict[Key, Future[Image | str]] = {}
@@ -68,7 +69,10 @@ class Chunk:
 
     def picture(self, key: Key) -> Image | str:
         """The decoded image, or why it cannot be used."""
-        return self._image(key).result()
+        found = self._image(key).result()
+        if isinstance(found, str):
+            self._known_faults[key] = found
+        return found
 
     def features(self, metric: FeatureMetric, keys: Sequence[Key]) -> dict[Key, Tensor | str]:
         """The features of images, float32, or for each why there are none."""
@@ -103,9 +107,12 @@ class Chunk:
 
     def _fault_of(self, key: Key) -> str | None:
         if key in self._images:
-            found = self._images[key].result()
+            found = self.picture(key)
             return found if isinstance(found, str) else None
-        return self._fault(key).result()
+        fault = self._fault(key).result()
+        if fault is not None:
+            self._known_faults[key] = fault
+        return fault
 
     def _encode(self, metric: FeatureMetric, keys: Sequence[Key]) -> dict[Key, Tensor | str]:
         for key in keys:  # the network waits for nothing but the first of them
@@ -125,7 +132,7 @@ class Chunk:
         return made
 
     def _input(self, metric: FeatureMetric, key: Key) -> Tensor | str:
-        picture = self._images[key].result()
+        picture = self.picture(key)
         return UNREADABLE + picture if isinstance(picture, str) else prepared(metric, picture)
 
 

@@ -121,8 +121,8 @@ def file_bytes(path: Path) -> int:
 
             with safe_open(str(path), framework="pt") as opened:
                 shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
-            return _FLOAT * sum(math.prod(shape) for shape in shapes)
-        return _FLOAT * sum(tensor.numel() for tensor in read_state(path).values())
+            return _FLOAT * sum(int(math.prod(shape)) for shape in shapes)
+        return _FLOAT * sum(int(tensor.numel()) for tensor in read_state(path).values())
     except Exception:  # loading it will say what is wrong
         return path.stat().st_size if path.is_file() else 0
 

@@ -121,7 +121,7 @@ class Shelf:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as part:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as part:  # numpy leaks its own stream
                 return part[name]
         except FileNotFoundError:  # removed meanwhile
             why = ""

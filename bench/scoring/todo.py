@@ -28,6 +28,7 @@ class Target:
     store: RunStore
     texts: dict[str, str]
     images: dict[str, list[ImageRow]]
+    faults: dict[Key, str] = field(default_factory=dict)  # images that cannot be used, as far as they were read
 
     @property
     def count(self) -> int:

@@ -74,6 +74,11 @@ class Scorer:
         wanted = set(self.wanted(chunk))
         return wanted - chunk.shelved(self.metric, wanted) if self.by_features else wanted
 
+    def begin(self) -> None:
+        """Keep the notes on the values that will be made: before them, so that an interruption cannot part the two."""
+        if self.kind != metrics.Kind.SET:
+            self._keep_notes(notes_on(self.metric, self.target))
+
     def take(self, chunk: Chunk) -> int:
         """Score what is to do in a chunk; returns the number of values made."""
         before = len(self.rows)
@@ -99,6 +104,8 @@ class Scorer:
             made = 1
         self.record(last=True)
         for reason, count in self.faults.items():
+            if reason.startswith(UNREADABLE):  # said once for all metrics
+                continue
             note(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
         return made
 
@@ -213,7 +220,8 @@ class Scorer:
             against = reference_statistics(self.metric, type(blocks[0]), self.reference, self.folder, self.tools)
             whole = sum_of(blocks)
             value = float(self.metric.distance(whole, against))
-            self._note_numbers(against)
+            if self.by_features:
+                self._keep_notes(self.metric.notes(self.target.count, reference=against))
             left_out = [float(self.metric.distance(part, against)) for part in left_out_in_turn(blocks)]
         except BenchError:
             raise
@@ -224,11 +232,25 @@ class Scorer:
         self.rows += [ScoreRow(None, place, part) for place, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value)
 
-    def _note_numbers(self, against: Any) -> None:
-        """Say over how many images the value is, and against which reference."""
-        if self.by_features:
-            for sentence in self.metric.notes(self.target.count, reference=against):
-                note(sentence, once=True)
+    def _keep_notes(self, sentences: Sequence[str]) -> None:
+        """Say what the reader of the values should know, and keep it in the run's manifest."""
+        named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
+        for sentence in sentences:
+            note(f"{named}{sentence}", once=True)
+        manifest = self.target.store.manifest()
+        if manifest.notes.get(self.name, []) != list(sentences):
+            manifest.notes[self.name] = list(sentences)
+            self.target.store.write_manifest(manifest)
+
+
+def notes_on(metric: Any, target: Target) -> list[str]:
+    """What an image or group metric has to say of its values for a run, such as how many of its prompts were cut."""
+    if not hasattr(metric, "notes_for"):
+        return list(metric.notes()) if hasattr(metric, "notes") else []
+    try:
+        return list(metric.notes_for([target.texts[prompt_id] for prompt_id in target.images]))
+    except Exception:  # a prompt that no tokenizer takes: its images have no value, and the reason is theirs
+        return []
 
 
 def sum_of(parts: Sequence[Any]) -> Any:

@@ -1,255 +1,274 @@
-"""The training loop: one optimiser update an iteration, atomic checkpoints, a CSV log."""
+"""The training loop, from top to bottom: prepare, then per update batches -> loss -> gradient -> new weights -> log.
+
+`steps.py` says what a batch costs under each objective, `objectives.py` holds the formulas, `optimise.py` makes the
+update, `checkpoint.py` writes. Everything random in an update is a function of (seed, number of the update, number of
+the batch in it), so a training that goes on after a kill is the training that was not killed.
+"""
 
 from __future__ import annotations
 
-import copy
-import csv
-import json
-import math
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bench import log
-from bench.errors import BenchError, MissingError, UsageError
-from bench.models.base import Network
+from bench.errors import UsageError
+from bench.progress import Progress, Silent
 from bench.suite import Suite, load_suite
-from bench.training.data import TrainingData, data_for
-from bench.training.objectives import denoising_target, imagerefl_loss, noise_of, refl_loss
-from bench.training.options import TrainOptions
-from bench.training.recipes import TrainRecipe, recipe_for
-from bench.training.rollout import TUNED, clean_estimate, denoise, last_steps, pixels_of
+from bench.training import checkpoint
+from bench.training.data import data_for
+from bench.training.identity import default_out, facts_of, still_to_do
+from bench.training.logs import Log, Watch
+from bench.training.network import Trainable, make_trainable
+from bench.training.optimise import Optimiser, own_device
+from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
+from bench.training.parameterisation import check_scheduler
+from bench.training.probe import Probe
+from bench.training.recipes import TrainRecipe, check_places, recipe_for
+from bench.training.rewards import check_differentiable, load_rewards, load_scorer
+from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
 
-DEFAULT_REWARD = "pickscore"
-CAPTION_DROPOUT = 0.1
+Evaluate = Callable[[int, Path | None], None]
+"""Called with (updates made, their checkpoint; None before the first) where the training shall be evaluated."""
+STEPS_BETWEEN_NOTES = 20
 
 
 @dataclass(slots=True)
-class Trainer:
-    """Everything a step needs."""
+class Training:
+    """One training while it runs."""
 
-    model: Any
-    scheduler: Any
-    reward: Any
-    data: TrainingData
-    recipe: TrainRecipe
-    suite: Suite
+    trainer: Trainer
+    trainable: Trainable
+    optimiser: Optimiser
+    step_loss: Step
+    seed: int
+    out: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    probe: Probe | None = None
+    eval_every: int | None = None
+    evaluate: Evaluate | None = None
+    done: int = 0
+    watch: Watch = field(default_factory=Watch)
 
-    def reward_of(self, clean: Tensor, captions: list[str]) -> Tensor:
-        """Rewards [N] of decoded latents, with gradient."""
-        return torch.as_tensor(self.reward.score_pixels(pixels_of(self.model, clean), captions))
+    @property
+    def recipe(self) -> TrainRecipe:
+        """Its settings."""
+        return self.trainer.recipe
 
-    def start(self, captions: list[str], generator: torch.Generator) -> Tensor:
-        """Initial latents of pure noise."""
-        noise = torch.randn((len(captions), *self.model.latents_shape), generator=generator)
-        return torch.as_tensor(noise.to(self.model.device) * self.scheduler.init_noise_sigma)
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint of the updates so far goes."""
+        return self.out if self.done == self.recipe.steps else checkpoint.step_folder(self.out, self.done)
 
-    def encode(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents of real pictures, sampled from the encoder's posterior."""
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks."""
+        return bool(self.optimiser.accelerator.is_main_process)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on; the data's position is the number of updates."""
+        average = self.trainable.average
+        return {
+            "facts": self.facts,
+            "done": self.done,
+            "weights": {name: value.detach() for name, value in self.trainable.parameters.items()},
+            "average": None if average is None else average.state_dict(),
+            "rewards": list(self.watch.rewards),
+            **self.optimiser.state(),
+        }
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
         with torch.no_grad():
-            posterior = self.model.vae.encode(pictures.to(self.model.device)).latent_dist
-        return torch.as_tensor(posterior.sample(generator) * self.model.vae.config.scaling_factor)
+            for name, value in state["weights"].items():
+                self.trainable.parameters[name].copy_(value)
+        if self.trainable.average is not None:
+            self.trainable.average.load_state_dict(state["average"])
+            self.trainable.average.to(device=self.trainer.model.device)
+        self.optimiser.load_state(state)
+        self.watch.rewards = list(state["rewards"])
+        self.done = int(state["done"])
 
 
-StepLoss = Callable[[Trainer, np.random.Generator, torch.Generator], tuple[Tensor, Tensor | None]]
-"""One batch's loss and, where there is one, its rewards [N]."""
+def train(
+    objective: str, options: TrainOptions, evaluate: Evaluate | None = None, progress: Progress | None = None
+) -> Path | None:
+    """Train and write the checkpoint; None (and a note) if a complete one of the same settings is there.
 
-
-def base_step(trainer: Trainer, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Plain denoising of real pictures at uniform times; captions are dropped at times, for guidance."""
-    pictures, captions = trainer.data.pictures(trainer.recipe.batch_size, rng)
-    captions = ["" if rng.random() < CAPTION_DROPOUT else text for text in captions]
-    clean = trainer.encode(pictures, generator)
-    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-    times = torch.randint(0, trainer.scheduler.config.num_train_timesteps, (len(clean),), generator=generator)
-    times = times.to(clean.device)
-    noisy = trainer.scheduler.add_noise(clean, noise, times)
-    prediction = trainer.model.predict(TUNED, noisy, times, trainer.model.encode(captions), 1.0)
-    return F.mse_loss(prediction, denoising_target(trainer.scheduler, clean, noise, times)), None
-
-
-def refl_step(trainer: Trainer, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """ReFL (arXiv 2304.05977): from noise without gradient to a random m, there one x0 with gradient to the reward."""
-    captions = trainer.data.captions(trainer.recipe.batch_size, rng)
-    cond = trainer.model.encode(captions)
-    first, last = trainer.recipe.grad_steps
-    m = int(rng.integers(first, last + 1))
-    latents = trainer.start(captions, generator)
-    latents = denoise(trainer.model, trainer.scheduler, latents, range(m), cond, generator)
-    rewards = trainer.reward_of(clean_estimate(trainer.model, trainer.scheduler, latents, m, cond, generator), captions)
-    return refl_loss(rewards), rewards
-
-
-def draft_step(trainer: Trainer, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """DRaFT-K (arXiv 2309.17400): gradient through the last K steps of the whole trajectory."""
-    captions = trainer.data.captions(trainer.recipe.batch_size, rng)
-    cond = trainer.model.encode(captions)
-    total = trainer.suite.sampler.steps
-    split = total - trainer.recipe.last_steps
-    latents = trainer.start(captions, generator)
-    latents = denoise(trainer.model, trainer.scheduler, latents, range(split), cond, generator)
-    clean = last_steps(trainer.model, trainer.scheduler, latents, range(split, total), cond, generator)
-    rewards = trainer.reward_of(clean, captions)
-    return refl_loss(rewards), rewards
-
-
-def imagerefl_step(
-    trainer: Trainer, rng: np.random.Generator, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """ImageReFL (arXiv 2505.22569): a real picture noised to step s, without gradient to m, there one x0 with gradient.
-
-    The diffusion regulariser is taken at step s on the same noised picture.
+    Raises BenchError, one sentence each; the last checkpoint stays.
     """
-    recipe, scheduler, model = trainer.recipe, trainer.scheduler, trainer.model
-    pictures, captions = trainer.data.pictures(recipe.batch_size, rng)
-    cond = model.encode(captions)
-    clean = trainer.encode(pictures, generator)
-    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-    s = recipe.start_step
-    times = scheduler.timesteps[s].repeat(len(clean))
-    noisy = scheduler.add_noise(clean, noise, times)
-    predicted = noise_of(scheduler, model.predict(TUNED, noisy, times, cond, 1.0), noisy, times)
-    m = int(rng.integers(max(s, recipe.grad_steps[0]), recipe.grad_steps[1] + 1))
-    latents = denoise(model, scheduler, noisy, range(s, m), cond, generator)
-    rewards = trainer.reward_of(clean_estimate(model, scheduler, latents, m, cond, generator), captions)
-    return imagerefl_loss(rewards, predicted, noise, recipe.diffusion_weight), rewards
-
-
-STEPS: dict[str, StepLoss] = {"base": base_step, "refl": refl_step, "draft": draft_step, "imagerefl": imagerefl_step}
-
-
-def train(objective: str, options: TrainOptions) -> Path | None:
-    """Train and write the checkpoint; None (and a note) if a complete one of the same settings is there."""
     suite = load_suite(options.suite)
     recipe = recipe_for(options, suite.label)
-    check_recipe(recipe, suite)
-    reward = None if objective == "base" else options.reward or DEFAULT_REWARD
-    name = objective if reward is None else f"{objective}-{reward}"
-    out = options.out or Path("results") / "checkpoints" / suite.name / f"{name}-seed{options.seed}"
-    facts = {
-        "schema_version": 1,
-        "objective": objective,
-        "suite": suite.name,
-        "reward": reward,
-        "init": options.init,
-        "seed": options.seed,
-        "recipe": asdict(recipe),
-    }
-    if options.resume != "never" and _written(out) == json.loads(json.dumps(facts)):
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+    check_places(recipe, objective, suite.sampler.steps, suite.name)
+    reward = {} if objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)
+    for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
+        check_differentiable(name, suite)
+    out = options.out or default_out(objective, suite, reward, options.seed)
+    facts = facts_of(objective, suite, reward, recipe, options)
+    if options.resume != "never" and not still_to_do(out, facts):
         return None
-    if options.resume != "never" and out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")
-    trainer = prepare(suite, recipe, reward, options)
-    for step in run_steps(trainer, STEPS[objective], options.seed, out.with_name(out.name + ".csv")):
-        if step == recipe.steps:
-            save(trainer.model.networks[TUNED].module, out, facts)
-        elif step % recipe.save_every == 0:
-            save(trainer.model.networks[TUNED].module, out.with_name(f"{out.name}-step{step}"), {**facts, "step": step})
+    path = checkpoint.state_path(out)
+    state = None if options.resume == "never" else checkpoint.load_state(path)
+    if state is not None and state["facts"] != facts:
+        raise UsageError(f"{path} is of another training: choose another --out, or --resume never to replace it.")
+    training = prepare(objective, suite, recipe, reward, options, out)
+    training.facts, training.evaluate = facts, evaluate
+    if state is not None:
+        training.go_on(state)
+        log.note(f"going on after update {training.done} of {recipe.steps}.")
+    run(training, progress or Silent())
     return out
 
 
-def check_recipe(recipe: TrainRecipe, suite: Suite) -> None:
-    """UsageError if a step of the recipe is not one of the sampler's."""
-    total = suite.sampler.steps
-    for what, step in (
-        ("start_step", recipe.start_step),
-        ("grad_steps", recipe.grad_steps[1]),
-        ("last_steps", recipe.last_steps),
-    ):
-        if not 0 <= step <= total - (what != "last_steps"):
-            raise UsageError(
-                f"{what} {step} is outside the {total} steps of suite '{suite.name}': set sampler.steps to 40."
-            )
-
-
-def prepare(suite: Suite, recipe: TrainRecipe, reward: str | None, options: TrainOptions) -> Trainer:
-    """Load the model, a trainable copy of its network, the reward and the data."""
-    import metrics
+def prepare(
+    objective: str,
+    suite: Suite,
+    recipe: TrainRecipe,
+    reward: dict[str, float],
+    options: TrainOptions,
+    out: Path,
+) -> Training:
+    """Load the model, its trainable network, the reward and the data. Raises BenchError."""
     from bench import weights
     from bench.devices import prepare_torch
     from bench.models import load_model
 
-    device = prepare_torch(options.device)
-    model: Any = load_model(weights.resolve(suite.model.weights), suite, device)
-    if options.init is None:
-        model.networks[TUNED] = Network(copy.deepcopy(model.unet))
-    else:
-        model.add_network(TUNED, weights.resolve(options.init))
-    model.networks[TUNED].module.train().requires_grad_(True)
-    scorer = None
-    if reward is not None:
-        spec = suite.metrics.get(reward)
-        source = str(weights.resolve(spec.weights)) if spec and spec.weights else None
-        scorer = metrics.load(reward, weights=source, device=device)
-        if not hasattr(scorer, "score_pixels"):
-            raise UsageError(
-                f"metric '{reward}' has no gradient: train on one of pickscore, hpsv2, hpsv2.1, image_reward."
-            )
-    return Trainer(model, model.new_scheduler(), scorer, data_for(suite), recipe, suite)
+    needs_pictures = objective in ("base", "imagerefl")
+    data = data_for(suite, options.data, needs_pictures)
+    device = own_device(prepare_torch(options.device))
+    # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.
+    dtype = recipe.precision if recipe.lora_rank else "float32"
+    model: Any = load_model(weights.resolve(suite.model.weights), suite.model_copy(update={"dtype": dtype}), device)
+    check_scheduler(model.new_scheduler())
+    trainable = make_trainable(model, recipe, weights.resolve(options.init) if options.init else None)
+    scorer = load_rewards(reward, suite, device) if reward else None
+    clip = load_scorer(recipe.clip_metric, suite, device) if recipe.clip_weight else None
+    trainer = Trainer(model, scorer, data, recipe, suite, clip)
+    optimiser = Optimiser.of(trainable.values(), recipe, device)
+    probe = Probe.of(model, suite, recipe, device)
+    return Training(
+        trainer, trainable, optimiser, STEPS[objective], options.seed, out, probe=probe, eval_every=options.eval_every
+    )
 
 
-def run_steps(trainer: Trainer, loss_of: StepLoss, seed: int, log_path: Path) -> Iterator[int]:
-    """Make the updates; yields the number made so far after each. Raises BenchError when the loss is not finite."""
-    module = trainer.model.networks[TUNED].module
-    recipe = trainer.recipe
-    optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
+def run(training: Training, progress: Progress) -> None:
+    """Make the updates that are left, with checkpoints, log and evaluations on the way."""
+    recipe = training.recipe
+    progress = progress if training.leads else Silent()
+    journal = Log(checkpoint.log_folder(training.out), training.done).open() if training.leads else None
+    progress.start("train", recipe.steps - training.done)
     began = time.monotonic()
-    with log_path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["step", "loss", "reward", "gradient_norm", "seconds"])
-        for step in range(1, recipe.steps + 1):
-            rng = np.random.default_rng([seed, step])
-            loss, rewards = loss_of(trainer, rng, torch.Generator().manual_seed(int(rng.integers(2**62))))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = float(torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip))
-            if not math.isfinite(norm):
-                raise BenchError(
-                    f"training stopped at step {step}: the gradient is not finite; the last checkpoint is kept."
-                )
-            optimiser.step()
-            reward = "" if rewards is None else f"{rewards.mean().item():.5f}"
-            rows.writerow([step, f"{loss.item():.6g}", reward, f"{norm:.6g}", f"{time.monotonic() - began:.1f}"])
-            if step % 20 == 0 or step == recipe.steps:
-                file.flush()
-                log.note(f"step {step}/{recipe.steps}  loss {loss.item():.5g}  reward {reward or '-'}")
-            yield step
-
-
-def save(module: Any, out: Path, facts: dict[str, Any]) -> None:
-    """Write a UNet folder whole under another name, then put it in place; the facts are written last."""
-    partial = out.with_name(out.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        module.save_pretrained(partial)
-        (partial / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
-        if out.exists():
-            old = out.with_name(out.name + ".old")
-            shutil.rmtree(old, ignore_errors=True)
-            out.rename(old)
-            partial.rename(out)
-            shutil.rmtree(old)
-        else:
-            partial.rename(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise MissingError(
-            f"the checkpoint {out} cannot be written ({error.strerror or error}): free space or choose another --out."
-        ) from error
+        if training.done == 0 and training.evaluate and training.eval_every:
+            _evaluate(training, progress, 0)
+        while training.done < recipe.steps:
+            values = update(training)
+            values["seconds"] = time.monotonic() - began
+            if _saves(training):
+                _save(training, journal, values)
+            if journal is not None:
+                journal.write(training.done, values)
+                _tell(training, values)
+            progress.advance()
+            if training.eval_every and training.done % training.eval_every == 0 and training.evaluate:
+                _evaluate(training, progress, training.done)
+    finally:
+        progress.finish()
+        if journal is not None:
+            journal.close()
+    if training.leads:
+        checkpoint.state_path(training.out).unlink(missing_ok=True)
 
 
-def _written(out: Path) -> Any:
-    try:
-        return json.loads((out / "training.json").read_text())
-    except (OSError, ValueError):
-        return None
+def update(training: Training) -> dict[str, float]:
+    """One update: `accumulation` batches, their gradients averaged, new weights. Returns what the log shows."""
+    number = training.done + 1
+    outcomes = []
+    for batch in range(training.recipe.accumulation):
+        outcome = batch_loss(training, number, batch)
+        training.optimiser.backward(outcome.loss)
+        outcomes.append(outcome)
+    values = _values(training, outcomes)
+    values["learning_rate"] = training.optimiser.learning_rate
+    values["gradient_norm"] = training.optimiser.update()
+    scales = training.optimiser.accelerator.scaler is not None
+    training.watch.check(number, values.get("reward"), values["gradient_norm"], scales)
+    training.trainable.update_average()
+    training.done = number
+    return values
+
+
+def batch_loss(training: Training, number: int, batch: int) -> Outcome:
+    """The loss of one batch, with the randomness that belongs to (seed, update, place in the update) alone.
+
+    Batches of an update are numbered through all processes, so two processes with one batch each train what one process
+    trains with two accumulated batches.
+    """
+    accelerator = training.optimiser.accelerator
+    count = training.recipe.accumulation * accelerator.num_processes
+    place = batch * accelerator.num_processes + accelerator.process_index
+    rng = np.random.default_rng([training.seed, number, place])
+    seed = int(rng.integers(2**62))
+    torch.manual_seed(seed)  # for networks with dropout
+    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + place + 1)
+    with accelerator.autocast():
+        return training.step_loss(training.trainer, draws)
+
+
+def _values(training: Training, outcomes: list[Outcome]) -> dict[str, float]:
+    """Means over the batches and processes of an update."""
+
+    def mean(values: list[Tensor]) -> float:
+        value = torch.stack([one.detach().float().mean() for one in values]).mean()
+        return float(training.optimiser.accelerator.reduce(value, reduction="mean"))
+
+    found = {"loss": mean([one.loss for one in outcomes])}
+    rewards = [one.rewards for one in outcomes if one.rewards is not None]
+    if rewards:
+        found["reward"] = mean(rewards)
+    for name in dict.fromkeys(name for one in outcomes for name in one.terms):
+        found[name] = mean([one.terms[name] for one in outcomes if name in one.terms])
+    return found
+
+
+def _saves(training: Training) -> bool:
+    done, every = training.done, training.recipe.save_every
+    evaluates = training.eval_every is not None and done % training.eval_every == 0
+    return done % every == 0 or done == training.recipe.steps or evaluates
+
+
+def _save(training: Training, journal: Log | None, values: dict[str, float]) -> None:
+    """Probe, checkpoint, state: in this order, so that the state never stands for something that is not written."""
+    if training.probe is not None and training.probe.wanted and journal is not None:
+        with training.trainable.averaged():
+            values["probe_diversity"], grid = training.probe.run()
+        journal.grid(training.done, grid)
+    if training.leads:
+        finished = training.done == training.recipe.steps
+        facts = training.facts if finished else {**training.facts, "step": training.done}
+        checkpoint.save_checkpoint(training.trainable, training.folder, facts)
+        checkpoint.save_state(checkpoint.state_path(training.out), training.state())
+    training.optimiser.accelerator.wait_for_everyone()
+
+
+def _evaluate(training: Training, progress: Progress, done: int) -> None:
+    """Hand the checkpoint to the suite's probe; the bar begins again with what is left."""
+    assert training.evaluate is not None
+    progress.finish()
+    if training.leads:
+        training.evaluate(done, training.folder if done else None)
+    training.optimiser.accelerator.wait_for_everyone()
+    progress.start("train", training.recipe.steps - done)
+
+
+def _tell(training: Training, values: dict[str, float]) -> None:
+    done, total = training.done, training.recipe.steps
+    if done % STEPS_BETWEEN_NOTES == 0 or done == total:
+        reward = f"{values['reward']:.5g}" if "reward" in values else "-"
+        log.note(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")

@@ -1,15 +1,13 @@
-"""The objectives as short pure functions. r is a reward, higher is better; all losses are means over the batch."""
+"""The objectives as short pure functions. r is a reward, higher is better; every value is a mean over the batch."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 REWARD_SCALE = 1e-3
-"""Weight of the reward term in the ImageReward and ImageReFL papers' code."""
+"""lambda: weight of the reward term in the ImageReward and ImageReFL papers' code."""
 
 
 def refl_loss(rewards: Tensor) -> Tensor:
@@ -22,24 +20,43 @@ def refl_hinge_loss(rewards: Tensor, ceiling: float = 2.0) -> Tensor:
     return REWARD_SCALE * F.relu(ceiling - rewards).mean()
 
 
+REWARD_LOSSES = {"linear": refl_loss, "hinge": refl_hinge_loss}
+"""How a reward becomes a loss: -r, or relu(2 - r), which stops pushing above 2."""
+
+
+def denoising_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """mse(eps_theta(z_t, t, c), eps): Ho et al. 2020, arXiv 2006.11239, eq. 14. Both [N, ...] -> scalar."""
+    return F.mse_loss(predicted, target)
+
+
 def imagerefl_loss(rewards: Tensor, predicted_noise: Tensor, noise: Tensor, diffusion_weight: float) -> Tensor:
     """lambda (-r + w mse(eps_theta(z_s, s, c), eps)): ImageReFL (arXiv 2505.22569), w = 0.01 in its code.
 
-    `predicted_noise` and `noise` have the latents' shape [N, C, H, W].
+    `predicted_noise` and `noise` have the latents' shape [N, ...].
     """
-    return refl_loss(rewards) + REWARD_SCALE * diffusion_weight * F.mse_loss(predicted_noise, noise)
+    return refl_loss(rewards) + REWARD_SCALE * diffusion_weight * denoising_loss(predicted_noise, noise)
 
 
-def denoising_target(scheduler: Any, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-    """What the network shall predict: the noise, or v = sqrt(abar) eps - sqrt(1 - abar) x0 (arXiv 2202.00512)."""
-    if scheduler.config.prediction_type == "v_prediction":
-        return torch.as_tensor(scheduler.get_velocity(clean, noise, times))
-    return noise
+def cosine_distance(generated: Tensor, real: Tensor) -> Tensor:
+    """1 - cos(CLIP(x0), CLIP(x)): the image regulariser of ImageReFL's second version. Embeddings [N, D] -> scalar."""
+    return (1.0 - F.cosine_similarity(generated.flatten(1), real.flatten(1), dim=-1)).mean()
 
 
-def noise_of(scheduler: Any, prediction: Tensor, noisy: Tensor, times: Tensor) -> Tensor:
-    """The noise that a prediction amounts to: eps = sqrt(abar) v + sqrt(1 - abar) x_t for velocity, else itself."""
-    if scheduler.config.prediction_type != "v_prediction":
-        return prediction
-    signal = scheduler.alphas_cumprod.to(noisy.device)[times].to(noisy.dtype)[:, None, None, None]
-    return torch.as_tensor(signal.sqrt() * prediction + (1.0 - signal).sqrt() * noisy)
+def step_kl(clean: Tensor, base_clean: Tensor, snr: Tensor, next_snr: Tensor) -> Tensor:
+    """KL of the tuned step's Gaussian from the base model's: 1/2 (SNR(s) - SNR(t)) |x0_theta - x0_base|^2.
+
+    The step goes from time t to the less noisy s (Kingma et al. 2021, arXiv 2107.00630, eq. 13), with both networks at
+    the same z_t. Predicted clean latents [N, ...], scalar ratios -> mean over samples and elements (so that the
+    weight does not depend on the resolution).
+    """
+    return 0.5 * (next_snr - snr) * F.mse_loss(clean, base_clean)
+
+
+def prediction_l2(prediction: Tensor, base_prediction: Tensor) -> Tensor:
+    """|f_theta(z_t) - f_base(z_t)|^2, mean over the elements: keeps the tuned prediction near the base's. -> scalar."""
+    return F.mse_loss(prediction, base_prediction)
+
+
+def weighted_sum(terms: dict[str, tuple[float, Tensor]]) -> Tensor:
+    """Sum of weight x value over the terms that count (weight not 0)."""
+    return torch.stack([weight * value for weight, value in terms.values() if weight != 0.0]).sum()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from bench.errors import UsageError
 
 OBJECTIVES: dict[str, str] = {
     "base": "the plain denoising objective: makes a base model",
@@ -11,14 +14,18 @@ OBJECTIVES: dict[str, str] = {
     "draft": "DRaFT-K: gradient of a reward through the last K steps (arXiv 2309.17400)",
     "imagerefl": "ImageReFL: like ReFL, but starting from noised real images, with a denoising term",
 }
+DEFAULT_REWARD = "pickscore"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """One training. None means "what this objective's recipe says".
 
-    `suite` names the model and the prompts (a name or a TOML file), `reward` the metric to climb, `init` the weights to
-    start from (a weights string as in a suite), `out` the folder of the checkpoint. `steps` counts optimiser updates.
+    `suite` names the model and the prompts (a name or a TOML file), `reward` the metric to climb ("pickscore", or a
+    weighted sum "hpsv2.1=1,pickscore=0.5"), `init` the weights to start from (a weights string as in a suite), `data`
+    the images with captions (a folder or a repository of the `datasets` library), `out` the folder of the checkpoint.
+    `steps` counts optimiser updates; `preset` is "official", "corrected" or "shapes"; `settings` are further fields of
+    the recipe as text ("start_step": "25"). Every `eval_every` updates the suite's probe is run.
     """
 
     objective: str
@@ -32,3 +39,34 @@ class TrainOptions:
     init: str | None = None
     resume: str = "missing"
     device: str = "auto"
+    preset: str | None = None
+    data: str | None = None
+    lora_rank: int | None = None
+    eval_every: int | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def parse_reward(text: str) -> dict[str, float]:
+    """ "pickscore" -> {"pickscore": 1.0}; "hpsv2.1=1,pickscore=0.5" -> both. UsageError: see there."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, weight = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(weight) if equals else 1.0
+        except ValueError:
+            value = math.nan
+        if not name or not math.isfinite(value) or value == 0.0:
+            raise UsageError(
+                f"--reward {text}: '{part.strip()}' is no metric with a weight; write hpsv2.1=1,pickscore=0.5."
+            )
+        if name in found:
+            raise UsageError(f"--reward {text} names {name} twice: give it one weight.")
+        found[name] = value
+    return found
+
+
+def reward_name(weights: dict[str, float]) -> str:
+    """The reward as part of a folder's name: "pickscore", or "hpsv2.1-1+pickscore-0.5"."""
+    if len(weights) == 1 and next(iter(weights.values())) == 1.0:
+        return next(iter(weights))
+    return "+".join(f"{name}-{weight:g}" for name, weight in weights.items())

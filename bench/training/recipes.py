@@ -1,39 +1,90 @@
-"""How each objective is trained when the command line does not say: as published, or as fits the embedded world."""
+"""How each objective is trained when the command line does not say: as published, or as fits the embedded world.
+
+`official` repeats what the ImageReFL paper's code does (github.com/ControlGenAI/ImageReFL, src/trainer and
+src/configs), its two slips included; `corrected` is the same without them. docs/training.md lists the differences.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from bench.errors import UsageError, unknown
 from bench.training.options import TrainOptions
+
+OPTIMISERS = ("adamw", "adam", "adamw8bit")
+PRECISIONS = ("float32", "bfloat16", "float16")
+REWARD_LOSS_NAMES = ("linear", "hinge")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRecipe:
     """Settings of one training.
 
-    `steps` are optimiser updates, `start_step` is s (where noised real images enter), `grad_steps` = (first, last) is
-    the closed range from which the step with gradient, m, is drawn; all are places in the sampler's T steps.
+    Places are steps of the sampler's T: `start_step` is s (where noised real images enter), `grad_steps` = (first,
+    last) the closed range from which the step with gradient, m, is drawn, `last_steps` DRaFT's K, `copies` the
+    re-noised copies of DRaFT-LV. An update averages `accumulation` batches of `batch_size` (on each process).
+    Weights of ImageReFL's regularisers: `diffusion_weight`, `clip_weight` (with the image tower of the metric
+    `clip_metric`), `kl_weight`, `l2_weight`; every `refl_every`-th batch is plain ReFL instead. `guidance` is of the
+    training's own steps (1: none), `clip` the largest gradient norm (0: no limit), `ema` the decay of the averaged
+    weights (0: none), `lora_rank` trains a LoRA instead of all weights. `double_update` and `off_by_one` are the slips
+    of the official code.
     """
 
     steps: int
     learning_rate: float
     batch_size: int
+    accumulation: int = 1
     start_step: int = 30
     grad_steps: tuple[int, int] = (30, 39)
     last_steps: int = 1
+    copies: int = 0
+    reward_loss: str = "linear"
+    guidance: float = 1.0
     diffusion_weight: float = 0.01
+    clip_weight: float = 0.0
+    clip_metric: str = "clip_score"
+    kl_weight: float = 0.0
+    l2_weight: float = 0.0
+    refl_every: int = 0
+    optimiser: str = "adamw"
     weight_decay: float = 1e-2
     clip: float = 1.0
+    schedule: str = "constant"
+    warmup: int = 0
+    ema: float = 0.0
+    precision: str = "float32"
+    checkpointing: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = 0.0
+    lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    double_update: bool = False
+    off_by_one: bool = False
     save_every: int = 100
+    probe_prompts: int = 4
+    probe_samples: int = 4
 
 
-_PUBLISHED = {
+_CORRECTED = {
     "base": TrainRecipe(steps=10_000, learning_rate=1e-4, batch_size=32),
-    "refl": TrainRecipe(steps=2_000, learning_rate=3e-4, batch_size=32),
-    "draft": TrainRecipe(steps=2_000, learning_rate=3e-4, batch_size=32),
-    "imagerefl": TrainRecipe(steps=4_000, learning_rate=3e-4, batch_size=32),
+    "refl": TrainRecipe(steps=2_000, learning_rate=3e-4, batch_size=8, accumulation=4, precision="bfloat16"),
+    "draft": TrainRecipe(steps=2_000, learning_rate=3e-4, batch_size=8, accumulation=4, precision="bfloat16"),
+    "imagerefl": TrainRecipe(
+        steps=4_000,
+        learning_rate=3e-4,
+        batch_size=8,
+        accumulation=4,
+        precision="bfloat16",
+        optimiser="adam",
+        weight_decay=0.0,
+    ),
 }
-"""From the configurations of the ImageReFL paper's code: 20 x 100 (20 x 200) iterations, batch 8 x 4 accumulated."""
+"""The configurations of the paper's code: 20 x 100 (20 x 200) iterations of 8 x 4 images, one update each."""
+
+_OFFICIAL = {
+    name: replace(recipe, clip=0.0, double_update=name != "base", off_by_one=name == "imagerefl")
+    for name, recipe in _CORRECTED.items()
+}
 
 _SHAPES = {
     "base": TrainRecipe(steps=2_000, learning_rate=5e-4, batch_size=64),
@@ -42,13 +93,99 @@ _SHAPES = {
     "imagerefl": TrainRecipe(steps=120, learning_rate=2e-4, batch_size=16, save_every=50),
 }
 
+PRESETS = {"official": _OFFICIAL, "corrected": _CORRECTED, "shapes": _SHAPES}
+
 
 def recipe_for(options: TrainOptions, label: str | None) -> TrainRecipe:
-    """The recipe of `options.objective` for a suite with this label, with what the options say put in."""
-    recipe = (_SHAPES if label == "shapes" else _PUBLISHED)[options.objective]
-    return replace(
-        recipe,
-        steps=recipe.steps if options.steps is None else options.steps,
-        learning_rate=recipe.learning_rate if options.learning_rate is None else options.learning_rate,
-        batch_size=recipe.batch_size if options.batch_size is None else options.batch_size,
-    )
+    """The preset's recipe with what the options say put in; without a preset the one that fits the suite's label.
+
+    Raises UsageError for an unknown preset or setting, or a value of the wrong kind or out of range.
+    """
+    preset = options.preset or ("shapes" if label == "shapes" else "corrected")
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    given: dict[str, Any] = {
+        "steps": options.steps,
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "lora_rank": options.lora_rank,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    for key, text in options.settings.items():
+        if key in changes:
+            raise UsageError(f"{key} is given twice: leave out --set {key}.")
+        changes[key] = _value(key, text)
+    recipe = replace(PRESETS[preset][options.objective], **changes)
+    _check(recipe)
+    return recipe
+
+
+def _value(key: str, text: str) -> Any:
+    """The text of a setting as the kind of value that the field holds."""
+    known = {field.name: field for field in fields(TrainRecipe)}
+    if key not in known:
+        raise unknown("setting of the recipe", key, known)
+    kind = str(known[key].type)
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        if kind == "tuple[int, int]":
+            first, _, last = text.partition("-")
+            return int(first), int(last or first)
+        if kind.startswith("tuple"):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        return {"int": int, "float": float, "str": str}[kind](text)
+    except (ValueError, KeyError):
+        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind, "a range like 30-39")
+        raise UsageError(f"--set {key} must be {wanted}, got '{text}'.") from None
+
+
+def _check(recipe: TrainRecipe) -> None:
+    """UsageError for the first value that cannot be, whatever the suite."""
+    least = {"steps": 1, "batch_size": 1, "accumulation": 1, "last_steps": 1, "save_every": 1}
+    for name in ("copies", "refl_every", "warmup", "lora_rank", "probe_prompts", "probe_samples", "start_step"):
+        least[name] = 0
+    for name, low in least.items():
+        if getattr(recipe, name) < low:
+            raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}.")
+    for name in ("learning_rate", "diffusion_weight", "clip_weight", "kl_weight", "l2_weight", "weight_decay", "clip"):
+        value = getattr(recipe, name)
+        if not 0 <= value < float("inf") or (name == "learning_rate" and value == 0):
+            bound, option = ("above 0", " (--learning-rate)") if name == "learning_rate" else ("at least 0", "")
+            raise UsageError(f"{name} must be {bound}, got {value:g}{option}.")
+    if not 0 <= recipe.ema < 1:
+        raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}.")
+    if not 1 <= recipe.guidance < float("inf"):
+        raise UsageError(f"guidance must be at least 1 (1 is none), got {recipe.guidance:g}.")
+    for name, choices in (
+        ("optimiser", OPTIMISERS),
+        ("precision", PRECISIONS),
+        ("reward_loss", REWARD_LOSS_NAMES),
+    ):
+        if getattr(recipe, name) not in choices:
+            raise unknown(name, getattr(recipe, name), choices)
+
+
+def check_places(recipe: TrainRecipe, objective: str, total: int, suite: str) -> None:
+    """UsageError if a place of the recipe is not one of the sampler's `total` steps, or s lies past m."""
+    first, last = recipe.grad_steps
+    used = {
+        "base": [],
+        "refl": [("grad_steps", first), ("grad_steps", last)],
+        "draft": [("last_steps", recipe.last_steps - 1)],
+        "imagerefl": [("start_step", recipe.start_step), ("grad_steps", first), ("grad_steps", last)],
+    }[objective]
+    for name, place in used:
+        if not 0 <= place < total:
+            shown = place + 1 if name == "last_steps" else place
+            raise UsageError(
+                f"{name} {shown} is outside the {total} steps of suite '{suite}' (0..{total - 1}): "
+                f"give --set {name}=..., or a suite with more sampler.steps."
+            )
+    if objective in ("refl", "imagerefl") and first > last:
+        raise UsageError(f"grad_steps {first}-{last} is an empty range: write the smaller step first.")
+    if objective == "imagerefl" and recipe.start_step > last:
+        raise UsageError(
+            f"start_step {recipe.start_step} lies past the last step with gradient, {last}: real images must enter "
+            "before it; lower --set start_step or raise --set grad_steps."
+        )

@@ -51,7 +51,7 @@ def test_equal_to_the_original(name: str, row: Rows) -> None:
     found = row(name)
     assert found.wrong == ()
     assert found.largest <= compare.TOLERANCES[name]
-    assert found.pairs >= (compare.PAIRS if name.startswith(("lpips", "dreamsim")) else compare.IMAGE_PAIRS)
+    assert found.pairs >= compare.PAIRS
 
 
 def test_what_the_originals_refuse(row: Rows) -> None:

@@ -17,6 +17,7 @@ from bench import generate as stage
 from bench import log, pipeline
 from bench.errors import BenchError, MissingError, UsageError
 from bench.records import ImageRow
+from bench.runs import read_run
 from bench.stale import STALE, is_current, mark_stale
 from bench.store import RunStore
 from bench.suite import Suite
@@ -38,6 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def said() -> Iterator[list[str]]:
     lines: list[str] = []
+    log._channel.said.clear()  # what is told once a process was told in other tests
     before = log.set_sink(lines.append)
     fake_metrics.install()
     yield lines
@@ -296,9 +298,37 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
         pipeline.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
-    (folder / "p1" / "0.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match="no image that can be read"):
+    for path in folder.glob("*/*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
         pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+
+
+def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    folder = tmp_path / "mine"
+    for prompt_id in ("p1", "p2", "p9"):
+        (folder / prompt_id).mkdir(parents=True)
+        for sample in range(2):
+            Image.new("RGBA", (32, 32), (10 * sample,) * 4).save(folder / prompt_id / f"{sample}.png")
+    whole = (folder / "p1" / "1.png").read_bytes()
+    (folder / "p1" / "1.png").write_bytes(whole[:60])
+    (folder / "p2" / "cover.webp").write_bytes(b"")
+    (store,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+    assert (store.path / "images" / "p2" / "0.png").read_bytes() == (folder / "p2" / "0.png").read_bytes()
+    values = values_of(store)
+    assert {key for key in values if key[0] == "fake_image"} == {
+        ("fake_image", "p1", 0),
+        ("fake_image", "p2", 0),
+        ("fake_image", "p2", 1),
+    }
+    assert {key for key in values if key[0] != "fake_image"} == {("fake_group", "p2", None)}
+    reasons = {row.reason for name in store.score_metrics() for row in store.scores(name) if row.reason}
+    assert len(reasons) == 1
+    assert "cannot be decoded" in reasons.pop()
+    (sentence,) = [line for line in said if "1 image cannot be used" in line]
+    assert "p1/1.png: it cannot be decoded" in sentence
+    assert any("3 files are not used" in line and "p9/0.png" in line for line in said)
+    assert store.manifest().status == "complete"
 
 
 def test_rescore_takes_the_suite_from_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
@@ -347,3 +377,29 @@ def test_the_stages_are_light_to_import() -> None:
         "import sys, bench.pipeline; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_notes_on_the_values_are_kept_with_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    (store,) = pipeline.run(suite, ["base"], results=tmp_path / "results")
+    assert store.manifest().notes == {"fake_image": ["3 prompts"]}
+    assert read_run(store).notes == store.manifest().notes
+    assert "fake_image: 3 prompts" in said
+    pipeline.run(suite, ["base"], results=tmp_path / "results")  # nothing is scored, nothing is forgotten
+    pipeline.run(suite.override(samples=3), ["base"], results=tmp_path / "results")
+    assert store.manifest().notes == {"fake_image": ["3 prompts"]}
+
+
+def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
+    suite: Suite, tmp_path: Path, said: list[str]
+) -> None:
+    pipeline.run(suite, METHODS, results=tmp_path / "results")
+    data = suite.model_dump()
+    data["reference"]["name"] = "shapes-test"
+    data["methods"]["refl"]["trained_on_data"] = ["shapes-train"]
+    fake_metrics.LOADED.clear()
+    base, refl, _ = pipeline.run(Suite.model_validate(data), METHODS, results=tmp_path / "results")
+    assert fake_metrics.LOADED == []
+    (sentence,) = refl.manifest().notes["fake_set"]
+    assert "was trained on 'shapes-train', the collection of its reference set 'shapes-test'" in sentence
+    assert said.count(sentence) == 1
+    assert "fake_set" not in base.manifest().notes

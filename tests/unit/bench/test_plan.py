@@ -153,3 +153,14 @@ def test_nothing_to_do_is_a_mistake(shapes: Suite) -> None:
         make_plan(shapes, [resolve_method("base", shapes)], [], DIGESTS)
     with pytest.raises(UsageError, match="no methods"):
         make_plan(shapes, [], PROMPTS, DIGESTS)
+
+
+def test_what_a_lora_and_a_distilled_model_are_told_changes_the_pixels(shapes: Suite) -> None:
+    half = plan(shapes, "refl", lora_scale="0.5")
+    assert half.identity["tuned"] == f"{'r' * 64}*0.5"
+    assert half.name.startswith("refl-lora_scale-0.5@")
+    assert plan(shapes, "refl", lora_scale="1").identity == plan(shapes, "refl").identity
+    told = shapes.model_copy(update={"model": shapes.model.model_copy(update={"embedded_guidance": 3.5})})
+    assert plan(told, "base").identity == {**plan(shapes, "base").identity, "embedded_guidance": 3.5}
+    with pytest.raises(UsageError, match="lora_scale of method .* must be above 0, got 0"):
+        plan(shapes, "refl", lora_scale="0")

@@ -35,6 +35,12 @@ def test_keys_that_nobody_knows_do_not_break_reading() -> None:
     assert Manifest.from_dict(manifest().to_dict() | {"added_by_a_patch_release": 1}) == manifest()
 
 
+def test_a_manifest_from_before_the_notes_opens() -> None:
+    data = manifest().to_dict()
+    del data["notes"]
+    assert Manifest.from_dict(data) == manifest()
+
+
 def test_a_newer_schema_says_which_and_to_upgrade() -> None:
     with pytest.raises(UsageError) as caught:
         Manifest.from_dict(manifest().to_dict() | {"schema_version": 2}, "runs/x/manifest.json")

@@ -81,6 +81,10 @@ def test_a_suite_is_frozen_and_becomes_json() -> None:
         (MINIMAL + "[sampler]\nsteps = 0\n", "sampler.steps must be at least 1, got 0"),
         (MINIMAL + "[sampler]\nstep = 5\n", "unknown key 'sampler.step'. Did you mean 'steps'?"),
         (MINIMAL + "[methods.refl]\nwieghts = 'x'\n", "unknown key 'methods.refl.wieghts'. Did you mean 'weights'?"),
+        (
+            MINIMAL.replace("[model]", "[model]\nfamily = 'sdlx'"),
+            "unknown model family 'sdlx'. Did you mean 'sdxl'? Known",
+        ),
         (MINIMAL + "[methods.refl]\nvalue = 2.0\n", "methods.refl.value must be at most 1, got 2.0"),
         (MINIMAL + "[methods.refk]\nweights = 'x'\n", "unknown method 'refk'. Did you mean 'refl'?"),
         (MINIMAL + "[methods.mine]\nlike = 'refk'\n", "unknown method 'refk'. Did you mean 'refl'?"),
@@ -119,6 +123,7 @@ def test_overrides() -> None:
     assert changed.metrics["vendi"].weights is None
     assert list(changed.metrics) == ["lpips", "vendi"]
     assert suite.override() == suite.override(samples=None) == suite
+    assert suite.override(dtype="bfloat16").dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(

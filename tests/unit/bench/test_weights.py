@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,6 +34,21 @@ def test_the_digest_leaves_out_what_changes_no_pixel(tmp_path: Path) -> None:
     assert weights.digest(folder) == before
     (folder / "scheduler_config.json").write_text("{}")
     assert weights.digest(folder) != before
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    assert weights.trained_on(str(tmp_path)) == ()
+    for facts, expected in (
+        ('{"trained_on": ["hpsv2.1", "pickscore"]}', ("hpsv2.1", "pickscore")),
+        ('{"reward": "pickscore"}', ("pickscore",)),
+        ('{"reward": null}', ()),
+        ('{"trained_on": []}', ()),
+        ("[]", ()),
+        ("{", ()),
+    ):
+        (tmp_path / "training.json").write_text(facts)
+        assert weights.trained_on(str(tmp_path)) == expected
+    assert weights.trained_on("shapes:refl") == ("pickscore",)
 
 
 def test_a_file_is_digested_by_content_alone(tmp_path: Path) -> None:
@@ -100,39 +114,3 @@ def test_a_name_that_is_nothing(spec: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingError, match="do not exist: give a local file or folder, or a hub id"):
         weights.resolve(spec)
-
-
-def test_a_hub_id_is_fetched_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    asked: dict[str, Any] = {}
-
-    def download(repo: str, **how: Any) -> str:
-        asked.update(how, repo=repo)
-        return str(tmp_path)
-
-    model_folder(tmp_path / "fine_tuned_unet")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert weights.resolve("owner/name@v1:fine_tuned_unet") == tmp_path / "fine_tuned_unet"
-    assert (asked["repo"], asked["revision"]) == ("owner/name", "v1")
-    assert asked["allow_patterns"] == ["fine_tuned_unet/*", "fine_tuned_unet"]
-    assert {"*.py", "*.ckpt", "*.bin"} <= set(asked["ignore_patterns"])
-    with pytest.raises(MissingError, match="has no 'unet'"):
-        weights.resolve("owner/name:unet")
-    assert weights.resolve("owner/name") == tmp_path
-
-
-def test_without_network_the_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def download(repo: str, **_: Any) -> str:
-        raise LocalEntryNotFoundError("offline\nwith a second line")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(MissingError) as caught:
-        weights.resolve("owner/name@abc")
-    assert str(caught.value) == (
-        "weights 'owner/name@abc' are not on this machine and could not be fetched (offline): "
-        "run `hf download owner/name --revision abc` where there is a network, or give a local folder"
-    )

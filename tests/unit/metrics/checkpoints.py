@@ -152,6 +152,9 @@ def make_vit(folder: Path) -> Path:
     for weight in model.parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.2)
+    # a final norm of ones would leave DreamSim's centred and normalised token as it is
+    torch.nn.init.uniform_(model.layernorm.weight, 0.3, 2.0)
+    torch.nn.init.normal_(model.layernorm.bias, std=0.3)
     model.save_pretrained(folder)
     return folder
 

@@ -1,6 +1,8 @@
 """Every card says what decides the values: preprocessing, token limit, dtype."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +10,87 @@ import pytest
 import torch
 
 import metrics
-from metrics.tokens import CutPrompts
-from tests.unit.metrics.checkpoints import FOLDERS, picture
+from metrics.builtin import BUILTIN
+from metrics.metric import revision_of
+from metrics.tokens import cut_notes
+from tests.unit.metrics.checkpoints import picture
 
-WITH_TEXT = ["image_reward", "hpsv2.1", "pickscore", "clip_score"]
+WITH_TEXT = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score"]
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_settings_name_the_preprocessing(name: str, loaded: Any) -> None:
-    settings = loaded[name].card.settings
-    assert {"dtype", "resize", "antialias", "crop", "colour"} <= set(settings)
+SUPPORTED = [facts.name for _, facts in BUILTIN if not facts.unsupported]
+INTERPOLATIONS = ("bicubic", "bilinear", "none")
+
+
+@pytest.fixture(scope="module")
+def cards(loaded: Any, weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The card of every supported metric as plain data; HPSv2 of version 2.0 has files of its own name."""
+    folder = tmp_path_factory.mktemp("hpsv2")
+    for path in weights["hpsv2.1"].iterdir():
+        (folder / path.name.replace("v2.1_", "v2_")).write_bytes(path.read_bytes())
+    older = metrics.load("hpsv2", weights=folder)
+    return {name: metric.card.to_dict() for name, metric in {**loaded, "hpsv2": older}.items()}
+
+
+def test_no_metric_is_left_out(cards: dict[str, Any]) -> None:
+    assert set(cards) == set(SUPPORTED)
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_who_and_whence(name: str, cards: dict[str, Any]) -> None:
+    card, facts = cards[name], metrics.info(name)
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert (card["name"], card["version"], card["kind"]) == (name, facts.version, facts.kind.value)
+    assert card["direction"] in ("higher", "lower")
+    assert card["unit"]
+    assert {"low", "high"} <= set(card)
+    assert card["low"] is None or card["high"] is None or card["low"] < card["high"]
+    assert card["published"] == facts.weights  # repository, release or package of the published weights
+    assert card["source"]
+    assert card["revision"] is None  # of files that are not of the hub: the digests say which they are
+    assert card["weights"]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in card["weights"].values())
+    assert any(Path(file).suffix in (".safetensors", ".pth", ".pt") for file in card["weights"])
+    assert card["licence"]
+    assert re.search(r"arXiv \d{4}\.\d{5}|github\.com", card["citation"])
+    assert {"torch", "pillow"} <= set(card["libraries"])
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_settings_name_the_preprocessing(name: str, cards: dict[str, Any]) -> None:
+    settings = cards[name]["settings"]
+    assert settings["dtype"] == "float32"
+    assert any(word in settings["resize"] for word in INTERPOLATIONS)
+    assert settings["antialias"] in (True, False, "no resize")
+    assert "centre" in settings["crop"] or "none" in settings["crop"]
+    assert settings["colour"]
     assert "normalisation" in settings or len(settings["mean"]) == len(settings["deviation"]) == 3
     assert name == "lpips" or settings["image_size"] in (32, 64)
-    plain = loaded[name].card.to_dict()
-    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    for key in ("unit", "direction", "licence", "citation", "version"):
-        assert plain[key]
-    assert {"low", "high"} <= set(plain)
+    if "PIL" in settings["resize"] and "shortest" in settings["resize"]:
+        assert settings["passes"].startswith("horizontal first")  # Pillow's order of passes changed
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_token_limit_where_there_are_tokens(name: str, loaded: Any) -> None:
-    settings = loaded[name].card.settings
+def test_the_revision_is_that_of_the_hub_or_of_a_release(
+    weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--a--b" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    shutil.copytree(weights["pickscore"], snapshot)
+    for name in ("pickscore", "clip_diversity", "cmmd"):
+        assert metrics.load(name, weights=snapshot).card.to_dict()["revision"] == commit
+    assert (
+        metrics.load("pickscore", weights=snapshot).card.digest
+        == metrics.load("pickscore", weights=weights["pickscore"]).card.digest
+    )  # where files lie decides no value
+    assert revision_of([], metrics.info("fid").weights or "") == "v0.2.0"
+    assert revision_of([], metrics.info("aesthetic").weights or "") == "6934dd81792f086e613a121dbce43082cb8be85e"
+    assert revision_of([tmp_path / "snapshots" / "x"], "someone/model") is None
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_token_limit_where_there_are_tokens(name: str, cards: dict[str, Any]) -> None:
+    settings = cards[name]["settings"]
     if name not in WITH_TEXT:
         assert "max_tokens" not in settings
         return
@@ -58,15 +119,21 @@ def test_longer_prompts_are_cut_as_the_card_says(loaded: Any) -> None:
         assert torch.equal(long, longer)
 
 
-def test_cut_prompts_are_counted_once() -> None:
-    notes: dict[str, None] = {"other": None}
-    cut = CutPrompts(notes)
-    cut.add(["a", "b"], [5, 6], 6)
-    assert list(notes) == ["other"]
-    cut.add(["a", "b", "c"], [5, 7, 9], 6)
-    assert list(notes) == ["other", "2 prompts longer than 6 tokens were cut"]
-    cut.add(["c", "d"], [9, 9], 6)
-    assert list(notes) == ["other", "3 prompts longer than 6 tokens were cut"]
+def test_cut_prompts_are_counted() -> None:
+    assert cut_notes(0, 6) == []
+    assert cut_notes(1, 6) == ["1 prompt longer than 6 tokens was cut"]
+    assert cut_notes(3, 6) == ["3 prompts longer than 6 tokens were cut"]
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_TEXT if name != "hpsv2"])
+def test_prompts_are_counted_whoever_scored_them(name: str, loaded: Any) -> None:
+    """A run that goes on after an interruption tells of all its prompts, not of those of the last part only."""
+    metric = loaded[name]
+    limit = metric.card.settings["max_tokens"]
+    prompts = ["small", "red " * (limit + 1), "blue " * (limit + 1), "red " * (limit + 1), "red " * (limit - 2)]
+    assert metric.notes_for(prompts) == [f"2 prompts longer than {limit} tokens were cut"]
+    assert metric.notes_for(prompts[:2]) == [f"1 prompt longer than {limit} tokens was cut"]
+    assert metric.notes_for(["small"]) == metric.notes_for([]) == []
 
 
 def test_options_and_dtype_are_in_the_digest(weights: dict[str, Path], loaded: Any) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from metrics.builtin import BUILTIN
 from metrics.docs import document
-from metrics.sets import leakage_notes
+from metrics.leakage import leakage_notes
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,5 +44,9 @@ def test_leakage_is_said() -> None:
     assert leakage_notes("FID", "coco-2014-train", ["shapes", "COCO-2014-train"]) == [
         "FID: the method was trained on its reference set 'coco-2014-train', the others may not have been"
     ]
-    assert leakage_notes("FID", "coco-2017-val", ["coco-2014-train"]) == []
+    assert leakage_notes("FID", "coco-val2017", ["laion", "coco-train2017", "COCO"]) == [
+        "FID: the method was trained on 'coco-train2017' and 'COCO', the collection of its reference set "
+        "'coco-val2017'; the others may not have been"
+    ]
+    assert leakage_notes("FID", "coco-val2017", ["laion-coco", "imagenet-1k"]) == []
     assert leakage_notes("FID", "coco", []) == []

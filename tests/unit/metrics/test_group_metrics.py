@@ -106,6 +106,8 @@ def test_lpips_refuses_what_it_cannot_compare(loaded: Any, weights: dict[str, Pa
         loaded["lpips"].pairwise([picture(0), picture(0, 32, 32)])
     with pytest.raises(BadInputError, match="too small"):
         loaded["lpips"].pairwise([picture(0, 4, 4), picture(1, 4, 4)])
+    with pytest.raises(BadInputError, match="images of 1 x 1 pixels are too small"):
+        loaded["lpips"].pairwise([picture(0, 1, 1), picture(1, 1, 1)])
     with pytest.raises(metrics.MetricError, match="net 'resnet' is not one of"):
         metrics.load("lpips", weights=weights["lpips"], net="resnet")
     with pytest.raises(metrics.MetricError, match="float32 only"):

@@ -135,7 +135,8 @@ def test_clip_eos_guard(tmp_path: Path, loaded: Any, pictures: Any, prompts: Any
     with pytest.raises(metrics.MissingWeightsError, match="would not depend on the prompt"):
         metrics.load("pickscore", weights=make_clip(tmp_path / "wrong", eos=5))
     legacy = metrics.load("pickscore", weights=make_clip(tmp_path / "legacy", eos=2))
-    assert torch.equal(legacy.score(pictures, prompts), loaded["pickscore"].score(pictures, prompts))
+    values, wanted = legacy.score(pictures, prompts), loaded["pickscore"].score(pictures, prompts)
+    assert torch.allclose(values, wanted, rtol=0, atol=1e-5)  # its texts may have been encoded in other batches
 
 
 def test_alpha_is_dropped_not_composited(loaded: Any) -> None:

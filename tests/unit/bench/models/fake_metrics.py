@@ -40,6 +40,9 @@ class Brightness(_Fake):
             raise metrics.BadInputError("it is broken")
         return np.array([pixels(image).mean() for image in images], dtype=np.float32)
 
+    def notes_for(self, prompts: list[str]) -> list[str]:
+        return [f"{len(prompts)} prompts"]
+
 
 class Spread(_Fake):
     def score(self, images: Any, prompt: str | None = None) -> float:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from torch.distributions import Normal, kl_divergence
 
 from bench.training.objectives import (
     REWARD_SCALE,
-    denoising_target,
+    cosine_distance,
+    denoising_loss,
     imagerefl_loss,
-    noise_of,
+    prediction_l2,
     refl_hinge_loss,
     refl_loss,
+    step_kl,
+    weighted_sum,
 )
+from bench.training.parameterisation import mix_at, next_mix
 
 REWARDS = torch.tensor([0.5, 3.0])
 
@@ -29,12 +36,36 @@ def test_imagerefl_loss_adds_the_weighted_diffusion_error() -> None:
     assert float(imagerefl_loss(REWARDS, predicted, noise, 0.01)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_noise_is_recovered_from_the_target(kind: str) -> None:
-    scheduler = DDPMScheduler(prediction_type=kind)
-    generator = torch.Generator().manual_seed(0)
-    clean, noise = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
-    times = torch.tensor([10, 500, 990])
-    noisy = scheduler.add_noise(clean, noise, times)
-    target = denoising_target(scheduler, clean, noise, times)
-    torch.testing.assert_close(noise_of(scheduler, target, noisy, times), noise, atol=1e-5, rtol=1e-5)
+def test_distances() -> None:
+    one, two = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    assert float(cosine_distance(one, two)) == pytest.approx((0 + 1 - 1 / math.sqrt(2)) / 2)
+    assert float(prediction_l2(one, two)) == pytest.approx((4 + 0 + 1 + 1) / 4)
+    assert float(denoising_loss(one, two)) == pytest.approx(1.5)
+
+
+def test_weighted_sum_leaves_out_what_does_not_count() -> None:
+    broken = torch.tensor(float("nan"))
+    assert float(weighted_sum({"a": (2.0, torch.tensor(3.0)), "b": (0.0, broken)})) == 6.0
+
+
+@pytest.mark.parametrize("place", [0, 20, 38])
+def test_step_kl_is_the_kl_of_the_samplers_gaussians(place: int) -> None:
+    """Against torch's KL of the two normal distributions that DDPM's strided step draws from."""
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(40)
+    clean, base = torch.tensor([[0.3, -1.0, 0.5]]), torch.tensor([[0.1, -0.7, 0.9]])
+    now, then = scheduler.timesteps[place], scheduler.timesteps[place + 1]
+    kept, kept_then = scheduler.alphas_cumprod[now], scheduler.alphas_cumprod[then]
+    beta = 1 - kept / kept_then
+    coefficient = kept_then.sqrt() * beta / (1 - kept)
+    deviation = ((1 - kept_then) / (1 - kept) * beta).sqrt()
+    expected = kl_divergence(Normal(coefficient * clean, deviation), Normal(coefficient * base, deviation)).mean()
+    found = step_kl(clean, base, mix_at(scheduler, place).snr, next_mix(scheduler, place).snr)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_step_kl_is_finite_at_the_last_step() -> None:
+    scheduler = DDPMScheduler()
+    scheduler.set_timesteps(40)
+    levels = mix_at(scheduler, 39).snr, next_mix(scheduler, 39).snr
+    assert math.isfinite(float(step_kl(torch.zeros(1), torch.ones(1), *levels)))

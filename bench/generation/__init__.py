@@ -1,0 +1,1 @@
+"""The parts of the generating stage: what is to do, the batches, and the threads that decode and write."""

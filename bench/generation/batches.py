@@ -1,0 +1,165 @@
+"""Goes through the batches: the tree of each, what it costs, and smaller ones when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.errors import MissingError
+from bench.generation.runs import SECONDS_BETWEEN_PARTS, Run
+from bench.generation.size import out_of_memory
+from bench.generation.writing import Leaf, Writer, Written
+from bench.log import note
+from bench.progress import Progress
+from bench.records import ImageRow
+from bench.sampling.batches import Key, Work, cut
+from bench.sampling.tree import Action, build_tree, needed
+
+if TYPE_CHECKING:
+    from bench.models.base import DiffusionModel
+
+
+@dataclass(slots=True)
+class Maker:
+    """Makes the images of batches of work for several runs, and records them as they reach the disk."""
+
+    model: DiffusionModel
+    runs: Mapping[str, Run]
+    actions: Mapping[str, tuple[Action, ...]]
+    prompts: Mapping[Key, str]
+    size: int
+    progress: Progress
+    seed: int = 0
+    per_step: tuple[int, ...] = ()
+    _executed: Counter[str] = field(default_factory=Counter)
+    _since: float = 0.0
+
+    def make(self, work: Iterable[Work]) -> None:
+        """Make all; whatever ends it, what was written is recorded. Raises BenchError."""
+        from bench.sampling.loop import evaluations_per_step
+
+        self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
+        self.per_step = evaluations_per_step(self.model.new_scheduler())
+        writer = Writer({name: run.store for name, run in self.runs.items()})
+        self._since = time.perf_counter()
+        try:
+            waiting = deque(work)
+            while waiting:
+                waiting.extendleft(reversed(self._batch(waiting.popleft(), writer)))
+            for written in writer.rest():
+                self._record(written)
+        except BaseException:
+            for written in writer.stop():
+                self._take(written)
+            raise
+        finally:
+            writer.close()
+            self._charge()
+        self._spend(next(iter(self.runs)))
+
+    def _batch(self, work: Work, writer: Writer) -> list[Work]:
+        """Make one batch; returns what is left of it, in smaller pieces, if memory ran out."""
+        pieces = cut(work, self.size)
+        if len(pieces) > 1:
+            return pieces
+        finished: set[str] = set()
+        failure: str | None = None
+        try:
+            self._run(work, writer, finished)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            # Kept as text: the error's traceback would keep the tensors of the batch alive.
+            failure = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        self._charge()
+        if failure is None:
+            return []
+        _free(self.model)
+        rest = Work(work.keys, {name: keys for name, keys in work.save.items() if name not in finished})
+        if not self.model.make_room():
+            self._halve(len(work.keys), failure)
+        return cut(rest, self.size)
+
+    def _halve(self, size: int, failure: str) -> None:
+        if size == 1:
+            raise MissingError(
+                f"the device's memory does not hold the model and one image ({failure}): take a smaller resolution or "
+                "dtype, or another device."
+            )
+        self.size = size // 2
+        note(f"out of memory with {size} images at a time: going on with {self.size}")
+        for run in self.runs.values():
+            run.manifest.timings["batch_size"] = self.size
+
+    def _run(self, work: Work, writer: Writer, finished: set[str]) -> None:
+        from bench.sampling.loop import as_batch, run_tree
+
+        tree = build_tree({name: self.actions[name] for name in self.runs if name in work.save})
+        batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
+        for names, latents in run_tree(self.model, tree, batch, self._executed):
+            wanted = {name: [place for place, key in enumerate(work.keys) if key in work.save[name]] for name in names}
+            pixels = self.model.decoding(latents)
+            finished.update(names)
+            count = sum(len(places) for places in wanted.values())
+            leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
+            for written in writer.put(leaf):
+                self._record(written)
+
+    def _spend(self, name: str, wanted: Mapping[str, list[int]] | None = None) -> float:
+        """Charge the time since the last call to the runs that it was spent on; returns it, in seconds."""
+        now = time.perf_counter()
+        spent, self._since = now - self._since, now
+        total = sum(len(places) for places in wanted.values()) if wanted else 1
+        for one, places in (wanted or {name: [0]}).items():
+            self.runs[one].seconds += spent * len(places) / total
+        return spent
+
+    def _record(self, written: Written) -> None:
+        """Record what was written; raises what went wrong with it."""
+        self._take(written)
+        if written.error is not None:
+            raise written.error
+        for name in written.saved:
+            self.runs[name].record(SECONDS_BETWEEN_PARTS)
+
+    def _take(self, written: Written) -> None:
+        for name, saved in written.saved.items():
+            run = self.runs[name]
+            for place, path, sha256 in saved:
+                key = written.leaf.keys[place]
+                row = ImageRow(key[0], self.prompts[key], key[1], self.seed, path, sha256, written.leaf.seconds)
+                run.rows.append(row)
+            alone = needed({name: self.actions[name]}, self.per_step)[name]
+            run.manifest.counts["images_generated"] += len(saved)
+            run.manifest.counts["network_evaluations_needed"] += alone * len(saved)
+            self.progress.advance(len(saved))
+
+    def _charge(self) -> None:
+        """Evaluations that were executed, those of batches that ran out of memory included."""
+        for name, count in self._executed.items():
+            self.runs[name].manifest.counts["network_evaluations_executed"] += count
+        self._executed.clear()
+        peak = _device_peak(self.model)
+        for run in self.runs.values():
+            run.device_memory = max(run.device_memory, peak)
+
+
+def _free(model: DiffusionModel) -> None:
+    gc.collect()
+    if model.device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def _device_peak(model: DiffusionModel) -> int:
+    """The most memory used on the device so far, in bytes; 0 where it is the host's."""
+    if model.device.type != "cuda":
+        return 0
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(model.device))

@@ -1,0 +1,101 @@
+"""FLUX.1, whose guidance is distilled into the network: an input, not a second evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.models.base import Conditioning
+from bench.models.pipeline import PipelineModel
+from bench.models.schedulers import resolution_shift
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+T5_TOKENS = 512
+EMBEDDED_GUIDANCE = 3.5
+"""The default of diffusers' FluxPipeline."""
+
+
+class Flux(PipelineModel):
+    """The parts of a `FluxPipeline` folder: transformer, VAE, CLIP (pooled) and T5.
+
+    Latents are packed as the network takes them, [N, tokens, channels]: 2 x 2 patches of the VAE's. The suite's
+    `model.embedded_guidance` is the guidance that the network was given as an input in its distillation. Real
+    classifier-free guidance (`guidance` above 1) is refused unless `model.true_cfg` asks for it.
+    """
+
+    family = "flux"
+    pipeline_class = "FluxPipeline"
+    network_part = "transformer"
+    network_class = "diffusers:FluxTransformer2DModel"
+    parts: ClassVar[Mapping[str, str]] = {
+        "vae": "diffusers:AutoencoderKL",
+        "text_encoder": "transformers:CLIPTextModel",
+        "text_encoder_2": "transformers:T5EncoderModel",
+        "tokenizer": "transformers:CLIPTokenizer",
+        "tokenizer_2": "transformers:T5TokenizerFast",
+    }
+    patch = 2
+
+    def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
+        super().__init__(folder, suite, device)
+        wanted = getattr(suite.model, "embedded_guidance", None)
+        self.embedded_guidance = EMBEDDED_GUIDANCE if wanted is None else float(wanted)
+
+    @property
+    def latents_shape(self) -> tuple[int, ...]:
+        """(tokens, channels) of one sample's packed latents."""
+        return ((self.side // 2) ** 2, int(self.network.config.in_channels))
+
+    def _token_limit(self) -> int:
+        return T5_TOKENS
+
+    def _encode_text(self, text: str) -> dict[str, Tensor]:
+        states, pooled, _ = self.pipeline.encode_prompt(text, device=self.device, max_sequence_length=T5_TOKENS)
+        return {"text": states, "pooled": pooled}
+
+    def _timestep_options(self, scheduler: Any) -> dict[str, Any]:
+        steps = self.sampler.steps
+        sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
+        return {"sigmas": sigmas, "mu": resolution_shift(scheduler.config, self.latents_shape[0])}
+
+    def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
+        """Prediction for packed latents; with guidance > 1 (true CFG) two evaluations, as diffusers makes them."""
+        with_text = super().predict(network, latents, t, cond, 1.0)
+        if guidance <= 1.0:
+            return with_text
+        empty = {name: cond.empty[name].expand_as(state) for name, state in cond.states.items()}
+        without = super().predict(network, latents, t, Conditioning(empty, cond.empty), 1.0)
+        return without + guidance * (with_text - without)
+
+    def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        rows, half = len(latents), self.side // 2
+        guidance = None
+        if self.network.config.guidance_embeds:
+            guidance = torch.full([rows], self.embedded_guidance, device=latents.device, dtype=torch.float32)
+        places = self.pipeline._prepare_latent_image_ids(rows, half, half, latents.device, self.dtype)
+        output: Tensor = module(
+            hidden_states=latents,
+            timestep=t.expand(rows).to(latents.dtype) / 1000,
+            guidance=guidance,
+            pooled_projections=states["pooled"],
+            encoder_hidden_states=states["text"],
+            txt_ids=torch.zeros(states["text"].shape[1], 3, device=latents.device, dtype=self.dtype),
+            img_ids=places,
+            return_dict=False,
+        )[0]
+        return output
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        unpacked = self.pipeline._unpack_latents(latents, self.resolution, self.resolution, self._vae_factor())
+        return super()._unscaled(unpacked)
+
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        packed: Tensor = self.pipeline._pack_latents(super()._scaled(encoded), *encoded.shape)
+        return packed

@@ -1,0 +1,72 @@
+"""Stable Diffusion XL (base; without the refiner)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.models.pipeline import PipelineModel
+
+
+class StableDiffusionXL(PipelineModel):
+    """The parts of a `StableDiffusionXLPipeline` folder: UNet, VAE, two CLIP text encoders.
+
+    The size conditions (arXiv 2307.01952, 2.2) are those of the pipeline's defaults: the resolution, nothing cropped.
+    """
+
+    family = "sdxl"
+    pipeline_class = "StableDiffusionXLPipeline"
+    network_part = "unet"
+    network_class = "diffusers:UNet2DConditionModel"
+    parts: ClassVar[Mapping[str, str]] = {
+        "vae": "diffusers:AutoencoderKL",
+        "text_encoder": "transformers:CLIPTextModel",
+        "text_encoder_2": "transformers:CLIPTextModelWithProjection",
+        "tokenizer": "transformers:CLIPTokenizer",
+        "tokenizer_2": "transformers:CLIPTokenizer",
+    }
+    pipeline_options: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
+
+    def _encode_text(self, text: str) -> dict[str, Tensor]:
+        states, _, pooled, _ = self.pipeline.encode_prompt(text, device=self.device, do_classifier_free_guidance=False)
+        return {"text": states, "pooled": pooled}
+
+    def _encode_empty(self) -> dict[str, Tensor]:
+        # Zeros or the encoded empty text, as the pipeline's configuration says.
+        _, states, _, pooled = self.pipeline.encode_prompt("", device=self.device, do_classifier_free_guidance=True)
+        return {"text": states, "pooled": pooled}
+
+    def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        sizes = [self.resolution, self.resolution, 0, 0, self.resolution, self.resolution]
+        ids = torch.tensor([sizes], dtype=self.dtype, device=latents.device).repeat(len(latents), 1)
+        output: Tensor = module(
+            latents,
+            t,
+            encoder_hidden_states=states["text"],
+            added_cond_kwargs={"text_embeds": states["pooled"], "time_ids": ids},
+            return_dict=False,
+        )[0]
+        return output
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        unscaled: Tensor = latents / self.vae.config.scaling_factor
+        if (known := self._normalisation(latents)) is not None:
+            unscaled = latents * known[0] / self.vae.config.scaling_factor + known[1]
+        return unscaled
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        known = self._normalisation(latents)
+        plain = latents if known is None else (latents - known[1]) / known[0]
+        scaled: Tensor = plain * self.vae.config.scaling_factor
+        return scaled
+
+    def _normalisation(self, latents: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Deviation and mean of each channel, for the autoencoders whose configuration has them."""
+        mean, std = (self.vae.config.get(f"latents_{name}") for name in ("mean", "std"))
+        if mean is None or std is None:
+            return None
+        scale, shift = (latents.new_tensor(value).view(1, len(mean), 1, 1) for value in (std, mean))
+        return scale, shift

@@ -1,0 +1,86 @@
+"""The reward that is climbed: one differentiable scorer, or a weighted sum of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.suite import Suite, check_metrics
+from bench.weights import resolve
+from metrics.errors import MissingWeightsError
+
+
+class Reward(Protocol):
+    """Anything that gives pixels a value with gradient."""
+
+    def score_pixels(self, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Values [N] of float pixels [N, 3, H, W] in [0, 1]; higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum:
+    """r = sum_k w_k r_k over scorers, in each scorer's own unit."""
+
+    parts: tuple[tuple[float, Any], ...]
+
+    def score_pixels(self, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
+        """The weighted sum, [N]."""
+        values = [weight * torch.as_tensor(scorer.score_pixels(pixels, prompts)) for weight, scorer in self.parts]
+        return torch.stack(values).sum(dim=0)
+
+
+def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Reward:
+    """The scorers of `weights` (name -> weight) with the weights that the suite names, else the published ones.
+
+    Raises BenchError or a MetricError, one sentence: no gradient, or a checkpoint that is not there.
+    """
+    parts = tuple((weight, load_scorer(name, suite, device)) for name, weight in weights.items())
+    return parts[0][1] if len(parts) == 1 and parts[0][0] == 1.0 else WeightedSum(parts)
+
+
+def load_scorer(name: str, suite: Suite, device: str) -> Any:
+    """One scorer with the suite's weights and options. Raises BenchError or MetricError, one sentence."""
+    import metrics
+
+    spec = suite.metrics.get(name)
+    source = str(resolve(spec.weights)) if spec and spec.weights else None
+    scorer: Any = metrics.load(name, weights=source, device=device, **(spec.options if spec else {}))
+    return scorer
+
+
+def check_differentiable(name: str, suite: Suite) -> None:
+    """Raise UsageError unless `name` is a metric of images whose value has a gradient; its weights are not loaded."""
+    check_metrics([name], suite.metrics)
+    if name not in differentiable():
+        raise _no_gradient(name)
+
+
+def differentiable() -> list[str]:
+    """Names of the metrics that can be climbed."""
+    import metrics
+    from bench.registry import metric_names
+
+    found = []
+    for name in metric_names():
+        facts = metrics.info(name)
+        if facts.kind.value == "image" and not facts.unsupported and _has_gradient(name):
+            found.append(name)
+    return found
+
+
+def _has_gradient(name: str) -> bool:
+    from metrics.catalogue import find_class
+
+    try:
+        return hasattr(find_class(name), "score_pixels")
+    except MissingWeightsError:  # a package that is not installed
+        return False
+
+
+def _no_gradient(name: str) -> UsageError:
+    return UsageError(f"metric '{name}' has no gradient: train on one of {', '.join(differentiable())}.")

@@ -1,0 +1,177 @@
+"""Every family against diffusers' own pipeline: the same latents and step noise give the same picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from torch import Tensor
+
+from bench.models import load_model
+from bench.models.loading import quiet
+from bench.sampling.loop import as_batch, run_tree
+from bench.sampling.noise import generators, initial_noise
+from bench.sampling.tree import actions_of, build_tree
+from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.tiny import tiny_suite
+
+ITEMS = [("p1", "a red circle", 0), ("p1", "a red circle", 1), ("p2", "a large star", 0)]
+IDS, SAMPLES = [item[0] for item in ITEMS], [item[2] for item in ITEMS]
+STEPS = 4
+FLOW = "FlowMatchEulerDiscreteScheduler"
+# family -> schedulers that its checkpoints are used with
+CASES = [
+    ("sd", "DDPMScheduler", {}),
+    ("sdxl", "EulerDiscreteScheduler", {}),
+    ("sdxl", "DDPMScheduler", {"clip_sample": False}),
+    ("pixart", "DPMSolverMultistepScheduler", {}),
+    ("pixart-alpha", "DDPMScheduler", {"clip_sample": False}),
+    ("sd3", FLOW, {}),
+    ("sd3", FLOW, {"stochastic_sampling": True}),
+    ("flux", FLOW, {}),
+]
+NAMES = {
+    "sdxl": ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+    "sd": ("prompt_embeds", "negative_prompt_embeds"),
+    "pixart": (
+        "prompt_embeds",
+        "prompt_attention_mask",
+        "negative_prompt_embeds",
+        "negative_prompt_attention_mask",
+    ),
+    "flux": ("prompt_embeds", "pooled_prompt_embeds"),
+}
+NAMES |= {"sd3": NAMES["sdxl"], "pixart-alpha": NAMES["pixart"]}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("families")
+    return {family: family_pipeline(family, root / family) for family in dict.fromkeys(case[0] for case in CASES)}
+
+
+def suite_for(family: str, scheduler: str, options: dict[str, Any], **changes: Any) -> Any:
+    suite = tiny_suite(scheduler, STEPS, options=options, **changes)
+    suite.model.family = family.split("-")[0]
+    return suite
+
+
+@torch.no_grad()  # with gradients attention takes another path, which moves the last bits
+def encoded(pipeline: Any, family: str) -> dict[str, Tensor]:
+    """Each prompt encoded alone by the pipeline, as we do; encoding together moves the last bit."""
+    rows = []
+    for _, text, _ in ITEMS:
+        if family == "sd":
+            rows.append(pipeline.encode_prompt(text, "cpu", 1, True))
+        elif family == "sd3":
+            rows.append(pipeline.encode_prompt(text, text, text))
+        elif family.startswith("pixart"):
+            length = 120 if family == "pixart-alpha" else 300
+            rows.append(pipeline.encode_prompt(text, max_sequence_length=length))
+        else:
+            rows.append(pipeline.encode_prompt(text))
+    return {name: torch.cat([row[place] for row in rows]) for place, name in enumerate(NAMES[family])}
+
+
+def diffusers_result(
+    folder: Path, case: tuple[str, str, dict[str, Any]], guidance: float, network: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Final latents and uint8 pictures of diffusers' own `__call__`."""
+    family, scheduler, options = case
+    with quiet():
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(str(folder))
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config, **options)
+    part = "unet" if hasattr(pipeline, "unet") else "transformer"
+    if network is not None:
+        setattr(pipeline, part, network)
+    if part == "unet":
+        pipeline.unet.to(memory_format=torch.channels_last)
+    pipeline.vae.to(memory_format=torch.channels_last)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False)  # weights that want a gradient take other kernels, even where none is made
+    step, counter = pipeline.scheduler.step, iter(range(1, STEPS + 1))
+
+    def with_our_noise(output: Tensor, t: Tensor, sample: Tensor, **given: Any) -> Any:
+        return step(output, t, sample, **{**given, "generator": generators(7, IDS, SAMPLES, next(counter))})
+
+    pipeline.scheduler.step = with_our_noise
+    shape = (64 // 4, 16) if family == "flux" else (4, 8, 8)
+    more: dict[str, Any] = {"use_resolution_binning": False, "negative_prompt": None} if "pixart" in family else {}
+    finals: list[Tensor] = []
+    decode = pipeline.vae.decode
+
+    def watched(latents: Tensor, **given: Any) -> Any:
+        finals.append(latents)
+        return decode(latents, **given)
+
+    pipeline.vae.decode = watched
+    more |= {"height": 32, "width": 32, "output_type": "np", "num_inference_steps": STEPS, "guidance_scale": guidance}
+    with quiet():
+        noise = initial_noise(7, IDS, SAMPLES, shape)
+        pictures = pipeline(**encoded(pipeline, family), latents=noise, **more).images
+    return finals[0], torch.from_numpy((pictures * 255).round().astype("uint8")).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{len(case[2])}")
+@pytest.mark.parametrize("network", ["base", "tuned"])
+def test_equals_diffusers(
+    folders: dict[str, Path], tmp_path: Path, case: tuple[str, str, dict[str, Any]], network: str
+) -> None:
+    """In the same memory layout, with prompts encoded one by one, the final latents are equal bit for bit."""
+    family = case[0]
+    model = load_model(folders[family], suite_for(*case))
+    tuned = None
+    if network == "tuned":
+        tuned = tiny_network(family, 5)
+        tuned.save_pretrained(tmp_path / "tuned")
+        model.add_network("tuned", tmp_path / "tuned")
+    guidance = 1.0 if family == "flux" or network == "tuned" else 5.0
+    expected, pictures = diffusers_result(folders[family], case, 3.5 if family == "flux" else guidance, tuned)
+    weights = [float(network == "tuned")] * STEPS
+    tree = build_tree({"run": actions_of(weights, ("base", guidance), ("tuned", guidance))})
+    ((_, latents),) = run_tree(model, tree, as_batch(model, 7, ITEMS))
+    unscaled = model._unscaled(latents)  # type: ignore[attr-defined]
+    assert float(latents.float().std()) > 0.1
+    assert torch.equal(unscaled, expected), float((unscaled - expected).abs().max())
+    assert torch.equal(model.decode(latents), pictures)
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "pixart", "sd3", "flux"])
+def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
+    """Scaling for the network and back is the identity, and decoding with gradient is decoding."""
+    case = next(case for case in CASES if case[0] == family)
+    model: Any = load_model(folders[family], suite_for(*case))
+    raw = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model._unscaled(model._scaled(raw)), raw)
+    latents = model.encode_pixels(torch.zeros(2, 3, 32, 32), torch.Generator().manual_seed(1))
+    assert tuple(latents.shape[1:]) == model.latents_shape
+    latents = latents.clone().requires_grad_(True)
+    pixels = model.decode_pixels(latents)
+    pixels.sum().backward()
+    assert float(latents.grad.abs().max()) > 0.0
+    assert int(((pixels * 255).round().to(torch.uint8).int() - model.decode(latents.detach()).int()).abs().max()) <= 1
+
+
+def test_a_decoder_of_ones_own_is_used(folders: dict[str, Path]) -> None:
+    from bench.models.sd import StableDiffusion
+
+    class Dark(StableDiffusion):
+        def decode(self, latents: Tensor) -> Tensor:
+            return torch.zeros_like(super().decode(latents))
+
+    model = Dark(folders["sd"], suite_for("sd", "DDPMScheduler", {}))
+    assert int(model.decoding(torch.randn(1, 4, 8, 8))().max()) == 0
+
+
+def test_sdxl_latents_with_a_normalisation_of_their_own(folders: dict[str, Path]) -> None:
+    model: Any = load_model(folders["sdxl"], suite_for("sdxl", "EulerDiscreteScheduler", {}))
+    model.vae.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.0, 2.0, 3.0, 4.0])
+    z = torch.ones(1, 4, 1, 1)
+    expected = torch.tensor([1.0, 2.0, 3.0, 4.0]) / 0.9 + torch.tensor([0.1, 0.2, 0.3, 0.4])
+    torch.testing.assert_close(model._unscaled(z).flatten(), expected)
+    torch.testing.assert_close(model._scaled(model._unscaled(z)), z)

@@ -1,0 +1,107 @@
+"""x0 and noise of every kind of prediction, and noise levels of every scheduler, against diffusers' own arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from bench.errors import UsageError
+from bench.models.loading import quiet
+from bench.training.parameterisation import check_scheduler, kind_of, mix_at, model_input, random_mix, to_latents
+
+SCHEDULERS = [
+    ("DDPMScheduler", "epsilon"),
+    ("DDPMScheduler", "v_prediction"),
+    ("DDPMScheduler", "sample"),
+    ("DDIMScheduler", "v_prediction"),
+    ("EulerDiscreteScheduler", "epsilon"),
+    ("EulerDiscreteScheduler", "v_prediction"),
+    ("DPMSolverMultistepScheduler", "epsilon"),
+    ("UniPCMultistepScheduler", "epsilon"),
+    ("FlowMatchEulerDiscreteScheduler", "flow"),
+]
+
+
+def scheduler_of(name: str, kind: str) -> Any:
+    settings: dict[str, Any] = {} if kind == "flow" else {"prediction_type": kind, "beta_schedule": "scaled_linear"}
+    if name in ("DDPMScheduler", "DDIMScheduler"):
+        settings["clip_sample"] = False
+    with quiet():
+        scheduler = getattr(diffusers, name)(**settings)
+    with quiet():  # diffusers' schedulers and numpy 2 do not agree on `copy`
+        scheduler.set_timesteps(20)
+    return scheduler
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 4, 8, 8, generator=generator)
+
+
+@pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
+@pytest.mark.parametrize("place", [1, 10, 19])
+def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, place: int) -> None:
+    scheduler = scheduler_of(name, kind)
+    assert kind_of(scheduler) == kind
+    clean, eps = batch()
+    mix = mix_at(scheduler, place)
+    z = mix.noised(clean, eps)
+    prediction = mix.target(clean, eps)
+    torch.testing.assert_close(mix.clean_of(prediction, z), clean, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(mix.eps_of(prediction, z), eps, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
+def test_levels_are_those_of_the_scheduler(name: str, kind: str) -> None:
+    """Latents noised here are what the scheduler's own `add_noise` (or `scale_noise`) makes, at its own scale."""
+    scheduler = scheduler_of(name, kind)
+    clean, eps = batch()
+    place = 12
+    times = scheduler.timesteps[place : place + 1]
+    own = scheduler.scale_noise(clean, times, eps) if kind == "flow" else scheduler.add_noise(clean, eps, times)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(place)
+    z = mix_at(scheduler, place).noised(clean, eps)
+    torch.testing.assert_close(to_latents(scheduler, z, place), own, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model_input(scheduler, own, place), z, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "kind"), [row for row in SCHEDULERS if row[0][:4] in ("DDPM", "DDIM", "Eule")])
+def test_x0_is_the_schedulers_own(name: str, kind: str) -> None:
+    scheduler = scheduler_of(name, kind)
+    latents, prediction = batch()
+    place = 12
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(place)
+    z = model_input(scheduler, latents, place)
+    own = scheduler.step(prediction, scheduler.timesteps[place], latents).pred_original_sample
+    torch.testing.assert_close(mix_at(scheduler, place).clean_of(prediction, z), own, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("DDPMScheduler", "epsilon"), ("FlowMatchEulerDiscreteScheduler", "flow")])
+def test_random_levels_cover_the_training_times(name: str, kind: str) -> None:
+    mix, times = random_mix(scheduler_of(name, kind), 4000, 4, torch.Generator().manual_seed(0))
+    assert mix.signal.shape == (4000, 1, 1, 1)
+    assert 0 <= float(times.min()) < 50
+    assert 950 < float(times.max()) <= 1000
+    if kind == "flow":
+        torch.testing.assert_close(mix.noise.flatten() * 1000, times)
+        assert float(times.median()) == pytest.approx(500, abs=25)
+    else:
+        assert float(times.float().mean()) == pytest.approx(499.5, abs=20)
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    scheduler = scheduler_of("DDPMScheduler", "epsilon")
+    scheduler.register_to_config(prediction_type="magic")
+    with pytest.raises(UsageError, match="magic"):
+        kind_of(scheduler)
+
+
+def test_second_order_schedulers_are_refused() -> None:
+    with pytest.raises(UsageError, match="HeunDiscreteScheduler evaluates the network twice a step"):
+        check_scheduler(scheduler_of("HeunDiscreteScheduler", "epsilon"))
+    check_scheduler(scheduler_of("EulerDiscreteScheduler", "epsilon"))

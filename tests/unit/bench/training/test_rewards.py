@@ -1,0 +1,73 @@
+"""Rewards on the embedded suite's scorers: sums, gradients, and how near the tensor path is to the image path."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.shapes.captions import random_caption
+from bench.shapes.world import random_scene, render
+from bench.suite import Suite, load_suite
+from bench.training.rewards import check_differentiable, differentiable, load_rewards
+
+SCORERS = ("pickscore", "hpsv2.1", "image_reward")
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return load_suite("shapes")
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Tensor, list[str]]:
+    """Eight pictures, uint8 [8, 3, 64, 64], and their captions."""
+    rng = np.random.default_rng(3)
+    scenes = [random_scene(rng) for _ in range(8)]
+    images = torch.from_numpy(np.stack([render(scene) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
+    return images, [random_caption(scene, rng) for scene in scenes]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_the_tensor_path_is_the_image_path_where_nothing_is_resized(
+    name: str, suite: Suite, world: tuple[Tensor, list[str]]
+) -> None:
+    images, captions = world
+    scorer = load_rewards({name: 1.0}, suite, "cpu")
+    with torch.no_grad():
+        found = scorer.score_pixels(images.float() / 255, captions)
+    expected = scorer.score(images, captions)  # type: ignore[attr-defined]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    assert float(expected.std()) > 1e-2
+
+
+def test_a_weighted_sum_and_its_gradient(suite: Suite, world: tuple[Tensor, list[str]]) -> None:
+    images, captions = world
+    weights = {"pickscore": 0.5, "hpsv2.1": 2.0}
+    pixels = (images.float() / 255).requires_grad_()
+    total = load_rewards(weights, suite, "cpu").score_pixels(pixels, captions)
+    total.sum().backward()
+    expected, slope = torch.zeros(8), torch.zeros_like(pixels)
+    for name, weight in weights.items():
+        alone = pixels.detach().clone().requires_grad_()
+        values = load_rewards({name: 1.0}, suite, "cpu").score_pixels(alone, captions)
+        values.sum().backward()
+        assert alone.grad is not None
+        expected, slope = expected + weight * values.detach(), slope + weight * alone.grad
+    torch.testing.assert_close(total.detach(), expected, atol=1e-5, rtol=1e-5)
+    assert pixels.grad is not None
+    torch.testing.assert_close(pixels.grad, slope, atol=1e-6, rtol=1e-4)
+
+
+def test_every_scorer_of_images_with_a_gradient_can_be_climbed(suite: Suite) -> None:
+    assert {"pickscore", "hpsv2", "hpsv2.1", "image_reward", "clip_score", "aesthetic"} <= set(differentiable())
+    check_differentiable("aesthetic", suite)
+    for name, said in (
+        ("attribute_accuracy", "has no gradient"),
+        ("fid", "has no gradient"),
+        ("pikscore", "pickscore"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            check_differentiable(name, suite)
