@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.files import make_folder, sha256_file, temporary_name, write_error
+from bench.files import make_folder, temporary_name, write_error
 from bench.log import note
+from metrics.types import digest_of
+from metrics.weights import sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,13 +31,11 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def reference_identity(reference: Reference) -> dict[str, Any]:
-    """What decides the reference images: the drawing's count and seed, or the files' names, sizes and times."""
+    """What decides the reference images: the drawing's count and seed, or the files' names and contents."""
     if reference.kind == "shapes":
         return {"kind": "shapes", "count": reference.count, "seed": reference.seed}
-    files = _files(reference)
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    listing = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return {"kind": "folder", "files": len(files), "listing": listing}
+    files = {path.name: sha256(path) for path in _files(reference)}
+    return {"kind": "folder", "files": len(files), "content": digest_of(files=files)}
 
 
 def reference_sources(reference: Reference) -> Iterator[list[Source]]:
@@ -43,7 +43,7 @@ def reference_sources(reference: Reference) -> Iterator[list[Source]]:
     if reference.kind == "folder":
         files = _files(reference)
         for start in range(0, len(files), CHUNK):
-            yield [(sha256_file(path), partial(_open, path)) for path in files[start : start + CHUNK]]
+            yield [(sha256(path), partial(_open, path)) for path in files[start : start + CHUNK]]
         return
     import numpy as np
     from PIL import Image
@@ -57,13 +57,21 @@ def reference_sources(reference: Reference) -> Iterator[list[Source]]:
 
 
 def _open(path: Path) -> Image:
-    from PIL import Image
+    """A reference image in its own mode: it becomes RGB where a generated one does, in the metric."""
+    from bench.scoring.reader import decode
+    from metrics.errors import BadInputError
+    from metrics.images import to_pil
 
     try:
-        with Image.open(path) as opened:
-            return opened.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise MissingError(f"reference image {path} cannot be read ({error}): replace it.") from error
+        found = decode(path.read_bytes())
+    except OSError as error:
+        found = str(error.strerror)
+    if isinstance(found, str):
+        raise MissingError(f"reference image {path} cannot be used ({found}): replace it.")
+    try:
+        return to_pil([found], convert=False)[0]
+    except BadInputError as error:
+        raise MissingError(f"reference image {path}: {str(error).removeprefix('image 0 ')}") from None
 
 
 def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cache: Path, tools: Tools) -> Any:

@@ -99,16 +99,16 @@ class Aesthetic(ImageMetric):
             )
         settings = {**encoder.settings, **_OPENAI, "embedding": "projected, L2-normalised"}
         settings["head"] = " to ".join(str(size) for size in [encoder.width, *(layer.out_features for layer in head)])
-        files = weight_files(clip_folder, facts.title)
-        card = make_card(facts, request, [path, *files], settings)
+        files = {f"clip/{item.name}": item for item in weight_files(clip_folder, facts.title)}
+        card = make_card(facts, request, {path.name: path, **files}, settings)
         if clip.weights != CLIP and card.label is None:  # the predictor alone is the published one
             card = replace(card, label=request.label or "own weights")
-        return cls(card, device, encoder, head, [item.name for item in files])
+        return cls(card, device, encoder, head, list(files))
 
     @property
     def backbone(self) -> str:
         """Equal for two metrics whose `embed` gives equal embeddings: the head plays no part."""
-        weights = {name: self.card.weights[name] for name in self._clip_files}
+        weights = {name.partition("/")[2]: self.card.weights[name] for name in self._clip_files}
         settings = {"dtype": self.card.settings["dtype"], **self.encoder.settings, **_OPENAI}
         return digest_of(weights=weights, settings=settings)
 

@@ -27,6 +27,7 @@ _HUB = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+?))?(?::(?P<inner>[^:\\]+))?"
 )
 _told_of: set[str] = set()
+_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)")
 _BLOB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
@@ -101,6 +102,12 @@ def cached(spec: str) -> Path | None:
         return Path(snapshot_download(name.repo, revision=name.revision, local_files_only=True))
     except Exception:  # the client has several errors for what is not there
         return None
+
+
+def commit_of(path: Path) -> str | None:
+    """The commit of the hub's snapshot that a path lies in; None for a path elsewhere."""
+    found = _SNAPSHOT.search(path.absolute().as_posix())
+    return found[1] if found else None
 
 
 def fetch_file(name: HubName) -> Path:
@@ -269,9 +276,13 @@ def release_file(url: str, digest: str, what: str) -> Path:
     MissingWeightsError names the command that mends it. A file that is there is taken as it is: its digest goes into
     the metric's card.
     """
+    return fetch_release(url, digest, what, release_path(url))
+
+
+def fetch_release(url: str, digest: str | None, what: str, path: Path) -> Path:
+    """`release_file` at a path of the caller's; a `digest` of None is not known."""
     import torch
 
-    path = release_path(url)
     if path.is_file():
         return path
     try:

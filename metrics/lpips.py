@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base import GroupMetric, make_card, pick_device
-from metrics.errors import BadInputError, MetricError, MissingWeightsError
-from metrics.hub import locate
+from metrics.errors import BadInputError, MetricError
+from metrics.hub import locate, release_file
 from metrics.images import Images, to_pil
 from metrics.preprocess import to_unit
 from metrics.types import Card, Facts, Request
@@ -31,6 +31,7 @@ TRUNKS = {
     "vgg": "vgg16-397923af.pth",
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
 }
+_TORCHVISION = "https://download.pytorch.org/models"
 _EPS = 1e-10  # lpips adds it to the norm (not under the root)
 _CHUNK = 1 << 22  # elements of one float64 chunk of the Gram sum
 _ROUNDING = 1e-12  # of the squared norms: below it a difference is rounding of the Gram form, not a distance
@@ -43,25 +44,10 @@ def _net_of(name: str) -> str | None:
     return None
 
 
-def _trunk_cache() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
 def _published(net: str) -> Path:
     name = TRUNKS[net]
-    path, url = _trunk_cache() / name, f"https://download.pytorch.org/models/{name}"
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = name.rpartition("-")[2].removesuffix(".pth")
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except Exception as error:  # urllib, socket and file errors: not downloadable
-        raise MissingWeightsError(
-            f"LPIPS: the {net} trunk '{path}' is missing and could not be downloaded ({type(error).__name__}): run "
-            f"`mkdir -p {path.parent} && curl -L -o {path} {url}` where there is a network."
-        ) from error
-    return path
+    digest = name.rpartition("-")[2].removesuffix(".pth")
+    return release_file(f"{_TORCHVISION}/{name}", digest, f"LPIPS ({net} trunk)")
 
 
 def _lin_file(net: str) -> Path:
@@ -139,10 +125,11 @@ class LPIPS(GroupMetric):
             raise MetricError("lpips runs in float32 only (its distances are differences of nearly equal numbers).")
         path = _find(request, net, facts.title)
         net = _net_of(path.name) or net
-        state, files = read_state(path), [path]
+        state, files = read_state(path), {path.name: path}
         if not any(key.startswith("lin") for key in state):
-            files.append(_lin_file(net))
-            state |= read_state(files[-1])
+            lin = _lin_file(net)
+            files[f"lpips/{lin.name}"] = lin
+            state |= read_state(lin)
         network = build(net, state, f"{facts.title}: '{path}'")
         return cls(make_card(facts, request, files, _settings(net, network.scaling_layer)), device, network)
 

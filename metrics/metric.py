@@ -13,16 +13,23 @@ import torch
 from PIL import Image
 
 from metrics.errors import MetricError, MissingWeightsError
+from metrics.hub import commit_of
 from metrics.types import Card, Facts, Kind, Request
 from metrics.weights import digest_files, label_for, marked_label
 
+Files = Mapping[str, Path] | Sequence[Path]
+
 
 def make_card(
-    facts: Facts, request: Request, files: Sequence[Path], settings: Mapping[str, Any], source: str | None = None
+    facts: Facts, request: Request, files: Files, settings: Mapping[str, Any], source: str | None = None
 ) -> Card:
-    """The identity card of a metric that was loaded from `files` (files or folders)."""
+    """The identity card of a metric that was loaded from `files` (files or folders).
+
+    A mapping gives each file the name under which the card has it, needed where two are named alike.
+    """
     digests = digest_files(files)
-    marks = (marked_label(item) for path in files for item in ([path] if path.is_file() else path.glob("*")))
+    paths = list(files.values()) if isinstance(files, Mapping) else list(files)
+    marks = (marked_label(item) for path in paths for item in ([path] if path.is_file() else path.glob("*")))
     label = label_for(facts, request, digests, next((mark for mark in marks if mark), None))
     libraries = {}
     for name in ("torch", "torchvision", "transformers", "pillow", *facts.packages):
@@ -32,22 +39,17 @@ def make_card(
             continue
     chosen = {"dtype": request.dtype, **settings}
     origin = source or request.weights or facts.weights or ""
-    return Card(facts, label, origin, digests, chosen, libraries, revision_of(files, origin))
+    return Card(facts, label, origin, digests, chosen, libraries, revision_of(paths, origin))
 
 
-# A file of the hub's cache lies below models--OWNER--NAME/snapshots/COMMIT; a release's address has its name in it.
-_SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)")
-_RELEASE = re.compile(r"https://.*/(?:releases/download|raw|blob)/([^/]+)/")
+_RELEASE = re.compile(r"https://.*/(?:releases/download|raw|blob)/([^/]+)/")  # its name, or a commit
 
 
 def revision_of(files: Sequence[Path], source: str) -> str | None:
     """The commit of the hub's snapshot that files lie in, or the release or commit in the address of their source."""
-    for path in files:
-        found = _SNAPSHOT.search(path.absolute().as_posix())
-        if found:
-            return found[1]
+    commit = next((found for path in files if (found := commit_of(path))), None)
     release = _RELEASE.match(source)
-    return release[1] if release else None
+    return commit or (release[1] if release else None)
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,33 +8,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metrics.errors import MissingWeightsError
+from metrics.errors import MetricError, MissingWeightsError
 from metrics.types import Facts, Request
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".tar", ".ckpt")
-_digests: dict[tuple[str, int, int], str] = {}
+_digests: dict[tuple[str, int, int, int], str] = {}
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file (hex), remembered while the file keeps its size and time of change."""
+    """The sha256 of a file (hex), remembered while the file keeps its size and times of change."""
     status = path.stat()
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    key = (
+        str(path.resolve()),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )  # copying can keep the first two
     if key not in _digests:
         with path.open("rb") as stream:
             _digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
     return _digests[key]
 
 
-def digest_files(paths: Iterable[Path]) -> dict[str, str]:
-    """File name -> sha256 for files; folders stand for the files below them."""
+def digest_files(files: Mapping[str, Path] | Iterable[Path]) -> dict[str, str]:
+    """Name -> sha256 of files: under the names given, or each file's own; a folder stands for the files below it.
+
+    MetricError where two files have one name, since one of them would be missing from the digests.
+    """
+    named = list(files.items()) if isinstance(files, Mapping) else [(_own_name(path), path) for path in files]
     found: dict[str, str] = {}
-    for path in paths:
-        if path.is_dir():
-            inner = sorted(item for item in path.rglob("*") if item.is_file())
-            found.update({item.relative_to(path).as_posix(): sha256(item) for item in inner})
-        else:
-            found[path.name] = sha256(path)
+    for name, path in named:
+        inner = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+        for item in inner:
+            key = name if item == path else "/".join(part for part in (name, item.relative_to(path).as_posix()) if part)
+            if key in found:
+                raise MetricError(f"two files of one metric are named '{key}': give each a name of its own.")
+            found[key] = sha256(item)
     return found
+
+
+def _own_name(path: Path) -> str:
+    return "" if path.is_dir() else path.name
 
 
 def label_for(facts: Facts, request: Request, digests: Mapping[str, str], marked: str | None = None) -> str | None:

@@ -87,7 +87,7 @@ def test_clip_from_an_option_or_a_folder_beside(weights: dict[str, Path], loaded
 
 def test_card(loaded: Any, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     card = loaded["aesthetic"].card
-    assert set(card.weights) == {HEAD, "config.json", "model.safetensors"}
+    assert set(card.weights) == {HEAD, "clip/config.json", "clip/model.safetensors"}
     assert card.settings["head"] == "24 to 16 to 12 to 8 to 4 to 1"
     assert card.settings["colour"] == "resized in the image's own mode, then RGB"
     assert card.label == "own weights"

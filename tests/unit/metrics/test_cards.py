@@ -11,8 +11,10 @@ import torch
 
 import metrics
 from metrics.builtin import BUILTIN
-from metrics.metric import revision_of
+from metrics.metric import make_card, revision_of
 from metrics.tokens import cut_notes
+from metrics.types import Request
+from metrics.weights import digest_files
 from tests.unit.metrics.checkpoints import picture
 
 WITH_TEXT = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score"]
@@ -141,3 +143,17 @@ def test_options_and_dtype_are_in_the_digest(weights: dict[str, Path], loaded: A
     for changes in ({"dtype": "bfloat16"}, {"variant": "paper"}):
         digests.add(metrics.load("clip_score", weights=weights["clip_score"], **changes).card.digest)
     assert len(digests) == 3
+
+
+def test_files_of_one_name_are_not_taken_for_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+    paths = [tmp_path / name / "model.safetensors" for name in ("a", "b")]
+    with pytest.raises(metrics.MetricError, match=r"two files of one metric are named 'model\.safetensors'"):
+        digest_files(paths)
+    both = digest_files({"head": paths[0], "clip": paths[1]})
+    assert len(set(both.values())) == 2
+    assert digest_files([tmp_path]) == {"a/model.safetensors": both["head"], "b/model.safetensors": both["clip"]}
+    card = make_card(metrics.info("lpips"), Request(), {"head": paths[0], "clip": paths[1]}, {})
+    assert card.weights == both
