@@ -53,7 +53,7 @@ def _main_row(facts: Facts) -> list[str]:
 def _meanings() -> Mapping[tuple[str, str], str]:
     """What the options are, where their names do not say it; choices are read from the code."""
     from metrics.clip_image import BACKBONES
-    from metrics.dreamsim import TYPES
+    from metrics.dreamsim_trunks import TYPES
     from metrics.lpips import TRUNKS
     from metrics.vendi_score import KERNELS
 
