@@ -21,7 +21,8 @@ from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
 from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Scope, Target, cards_differ, find_todo, scope_of, target_of
+from bench.scoring.todo import Target, cards_differ, find_todo, target_of
+from bench.scoring.scope import Scope, scope_of
 from bench.scoring.worker import Scorer
 from bench.store import RunStore, lock_runs
 
@@ -128,7 +129,7 @@ def _size(job: _Job, name: str) -> int:
 def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer]:
     found = []
     for name, metric in group.items():
-        scope = job.scopes[name]
+        scope = scope_of(name, job.suite.metrics[name], job.suite)  # what was fetched by now has a commit
         card = metric.card.to_dict() | {"scope": scope.digest, "asked": dict(scope.asked)}
         todo = find_todo(target, name, scope.digest, card)
         if todo.size:
