@@ -6,8 +6,9 @@ Metrics that fit into memory together score side by side, chunk by chunk; the ot
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from bench.log import note
 from bench.progress import Progress, Silent
 from bench.registry import ensure_metrics
 from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.memory import is_out_of_memory, too_little_memory
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
 from bench.scoring.shelf import FeatureCache
@@ -144,22 +146,32 @@ def _score_run(job: _Job, target: Target, scorers: Sequence[Scorer]) -> int:
             scorer.begin()
         for chunk in _chunks_ahead(job, target, scorers):
             for scorer in scorers:
-                count = scorer.take(chunk)
-                made += count
-                job.progress.advance(count)
+                made += _step(job, scorer, partial(scorer.take, chunk))
         for scorer in scorers:
-            try:
-                count = scorer.finish()
-            except BenchError as error:
-                job.failures[scorer.name] = error
-                continue
-            made += count
-            job.progress.advance(count)
+            made += _step(job, scorer, scorer.finish)
     finally:
         for scorer in scorers:  # interrupted: keep what was made
             scorer.record()
         _add_seconds(target.store, time.perf_counter() - began)
     return made
+
+
+def _step(job: _Job, scorer: Scorer, work: Callable[[], int]) -> int:
+    """The number of values that a part of a metric's work made; 0 where the metric failed, now or before."""
+    if scorer.name in job.failures:
+        return 0
+    try:
+        count = work()
+    except BenchError as error:
+        job.failures[scorer.name] = error
+        return 0
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        job.failures[scorer.name] = too_little_memory(str(getattr(scorer.metric, "device", "this machine")))
+        return 0
+    job.progress.advance(count)
+    return count
 
 
 def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Iterator[Chunk]:
