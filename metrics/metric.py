@@ -93,6 +93,10 @@ class Metric(ABC):
         """The metric's name."""
         return self.card.name
 
+    def why_undefined(self, n: int) -> str | None:
+        """Why the value of `n` images (where several make one value, else 1) can be NaN; None where it should not."""
+        return self.undefined_reason
+
     def notes(self, n: int | None = None) -> list[str]:
         """What a reader of the value should know, as sentences; `n` is the number of images where that matters."""
         return list(self._notes)

@@ -117,6 +117,20 @@ def test_a_group_with_one_image_or_a_bad_one_has_no_value(make: Make, tmp_path: 
     assert rows["p3", None].reason == "the metric failed: RuntimeError: the network fails"
 
 
+def test_enough_images_are_not_told_to_be_too_few(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NaN that comes out of the network, as broken weights make it."""
+    broken = lambda self, inputs: inputs.flatten(1) * math.nan  # noqa: E731
+    for metric in (SeenGroup, SeenSet):
+        monkeypatch.setattr(metric, "seen", broken)
+    group = make(SeenGroup("seen_group"), target(tmp_path / "a", {"p1": [20, 30], "p2": [20]}))
+    score(group)
+    reasons = {key[0]: row.reason for key, row in rows_of(group).items()}
+    assert reasons == {"p1": "the metric gave no finite number", "p2": "needs at least 2 images"}
+    whole = make(SeenSet("seen_set"), target(tmp_path / "b", {"p1": [20, 30]}))
+    score(whole)
+    assert "needs at least 2" not in str(rows_of(whole)[None, None].reason)
+
+
 def test_a_metric_that_failed_is_asked_again(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused image stays refused; what was the machine's or a bug's may be mended."""
     run = target(tmp_path, {"p1": [20, REFUSED, REFUSED + 1]})
