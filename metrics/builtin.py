@@ -156,7 +156,7 @@ _add(
     packages=("lpips",),
     licence="BSD-2-Clause",
     citation="Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features, arXiv 1801.03924",
-    options={"net": "alex"},
+    options={"net": None},
     beside=(),
 )
 _add(
