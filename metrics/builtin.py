@@ -157,6 +157,7 @@ _add(
     licence="BSD-2-Clause",
     citation="Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features, arXiv 1801.03924",
     options={"net": None},
+    megabytes=57,  # VGG16's layers, the largest trunk
     beside=(),
 )
 _add(
@@ -173,6 +174,7 @@ _add(
     licence="MIT",
     citation="Fu et al. 2023, DreamSim, arXiv 2306.09344",
     options={"type": "ensemble"},
+    megabytes=992,  # the ensemble's three ViT-B/16 and its adapter
     beside=(*_FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
 )
 _add(

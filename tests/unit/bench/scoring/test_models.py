@@ -200,6 +200,20 @@ def test_weights_that_are_not_here_have_no_size_yet(monkeypatch: pytest.MonkeyPa
     assert expected_bytes("sized_none", None) == 0  # it has none
 
 
+def test_published_packages_say_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file says it: these are the parameters of the largest network that an option chooses, in float32."""
+    from dreamsim.feature_extraction.vision_transformer import vit_base
+    from torchvision.models import vgg16
+
+    trunk = sum(weight.numel() for weight in vit_base(patch_size=16, num_classes=0).parameters())
+    adapter = 12 * 16 * (768 + 3 * 768)  # of each block's qkv, rank 16
+    ensemble = 4 * (3 * (trunk + adapter) + 2 * 768 * 512)
+    assert expected_bytes("dreamsim", None) == pytest.approx(ensemble, rel=0.001)
+    with torch.device("meta"):
+        layers = vgg16(weights=None).features
+    assert expected_bytes("lpips", None) == pytest.approx(4 * sum(w.numel() for w in layers.parameters()), rel=0.02)
+
+
 class Slotted:
     __slots__ = ("tensor",)
 
