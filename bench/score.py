@@ -22,9 +22,9 @@ from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.memory import is_out_of_memory, too_little_memory
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
+from bench.scoring.scope import Scope, scope_of
 from bench.scoring.shelf import FeatureCache
 from bench.scoring.todo import Target, cards_differ, find_todo, target_of
-from bench.scoring.scope import Scope, scope_of
 from bench.scoring.worker import Scorer
 from bench.store import RunStore, lock_runs
 
@@ -193,27 +193,27 @@ def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Itera
 
 
 def _chunks(target: Target) -> Iterator[list[str]]:
-    """The run's prompts, as many at a time as have about `CHUNK` images, whatever of them is still to do.
+    """The run's prompts, as many at a time as have about `CHUNK` images and `CHUNK_BYTES`, whatever is still to do.
 
     So an image has the same neighbours in its batch after an interruption, and the same value to the last digit.
     """
     chunk: list[str] = []
-    images, most = 0, _images_in_a_chunk(target)
+    images = size = 0
     for prompt_id, rows in target.images.items():
-        if chunk and images + len(rows) > most:
+        more = sum(_decoded_bytes(target.store.path / row.path) for row in rows)
+        if chunk and (images + len(rows) > CHUNK or size + more > CHUNK_BYTES):
             yield chunk
-            chunk, images = [], 0
+            chunk, images, size = [], 0, 0
         chunk.append(prompt_id)
-        images += len(rows)
+        images, size = images + len(rows), size + more
     if chunk:
         yield chunk
 
 
-def _images_in_a_chunk(target: Target) -> int:
-    """By the size of the run's first image."""
-    first = next((rows[0] for rows in target.images.values()), None)
-    size = None if first is None else image_size(target.store.path / first.path)
-    return CHUNK if size is None else max(1, min(CHUNK, CHUNK_BYTES // (3 * size[0] * size[1])))
+def _decoded_bytes(path: Path) -> int:
+    """What an image takes when it is decoded, by its head; an unreadable one takes nothing."""
+    size = image_size(path)
+    return 0 if size is None else 3 * size[0] * size[1]
 
 
 def _tell_faults(target: Target) -> None:
