@@ -28,6 +28,7 @@ __all__ = [
     "exit_code",
     "judge",
     "junit",
+    "limits_of",
     "read_baseline",
     "verdicts",
     "verdicts_text",
@@ -50,7 +51,7 @@ def check(
     NotComparableError when runs named one by one may not stand side by side.
     """
     opened, _, named = open_runs(runs)
-    limits = read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
+    limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
     drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
@@ -62,6 +63,12 @@ def check(
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     summaries = [summary_of(run, rounds, seed, per_prompt=True) for run in judged if run.method in wanted]
     return verdicts(limits, summaries, before, left_out)
+
+
+def limits_of(runs: Any, thresholds: Path | str) -> Thresholds:
+    """Read a thresholds file whose names are those of the catalogues and of the runs."""
+    opened = open_runs(runs)[0]
+    return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
 def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], dict[str, LeftOut]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tupl
 
     The p values are Holm-corrected over the whole table; tags are in the order of their name.
     """
-    tags = sorted({tag for own in a.tags.values() for tag in own})
+    tags = dict(sorted(Counter(tag for own in a.tags.values() for tag in set(own)).items()))
     found: list[TagDifference] = []
     for metric in (name for name in a.metrics if name in b.metrics and a.metrics[name].kind != "set"):
         rows = paired_rows(a, b, metric)
@@ -175,7 +176,7 @@ def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tupl
             )
             paired = paired_difference(before[mine], after[mine], codes[mine], rounds, seed)
             means = _mean(before[mine]), _mean(after[mine])
-            found.append(TagDifference(tag, paired.interval.clusters, Difference(a.metrics[metric], *means, paired)))
+            found.append(TagDifference(tag, tags[tag], Difference(a.metrics[metric], *means, paired)))
     corrected = holm([one.difference.paired.p for one in found])
     return tuple(
         replace(one, difference=replace(one.difference, p_holm=float(p)))

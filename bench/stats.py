@@ -78,7 +78,7 @@ def cluster_sums(values: Floats, clusters: ArrayLike) -> tuple[Floats, Ints]:
     return np.bincount(index, weights=values[keep]).astype(np.float64), np.bincount(index).astype(np.int64)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # 128 MB, with 30,000 clusters
 def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uint16]:
     """How often each cluster is drawn, [rows, clusters]; cached because all metrics of a table share the draws."""
     rng = np.random.default_rng([seed, part])
@@ -125,8 +125,9 @@ def clustered_bootstrap(
 ) -> Interval:
     """Plain mean of the finite values [N] with an expanded percentile interval over resampled clusters [N].
 
-    Fewer than FEW clusters hold too few values for percentiles: their interval is `skewed_t`. One cluster gives a mean
-    without an interval; no finite value gives NaN throughout. Same seed, same numbers.
+    Fewer than FEW clusters hold too few values for percentiles, and levels beyond 95 % would need many times the
+    rounds: their interval is `skewed_t`. One cluster gives a mean without an interval; no finite value gives NaN
+    throughout. Same seed, same numbers.
     """
     numbers = np.asarray(values, dtype=np.float64)
     sums, counts = cluster_sums(numbers, clusters)
@@ -137,7 +138,7 @@ def clustered_bootstrap(
     mean = float(sums.sum() / n)
     if sums.size == 1:
         return Interval(mean, math.nan, math.nan, n, unscored, 1, "one prompt only: no interval over prompts")
-    if sums.size < FEW:
+    if sums.size < FEW or level > 0.95:
         low, high = skewed_t(sums, counts, level)
     else:
         tail = expanded_tail(level, sums.size)

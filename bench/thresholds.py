@@ -96,7 +96,7 @@ def read_thresholds(path: Path | str, methods: Iterable[str], metrics: Iterable[
     that is not a finite number (negative, for the drops and margins), or bounds that exclude each other.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the thresholds file {path}: {error}") from None
     return parse_thresholds(text, str(path), methods, metrics)
@@ -129,7 +129,7 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
 
 def _text(file: _File, data: dict[str, Any], key: str, what: str) -> str | None:
     value = data.pop(key, None)
-    if value is not None and not isinstance(value, str):
+    if value is not None and (not isinstance(value, str) or not value):
         raise UsageError(f"{file.where((), key)}: {key} must be {what}, in quotes")
     return value
 
@@ -149,6 +149,10 @@ def _metrics(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _bounds(file: _File, method: str, metric: str, values: Mapping[str, Any]) -> list[Bound]:
+    if not values:
+        raise UsageError(
+            f"{file.where((method, metric))}: [{method}.{metric}] is empty: give one of {', '.join(RULES)}"
+        )
     found = [_bound(file, method, metric, rule, value) for rule, value in values.items()]
     limits = {bound.rule: bound for bound in found}
     if "min" in limits and "max" in limits and limits["min"].value > limits["max"].value:

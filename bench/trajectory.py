@@ -25,7 +25,7 @@ def evaluator(
 
     Before the first update the base model is run: the reference of the report. Raises BenchError as `bench.run`.
     """
-    from bench.training.loop import default_out
+    from bench.training.identity import default_out
 
     suite = load_suite(options.suite)
     reward = {} if options.objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)

@@ -7,6 +7,7 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -24,6 +25,8 @@ _SHAPES = Path(__file__).parent / "shapes" / "weights"
 _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth", ".tar", ".ckpt"})
 # What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).
 _SAFE = (".safetensors", ".json", ".txt", ".model")
+# What can run code when it is read, or is code.
+_CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
 # Half-precision and other twins of weights that are fetched anyway.
 _TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.index.fp16.json")
 # Parts of a published pipeline that no image here passes through.
@@ -137,7 +140,7 @@ def _find(name: str) -> Path:
     hub = hub_name(name)
     if hub is None:
         raise MissingError(f"weights '{name}' do not exist: give a local file or folder, or a hub id like owner/name")
-    return _from_hub(hub)
+    return _from_hub(dataclasses.replace(hub, patterns=tuple(f"*{ending}" for ending in _SAFE)))
 
 
 def hub_name(name: str) -> HubName | None:
@@ -171,7 +174,7 @@ def _from_hub(name: HubName) -> Path:
     from metrics.hub import fetch_folder
 
     inner = name.inner.strip("/") if name.inner else None
-    if inner and Path(inner).suffix and Path(inner).suffix not in _SAFE and "." + inner.rpartition(".")[2] in _CODE:
+    if inner and Path(inner).suffix in _CODE:
         raise MissingError(
             f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
             ".safetensors file or a folder of them"
@@ -184,9 +187,6 @@ def _from_hub(name: HubName) -> Path:
     if not path.exists() or (path.is_dir() and not any(path.rglob("*.safetensors"))):
         raise MissingError(_nothing_there(name, inner))
     return path
-
-
-_CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
 
 
 def _wanted(name: HubName, inner: str | None) -> list[str]:
@@ -203,9 +203,9 @@ def _wanted(name: HubName, inner: str | None) -> list[str]:
 
 def _parts_of_pipeline(name: HubName) -> list[str] | None:
     """Folders of the parts that a repository's `model_index.json` names; None when it is no pipeline."""
-    from metrics.hub import HubName, fetch_folder, listing
+    from metrics.hub import fetch_folder, listing
 
-    whole = HubName(name.repo, name.revision)
+    whole = dataclasses.replace(name, inner=None)
     root = fetch_folder(whole, [_PIPELINE])
     index = read_json(root / _PIPELINE)
     if index is None:
@@ -217,9 +217,9 @@ def _parts_of_pipeline(name: HubName) -> list[str] | None:
 
 def _nothing_there(name: HubName, inner: str | None) -> str:
     """Why a fetched repository has nothing to load under the name."""
-    from metrics.hub import HubName, listing
+    from metrics.hub import listing
 
-    files = listing(HubName(name.repo, name.revision))
+    files = listing(name)
     folders = sorted({file.rpartition("/")[0] for file in files if file.endswith(".safetensors")} - {""})
     below = [file for file in files if not inner or file == inner or file.startswith(f"{inner}/")]
     what = f"'{inner}'" if inner else "weights"

@@ -26,28 +26,36 @@ from metrics.weights import sha256
 _HUB = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+?))?(?::(?P<inner>[^:\\]+))?"
 )
+_told_of: set[str] = set()
 _SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)")
 _BLOB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubName:
-    """A repository of the hub, a revision (None: its default branch), and a file or folder inside (None: all of it)."""
+    """A repository of the hub, a revision (None: its default branch), and a file or folder inside (None: all of it).
+
+    `patterns` are named in advice on how to fetch all of it.
+    """
 
     repo: str
     revision: str | None = None
     inner: str | None = None
     dataset: bool = False
+    patterns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
         return f"{self.repo}{at}{':' + self.inner if self.inner else ''}"
 
-    def command(self, file: str | None = None) -> str:
+    def command(self) -> str:
         """The command that puts it into the cache."""
+        what = [f'--include "{pattern}"' for pattern in self.patterns]
+        if self.inner:  # the command takes a folder by its slash
+            what = [self.inner if Path(self.inner).suffix else f"{self.inner.strip('/')}/"]
         kind = ["--repo-type", "dataset"] if self.dataset else []
         revision = ["--revision", self.revision] if self.revision else []
-        return " ".join(["hf download", self.repo, *([file] if file else []), *kind, *revision])
+        return " ".join(["hf download", self.repo, *what, *kind, *revision])
 
 
 def parse(spec: str) -> HubName | None:
@@ -206,7 +214,9 @@ def _told(name: HubName) -> Iterator[None]:
     logging.set_verbosity(ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
-        print(f"fetching {name} from the hub", file=sys.stderr)
+        if name.repo not in _told_of:
+            _told_of.add(name.repo)
+            print(f"fetching {name} from the hub", file=sys.stderr)
     try:
         yield
     finally:

@@ -37,7 +37,7 @@ def check(
 
     chosen = select(runs, results) if runs else results
     if update_baseline:
-        outcome = update_file(chosen, thresholds, baseline, strict)
+        outcome = update_file(chosen, thresholds, baseline, strict, files=bool(junit or summary))
     else:
         outcome = run_gate(chosen, thresholds, baseline, strict)
     typer.echo(outcome.text.rstrip())

@@ -10,6 +10,7 @@ from bench.log import note
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
 
+BASE = "base"
 LARGEST = 32
 """More at a time is not faster on any device that was tried, and a kill loses more."""
 SHARE = 0.8
@@ -25,6 +26,8 @@ def starting_size(model: DiffusionModel, resolution: int, prompts: Sequence[str]
         return max(1, min(LARGEST, LARGEST * 64 * 64 // resolution**2))
     import torch
 
+    for network in model.networks:  # all of them come to the device, and libraries take their workspaces
+        _step(model, prompts[:1], guidance, network)
     free, _ = torch.cuda.mem_get_info(model.device)
     idle = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
     size = largest_batch(lambda count: _peak(model, [prompts[0]] * count, guidance), free + idle)
@@ -44,17 +47,24 @@ def _peak(model: DiffusionModel, prompts: Sequence[str], guidance: float) -> int
     """Bytes that a step and the decoding of these prompts take beyond what is allocated now."""
     import torch
 
-    from bench.sampling.loop import scaled
-
     before = torch.cuda.memory_allocated(model.device)
     torch.cuda.reset_peak_memory_stats(model.device)
+    _step(model, prompts, guidance, BASE)
+    return int(torch.cuda.max_memory_allocated(model.device)) - before
+
+
+def _step(model: DiffusionModel, prompts: Sequence[str], guidance: float, network: str) -> None:
+    """One evaluation of a network for these prompts, and the decoding of what comes of it."""
+    import torch
+
+    from bench.sampling.loop import scaled
+
     with torch.inference_mode():
         scheduler = model.new_scheduler()
         latents = torch.zeros((len(prompts), *model.latents_shape), device=model.device, dtype=model.dtype)
         t = scheduler.timesteps[0]
-        model.predict("base", scaled(scheduler, latents, t), t, model.encode(list(prompts)), guidance)
+        model.predict(network, scaled(scheduler, latents, t), t, model.encode(list(prompts)), guidance)
         model.decode(latents)
-    return int(torch.cuda.max_memory_allocated(model.device)) - before
 
 
 def out_of_memory(error: BaseException) -> bool:

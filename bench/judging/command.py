@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.check import check
+from bench.check import check, limits_of
 from bench.errors import UsageError
 from bench.files import atomic_write
 from bench.judging.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -35,12 +35,19 @@ def run_gate(runs: Any, thresholds: Path | None, baseline: Path | None, strict: 
     return Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
 
 
-def update(runs: Any, thresholds: Path | None, baseline: Path | None, strict: bool = False) -> Outcome:
+def update(
+    runs: Any, thresholds: Path | None, baseline: Path | None, strict: bool = False, files: bool = False
+) -> Outcome:
     """Write these runs as the new baseline and tell what changed against the old one.
 
     With thresholds they are judged first, against themselves for drops: what breaks an absolute bound or a required
-    dominance is not written.
+    dominance is not written. Without `baseline` the file is the one that the thresholds file names. `files`: verdicts
+    will be written, too, so there have to be some.
     """
+    if files and thresholds is None:
+        raise UsageError("there are no verdicts to write to --junit or --summary: give --thresholds FILE")
+    if baseline is None and thresholds is not None:
+        baseline = limits_of(runs, thresholds).baseline
     if baseline is None:
         raise UsageError("--update-baseline needs the file to write: give --baseline FILE")
     old = read_baseline(baseline) if baseline.exists() else None

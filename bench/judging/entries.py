@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from bench.cards import card_difference, card_in_summary
-from bench.judging.joint import joint_means
 from bench.stats import (
     Floats,
     Interval,
     clustered_bootstrap,
-    expanded_tail,
     independent_difference,
     jackknife_interval,
 )
@@ -43,17 +41,12 @@ def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Inter
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return clustered_bootstrap(new - old, np.arange(old.size), _rounds(level), level=level)
+        return clustered_bootstrap(new - old, np.arange(old.size), level=level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
         return jackknife_interval(change, np.asarray(after) - np.asarray(before), int(now.get("n") or 0), level)
     return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
-
-
-def _rounds(level: float) -> int:
-    """Enough rounds that thirty of them lie beyond each limit."""
-    return max(2000, math.ceil(60 / (1 - level)))
 
 
 def _at_level(one: Interval, level: float) -> Interval:
@@ -66,7 +59,7 @@ def _at_level(one: Interval, level: float) -> Interval:
 def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
 
-    Paired by prompt, the denominator is drawn along with the difference; otherwise it is taken as it is.
+    Paired by prompt, the interval also covers the uncertainty of the denominator; otherwise that is taken as it is.
     """
     size, absolute = abs(float(then["mean"])), gap(then, now, same_order, level)
     before = interval_of(then)
@@ -78,12 +71,11 @@ def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95)
     if old.size < 2:
         low, high = absolute.low * scale, absolute.high * scale
         return Interval(absolute.mean * scale, low, high, absolute.n, 0, absolute.clusters)
-    _, draws = joint_means(np.stack([old, new], axis=1), np.ones((old.size, 2)), _rounds(level))
-    tail = expanded_tail(level, old.size)
-    percent = 100 * (draws[:, 1] - draws[:, 0]) / np.abs(draws[:, 0])
-    low, high = np.quantile(percent, [tail, 1 - tail])
-    mean = 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
-    return Interval(mean, float(low), float(high), old.size, 0, old.size)
+    # The ratio is straightened at its value (delta method): each prompt's change, less what its share of the
+    # denominator accounts for. What remains is a mean over prompts like any other.
+    base, mean = float(old.mean()), 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
+    percent = 100 * (new - old) / abs(base) - mean * (old - base) / base
+    return clustered_bootstrap(percent, np.arange(old.size), level=level)
 
 
 def _prompt_values(then: Entry, now: Entry) -> tuple[Floats, Floats]:

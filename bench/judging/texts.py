@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.compare import Comparison, Difference
 
 _TEXT_WIDTH = 60
+_MANY_TAGS = 6
 
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
@@ -65,19 +66,22 @@ def _p(value: float) -> str:
 
 
 def _tags(comparison: Comparison) -> str:
-    """Metrics as rows and tags as columns; a star where the Holm-corrected p of this table is below 0.05."""
-    names = list(dict.fromkeys(one.tag for one in comparison.tags))
-    prompts = {one.tag: one.prompts for one in comparison.tags}
+    """Metrics as rows and tags as columns, or the other way round where there are many tags."""
+    prompts = {one.tag: f"{_short(one.tag)} ({one.prompts})" for one in comparison.tags}
     by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
-    rows = []
-    for facts in dict.fromkeys(one.difference.facts for one in comparison.tags):
-        row: list[Difference | None] = [by_place.get((facts.name, tag)) for tag in names]
+    metrics = list(dict.fromkeys(one.difference.facts for one in comparison.tags))
+    columns = []
+    for facts in metrics:
+        row: list[Difference | None] = [by_place.get((facts.name, tag)) for tag in prompts]
         digits = decimals(one.interval for one in row if one is not None)
-        rows.append([f"{facts.display} {facts.arrow}", *(_tag_cell(one, digits) for one in row)])
-    head = ["difference by tag", *(f"{tag} ({prompts[tag]})" for tag in names)]
-    return (
-        aligned(head, rows) + "* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
-    )
+        columns.append([_tag_cell(one, digits) for one in row])
+    if len(prompts) <= _MANY_TAGS:
+        rows = [[f"{f.display} {f.arrow}", *cells] for f, cells in zip(metrics, columns, strict=True)]
+        table = aligned(["difference by tag", *prompts.values()], rows)
+    else:
+        rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
+        table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
+    return f"{table}* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
 
 
 def _tag_cell(one: Difference | None, digits: int) -> str:

@@ -62,6 +62,9 @@ class DiffusionModel(Protocol):
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode N prompts; each distinct prompt is encoded once in the life of the model."""
 
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`: training meets new captions all the time."""
+
     def new_scheduler(self) -> Any:
         """A fresh diffusers scheduler of the suite with its timesteps set."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,16 +17,14 @@ from bench.models.checkpoints import load_tuned
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
+from bench.models.pictures import Pictures
 from bench.models.schedulers import accepted, scheduler_class
 
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-DECODED_AT_ONCE = 2**22
-"""Pixels that one call of the decoder makes: four images of 1024 x 1024; its activations are the largest there are."""
 
-
-class PipelineModel:
+class PipelineModel(Pictures):
     """The parts of a diffusers pipeline folder, with the arithmetic of the pipeline's own `__call__`.
 
     Prompts are encoded by the pipeline's own `encode_prompt`, one at a time, so that a prompt's states do not depend on
@@ -177,6 +175,11 @@ class PipelineModel:
         states = {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
         return Conditioning(states, {name: row[None].to(self.device) for name, row in self._known[""].items()})
 
+    def forget(self, most: int = 1024) -> None:
+        """Drop the encoded prompts if there are more than `most`."""
+        if len(self._known) > most:
+            self._known.clear()
+
     def _encode_new(self, prompts: Sequence[str]) -> None:
         new = [text for text in dict.fromkeys(["", *prompts]) if text not in self._known]
         if not new:
@@ -241,68 +244,8 @@ class PipelineModel:
         """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""
         raise NotImplementedError
 
-    # --- pictures
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds."""
-        return self._levels(latents).cpu()
-
-    def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
-        """Begin to decode. On CUDA the work is queued here, and the wait happens in the function; else all happens
-        there, so that it can run beside the next batch. A subclass with a `decode` of its own is decoded by that."""
-        if self.device.type != "cuda" or type(self).decode is not PipelineModel.decode:
-            return lambda: self.decode(latents)
-        levels = self._levels(latents)
-        done = torch.cuda.Event()
-        done.record(torch.cuda.current_stream(self.device))
-        return lambda: _fetch(levels, done)
-
-    @torch.inference_mode()
-    def _levels(self, latents: Tensor) -> Tensor:
-        at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
-        parts = []
-        for some in latents.split(at_once):
-            pixels = self.vae.decode(self._unscaled(some).to(self.vae.dtype), return_dict=False)[0]
-            parts.append(((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8))
-        return torch.cat(parts)
-
-    def decode_pixels(self, latents: Tensor) -> Tensor:
-        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""
-        pixels: Tensor = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
-        return (pixels * 0.5 + 0.5).clamp(0, 1).float()
-
-    @torch.no_grad()
-    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
-        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        return self._scaled(posterior.sample(generator)).float()
-
-    def _scaled(self, encoded: Tensor) -> Tensor:
-        """What the encoder gives as the network's latents: the inverse of `_unscaled`."""
-        shift = self.vae.config.get("shift_factor")
-        scaled: Tensor = (encoded if shift is None else encoded - shift) * self.vae.config.scaling_factor
-        return scaled
-
-    def _unscaled(self, latents: Tensor) -> Tensor:
-        """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
-        shift = self.vae.config.get("shift_factor")
-        unscaled: Tensor = latents / self.vae.config.scaling_factor
-        return unscaled if shift is None else unscaled + shift
-
 
 def load_class(kind: str) -> Any:
     """The class that "module:name" says."""
     module, _, name = kind.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _fetch(levels: Tensor, done: torch.cuda.Event) -> Tensor:
-    """Copy to the host on a stream of its own, so that the wait is for the decoder and not for the next batch."""
-    stream = torch.cuda.Stream(levels.device)
-    with torch.cuda.stream(stream):
-        stream.wait_event(done)
-        host = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
-        host.copy_(levels, non_blocking=True)
-        levels.record_stream(stream)
-    stream.synchronize()
-    return host

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _ROUNDS = 2000
+_REFERENCE = "base"
 
 
 def report(
@@ -27,7 +28,7 @@ def report(
     out: Path | str,
     suite: str | None = None,
     *,
-    reference: str = "base",
+    reference: str = _REFERENCE,
     comparable_only: bool | None = None,
     rounds: int = _ROUNDS,
     gallery: int | None = None,
@@ -51,6 +52,8 @@ def report(
         if suite not in suites:
             raise unknown("suite", suite, suites)
         suites = [suite]
+    if reference != _REFERENCE and all(run.method != reference for run in opened):
+        raise unknown("method", reference, {run.method for run in opened})
     subset = not named if comparable_only is None else comparable_only
     written: list[Path] = []
     for name in suites:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.model import Row, Table
-from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks
+from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,15 @@ def _names(figure: Figure, rows: Sequence[Row], place: tuple[float, float, float
     for i, row in enumerate(rows):
         y = place[1] + place[3] * (1 - (i + 0.5) / len(rows))
         name = "\n".join(textwrap.wrap(row.name, 12, max_lines=3, placeholder="…"))
-        figure.text(place[0] - 0.06 / PAGE_WIDTH, y, name, size=6.6, color=style[row.name][0], ha="right", va="center")
+        figure.text(
+            place[0] - 0.06 / PAGE_WIDTH,
+            y,
+            name,
+            size=6.6,
+            color=text_colour(style[row.name][0]),
+            ha="right",
+            va="center",
+        )
 
 
 def sheet(rows: Sequence[Row], prompt_id: str, samples: int) -> Pixels:

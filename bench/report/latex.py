@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from bench.report.cells import BEST, DAGGER, MINUS, CellText, difference_cells, header, mean_cells
@@ -15,17 +16,36 @@ _TEX = {
 }  # fmt: skip
 
 
+_COLUMNS = 5  # in one tabular
+_HEAD_WIDTH = 14  # characters
+
+
 def escape_latex(text: str) -> str:
     """Untrusted text as literal LaTeX text; the arrows, the dagger and the minus sign become mathematics."""
     return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
 
 
 def _tex_head(text: str) -> str:
-    """A column head on two lines where it has a label, so that columns stay narrow."""
-    first, bracket, rest = text.partition(" (")
-    if not bracket:
+    """A column head with a line per word or two, so that columns are no wider than their intervals."""
+    lines = textwrap.wrap(text, _HEAD_WIDTH, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2:
         return escape_latex(text)
-    return rf"\shortstack{{{escape_latex(first)}\\{escape_latex(bracket.strip() + rest)}}}"
+    return "\\shortstack{" + "\\\\".join(map(escape_latex, lines)) + "}"
+
+
+def _parts(columns: int) -> list[range]:
+    """Columns in even parts of at most `_COLUMNS`, which stand below one another: a page is only so wide."""
+    count = -(-columns // _COLUMNS) or 1
+    return [range(columns * i // count, columns * (i + 1) // count) for i in range(count)]
+
+
+def _tex_grids(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[CellText]]) -> list[str]:
+    lines: list[str] = []
+    for part in _parts(len(head) - 1):
+        lines += [r"", r"\medskip"] if lines else []
+        chosen = [[row[j] for j in part] for row in cells]
+        lines += _tex_grid([head[0], *(head[j + 1] for j in part)], names, chosen)
+    return lines
 
 
 def _tex_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[CellText]]) -> list[str]:
@@ -47,7 +67,10 @@ def _tex_value(cell: CellText) -> str:
 
 
 def latex(table: Table) -> str:
-    """table.tex: two `table` environments; needs only \\usepackage{booktabs}. Intervals stand below their means."""
+    """table.tex: two `table` environments; needs only \\usepackage{booktabs}. Intervals stand below their means.
+
+    More than five metrics stand in several tabulars below one another, which fit the width of a page.
+    """
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     trained = f" {DAGGER} Trained on this metric." if table.trained_metrics else ""
     bold = f" {BEST}" if table.best else ""
@@ -70,4 +93,4 @@ def _tex_float(
 ) -> list[str]:
     top = [r"\begin{table*}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}"]
     top += [rf"\caption{{{escape_latex(caption)}}}", rf"\label{{{key}}}"]
-    return [*top, *_tex_grid(head, names, cells), r"\end{table*}"]
+    return [*top, *_tex_grids(head, names, cells), r"\end{table*}"]

@@ -65,7 +65,7 @@ def pictures(table: Table, out: Path, order: NDArray[np.int64], most_prompts: in
     keys = [key for key in keys if key in thumbs]
     in_page = len(keys) <= IN_PAGE_THUMBNAILS
     info |= {"mode": "files", "thumbs": "page" if in_page else "files", "prompts": sorted(chosen)}
-    info["folders"] = [f"{FOLDER}/{quote(row.run.name)}/" for row in table.rows]
+    info["folders"] = [f"{FOLDER}/{quote(row.run.name, safe='@')}/" for row in table.rows]
     info["origins"] = [_origin(row.run.path, out) for row in table.rows]
     made = Pictures(info)
     for key in keys:
@@ -178,4 +178,4 @@ def _origin(run: Path, out: Path) -> str | None:
     results = run.resolve().parent.parent.parent  # <results>/runs/<suite>/<run>
     if run.resolve().parent.parent.name != "runs" or not out.resolve().is_relative_to(results):
         return None
-    return quote(Path(os.path.relpath(run.resolve(), out.resolve())).as_posix()) + "/images/"
+    return quote(Path(os.path.relpath(run.resolve(), out.resolve())).as_posix(), safe="/@") + "/images/"

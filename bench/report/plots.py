@@ -15,9 +15,10 @@ import numpy as np
 
 from bench.pareto import front, staircase
 from bench.report.cells import DAGGER
+from bench.report.curves import curves
 from bench.report.labels import Box, place
 from bench.report.model import Row, Table
-from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks
+from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.runs import MetricFacts
 from bench.stats import Interval
 
@@ -126,10 +127,11 @@ def _panel(axes: Axes, table: Table, diversity: MetricFacts, quality: MetricFact
         return
     style = looks([row.name for row in table.rows])
     _draw_front(axes, points, (diversity.higher, quality.higher))
-    for _, members in groupby((point for point in points if point[0].setting), key=lambda point: point[0].family):
-        sweep = list(members)
-        line = [[one.mean for _, one, _ in sweep], [one.mean for _, _, one in sweep]]
-        axes.plot(*line, color=style[sweep[0][0].name][0], linewidth=0.8, alpha=0.6, zorder=2)
+    at = {row.name: (x.mean, y.mean) for row, x, y in points}
+    for curve in curves(table.rows):
+        path = [at[name] for name, _ in curve.members if name in at]
+        if len(path) > 1:
+            axes.plot(*zip(*path, strict=True), color=style[curve.members[0][0]][0], linewidth=0.8, alpha=0.6, zorder=2)
     for row, x, y in points:
         _draw_point(axes, row, x, y, style[row.name], row.in_reward(quality.name))
 
@@ -181,7 +183,7 @@ def _label_points(axes: Axes, renderer: Any, table: Table, diversity: MetricFact
     look: dict[str, Any] = {"size": 6.6 if len(points) <= 8 else 5.8, "zorder": 6}
     marks = [f" {DAGGER}" if row.in_reward(quality.name) and not row.setting else "" for row, _, _ in points]
     texts = [
-        axes.text(0, 0, names[row.name] + mark, color=style[row.name][0], **look)
+        axes.text(0, 0, names[row.name] + mark, color=text_colour(style[row.name][0]), **look)
         for (row, _, _), mark in zip(points, marks, strict=True)
     ]
     sizes = np.asarray([[box.width, box.height] for box in (text.get_window_extent(renderer) for text in texts)])

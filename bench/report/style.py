@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import count
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.report.model import family
@@ -25,9 +27,9 @@ _LOOKS = {
     "scaled": ("#7a5195", "p"),
     "mixgrpo": ("#8c6d31", "h"),
 }
-_SPARE = (
-    ("#56b4e9", "<"), ("#e69f00", ">"), ("#cc79a7", "d"), ("#7a5195", "8"), ("#8c6d31", "*"), ("#555555", "H"),
-)  # fmt: skip
+_SPARE_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#7a5195", "#8c6d31", "#555555")
+_SPARE_MARKERS = ("<", ">", "d", "8", "*", "H", "p", "P", "X", "h", "v")
+_CONTRAST = 4.5  # of text on white, WCAG 2.2 level AA
 
 RC: Any = {
     "font.family": "DejaVu Sans",
@@ -63,11 +65,31 @@ RC: Any = {
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name -> (colour, marker). Methods of one sweep look alike; unknown ones take the spare looks in order."""
+    """Name -> (colour, marker). Methods of one sweep look alike; unknown ones take the spare looks in order.
+
+    The spare looks are all different up to 66 methods: each round over the colours has other markers.
+    """
     families = dict.fromkeys(family(name) for name in names)
-    spare = iter(_SPARE * (len(families) // len(_SPARE) + 1))
+    spare = (
+        (_SPARE_COLOURS[i % len(_SPARE_COLOURS)], _SPARE_MARKERS[(i + i // 66) % len(_SPARE_MARKERS)]) for i in count()
+    )
     chosen = {name: _LOOKS.get(name) or next(spare) for name in families}
     return {name: chosen[family(name)] for name in names}
+
+
+@cache
+def text_colour(colour: str) -> str:
+    """The colour "#rrggbb", darkened as far as a name written in it needs to be read on white."""
+    channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    while 1.05 / (_luminance(channels) + 0.05) < _CONTRAST:
+        channels = [int(one * 0.95) for one in channels]
+    return "#" + "".join(f"{one:02x}" for one in channels)
+
+
+def _luminance(channels: Sequence[int]) -> float:
+    """Relative luminance of sRGB in 0..255, as WCAG 2.2 defines it."""
+    parts = [c / 12.92 if (c := one / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for one in channels]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def save(figure: Figure, out: IO[bytes], ending: str) -> None:

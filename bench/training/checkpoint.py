@@ -35,6 +35,11 @@ def log_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.log")
 
 
+def state_path(out: Path) -> Path:
+    """Where an unfinished training into `out` goes on."""
+    return log_folder(out) / "state.pt"
+
+
 def step_folder(out: Path, step: int) -> Path:
     """The checkpoint after `step` updates."""
     return out.with_name(f"{out.name}-step{step}")
@@ -59,6 +64,13 @@ def save_checkpoint(trainable: Trainable, out: Path, facts: Mapping[str, Any]) -
         partial.rename(out)
         sync_folder(out.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(out: Path) -> None:
+    """Put back a checkpoint that a kill caught between being replaced and its successor's renaming."""
+    old = out.with_name(f".{out.name}.old.tmp")
+    if old.is_dir() and not out.exists():
+        old.rename(out)
 
 
 def read_facts(folder: Path) -> Any:

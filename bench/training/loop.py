@@ -1,15 +1,15 @@
 """The training loop, from top to bottom: prepare, then per update batches -> loss -> gradient -> new weights -> log.
 
 `steps.py` says what a batch costs under each objective, `objectives.py` holds the formulas, `optimise.py` makes the
-update, `checkpoint.py` writes. Everything random in an update is a function of (seed, number of the update, batch,
-process), so a training that goes on after a kill is the training that was not killed.
+update, `checkpoint.py` writes. Everything random in an update is a function of (seed, number of the update, number of
+the batch in it), so a training that goes on after a kill is the training that was not killed.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from bench.progress import Progress, Silent
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint
 from bench.training.data import data_for
+from bench.training.identity import default_out, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
-from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward, reward_name
+from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
+from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_places, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
@@ -109,13 +111,12 @@ def train(
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
     facts = facts_of(objective, suite, reward, recipe, options)
-    if options.resume != "never" and not _starts(out, facts):
+    if options.resume != "never" and not still_to_do(out, facts):
         return None
-    state = None if options.resume == "never" else checkpoint.load_state(state_path(out))
+    path = checkpoint.state_path(out)
+    state = None if options.resume == "never" else checkpoint.load_state(path)
     if state is not None and state["facts"] != facts:
-        raise UsageError(
-            f"{state_path(out)} is of another training: choose another --out, or --resume never to replace it."
-        )
+        raise UsageError(f"{path} is of another training: choose another --out, or --resume never to replace it.")
     training = prepare(objective, suite, recipe, reward, options, out)
     training.facts, training.evaluate = facts, evaluate
     if state is not None:
@@ -123,36 +124,6 @@ def train(
         log.note(f"going on after update {training.done} of {recipe.steps}.")
     run(training, progress or Silent())
     return out
-
-
-def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: int) -> Path:
-    """Where a checkpoint goes if nothing else is said."""
-    name = f"{objective}-{reward_name(reward)}" if reward else objective
-    return Path("results") / "checkpoints" / suite.name / f"{name}-seed{seed}"
-
-
-def state_path(out: Path) -> Path:
-    """Where an unfinished training into `out` goes on."""
-    return checkpoint.log_folder(out) / "state.pt"
-
-
-def facts_of(
-    objective: str, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, options: TrainOptions
-) -> dict[str, Any]:
-    """training.json: how a checkpoint was made. `trained_on` is what reports mark. Nothing in it changes by itself."""
-    facts = {
-        "schema_version": 1,
-        "objective": objective,
-        "suite": suite.name,
-        "reward": reward or None,
-        "trained_on": sorted(reward),
-        "init": options.init,
-        "data": options.data,
-        "seed": options.seed,
-        "preset": options.preset,
-        "recipe": asdict(recipe),
-    }
-    return {key: _as_json(value) for key, value in facts.items()}
 
 
 def prepare(
@@ -174,6 +145,7 @@ def prepare(
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.
     dtype = recipe.precision if recipe.lora_rank else "float32"
     model: Any = load_model(weights.resolve(suite.model.weights), suite.model_copy(update={"dtype": dtype}), device)
+    check_scheduler(model.new_scheduler())
     trainable = make_trainable(model, recipe, weights.resolve(options.init) if options.init else None)
     scorer = load_rewards(reward, suite, device) if reward else None
     clip = load_scorer(recipe.clip_metric, suite, device) if recipe.clip_weight else None
@@ -188,6 +160,7 @@ def prepare(
 def run(training: Training, progress: Progress) -> None:
     """Make the updates that are left, with checkpoints, log and evaluations on the way."""
     recipe = training.recipe
+    progress = progress if training.leads else Silent()
     journal = Log(checkpoint.log_folder(training.out), training.done).open() if training.leads else None
     progress.start("train", recipe.steps - training.done)
     began = time.monotonic()
@@ -210,7 +183,7 @@ def run(training: Training, progress: Progress) -> None:
         if journal is not None:
             journal.close()
     if training.leads:
-        state_path(training.out).unlink(missing_ok=True)
+        checkpoint.state_path(training.out).unlink(missing_ok=True)
 
 
 def update(training: Training) -> dict[str, float]:
@@ -232,12 +205,18 @@ def update(training: Training) -> dict[str, float]:
 
 
 def batch_loss(training: Training, number: int, batch: int) -> Outcome:
-    """The loss of one batch, with the randomness that belongs to (seed, update, batch, process) alone."""
+    """The loss of one batch, with the randomness that belongs to (seed, update, place in the update) alone.
+
+    Batches of an update are numbered through all processes, so two processes with one batch each train what one process
+    trains with two accumulated batches.
+    """
     accelerator = training.optimiser.accelerator
-    rng = np.random.default_rng([training.seed, number, batch, accelerator.process_index])
+    count = training.recipe.accumulation * accelerator.num_processes
+    place = batch * accelerator.num_processes + accelerator.process_index
+    rng = np.random.default_rng([training.seed, number, place])
     seed = int(rng.integers(2**62))
     torch.manual_seed(seed)  # for networks with dropout
-    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * training.recipe.accumulation + batch + 1)
+    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + place + 1)
     with accelerator.autocast():
         return training.step_loss(training.trainer, draws)
 
@@ -274,7 +253,7 @@ def _save(training: Training, journal: Log | None, values: dict[str, float]) -> 
         finished = training.done == training.recipe.steps
         facts = training.facts if finished else {**training.facts, "step": training.done}
         checkpoint.save_checkpoint(training.trainable, training.folder, facts)
-        checkpoint.save_state(state_path(training.out), training.state())
+        checkpoint.save_state(checkpoint.state_path(training.out), training.state())
     training.optimiser.accelerator.wait_for_everyone()
 
 
@@ -293,20 +272,3 @@ def _tell(training: Training, values: dict[str, float]) -> None:
     if done % STEPS_BETWEEN_NOTES == 0 or done == total:
         reward = f"{values['reward']:.5g}" if "reward" in values else "-"
         log.note(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")
-
-
-def _starts(out: Path, facts: dict[str, Any]) -> bool:
-    """False (and a note) if `out` is this training, finished. Raises UsageError if something else is there."""
-    if checkpoint.read_facts(out) == facts:
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
-        return False
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")
-    return True
-
-
-def _as_json(value: Any) -> Any:
-    """Tuples as the lists that they are when read back from JSON."""
-    if isinstance(value, dict):
-        return {key: _as_json(inner) for key, inner in value.items()}
-    return [_as_json(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -77,6 +77,8 @@ class Trainable:
 def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Trainable:
     """Put the network TUNED into `model`, ready to learn, starting from the base network or from `init`.
 
+    The base network itself learns where no regulariser compares with it.
+
     With `lora_rank` a LoRA is added to the base network by the model's own loader. Its first values are those of
     PEFT: A normal with deviation 1 / rank from a fixed seed, B zero, so that it changes nothing yet. Raises UsageError.
     """
@@ -84,8 +86,10 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
         _add_lora(model, recipe, init)
     elif init is not None:
         model.add_network(TUNED, init)
-    else:
+    elif recipe.kl_weight or recipe.l2_weight:
         model.networks[TUNED] = Network(copy.deepcopy(model.networks[BASE].module))
+    else:  # nothing asks for the base network: no second copy
+        model.networks[TUNED] = model.networks[BASE]
     network = model.networks[TUNED]
     if network.adapter is not None and not recipe.lora_rank:
         raise UsageError(f"{init} is a LoRA: give its rank with --lora-rank to go on training it.")

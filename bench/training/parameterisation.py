@@ -80,6 +80,16 @@ def kind_of(scheduler: Any) -> str:
     return kind
 
 
+def check_scheduler(scheduler: Any) -> None:
+    """UsageError unless training can go through this scheduler: one place a step, a known kind of prediction."""
+    kind_of(scheduler)
+    if getattr(scheduler, "order", 1) != 1:
+        raise UsageError(
+            f"{type(scheduler).__name__} evaluates the network twice a step, which training does not know: set another "
+            "sampler.scheduler in the suite, such as DDPMScheduler."
+        )
+
+
 def mix_at(scheduler: Any, place: int) -> Mix:
     """The noise level of step `place` of the scheduler's timesteps."""
     kind = kind_of(scheduler)

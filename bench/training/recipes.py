@@ -151,7 +151,8 @@ def _check(recipe: TrainRecipe) -> None:
     for name in ("learning_rate", "diffusion_weight", "clip_weight", "kl_weight", "l2_weight", "weight_decay", "clip"):
         value = getattr(recipe, name)
         if not 0 <= value < float("inf") or (name == "learning_rate" and value == 0):
-            raise UsageError(f"{name} must be {'above 0' if name == 'learning_rate' else 'at least 0'}, got {value:g}.")
+            bound, option = ("above 0", " (--learning-rate)") if name == "learning_rate" else ("at least 0", "")
+            raise UsageError(f"{name} must be {bound}, got {value:g}{option}.")
     if not 0 <= recipe.ema < 1:
         raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}.")
     if not 1 <= recipe.guidance < float("inf"):

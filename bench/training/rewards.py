@@ -36,9 +36,13 @@ class WeightedSum:
 def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Reward:
     """The scorers of `weights` (name -> weight) with the weights that the suite names, else the published ones.
 
-    Raises BenchError or a MetricError, one sentence: no gradient, or a checkpoint that is not there.
+    A scorer whose lower values are better counts negative. Raises BenchError or MetricError (its checkpoint is not
+    there), one sentence.
     """
-    parts = tuple((weight, load_scorer(name, suite, device)) for name, weight in weights.items())
+    import metrics
+
+    sign = {name: -1.0 if metrics.info(name).direction.value == "lower" else 1.0 for name in weights}
+    parts = tuple((sign[name] * weight, load_scorer(name, suite, device)) for name, weight in weights.items())
     return parts[0][1] if len(parts) == 1 and parts[0][0] == 1.0 else WeightedSum(parts)
 
 

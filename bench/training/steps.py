@@ -43,6 +43,7 @@ class Trainer:
 
     def conditioning(self, captions: list[str]) -> Conditioning:
         """Encoded captions as copies that autograd may save (encoders run in inference mode)."""
+        self.model.forget()
         with torch.no_grad():
             cond = self.model.encode(captions)
             states = {name: state.clone() for name, state in cond.states.items()}

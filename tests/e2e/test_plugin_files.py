@@ -10,10 +10,19 @@ import pytest
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 
+def blocks_of(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"```python\n# (\w+)\.py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_first_page_shows_what_runs_here() -> None:
+    shown = [block for block in blocks_of(PAGE.parents[1] / "README.md") if block[0].startswith("my_")]
+    assert set(shown) <= set(blocks_of(PAGE))
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A folder with the files of the page."""
-    blocks = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = blocks_of(PAGE)
     assert {name for name, _ in blocks} == {"my_methods", "my_metrics", "my_models", "my_models_code"}
     for name, code in blocks:
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")

@@ -67,6 +67,15 @@ def test_comparison_by_tag_with_the_prompts_that_changed_most(runs: dict[str, Ru
     compared("comparison_tags.csv", found.tag_table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
+def test_many_tags_are_rows(runs: dict[str, Run]) -> None:
+    tags = {
+        prompt: tuple(f"tag\n{n}" for n in range(8) if n % 4 != place)
+        for place, prompt in enumerate(("p1", "p2", "p3"))
+    }
+    found = compare(dataclasses.replace(runs["base"], tags=tags), runs["refl"], top=0)
+    compared("comparison_many_tags.txt", found.text)
+
+
 @pytest.fixture(scope="module")
 def verdicts(runs: dict[str, Run]) -> list[Verdict]:
     before = baseline_of([runs["base"], runs["refl"]])

@@ -124,8 +124,26 @@ def test_offline_the_cache_is_enough_and_the_rest_is_told(hub: Hub, monkeypatch:
     assert weights.digest_of("owner/name:unet") == before
     text = sentence("owner/name:vae")
     assert "HF_HUB_OFFLINE is set" in text
-    assert "`hf download owner/name vae`" in text
+    assert "`hf download owner/name vae/`" in text
     assert hub.asked == []
+
+
+def test_a_cache_without_a_listing_is_used_offline_and_completed_online(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Older clients kept no list of a repository's files, so nothing tells whether the cached copy is whole."""
+    from huggingface_hub import _tree_cache, constants
+
+    hub.add("owner/name", PIPELINE)
+    folder = weights.resolve("owner/name")
+    for listing in (tmp_path / "cache").rglob("trees/*.json"):
+        listing.unlink()
+    (folder / "vae/diffusion_pytorch_model.safetensors").unlink()
+    monkeypatch.setattr(_tree_cache, "_IN_MEMORY_TREE_CACHE", {})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert weights.resolve("owner/name") == folder
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert files_of(weights.resolve("owner/name")) == NEEDED
 
 
 def test_a_revision_is_pinned(hub: Hub) -> None:
@@ -231,7 +249,10 @@ def test_nobody_answers(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     text = sentence("owner/name")
-    assert "http://127.0.0.1:9 cannot be reached: run `hf download owner/name` where there is a network" in text
+    said = (
+        'cannot be reached: run `hf download owner/name --include "*.safetensors" --include "*.json" --include "*.txt"'
+    )
+    assert f"http://127.0.0.1:9 {said}" in text
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
     assert "http://no-such-host.invalid cannot be reached" in sentence("owner/name")
 

@@ -22,6 +22,7 @@ from bench.sampling.batches import Work, cut
 from bench.store import RunStore
 from bench.suite import Suite
 from prompts import Prompt
+from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
 METHODS = ["base", "refl", "combined"]
@@ -230,6 +231,41 @@ def test_sizes_follow_the_resolution_on_a_processor_and_the_memory_elsewhere() -
     assert largest_batch(lambda n: n * gib, gib // 2) == 1
 
 
+def test_the_probe_runs_every_network_and_measures_the_base(
+    suite: Suite, weights: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the CUDA branch does, with a model on the processor and a device whose memory is written down."""
+    model = StableDiffusion(weights / "pipeline", suite)
+    model.add_network("tuned", weights / "tuned")
+    used: list[tuple[str, int]] = []
+    predict = StableDiffusion.predict
+
+    def watched(self: Any, name: str, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
+        used.append((name, len(latents)))
+        return predict(self, name, latents, *rest)
+
+    monkeypatch.setattr(StableDiffusion, "predict", watched)
+
+    class Device:
+        type = "cuda"
+
+    class Model:
+        device = Device()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model, name)
+
+    memory = {"mem_get_info": (10_000, 20_000), "memory_reserved": 500, "memory_allocated": 100}
+    for name, value in memory.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 100 + 1000 * used[-1][1])
+    monkeypatch.setattr("torch.zeros", lambda shape, device, dtype: torch.ones(shape, dtype=dtype))
+    real: Any = Model()
+    assert starting_size(real, 32, ["a star"], 2.0) == int(10_400 * 0.8 // 1000)
+    assert used == [("base", 1), ("tuned", 1), ("base", 1), ("base", 2)]
+
+
 def test_work_is_cut_and_pieces_that_nobody_wants_are_left_out() -> None:
     keys = tuple((f"p{i}", 0) for i in range(5))
     work = Work(keys, {"a": frozenset(keys[:2]), "b": frozenset(keys[:1])})
@@ -274,3 +310,33 @@ def test_the_embedded_guidance_is_part_of_the_identity(suite: Suite) -> None:
     assert "embedded_guidance" not in plain.identity
     assert other.identity["embedded_guidance"] == 2.0
     assert plain.hash8 != other.hash8
+
+
+@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> None:
+    """From a suite to pictures on the disk: methods together equal methods alone."""
+    folder = family_pipeline(family, tmp_path / "pipeline")
+    tiny_network(family, 5).save_pretrained(tmp_path / "tuned")
+    flow = family in ("sd3", "flux")
+    suite = Suite.model_validate(
+        {
+            "name": "tiny",
+            "model": {"family": family, "weights": str(folder)}
+            | ({"embedded_guidance": 2.0} if family == "flux" else {}),
+            "prompts": "unused",
+            "samples": 2,
+            "resolution": 32,
+            "guidance": 1.0 if family == "flux" else 3.0,
+            "sampler": {"scheduler": "FlowMatchEulerDiscreteScheduler" if flow else "DDPMScheduler", "steps": 4},
+            "methods": {
+                name: {"weights": str(tmp_path / "tuned")} | more
+                for name, more in {"refl": {}, "combined": {"switch_step": 3}, "aig": {}}.items()
+            },
+            "metrics": {"lpips": {}},
+        }
+    )
+    methods = ["base", "refl", "combined", "aig"]
+    together = run(suite, tmp_path / "a", methods)
+    assert len({sha256 for made in images(together).values() for sha256 in made.values()}) == 4 * 6
+    (alone,) = run(suite, tmp_path / "b", ["combined"])
+    assert images([alone])[alone.name] == images(together)[alone.name]

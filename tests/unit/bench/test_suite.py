@@ -123,6 +123,7 @@ def test_overrides() -> None:
     assert changed.metrics["vendi"].weights is None
     assert list(changed.metrics) == ["lpips", "vendi"]
     assert suite.override() == suite.override(samples=None) == suite
+    assert suite.override(dtype="bfloat16").dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(

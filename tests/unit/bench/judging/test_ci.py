@@ -116,6 +116,13 @@ def test_a_baseline_that_breaks_an_absolute_bound_is_not_written(
     assert path.exists()
 
 
+def test_the_baseline_that_the_thresholds_name_is_the_one_to_write(results: Path, tmp_path: Path) -> None:
+    gate = thresholds(tmp_path, "baseline = 'named.json'\n[base.lpips]\nmin = 0.1\nmax_drop = 0\n")
+    assert main(["check", "--thresholds", gate]) == 2  # it is not there yet
+    assert main(["check", "--update-baseline", "--thresholds", gate]) == 0
+    assert main(["check", "--thresholds", gate]) == 0
+
+
 def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +139,7 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
     [
         (["check"], "give --thresholds FILE"),
         (["check", "--update-baseline"], "give --baseline FILE"),
+        (["check", "--update-baseline", "--baseline", "n.json", "--junit", "j.xml"], "no verdicts to write"),
         (["check", "--thresholds", "none.toml"], "cannot read the thresholds file none.toml"),
         (["check", "--thresholds", "gate.toml", "--results", "empty"], "no finished runs in empty"),
         (["check", "--thresholds", "gate.toml", "--results", "nowhere"], "there is no results folder or run nowhere"),

@@ -14,6 +14,7 @@ import pytest
 
 from bench.check import baseline_of, check, exit_code
 from bench.errors import UsageError
+from bench.judging.entries import gap, relative_gap
 from bench.judging.gate import drop_level
 from bench.judging.lines import line_of
 from bench.judging.verdict import Verdict, needed_text
@@ -32,14 +33,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def gate(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[Verdict]:
+def gated(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = results.parent / "gate.toml"
     path.write_text(text, encoding="utf-8")
     return check(results, path, baseline, rounds=500)
 
 
 def dominates(results: Path, method: str, over: str, on: list[str], margin: str = "") -> Verdict:
-    (found,) = gate(results, f'[{method}.dominates]\nover = "{over}"\non = {json.dumps(on)}\n{margin}')
+    (found,) = gated(results, f'[{method}.dominates]\nover = "{over}"\non = {json.dumps(on)}\n{margin}')
     return found
 
 
@@ -94,8 +95,8 @@ def test_dominance_over_a_method_without_a_run_or_a_value_is_missing(results: Pa
 
 
 def test_inconclusive_says_how_many_prompts_would_decide(results: Path) -> None:
-    (near,) = gate(results, "[base.lpips]\nmin = 0.405\n")
-    (nearer,) = gate(results, "[base.lpips]\nmin = 0.409\n")
+    (near,) = gated(results, "[base.lpips]\nmin = 0.405\n")
+    (nearer,) = gated(results, "[base.lpips]\nmin = 0.409\n")
     assert near.status == nearer.status == "inconclusive"
     assert 40 < near.needed < nearer.needed
     distance, further = nearer.value - 0.409, near.value - 0.405
@@ -113,7 +114,7 @@ def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
         values = np.random.default_rng(seed).normal(0.2, 1, size=prompts)
         rows = [ScoreRow(f"p{p:04d}", None, float(value)) for p, value in enumerate(values)]
         store.append_scores("lpips", rows, card("lpips"))
-        return gate(folder, "[base.lpips]\nmin = 0.0\n")[0]
+        return gated(folder, "[base.lpips]\nmin = 0.0\n")[0]
 
     one = needed = next(
         v for v in (run(40, seed) for seed in range(20)) if v.status == "inconclusive" and v.value > 0.15
@@ -127,7 +128,7 @@ def test_percent_drops_are_of_the_baseline_and_paired(results: Path) -> None:
     entry = next(one for one in before["summaries"] if one["method"] == "base")["metrics"]["lpips"]
     entry["prompt_means"] = {prompt: mean / 0.9 for prompt, mean in entry["prompt_means"].items()}
     entry["mean"] /= 0.9
-    (found,) = gate(results, "[base.lpips]\nmax_drop_percent = 5\n", before)
+    (found,) = gated(results, "[base.lpips]\nmax_drop_percent = 5\n", before)
     assert (found.status, found.value) == ("fail", pytest.approx(10))
     assert found.ci_low == pytest.approx(10)  # every prompt fell by a tenth: nothing varies
     assert "%" in found.message
@@ -135,7 +136,7 @@ def test_percent_drops_are_of_the_baseline_and_paired(results: Path) -> None:
 
 def test_a_percentage_of_what_may_be_zero_is_not_judged(tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=40, metrics=("image_reward",), means={**MEANS["base"], "image_reward": 0.0})
-    (found,) = gate(tmp_path, "[base.image_reward]\nmax_drop_percent = 5\n", baseline_of(tmp_path))
+    (found,) = gated(tmp_path, "[base.image_reward]\nmax_drop_percent = 5\n", baseline_of(tmp_path))
     assert found.status == "missing"
     assert "use max_drop" in found.message
 
@@ -149,10 +150,10 @@ def test_drops_of_set_metrics_are_paired_by_block(tmp_path: Path) -> None:
         rows = [ScoreRow(None, place, float(value) + shift) for place, value in enumerate(blocks)]
         store.append_scores("fid", [*rows, ScoreRow(None, None, 20 + shift)], card("fid"))
         baselines[name] = baseline_of(tmp_path / name)
-    (found,) = gate(tmp_path / "now", "[base.fid]\nmax_drop = 1\n", baselines["then"])
+    (found,) = gated(tmp_path / "now", "[base.fid]\nmax_drop = 1\n", baselines["then"])
     assert (found.status, found.value, found.ci_low) == ("fail", pytest.approx(2), pytest.approx(2))
     baselines["then"]["summaries"][0]["prompt_order"] = "another"
-    (alone,) = gate(tmp_path / "now", "[base.fid]\nmax_drop = 1\n", baselines["then"])
+    (alone,) = gated(tmp_path / "now", "[base.fid]\nmax_drop = 1\n", baselines["then"])
     assert alone.status == "inconclusive"  # other prompts in the blocks: no pairs
 
 
@@ -165,8 +166,8 @@ def test_drops_of_one_file_are_judged_together(results: Path) -> None:
         means = one["metrics"]["lpips"]["prompt_means"]
         rng = np.random.default_rng(5)
         one["metrics"]["lpips"]["prompt_means"] = {p: mean + 0.01 * rng.normal() for p, mean in means.items()}
-    alone = gate(results, "[base.lpips]\nmax_drop = 1\n", before)[0]
-    together = gate(results, text.format(1), before)[0]
+    alone = gated(results, "[base.lpips]\nmax_drop = 1\n", before)[0]
+    together = gated(results, text.format(1), before)[0]
     assert together.ci_high - together.ci_low > 1.08 * (alone.ci_high - alone.ci_low)
     assert together.detectable > alone.detectable > 0
 
@@ -175,12 +176,12 @@ def test_another_protocol_is_not_comparable_with_the_baseline(results: Path) -> 
     before = baseline_of(results)
     for one in before["summaries"]:
         one["conditions"]["sampler"] = {"steps": 20}
-    (found,) = gate(results, "[base.lpips]\nmax_drop = 1\n", before)
+    (found,) = gated(results, "[base.lpips]\nmax_drop = 1\n", before)
     assert found.status == "not_comparable"
     assert "sampler differs ({'steps': 20} then, {'steps': 40} now)" in found.message
     for one in before["summaries"]:
         one["conditions"] = {"sampler": {"steps": 40}, "seed": 7}
-    assert gate(results, "[base.lpips]\nmax_drop = 1\n", before)[0].status == "pass"
+    assert gated(results, "[base.lpips]\nmax_drop = 1\n", before)[0].status == "pass"
 
 
 HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
@@ -205,6 +206,9 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         ("[base]\ndominates = 3\n", r"line 2: \[base.dominates\] must be a table"),
         ("[base.lpips]\nmin = 2\nmax = 1\n", r"line 3: \[base.lpips\] max is below min"),
         ("baseline = 3\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),
+        ("baseline = ''\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),
+        ("suite = ''\n[base.lpips]\nmin = 2\n", r"line 1: suite must be the name of a suite"),
+        ("[base.lpips]\n[refl.lpips]\nmin = 2\n", r"line 1: \[base.lpips\] is empty: give one of min, max"),
         (
             "[[base.dominates]]\nover = 'refl'\non = ['lpips']\n[[base.dominates]]\nover = 'no'\non = ['lpips']\n",
             r"line 5: .*unknown method 'no'",
@@ -213,15 +217,15 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
 )
 def test_mistakes_in_dominance_name_line_and_key(results: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        gate(results, text)
+        gated(results, text)
 
 
 def test_a_file_may_name_its_baseline(results: Path) -> None:
     (results.parent / "before.json").write_text(json.dumps(baseline_of(results)), encoding="utf-8")
-    (found,) = gate(results, "baseline = 'before.json'\n[base.lpips]\nmax_drop = 0.001\n")
+    (found,) = gated(results, "baseline = 'before.json'\n[base.lpips]\nmax_drop = 0.001\n")
     assert (found.status, found.value) == ("pass", 0)
     with pytest.raises(UsageError, match=r"cannot read the baseline file .*none\.json"):
-        gate(results, "baseline = 'none.json'\n[base.lpips]\nmin = 0\n")
+        gated(results, "baseline = 'none.json'\n[base.lpips]\nmin = 0\n")
 
 
 def test_lines_of_tables_and_keys() -> None:
@@ -233,3 +237,45 @@ def test_lines_of_tables_and_keys() -> None:
     assert [line_of(text, ("m", "d"), "k", nth) for nth in (0, 1)] == [7, 9]
     assert line_of(text, ("m[a]", "x"), "max") == 11
     assert line_of(text, ("nowhere",), "k") == 1
+
+
+def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
+    from bench.judging.baseline import read_baseline
+    from bench.judging.gate import verdicts
+    from bench.registry import metric_names
+    from bench.thresholds import read_thresholds
+
+    path = Path(__file__).parents[4] / "results" / "thresholds" / "shapes.toml"
+    limits = read_thresholds(path, ["base", "refl", "combined", "imagerefl"], metric_names())
+    assert limits.baseline is not None
+    before = read_baseline(limits.baseline)
+    found = verdicts(limits, before["summaries"], before)
+    assert {one.status for one in found} == {"pass"}, [one.message for one in found if one.status != "pass"]
+    assert all(one.value == 0 for one in found if one.rule.startswith("max_drop"))
+    assert all(summary["provenance"]["git"]["commit"] for summary in before["summaries"])
+
+
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_percent_drops_cover_the_true_ratio(level: float) -> None:
+    """A world whose mean falls from 2 to 1.8 while prompts differ much: a drop of 10 %."""
+    held, trials = 0, 400
+    for trial in range(trials):
+        rng = np.random.default_rng([8, trial])
+        effect = rng.gamma(4, 0.5, size=40)
+        old, new = effect + 0.3 * rng.normal(size=40), 0.9 * effect + 0.3 * rng.normal(size=40)
+        then, now = (
+            {"mean": float(side.mean()), "n": 40, "prompt_means": {f"p{i}": float(v) for i, v in enumerate(side)}}
+            for side in (old, new)
+        )
+        one = relative_gap(then, now, same_order=True, level=level)
+        held += one.low <= -10 <= one.high
+    assert level - 0.025 <= held / trials <= min(1.0, level + 0.02)
+
+
+def test_without_common_prompts_a_drop_is_of_two_separate_means() -> None:
+    then = {"mean": 1.0, "ci_low": 0.8, "ci_high": 1.2, "n": 10}
+    now = {"mean": 0.5, "ci_low": 0.35, "ci_high": 0.65, "n": 10}
+    one = gap(then, now, same_order=False)
+    assert (one.mean, one.low, one.high) == pytest.approx((-0.5, -0.75, -0.25))
+    wide = gap(then, now, same_order=False, level=0.99)
+    assert wide.high - wide.low == pytest.approx(0.5 * 2.5758 / 1.96, rel=1e-3)

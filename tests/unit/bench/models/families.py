@@ -143,7 +143,7 @@ def flux_transformer(guidance: bool = True) -> FluxTransformer2DModel:
 
 
 NETWORKS: dict[str, Callable[[], Any]] = {
-    "sd": tiny_unet,
+    "sd": lambda: tiny_unet(torch.initial_seed()),  # which seeds again
     "sdxl": sdxl_unet,
     "pixart": pixart_transformer,
     "pixart-alpha": lambda: pixart_transformer(128),

@@ -175,3 +175,41 @@ def test_sdxl_latents_with_a_normalisation_of_their_own(folders: dict[str, Path]
     expected = torch.tensor([1.0, 2.0, 3.0, 4.0]) / 0.9 + torch.tensor([0.1, 0.2, 0.3, 0.4])
     torch.testing.assert_close(model._unscaled(z).flatten(), expected)
     torch.testing.assert_close(model._scaled(model._unscaled(z)), z)
+
+
+def test_decoding_runs_beside_the_next_batch_only_where_there_are_cores_for_both(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = load_model(folders["sd"], suite_for("sd", "DDPMScheduler", {}))
+    latents, decoded = torch.randn(1, 4, 8, 8), []
+    decode = type(model).decode
+    monkeypatch.setattr(type(model), "decode", lambda self, z: decoded.append(1) or decode(self, z))
+    for cores, at_once in ((1, 1), (2, 0)):
+        monkeypatch.setattr("bench.models.pictures.available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        decoded.clear()
+        waiting = model.decoding(latents)
+        assert len(decoded) == at_once
+        assert torch.equal(waiting(), decode(model, latents))
+        assert len(decoded) == 1
+
+
+def test_a_decoder_without_memory_takes_fewer_at_a_time(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = load_model(folders["sd"], suite_for("sd", "DDPMScheduler", {}))
+    latents, tried = torch.randn(5, 4, 8, 8), []
+    expected, decode, limit = model.decode(latents), model.vae.decode, 2
+
+    def limited(z: Tensor, **given: Any) -> Any:
+        tried.append(len(z))
+        if len(z) > limit:
+            raise torch.OutOfMemoryError("no")
+        return decode(z, **given)
+
+    monkeypatch.setattr(model.vae, "decode", limited)
+    assert int((model.decode(latents).int() - expected.int()).abs().max()) <= 1
+    assert tried == [5, 2, 2, 1]
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        model.decode(latents)

@@ -250,3 +250,11 @@ def test_rewards_of_this_suite_must_have_a_gradient(tiny_suite: TinySuite, suite
 @pytest.fixture
 def suite(tiny_suite: TinySuite) -> Suite:
     return load_suite(tiny_suite.toml)
+
+
+def test_a_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) -> None:
+    old = tmp_path / ".made.old.tmp"
+    old.mkdir()
+    checkpoint.recover(tmp_path / "made")
+    assert (tmp_path / "made").is_dir()
+    assert not old.exists()

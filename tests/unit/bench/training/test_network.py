@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,40 @@ def test_a_lora_learns_on_half_precision_weights(folder: Path) -> None:
     with optimiser.accelerator.autocast():
         optimiser.backward(imagerefl_step(trainer_of(model, recipe), draws()).loss)
     assert optimiser.update() > 0
+
+
+def test_the_base_network_is_copied_only_where_it_is_asked_for(folder: Path) -> None:
+    for weights, copied in (({}, False), ({"kl_weight": 1.0}, True), ({"l2_weight": 1.0}, True)):
+        model = model_of(folder)
+        make_trainable(model, replace(RECIPE, **weights), None)
+        assert (model.networks[TUNED].module is not model.networks[BASE].module) == copied
+
+
+def test_captions_seen_in_training_are_not_kept_for_ever(folder: Path) -> None:
+    model = model_of(folder)
+    model.encode(["a red circle", "a star"])
+    model.forget(most=5)
+    assert len(model._known) == 3
+    model.forget(most=2)
+    assert len(model._known) == 0
+    model.encode(["a star"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_update_on_a_gpu(folder: Path, precision: str, rank: int) -> None:
+    dtype = precision if rank else "float32"
+    model = StableDiffusion.load(folder, tiny_suite("DDPMScheduler", STEPS, dtype=dtype), "cuda")
+    recipe = replace(RECIPE, precision=precision, lora_rank=rank)
+    trainable = make_trainable(model, recipe, None)
+    optimiser = Optimiser.of(trainable.values(), recipe, "cuda")
+    before = [value.detach().clone() for value in trainable.values()]
+    norms = []
+    while not any(map(math.isfinite, norms)) and len(norms) < 20:  # a loss scaler may begin too high
+        with optimiser.accelerator.autocast():
+            loss = imagerefl_step(trainer_of(model, recipe), draws()).loss
+        optimiser.backward(loss)
+        norms.append(optimiser.update())
+    assert 0 < norms[-1] < math.inf
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainable.values(), strict=True))

@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import UsageError
 from bench.models.loading import quiet
-from bench.training.parameterisation import kind_of, mix_at, model_input, random_mix, to_latents
+from bench.training.parameterisation import check_scheduler, kind_of, mix_at, model_input, random_mix, to_latents
 
 SCHEDULERS = [
     ("DDPMScheduler", "epsilon"),
@@ -99,3 +99,9 @@ def test_an_unknown_kind_is_refused() -> None:
     scheduler.register_to_config(prediction_type="magic")
     with pytest.raises(UsageError, match="magic"):
         kind_of(scheduler)
+
+
+def test_second_order_schedulers_are_refused() -> None:
+    with pytest.raises(UsageError, match="HeunDiscreteScheduler evaluates the network twice a step"):
+        check_scheduler(scheduler_of("HeunDiscreteScheduler", "epsilon"))
+    check_scheduler(scheduler_of("EulerDiscreteScheduler", "epsilon"))

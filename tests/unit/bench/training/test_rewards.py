@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+import metrics
 from bench.errors import UsageError
 from bench.shapes.captions import random_caption
 from bench.shapes.world import random_scene, render
 from bench.suite import Suite, load_suite
 from bench.training.rewards import check_differentiable, differentiable, load_rewards
+from metrics import Direction, Facts, Kind, Request, catalogue
 
 SCORERS = ("pickscore", "hpsv2.1", "image_reward")
 
@@ -71,3 +74,39 @@ def test_every_scorer_of_images_with_a_gradient_can_be_climbed(suite: Suite) -> 
     ):
         with pytest.raises(UsageError, match=said):
             check_differentiable(name, suite)
+
+
+@pytest.mark.parametrize(("name", "most"), [("pickscore", 0.01), ("hpsv2.1", 1e-5), ("image_reward", 0.01)])
+def test_the_tensor_path_is_near_the_image_path_where_images_are_resized(
+    name: str, most: float, suite: Suite, world: tuple[Tensor, list[str]]
+) -> None:
+    """Mean difference as a share of the scores' deviation over the pictures (benchmarks/reward_paths.py has more)."""
+    small, captions = world
+    images = [Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((200, 150)) for frame in small]
+    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).float() / 255
+    scorer = load_rewards({name: 1.0}, suite, "cpu")
+    with torch.no_grad():
+        found = scorer.score_pixels(pixels, captions)
+    expected = scorer.score(images, captions)  # type: ignore[attr-defined]
+    assert float((found - expected).abs().mean()) < most * float(expected.std())
+
+
+class Darkness:
+    """Mean of all pixels: lower is better."""
+
+    @classmethod
+    def load(cls, facts: Facts, request: Request) -> Darkness:
+        return cls()
+
+    def score_pixels(self, pixels: Tensor, prompts: list[str]) -> Tensor:
+        return pixels.mean(dim=(1, 2, 3))
+
+
+def test_where_lower_is_better_the_reward_is_the_negative(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = Facts(name="darkness", title="Darkness", kind=Kind.IMAGE, direction=Direction.LOWER)
+    monkeypatch.setitem(catalogue._FACTS, "darkness", facts)
+    monkeypatch.setitem(catalogue._TARGETS, "darkness", "nowhere:Darkness")
+    monkeypatch.setattr(metrics, "find_class", lambda name: Darkness)
+    pixels = torch.full((2, 3, 4, 4), 0.25)
+    found = load_rewards({"darkness": 2.0}, suite, "cpu").score_pixels(pixels, ["", ""])
+    torch.testing.assert_close(found, torch.tensor([-0.5, -0.5]))

@@ -79,6 +79,9 @@ class TinyFlow:
         self.networks = {BASE: Network(TinyFlowNet())}
         self.vae = None
 
+    def forget(self, most: int = 1024) -> None:
+        pass
+
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         def state(text: str) -> Tensor:
             return torch.tensor([len(text) % 7, text.count("a"), text.count("e"), text.count("r"), 1.0]) / 7

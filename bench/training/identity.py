@@ -1,0 +1,57 @@
+"""Which training a folder holds: how a checkpoint was made, whether it is there already, where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench import log
+from bench.errors import UsageError
+from bench.suite import Suite
+from bench.training import checkpoint
+from bench.training.options import TrainOptions, reward_name
+from bench.training.recipes import TrainRecipe
+
+
+def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: int) -> Path:
+    """Where a checkpoint goes if nothing else is said."""
+    name = f"{objective}-{reward_name(reward)}" if reward else objective
+    return Path("results") / "checkpoints" / suite.name / f"{name}-seed{seed}"
+
+
+def facts_of(
+    objective: str, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, options: TrainOptions
+) -> dict[str, Any]:
+    """training.json: how a checkpoint was made. `trained_on` is what reports mark. Nothing in it changes by itself."""
+    facts = {
+        "schema_version": 1,
+        "objective": objective,
+        "suite": suite.name,
+        "reward": reward or None,
+        "trained_on": sorted(reward),
+        "init": options.init,
+        "data": options.data,
+        "seed": options.seed,
+        "preset": options.preset,
+        "recipe": asdict(recipe),
+    }
+    return {key: _as_json(value) for key, value in facts.items()}
+
+
+def still_to_do(out: Path, facts: dict[str, Any]) -> bool:
+    """False (and a note) if `out` is this training, finished. Raises UsageError if something else is there."""
+    checkpoint.recover(out)
+    if checkpoint.read_facts(out) == facts:
+        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        return False
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")
+    return True
+
+
+def _as_json(value: Any) -> Any:
+    """Tuples as the lists that they are when read back from JSON."""
+    if isinstance(value, dict):
+        return {key: _as_json(inner) for key, inner in value.items()}
+    return [_as_json(inner) for inner in value] if isinstance(value, list | tuple) else value

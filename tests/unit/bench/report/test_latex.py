@@ -1,0 +1,45 @@
+"""table.tex is a document that compiles, whatever the names."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.report import report
+from bench.report.latex import latex
+from bench.report.model import build
+from bench.runs import open_runs
+
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+ODD = r"a_b\end%$&#~^{}[x]<é>|"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for method in ("base", ODD):
+        fakes["make"](tmp_path, method, prompts=4, samples=2, means=fakes["MEANS"]["refl"])
+    return tmp_path
+
+
+def test_many_metrics_stand_in_tabulars_below_one_another(results: Path) -> None:
+    text = latex(build(open_runs(results)[0], rounds=50))
+    assert text.count(r"\begin{tabular}{lrrrr}") == 4  # 8 metrics in two parts, for means and for differences
+    assert text.count(r"\begin{table*}") == 2
+
+
+def test_it_compiles(results: Path) -> None:
+    compiler = shutil.which("pdflatex") or shutil.which("tectonic")
+    if compiler is None:
+        pytest.skip("no LaTeX on this machine (`apt-get install texlive-latex-recommended`)")
+    report(results, results / "out", rounds=50)
+    text = (results / "out" / "table.tex").read_text(encoding="utf-8")
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
+    (results / "all.tex").write_text(document, encoding="utf-8")
+    options = ["-interaction=nonstopmode", "-halt-on-error"] if compiler.endswith("pdflatex") else []
+    done = subprocess.run([compiler, *options, "all.tex"], cwd=results, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-1500:]
+    assert b"Overfull" not in done.stdout

@@ -1,0 +1,95 @@
+"""Warnings, costs and the facts of metric cards."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from bench.records import Manifest
+from bench.report.costs import cost_columns
+from bench.report.model import build
+from bench.report.sections import environments, metric_card, origins, plain, protocol
+from bench.runs import open_runs
+from bench.store import RunStore
+
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+make, card = fakes["make"], fakes["card"]
+
+
+def change(store: RunStore, **fields: Any) -> None:
+    store.write_manifest(Manifest(**{**store.manifest().to_dict(), **fields}))
+
+
+def test_a_method_that_saw_the_reference_set_is_named(tmp_path: Path) -> None:
+    cards = {"fid": card("fid", asked={"reference": {"kind": "coco-2014-val"}})}
+    make(tmp_path, "base", prompts=12, cards=cards)
+    store = make(tmp_path, "imagerefl", prompts=12, cards=cards)
+    method = {"name": "imagerefl", "weights": "ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet"}
+    change(store, resolved_method=method)
+    notes = build(open_runs(tmp_path)[0], rounds=50).notes
+    assert [note for note in notes if "reference set" in note] == [
+        "FID (shapes) of imagerefl: the method was trained on its reference set 'coco', the others may not have been"
+    ]
+
+
+def test_what_was_not_scored_and_what_metrics_say_is_noted(tmp_path: Path) -> None:
+    cut = {"pickscore": card("pickscore", notes=["2 prompts were cut at 77 tokens"])}
+    make(tmp_path, "base", prompts=3, samples=2, cards=cut)
+    make(tmp_path, "refl", prompts=3, samples=2, cards=cut, metrics=("pickscore", "lpips"))
+    notes = build(open_runs(tmp_path)[0], rounds=50).notes
+    assert "only 3 prompts: the intervals are wide and rough" in notes
+    assert "diversity rests on 2 images per prompt: a value over few images is noisy" in notes
+    assert "FID (shapes) on N = 6 images: its value depends on N, compare only at equal N" in notes
+    assert "FID (shapes) was not scored for refl" in notes
+    assert "PickScore (shapes): 2 prompts were cut at 77 tokens" in notes
+
+
+def test_costs_are_per_image_and_absent_where_not_recorded(tmp_path: Path) -> None:
+    store = make(tmp_path, "base", prompts=3, samples=2)
+    counts = {"images": 6, "images_generated": 6}
+    counts |= {"network_evaluations_needed": 480, "network_evaluations_executed": 240}
+    change(store, counts=counts, timings={"generate_seconds": 3.0, "peak_memory_bytes": 2**30})
+    make(tmp_path, "refl", prompts=3, samples=2)
+    columns = cost_columns(build(open_runs(tmp_path)[0], rounds=50))
+    assert {one.name: one.values for one in columns} == {
+        "evaluations": [80, None], "executed": [40, None], "seconds": [0.5, None], "memory": [1, None],
+    }  # fmt: skip
+
+
+def test_a_card_says_everything_but_where_files_lay(tmp_path: Path) -> None:
+    facts = card(
+        "lpips",
+        low=0.0,
+        high=None,
+        source="/home/someone/weights/lpips",
+        published="the lpips package",
+        weights={"a.safetensors": "f" * 64},
+        settings={"resize": "none", "mean": [0.5, 0.25], "antialias": True},
+        asked={"options": {"net": "alex", "resize": "none"}},
+    )
+    make(tmp_path, "base", prompts=3, cards={"lpips": facts})
+    table = build(open_runs(tmp_path)[0], rounds=50)
+    made = metric_card(table, next(one for one in table.metrics if one.name == "lpips"))
+    rows = dict(made["rows"])
+    assert rows["Range"] == "[0, ∞)"
+    assert rows["Weights from"] == "local files (lpips); the published ones are the lpips package"
+    assert rows["Options"] == "net alex"
+    assert rows["Values scored"] == "n = 3 per method"
+    assert made["settings"] == [("resize", "none"), ("mean", "0.5, 0.25"), ("antialias", "yes")]
+    assert made["weights"] == [("a.safetensors", "f" * 64)]
+
+
+def test_protocol_and_provenance(tmp_path: Path) -> None:
+    store = make(tmp_path, "base", prompts=3)
+    made = {"created": "2026-01-02T03:04:05+00:00", "python": "3.11.7", "packages": {"torch": "2.15.0"}}
+    made |= {"git": {"commit": "0123456789abcdef", "dirty": True}, "device": "cpu"}
+    change(store, provenance=made, resolved_method={"name": "base", "weights": "/home/someone/unet"})
+    table = build(open_runs(tmp_path)[0], rounds=50)
+    assert dict(protocol(table))["Images"] == "5 per prompt, 15 per method"
+    (origin,) = origins(table)
+    assert origin["created"] == "2026-01-02 03:04:05 UTC"
+    assert origin["commit"] == "0123456789 with changes"
+    assert "someone" not in str(origin["weights"])
+    assert environments(table) == [("all methods", [("python", "3.11.7"), ("torch", "2.15.0")])]
+    assert plain({"a": None, "b": [1, 2.5], "c": {}}) == "b 1, 2.5"

@@ -1,0 +1,84 @@
+"""The best of a column, fronts and the tables of what quality cost."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.judging import Joint, joint_bootstrap
+from bench.report import report
+from bench.report.best import best_of
+from bench.report.model import Table, build
+from bench.report.trade import band_of, fronts_of, grids
+from bench.runs import open_runs
+
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+make = fakes["make"]
+METRICS = ("image_reward", "pickscore", "lpips", "fid")
+
+
+def means(reward: float, lpips: float, held_out: float) -> dict[str, float]:
+    return {**fakes["MEANS"]["base"], "pickscore": reward, "lpips": lpips, "image_reward": held_out}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Joint]:
+    folder = tmp_path_factory.mktemp("trade")
+    options = {"prompts": 24, "samples": 2, "metrics": METRICS}
+    make(folder, "base", **options, means=means(20.0, 0.41, 0.1))
+    make(folder, "refl", **options, means=means(22.0, 0.21, 0.0))
+    make(folder, "combined[switch_step=10]", **options, means=means(23.0, 0.25, 0.1))
+    make(folder, "combined[switch_step=30]", **options, means=means(21.0, 0.35, 0.1))
+    table = build(open_runs(folder)[0], rounds=300)
+    return table, joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
+
+
+def test_the_best_is_marked_only_where_it_wins_every_comparison(judged: tuple[Table, Joint]) -> None:
+    _, joint = judged
+    best = best_of(joint)
+    assert best["lpips"].name == "base"
+    assert best["lpips"].significant
+    assert best["pickscore"].name == "combined[switch_step=10]"
+    assert not best["image_reward"].significant
+    assert best["image_reward"].tied >= {"combined[switch_step=10]", "combined[switch_step=30]"} - {
+        best["image_reward"].name
+    }
+    assert best["fid"].tied == {"refl", "combined[switch_step=10]", "combined[switch_step=30]"}  # equal, no interval
+
+
+def test_fronts_of_every_quality_against_every_diversity(judged: tuple[Table, Joint]) -> None:
+    table, joint = judged
+    found = fronts_of(joint, table)
+    assert set(found) == {(x, y) for x in ("lpips", "fid") for y in ("image_reward", "pickscore")}
+    front = found["lpips", "pickscore"]
+    assert front.probability[front.methods.index("refl")] == 0
+    band = band_of(front)
+    assert len(band["x"]) == len(band["low"]) == len(band["high"])
+
+
+def test_prices_and_trade_at_equal_reward(judged: tuple[Table, Joint]) -> None:
+    table, joint = judged
+    found = {grid.title: grid for grid in grids(joint, table)}
+    assert list(found) == [
+        "Over-optimisation",
+        "Price of PickScore (shapes)",  # ImageReward did not rise, so it has no price
+        *(title for title in found if title.startswith("ImageReward")),
+        "Diversity at equal PickScore (shapes)",  # no other method has a diversity that the sweep reaches
+    ]
+    price = dict(found["Price of PickScore (shapes)"].lines)
+    assert price[("refl",)][0].value == "0.100"  # 0.2 of LPIPS for 2 of reward
+    equal = found["Diversity at equal PickScore (shapes)"]
+    assert equal.lines[0][0] == ("combined over switch_step", "refl")
+    assert equal.lines[0][1][0].sign == "▲"  # 0.30 at a reward of 22, where refl has 0.21
+    index = dict(found["Over-optimisation"].lines)[("refl", "pickscore")][2]
+    assert float(index.value) > 1  # held-out reward fell
+
+
+def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    make(tmp_path, "base", prompts=2, metrics=("lpips",))
+    make(tmp_path, "refl", prompts=2, metrics=("lpips",))
+    with pytest.raises(UsageError, match="unknown method 'rfl'. Did you mean 'refl'"):
+        report(tmp_path, tmp_path / "out", reference="rfl")
