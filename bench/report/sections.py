@@ -130,7 +130,8 @@ def _origin(row: Row) -> dict[str, Any]:
     commit = str(git.get("commit") or "")[:10] + (" with changes" if git.get("dirty") else "")
     given = {key: value for key, value in parameters(row).items() if key not in GUIDANCE}
     given |= {f"guidance of {key}": plain(value) for key, value in (identity.get("guidance") or {}).items()}
-    weights = given.pop("weights", "")
+    given.pop("weights", None)
+    weights = str(((manifest.resolved_method if manifest else None) or {}).get("weights") or "")
     if PurePath(weights).is_absolute():
         weights = PurePath(weights).name
     tuned = str(identity.get("tuned") or "")
