@@ -70,7 +70,7 @@ def _meanings() -> Mapping[tuple[str, str], str]:
         ("clip_score", "backbone"): one_of(BACKBONES),
         ("clip_score", "variant"): '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
         ("aesthetic", "clip"): "path or hub id of the CLIP, where it is not beside the predictor and not the published",
-        ("lpips", "net"): one_of(TRUNKS),
+        ("lpips", "net"): f"{one_of(TRUNKS)}: demand this one; none: the one that the file holds, `alex` as published",
         ("dreamsim", "type"): one_of(TYPES),
         ("vendi", "backbone"): f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
         ("vendi", "q"): 'order: any number above 0, or `"inf"`; small orders count rare images more',
