@@ -72,6 +72,13 @@ def test_the_field_is_named_with_both_values(other: dict[str, Any], said: str) -
     assert card_difference(stored(), other) == said
 
 
+def test_a_card_without_settings_leaves_it_to_the_options() -> None:
+    """As the simplest metric of a plug-in has it."""
+    bare = replace(CARD, settings={})
+    other = stored(bare, asked=ASKED | {"options": {"antialias": False, "extra": 2}})
+    assert card_difference(stored(bare), other) == "options.extra 1 against 2"
+
+
 def test_three_fields_are_shown_and_the_others_counted() -> None:
     other = replace(CARD, facts=replace(FACTS, version="3", unit="x"), label="own", settings={"dtype": "float16"})
     assert card_difference(stored(), stored(other)).endswith("and 3 more")
