@@ -59,7 +59,7 @@ def run(
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
     prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
-    wanted = [_with_rewards(method) if method.weights in digests else method for method in wanted]
+    wanted = [_with_training(method) if method.weights in digests else method for method in wanted]
     plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
@@ -115,16 +115,21 @@ def adopt(
     return [store]
 
 
-def _with_rewards(method: Method) -> Method:
-    """The method with the rewards that its checkpoint says it was trained on.
+def _with_training(method: Method) -> Method:
+    """The method with the rewards and image sets that its checkpoint says it was trained on.
 
-    They are what reports mark. What the suite says holds for the suite's own weights, not for others that were given
-    in their place and name their rewards.
+    Reports mark the ones, and warn of FID against the others. What the suite says holds for the suite's own weights,
+    not for others that were given in their place.
     """
-    if method.weights is None or (method.trained_on and "weights" not in dict(method.settings)):
+    if method.weights is None:
         return method
-    found = trained_on(method.weights)
-    return dataclasses.replace(method, trained_on=found) if found else method
+    rewards, images = trained_on(method.weights)
+    replaced = "weights" in dict(method.settings)
+    if rewards and (replaced or not method.trained_on):
+        method = dataclasses.replace(method, trained_on=rewards)
+    if images and (replaced or not method.trained_on_data):
+        method = dataclasses.replace(method, trained_on_data=images)
+    return method
 
 
 def suite_of(store: RunStore) -> Suite:

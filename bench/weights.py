@@ -98,19 +98,20 @@ def digest(path: Path | str) -> str:
     return whole.hexdigest()
 
 
-def trained_on(spec: str) -> tuple[str, ...]:
-    """The metrics that a checkpoint of `bench train` was trained on, from its training.json; () where none says so.
+def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(metrics, image sets) that a checkpoint of `bench train` was trained on, from its training.json; () if unsaid.
 
     Raises MissingError when the weights are not there.
     """
     try:
         facts = json.loads((resolve(spec) / "training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no folder of ours
-        return ()
+        return (), ()
     if not isinstance(facts, dict):
-        return ()
+        return (), ()
     reward = facts.get("trained_on", facts.get("reward"))  # the first checkpoints name one reward only
-    return (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
+    rewards = (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
+    return rewards, tuple(str(name) for name in facts.get("trained_on_data") or ())
 
 
 def digest_of(spec: str) -> str:

@@ -10,7 +10,7 @@ from bench import log
 from bench.errors import UsageError
 from bench.suite import Suite
 from bench.training import checkpoint
-from bench.training.options import TrainOptions, reward_name
+from bench.training.options import NEED_PICTURES, TrainOptions, reward_name
 from bench.training.recipes import TrainRecipe
 
 
@@ -23,13 +23,18 @@ def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: in
 def facts_of(
     objective: str, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, options: TrainOptions
 ) -> dict[str, Any]:
-    """training.json: how a checkpoint was made. `trained_on` is what reports mark. Nothing in it changes by itself."""
+    """training.json: how a checkpoint was made. Nothing in it changes by itself.
+
+    Reports mark the metrics of `trained_on`, and warn where FID compares with the image sets of `trained_on_data`.
+    """
+    saw_images = options.data is not None and objective in NEED_PICTURES
     facts = {
         "schema_version": 1,
         "objective": objective,
         "suite": suite.name,
         "reward": reward or None,
         "trained_on": sorted(reward),
+        "trained_on_data": [Path(str(options.data)).name] if saw_images else [],
         "init": options.init,
         "data": options.data,
         "seed": options.seed,

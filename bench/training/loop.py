@@ -27,7 +27,7 @@ from bench.training.identity import default_out, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
-from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
+from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_places, recipe_for
@@ -139,8 +139,7 @@ def prepare(
     from bench.devices import prepare_torch
     from bench.models import load_model
 
-    needs_pictures = objective in ("base", "imagerefl")
-    data = data_for(suite, options.data, needs_pictures)
+    data = data_for(suite, options.data, objective in NEED_PICTURES)
     device = own_device(prepare_torch(options.device))
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.
     dtype = recipe.precision if recipe.lora_rank else "float32"

@@ -15,6 +15,8 @@ OBJECTIVES: dict[str, str] = {
     "imagerefl": "ImageReFL: like ReFL, but starting from noised real images, with a denoising term",
 }
 DEFAULT_REWARD = "pickscore"
+NEED_PICTURES = ("base", "imagerefl")
+"""Objectives that start from real pictures."""
 
 
 @dataclass(frozen=True, slots=True)

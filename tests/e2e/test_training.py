@@ -134,7 +134,9 @@ def test_the_path_of_a_training(bench_command, suite, pictures, tmp_path: Path) 
         "--results", tmp_path / "results",
     )  # fmt: skip
     [manifest] = (tmp_path / "results").rglob("manifest.json")
-    assert json.loads(manifest.read_text())["trained_on"] == ["pickscore"]
+    said = json.loads(manifest.read_text())
+    assert said["trained_on"] == ["pickscore"]
+    assert said["resolved_method"]["trained_on_data"] == [pictures.name]
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_the_digest_leaves_out_what_changes_no_pixel(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
-    assert weights.trained_on(str(tmp_path)) == ()
+    assert weights.trained_on(str(tmp_path)) == ((), ())
     for facts, expected in (
         ('{"trained_on": ["hpsv2.1", "pickscore"]}', ("hpsv2.1", "pickscore")),
         ('{"reward": "pickscore"}', ("pickscore",)),
@@ -47,8 +47,10 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
         ("{", ()),
     ):
         (tmp_path / "training.json").write_text(facts)
-        assert weights.trained_on(str(tmp_path)) == expected
-    assert weights.trained_on("shapes:refl") == ("pickscore",)
+        assert weights.trained_on(str(tmp_path)) == (expected, ())
+    (tmp_path / "training.json").write_text('{"trained_on_data": ["coco-train2017"]}')
+    assert weights.trained_on(str(tmp_path)) == ((), ("coco-train2017",))
+    assert weights.trained_on("shapes:refl") == (("pickscore",), ())
 
 
 def test_a_file_is_digested_by_content_alone(tmp_path: Path) -> None:
