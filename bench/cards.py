@@ -58,15 +58,18 @@ def _table_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _asked_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
-    """What was asked for beyond the card: options that no setting repeats, and the reference. Only of what both say."""
+    """What was asked for beyond the card, of what both say: the reference; and the options that no setting repeats,
+    where the cards differ or have no settings at all. Otherwise equal cards were made by two ways to ask for the same.
+    """
     first, second = a.get("asked"), b.get("asked")
     if not isinstance(first, Mapping) or not isinstance(second, Mapping):
         if a.get("scope") != b.get("scope") and _digest(a) == _digest(b):
             yield f"scope {_shown(a.get('scope', ABSENT))} against {_shown(b.get('scope', ABSENT))}"
         return
     stated = {**dict(a.get("settings") or {}), **dict(b.get("settings") or {})}
+    differ = not stated or not _digest(a) or _digest(a) != _digest(b)
     for name, one, other in _pairs(first.get("options"), second.get("options"), "options"):
-        if name.removeprefix("options.") not in stated and ABSENT not in (one, other):
+        if differ and name.removeprefix("options.") not in stated and ABSENT not in (one, other):
             yield f"{name} {_shown(one)} against {_shown(other)}"
     if "reference" in first and "reference" in second:
         for name, one, other in _pairs(first["reference"], second["reference"], "reference"):

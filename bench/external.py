@@ -59,10 +59,7 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
             if path.stem.isdigit() and str(int(path.stem)) == path.stem:
                 found[prompt.id, int(path.stem)] = path
     if not found:
-        raise UsageError(
-            f"{folder} holds no image of these prompts: they must be named <prompt_id>/<sample>.png, "
-            f"such as {prompts[0].id}/0.png."
-        )
+        raise UsageError(_nothing_found(folder, prompts))
     without = [prompt.id for prompt in prompts if not any(key[0] == prompt.id for key in found)]
     if without:
         note(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
@@ -73,6 +70,20 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
             f"prompts ({_some(ignored)})"
         )
     return found
+
+
+def _nothing_found(folder: Path, prompts: Sequence[Prompt]) -> str:
+    """Why no image was found: the names, or a format that is not taken."""
+    named = f"<prompt_id>/<sample>.png, such as {prompts[0].id}/0.png"
+    ids = {prompt.id for prompt in prompts}
+    others = [path for path in _pictures(folder) if path.parent.name in ids and path.stem.isdigit()]
+    if not others:
+        return f"{folder} holds no image of these prompts: they must be named {named}."
+    endings = ", ".join(sorted({path.suffix for path in others}))
+    return (
+        f"{folder} holds {len(others)} images of these prompts as {endings}, and only .png is taken, since it "
+        f"loses nothing: save them as {named}, and anew from the generator where you can (scores see a JPEG's losses)."
+    )
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

@@ -79,10 +79,17 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
 
     Features of the images are shared with other metrics of the same network.
     """
-    identity = {"metric": metric.card.digest, "reference": reference_identity(reference)}
+    from bench.scoring.shelf import features_identity
+
+    identity: dict[str, Any] = {"metric": metric.card.digest, "reference": reference_identity(reference)}
     by_features = bool(getattr(metric, "by_features", False))
     if by_features:
-        identity["backbone"] = metric.backbone
+        identity["features"] = features_identity(metric)
+    else:
+        identity |= {
+            "device": str(getattr(metric, "device", "")).partition(":")[0],
+            "libraries": dict(metric.card.libraries),
+        }
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     path = cache / f"{metric.card.name}-{name}.npz"
     if path.is_file():

@@ -6,8 +6,9 @@ Metrics that fit into memory together score side by side, chunk by chunk; the ot
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ from bench.log import note
 from bench.progress import Progress, Silent
 from bench.registry import ensure_metrics
 from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.memory import is_out_of_memory, too_little_memory
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
+from bench.scoring.scope import Scope, scope_of
 from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Scope, Target, cards_differ, find_todo, scope_of, target_of
+from bench.scoring.todo import Target, cards_differ, find_todo, target_of
 from bench.scoring.worker import Scorer
 from bench.store import RunStore, lock_runs
 
@@ -128,7 +131,7 @@ def _size(job: _Job, name: str) -> int:
 def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer]:
     found = []
     for name, metric in group.items():
-        scope = job.scopes[name]
+        scope = scope_of(name, job.suite.metrics[name], job.suite)  # what was fetched by now has a commit
         card = metric.card.to_dict() | {"scope": scope.digest, "asked": dict(scope.asked)}
         todo = find_todo(target, name, scope.digest, card)
         if todo.size:
@@ -143,22 +146,32 @@ def _score_run(job: _Job, target: Target, scorers: Sequence[Scorer]) -> int:
             scorer.begin()
         for chunk in _chunks_ahead(job, target, scorers):
             for scorer in scorers:
-                count = scorer.take(chunk)
-                made += count
-                job.progress.advance(count)
+                made += _step(job, scorer, partial(scorer.take, chunk))
         for scorer in scorers:
-            try:
-                count = scorer.finish()
-            except BenchError as error:
-                job.failures[scorer.name] = error
-                continue
-            made += count
-            job.progress.advance(count)
+            made += _step(job, scorer, scorer.finish)
     finally:
         for scorer in scorers:  # interrupted: keep what was made
             scorer.record()
         _add_seconds(target.store, time.perf_counter() - began)
     return made
+
+
+def _step(job: _Job, scorer: Scorer, work: Callable[[], int]) -> int:
+    """The number of values that a part of a metric's work made; 0 where the metric failed, now or before."""
+    if scorer.name in job.failures:
+        return 0
+    try:
+        count = work()
+    except BenchError as error:
+        job.failures[scorer.name] = error
+        return 0
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        job.failures[scorer.name] = too_little_memory(str(getattr(scorer.metric, "device", "this machine")))
+        return 0
+    job.progress.advance(count)
+    return count
 
 
 def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Iterator[Chunk]:
@@ -180,27 +193,27 @@ def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Itera
 
 
 def _chunks(target: Target) -> Iterator[list[str]]:
-    """The run's prompts, as many at a time as have about `CHUNK` images, whatever of them is still to do.
+    """The run's prompts, as many at a time as have about `CHUNK` images and `CHUNK_BYTES`, whatever is still to do.
 
     So an image has the same neighbours in its batch after an interruption, and the same value to the last digit.
     """
     chunk: list[str] = []
-    images, most = 0, _images_in_a_chunk(target)
+    images = size = 0
     for prompt_id, rows in target.images.items():
-        if chunk and images + len(rows) > most:
+        more = sum(_decoded_bytes(target.store.path / row.path) for row in rows)
+        if chunk and (images + len(rows) > CHUNK or size + more > CHUNK_BYTES):
             yield chunk
-            chunk, images = [], 0
+            chunk, images, size = [], 0, 0
         chunk.append(prompt_id)
-        images += len(rows)
+        images, size = images + len(rows), size + more
     if chunk:
         yield chunk
 
 
-def _images_in_a_chunk(target: Target) -> int:
-    """By the size of the run's first image."""
-    first = next((rows[0] for rows in target.images.values()), None)
-    size = None if first is None else image_size(target.store.path / first.path)
-    return CHUNK if size is None else max(1, min(CHUNK, CHUNK_BYTES // (3 * size[0] * size[1])))
+def _decoded_bytes(path: Path) -> int:
+    """What an image takes when it is decoded, by its head; an unreadable one takes nothing."""
+    size = image_size(path)
+    return 0 if size is None else 3 * size[0] * size[1]
 
 
 def _tell_faults(target: Target) -> None:

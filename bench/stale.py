@@ -15,11 +15,13 @@ from bench.store import RunStore
 
 STALE = "the images were made again after scoring"
 UNREADABLE = "the image cannot be used: "
+UNEXPECTED = "the metric failed: "
+"""Before an error that is no sentence of a metric about what it was given: the machine's, or a bug."""
 
 
 def is_current(row: ScoreRow) -> bool:
-    """False for rows that ask for another attempt: outdated ones, and images that were damaged when scored."""
-    return row.reason is None or not (row.reason == STALE or row.reason.startswith(UNREADABLE))
+    """False for rows that ask for another attempt: outdated ones, images that were damaged, metrics that failed."""
+    return row.reason is None or not (row.reason == STALE or row.reason.startswith((UNREADABLE, UNEXPECTED)))
 
 
 def mark_stale(store: RunStore, rows: Iterable[ImageRow], recorded: Mapping[tuple[str, int], str]) -> None:

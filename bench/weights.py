@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHAPES = Path(__file__).parent / "shapes" / "weights"
 # Files that can change a pixel. Read-me files, previews and caches cannot.
-_COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth"})
+_COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth", ".tar", ".ckpt"})
 # What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).
 _SAFE = (".safetensors", ".json", ".txt", ".model")
 # What can run code when it is read, or is code.
@@ -45,12 +45,18 @@ def resolve(spec: str) -> Path:
     """
     name, wanted = split_pin(spec)
     path = _find(name)
-    if wanted is not None and (found := digest(path)) != wanted:
+    if wanted is not None:
+        check_pin(name, path, wanted)
+    return path
+
+
+def check_pin(name: str, path: Path, wanted: str) -> None:
+    """Raise MissingError unless the weights at a path have the demanded sha256."""
+    if (found := digest(path)) != wanted:
         raise MissingError(
             f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
             "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
         )
-    return path
 
 
 def split_pin(spec: str) -> tuple[str, str | None]:
@@ -132,13 +138,23 @@ def _find(name: str) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    from metrics.hub import parse
-
-    hub = parse(name)
-    # "folder/file.safetensors" has the form of a hub id, and is meant as a path.
-    if hub is None or path.is_absolute() or (hub.inner is None and hub.revision is None and path.suffix in _SAFE):
+    hub = hub_name(name)
+    if hub is None:
         raise MissingError(f"weights '{name}' do not exist: give a local file or folder, or a hub id like owner/name")
     return _from_hub(dataclasses.replace(hub, patterns=tuple(f"*{ending}" for ending in _SAFE)))
+
+
+def hub_name(name: str) -> HubName | None:
+    """The parts of a weights name (without its "#sha256=...") that means a repository of the hub; None for others."""
+    from metrics.hub import parse
+
+    path = Path(name).expanduser()
+    if name.startswith("shapes:") or path.exists() or path.is_absolute():
+        return None
+    hub = parse(name)
+    # "folder/file.safetensors" has the form of a hub id, and is meant as a path.
+    local = hub is not None and hub.inner is None and hub.revision is None and path.suffix in _SAFE
+    return None if local else hub
 
 
 def _shapes(name: str) -> Path:

@@ -191,7 +191,9 @@ def set_difference_world(rng: Rng, prompts: int, samples: int, rounds: int) -> I
         left_out = np.array([frechet(images[block != b]) for b in range(20)])
         found.append((whole, joint_jackknife(whole, left_out, block, rounds)))
     (a, draws_a), (b, draws_b) = found
-    return Joint(("a",), ("m",), (True,), np.ones((1, 1)), np.ones((1, 1, 1)), 20).interval(b - a, draws_b - draws_a)
+    return Joint(("a",), ("m",), (True,), np.ones((1, 1)), np.ones((1, 1, 1)), prompts).interval(
+        b - a, draws_b - draws_a
+    )
 
 
 def frechet(images: Floats) -> float:

@@ -50,10 +50,12 @@ def load(
     package or device absent or damaged) or MetricError.
     """
     facts = info(name)
-    for key in options:
+    for key, value in options.items():
         if key not in facts.options:
             known = ", ".join(facts.options) or "none"
             raise UnknownMetricError(f"metric '{name}' has no option '{key}': its options are {known}.")
+        if isinstance(facts.options[key], bool) and not isinstance(value, bool):  # "false" would be taken for true
+            raise MetricError(f"metric '{name}': {key} = {value!r} must be true or false (no text, no number).")
     if dtype not in DTYPES:
         raise MetricError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}.")
     chosen = {**facts.options, **options}

@@ -25,6 +25,7 @@ from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import folder_of, weight_files
 from metrics.hub import locate, release_file
 from metrics.images import to_rgb
+from metrics.pins import pinned
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of
 from metrics.weights import find_file, load_strict, read_state
@@ -87,7 +88,7 @@ class Aesthetic(ImageMetric):
         given = request.options.get("clip")
         if given is not None and not isinstance(given, str):
             raise MetricError(f"aesthetic: clip = {given!r} must be a path or a hub id.")
-        clip = replace(request, weights=given or home or CLIP)
+        clip = replace(request, weights=given or home or pinned(CLIP))
         clip_folder = folder_of(facts, clip, CLIP_FILES)
         encoder = load_clip_images(clip_folder, facts.title, device, request.dtype)
         where = f"{facts.title}: '{path}'"
@@ -101,7 +102,7 @@ class Aesthetic(ImageMetric):
         settings["head"] = " to ".join(str(size) for size in [encoder.width, *(layer.out_features for layer in head)])
         files = {f"clip/{item.name}": item for item in weight_files(clip_folder, facts.title)}
         card = make_card(facts, request, {path.name: path, **files}, settings)
-        if clip.weights != CLIP and card.label is None:  # the predictor alone is the published one
+        if (given or home or CLIP) != CLIP and card.label is None:  # the predictor alone is the published one
             card = replace(card, label=request.label or "own weights")
         return cls(card, device, encoder, head, list(files))
 

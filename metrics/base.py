@@ -24,6 +24,7 @@ from metrics.types import Card, Kind
 
 __all__ = [
     "TOO_FEW",
+    "TOO_FEW_IN_SET",
     "EmbeddingGroupMetric",
     "FeatureMetric",
     "GroupMetric",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 TOO_FEW = "needs at least 2 images"
+TOO_FEW_IN_SET = "needs at least 2 images on each side"
 
 
 class ImageMetric(FeatureMetric):
@@ -143,6 +145,10 @@ class GroupMetric(Metric):
     kind = Kind.GROUP
     undefined_reason = TOO_FEW
 
+    def why_undefined(self, n: int) -> str | None:
+        """`undefined_reason`, unless that is the number of images and there are enough."""
+        return None if self.undefined_reason == TOO_FEW and n > 1 else self.undefined_reason
+
     @abstractmethod
     def pairwise(self, images: Images) -> Tensor:
         """Distances, float32 [K, K] on the CPU: symmetric, zero diagonal."""
@@ -201,7 +207,11 @@ class SetMetric(Metric, Generic[S]):
     """All images against a reference set."""
 
     kind = Kind.SET
-    undefined_reason = "needs at least 2 images on each side"
+    undefined_reason = TOO_FEW_IN_SET
+
+    def why_undefined(self, n: int) -> str | None:
+        """`undefined_reason`, unless that is the number of images and the smaller set has enough, `n`."""
+        return None if self.undefined_reason == TOO_FEW_IN_SET and n > 1 else self.undefined_reason
 
     @abstractmethod
     def statistics(self, images: Images) -> S:

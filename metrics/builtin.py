@@ -23,7 +23,10 @@ _HPS = {
     "licence": "Apache-2.0",
     "citation": "Wu et al. 2023, Human Preference Score v2, arXiv 2306.09341",
     "options": {"antialias": False, "autocast": False},
+    "beside": ("open_clip_config.json", "bpe_simple_vocab.txt.gz"),
 }
+# What is read beside one file that is named of a folder of transformers.
+_FOLDER = ("*.json", "merges.txt", "model*.safetensors", "pytorch_model.bin")
 _UNSUPPORTED = "metrics.unsupported:Unsupported"
 _CLIP = "openai/clip-vit-large-patch14"
 _INCEPTION = {
@@ -34,6 +37,7 @@ _INCEPTION = {
     "licence": "Apache-2.0",
     "kind": Kind.SET,
     "direction": Direction.LOWER,
+    "beside": _FOLDER,
 }
 _FID = {"unit": "Frechet distance", "low": 0.0, **_INCEPTION}
 _HEUSEL = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500"
@@ -49,6 +53,7 @@ _add(
     sha256=("d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6",),
     licence="Apache-2.0",
     citation="Xu et al. 2023, ImageReward, arXiv 2304.05977",
+    beside=("med_config.json", "vocab.txt"),
 )
 _add(
     "metrics.hpsv2:HPSv2",
@@ -79,6 +84,7 @@ _add(
     sha256=("ef31ef6fc5ff4d9bb90dd232df4e145887ba62c5a03aa2841415f8c25f18d52e",),
     licence="MIT",
     citation="Kirstain et al. 2023, Pick-a-Pic, arXiv 2305.01569",
+    beside=_FOLDER,
 )
 _add(
     "metrics.clip_hf:CLIPScore",
@@ -93,6 +99,7 @@ _add(
     licence="MIT",
     citation="Hessel et al. 2021, CLIPScore, arXiv 2104.08718 (here 100 cos, neither prefix nor clamp)",
     options={"backbone": "vit-l-14", "variant": "cosine"},
+    beside=_FOLDER,
 )
 _add(
     "metrics.aesthetic:Aesthetic",
@@ -107,6 +114,8 @@ _add(
     licence="Apache-2.0",
     citation="Schuhmann 2022, improved aesthetic predictor, github.com/christophschuhmann/improved-aesthetic-predictor",
     options={"clip": None},
+    weight_options=("clip",),
+    beside=(*_FOLDER, *(f"clip/{name}" for name in _FOLDER)),
 )
 _add(
     _UNSUPPORTED,
@@ -147,7 +156,9 @@ _add(
     packages=("lpips",),
     licence="BSD-2-Clause",
     citation="Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features, arXiv 1801.03924",
-    options={"net": "alex"},
+    options={"net": None},
+    megabytes=57,  # VGG16's layers, the largest trunk
+    beside=(),
 )
 _add(
     "metrics.dreamsim:DreamSim",
@@ -163,6 +174,8 @@ _add(
     licence="MIT",
     citation="Fu et al. 2023, DreamSim, arXiv 2306.09344",
     options={"type": "ensemble"},
+    megabytes=992,  # the ensemble's three ViT-B/16 and its adapter
+    beside=(*_FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
 )
 _add(
     "metrics.dino:Dino",
@@ -176,6 +189,7 @@ _add(
     weights="facebook/dino-vits16",
     licence="Apache-2.0",
     citation="Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294",
+    beside=_FOLDER,
 )
 _add(
     "metrics.vendi:Vendi",
@@ -189,6 +203,7 @@ _add(
     licence="Apache-2.0",
     citation="Friedman and Dieng 2023, The Vendi Score, arXiv 2210.02410; order q: Pasarkar, Dieng, arXiv 2310.12952",
     options={"backbone": "dino", "q": 1.0, "kernel": "cosine", "bandwidth": None, "k": None},
+    beside=_FOLDER,
 )
 _add(
     "metrics.clip_diversity:ClipDiversity",
@@ -203,6 +218,7 @@ _add(
     licence="MIT",
     citation="Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020",
     options={"backbone": "vit-l-14"},
+    beside=_FOLDER,
 )
 _add(
     "metrics.fid:FID",
@@ -244,6 +260,7 @@ _add(
     weights="openai/clip-vit-large-patch14-336",
     licence="MIT",
     citation="Jayasumana et al. 2024, Rethinking FID, arXiv 2401.09603",
+    beside=_FOLDER,
 )
 _add(
     "metrics.dinov2:FDDinov2",
@@ -256,4 +273,5 @@ _add(
     weights="facebook/dinov2-large",
     licence="Apache-2.0",
     citation="Stein et al. 2023, Exposing flaws of generative model evaluation metrics, arXiv 2306.04675",
+    beside=_FOLDER,
 )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from metrics.builtin import BUILTIN
+from metrics.hub import parse
+from metrics.pins import pinned
 from metrics.types import Facts
 
 _HEAD = """# Metrics
@@ -16,7 +18,7 @@ An image metric gives a value for an image and its prompt, a group metric for th
 all images against a reference set. An arrow points where better values are. What decides a value (digests of the
 weights, resize, antialias, crop, mean and deviation, token limit, dtype, options) is in the identity card that is
 stored with the scores: `metrics.load(...).card.to_dict()`. Weights that are not the published ones are labelled in the
-title.
+title; the published ones are taken from the commit of their repository that is shown.
 """
 
 
@@ -32,7 +34,10 @@ def _source(facts: Facts) -> str:
     if facts.weights is None:
         return "none"
     name = facts.weights
-    return f"[{unquote(name.rpartition('/')[2])}]({name})" if name.startswith("https://") else name
+    if name.startswith("https://"):
+        return f"[{unquote(name.rpartition('/')[2])}]({name})"
+    hub = parse(pinned(name))
+    return f"{name} at {hub.revision[:8]}" if hub and hub.revision else name
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -70,7 +75,7 @@ def _meanings() -> Mapping[tuple[str, str], str]:
         ("clip_score", "backbone"): one_of(BACKBONES),
         ("clip_score", "variant"): '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
         ("aesthetic", "clip"): "path or hub id of the CLIP, where it is not beside the predictor and not the published",
-        ("lpips", "net"): one_of(TRUNKS),
+        ("lpips", "net"): f"{one_of(TRUNKS)}: demand this one; none: the one that the file holds, `alex` as published",
         ("dreamsim", "type"): one_of(TYPES),
         ("vendi", "backbone"): f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
         ("vendi", "q"): 'order: any number above 0, or `"inf"`; small orders count rare images more',

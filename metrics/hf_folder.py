@@ -11,6 +11,7 @@ from typing import Any
 
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
+from metrics.pins import pinned
 from metrics.types import Facts, Request
 from metrics.weights import check_keys, find_file, read_json
 
@@ -21,7 +22,7 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.
 
 def folder_of(facts: Facts, request: Request, patterns: Sequence[str] = MODEL_FILES) -> Path:
     """The model folder asked for (or the published one); a file inside it is taken as the folder."""
-    spec = request.weights or facts.weights or ""
+    spec = request.weights or pinned(facts.weights or "")
     path = locate(spec, patterns)
     folder = path.parent if path.is_file() else path
     if not any((folder / name).is_file() for name in _WEIGHTS) and not Path(spec).exists():

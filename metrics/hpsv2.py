@@ -19,6 +19,7 @@ from torch.nn import functional
 from metrics.base import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hub import locate
+from metrics.pins import pinned
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_pad_tensor, to_unit
 from metrics.types import Card, Facts, Request
 from metrics.weights import WEIGHT_SUFFIXES, find_file, load_strict, read_json, read_state
@@ -115,7 +116,7 @@ class HPSv2(ImageMetric):
         from open_clip.tokenizer import SimpleTokenizer
 
         pick_device(request.device)
-        path = _find_weights(locate(request.weights or facts.weights or ""), facts.version, facts.title)
+        path = _find_weights(locate(request.weights or pinned(facts.weights or "")), facts.version, facts.title)
         where, folder = f"{facts.title}: '{path}'", path.parent
         config, state = model_config(folder, facts.title), read_state(path)
         if "visual.conv1.weight" not in state:

@@ -17,6 +17,7 @@ from metrics.blip import BlipReward, build, tokenizer_for
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
 from metrics.images import to_rgb
+from metrics.pins import pinned
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request
 from metrics.weights import find_file, read_json, read_state
@@ -48,14 +49,14 @@ class ImageReward(ImageMetric):
     def load(cls, facts: Facts, request: Request) -> Self:
         """From the official state dict, with med_config.json and vocab.txt beside it; sizes come from the tensors."""
         pick_device(request.device)
-        path = locate(request.weights or facts.weights or "")
+        path = locate(request.weights or pinned(facts.weights or ""))
         path = find_file(path, _NAMES, facts.title) if path.is_dir() else path
         folder, where = path.parent, f"{facts.title}: '{path}'"
         config_file, vocabulary = folder / "med_config.json", folder / "vocab.txt"
         config = read_json(config_file, facts.title) if config_file.is_file() else _MED_CONFIG
         network = build(read_state(path), config, where)
         if not vocabulary.is_file():
-            vocabulary = locate(_BERT_VOCABULARY)
+            vocabulary = locate(pinned(_BERT_VOCABULARY))
         tokenizer = tokenizer_for(vocabulary, network.words, where)
         settings = {
             "resize": "PIL bicubic, shortest side",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,17 +32,21 @@ TRUNKS = {
     "vgg": "vgg16-397923af.pth",
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
 }
+DEFAULT = "alex"
 _TORCHVISION = "https://download.pytorch.org/models"
 _EPS = 1e-10  # lpips adds it to the norm (not under the root)
 _CHUNK = 1 << 22  # elements of one float64 chunk of the Gram sum
 _ROUNDING = 1e-12  # of the squared norms: below it a difference is rounding of the Gram form, not a distance
 
 
-def _net_of(name: str) -> str | None:
-    for net, trunk in TRUNKS.items():
-        if net in name or name == trunk:
-            return net
-    return None
+def net_of(state: Mapping[str, Tensor]) -> str | None:
+    """The net whose trunk a state dict holds, by its layers; None for something else."""
+    first = state.get("features.0.weight")
+    if first is None or first.dim() != 4:
+        return None
+    if "features.3.squeeze.weight" in state:
+        return "squeeze"
+    return {11: "alex", 3: "vgg"}.get(int(first.shape[-1]))
 
 
 def _published(net: str) -> Path:
@@ -56,15 +61,26 @@ def _lin_file(net: str) -> Path:
     return Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
 
 
-def _find(request: Request, net: str, what: str) -> Path:
+def _find(request: Request, asked: str | None, what: str) -> Path:
+    """The weights file; in a folder that of the net that was asked for, else of any, the default first."""
     if request.weights is None:
-        return _published(net)
+        return _published(asked or DEFAULT)
     path = locate(request.weights)
     if path.is_file():
         return path
-    globs = [TRUNKS[net], *(f"*{net}*{suffix}" for suffix in WEIGHT_SUFFIXES)]
-    globs += [f"*{other}*{suffix}" for other in TRUNKS for suffix in WEIGHT_SUFFIXES]
+    nets = [asked] if asked else [DEFAULT, *(net for net in TRUNKS if net != DEFAULT)]
+    globs = [name for net in nets for name in (TRUNKS[net], *(f"*{net}*{suffix}" for suffix in WEIGHT_SUFFIXES))]
     return find_file(path, globs, what)
+
+
+def _check_net(asked: str | None, found: str | None, path: Path) -> str:
+    """The net of the file; MetricError where another was asked for: its values would stand under a wrong name."""
+    if asked and found and asked != found:
+        raise MetricError(
+            f"lpips: '{path}' holds the net {found}, not the {asked} asked for: leave the option net out, or give the "
+            f"weights of {asked}."
+        )
+    return found or asked or DEFAULT
 
 
 def build(net: str, state: Mapping[str, Tensor], where: str) -> Any:
@@ -116,22 +132,25 @@ class LPIPS(GroupMetric):
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:
         """From a file or folder with `features.N.*` (trunk) and `linK.model.1.weight`; a torchvision trunk file alone
-        takes the lin weights of the lpips package. The option `net` chooses where the file name does not."""
+        takes the lin weights of the lpips package. Its layers say which net it is; the option `net` demands one."""
         device = pick_device(request.device)
-        net = str(request.options.get("net", "alex"))
-        if net not in TRUNKS:
-            raise MetricError(f"lpips: net '{net}' is not one of {', '.join(TRUNKS)}.")
+        asked = request.options.get("net")
+        if asked is not None and asked not in TRUNKS:
+            raise MetricError(f"lpips: net {asked!r} is not one of {', '.join(TRUNKS)}.")
         if request.dtype != "float32":
             raise MetricError("lpips runs in float32 only (its distances are differences of nearly equal numbers).")
-        path = _find(request, net, facts.title)
-        net = _net_of(path.name) or net
+        path = _find(request, asked, facts.title)
         state, files = read_state(path), {path.name: path}
+        net = _check_net(asked, net_of(state), path)
         if not any(key.startswith("lin") for key in state):
             lin = _lin_file(net)
             files[f"lpips/{lin.name}"] = lin
             state |= read_state(lin)
         network = build(net, state, f"{facts.title}: '{path}'")
-        return cls(make_card(facts, request, files, _settings(net, network.scaling_layer)), device, network)
+        card = make_card(facts, request, files, _settings(net, network.scaling_layer))
+        if net != DEFAULT and (asked or card.label is None):  # a label says already that it is another network
+            card = replace(card, facts=replace(facts, title=f"{facts.title} ({net})"))
+        return cls(card, device, network)
 
     def _inputs(self, images: list[Image.Image]) -> list[Tensor]:
         sizes = {image.size for image in images}

@@ -15,7 +15,7 @@ from PIL import Image
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hub import commit_of
 from metrics.types import Card, Facts, Kind, Request
-from metrics.weights import digest_files, label_for, marked_label
+from metrics.weights import digest_files, has_published, label_for, marked_label
 
 Files = Mapping[str, Path] | Sequence[Path]
 
@@ -37,6 +37,11 @@ def make_card(
             libraries[name] = version(name)
         except PackageNotFoundError:
             continue
+    if request.weights is None and not has_published(facts, digests):
+        raise MissingWeightsError(
+            f"{facts.title}: {', '.join(str(path) for path in paths[:2])} should be the published weights (sha256 "
+            f"{facts.sha256[0][:12]}...) and are not: remove them and run again, or name weights of your own."
+        )
     chosen = {"dtype": request.dtype, **settings}
     origin = source or request.weights or facts.weights or ""
     return Card(facts, label, origin, digests, chosen, libraries, revision_of(paths, origin))
@@ -87,6 +92,10 @@ class Metric(ABC):
     def name(self) -> str:
         """The metric's name."""
         return self.card.name
+
+    def why_undefined(self, n: int) -> str | None:
+        """Why the value of `n` images (where several make one value, else 1) can be NaN; None where it should not."""
+        return self.undefined_reason
 
     def notes(self, n: int | None = None) -> list[str]:
         """What a reader of the value should know, as sentences; `n` is the number of images where that matters."""

@@ -37,7 +37,10 @@ class Facts:
     `low` and `high` bound the value (None: unbounded). `weights` is the published source; `sha256` the digests (or
     leading digits of them) of the published files, by which own copies of them are recognised. `packages` are the
     distributions needed beyond torch, torchvision and transformers. `options` are the settings `load` accepts.
-    `unsupported` says why a known metric cannot be loaded here, as a clause behind "because"; "" for all others.
+    `weight_options` names those that are weights (a path or a hub id). `beside` are the files, as globs in the folder
+    of a weights file, that are read with it when only that file is named. `megabytes` (of 2^20 bytes) is what the
+    published networks take at most, where no file of `weights` tells it. `unsupported` says why a known metric cannot
+    be loaded here, as a clause behind "because"; "" for all others.
     """
 
     name: str
@@ -55,11 +58,15 @@ class Facts:
     citation: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     unsupported: str = ""
+    weight_options: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ("*.json", "*.txt", "*.model", "*.gz")
+    megabytes: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
         plain = asdict(self)
         plain.update(sha256=list(self.sha256), packages=list(self.packages), options=dict(self.options))
+        plain.update(weight_options=list(self.weight_options), beside=list(self.beside))
         plain.update(kind=self.kind.value, direction=self.direction.value)
         return plain
 

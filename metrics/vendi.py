@@ -76,6 +76,10 @@ class Vendi(EncoderGroupMetric):
             return vendi_curve(rows, [self.k], most=MOST_SUBSETS, seed=_SEED, **self.measure)[0].value
         return vendi_score(rows, **self.measure)
 
+    def why_undefined(self, n: int) -> str | None:
+        """That there are too few images, if so."""
+        return self.undefined_reason if n < max(2, self.k or 2) else None
+
     def rarefaction(self, images: Images, ks: Sequence[int] | None = None, most: int = MOST_SUBSETS) -> list[Rarefied]:
         """The expected score at each k (default 1..K) with this metric's order and kernel."""
         return vendi_curve(self.embed(images), ks, most=most, seed=_SEED, **self.measure)

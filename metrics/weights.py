@@ -51,6 +51,11 @@ def _own_name(path: Path) -> str:
     return "" if path.is_dir() else path.name
 
 
+def has_published(facts: Facts, digests: Mapping[str, str]) -> bool:
+    """Whether one of the files is a published one, as far as the published digests are known."""
+    return not facts.sha256 or any(value.startswith(known) for value in digests.values() for known in facts.sha256)
+
+
 def label_for(facts: Facts, request: Request, digests: Mapping[str, str], marked: str | None = None) -> str | None:
     """None when the weights are the published ones; else the requested label, the file's own, or "own weights".
 
@@ -59,7 +64,7 @@ def label_for(facts: Facts, request: Request, digests: Mapping[str, str], marked
     if facts.weights is None:
         return request.label  # a metric without published weights: the caller knows what it belongs to
     if facts.sha256:
-        published = any(value.startswith(known) for value in digests.values() for known in facts.sha256)
+        published = has_published(facts, digests)
     elif request.weights is None:
         published = True
     else:

@@ -7,7 +7,8 @@ Image and group metrics: the mean over the drawn prompts (Davison & Hinkley 1997
 value per prompt; its draws are made of its delete-a-block jackknife: with the pseudo-values psi_b of the blocks of
 prompts (Efron & Tibshirani 1993, section 11.5), a draw is the value plus the sum over blocks of psi_b - mean(psi), each
 weighted by how much more often than expected the block's prompts were drawn. That is normal to first order, has the
-jackknife's standard error, and keeps the pairing between methods. Without jackknife rows it is the same in all rounds.
+jackknife's interval (Student's t of the blocks, not of the prompts), and keeps the pairing between methods. Without
+jackknife rows it is the same in all rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats import Floats, Interval, draw_counts, expanded_tail
+from bench.stats import Floats, Interval, draw_counts, expanded_tail, t_quantile
 
 if TYPE_CHECKING:
     from bench.runs import MetricFacts, Run
@@ -141,6 +142,8 @@ def joint_jackknife(
     size = np.bincount(blocks, minlength=n_blocks).astype(np.float64)
     # A block's mean weight varies less than a prompt's by its size; the pseudo-value is a mean of as many prompts.
     share = (pseudo - pseudo.mean()) / np.sqrt(np.maximum(size, 1)) / n_blocks * math.sqrt(n_blocks / (n_blocks - 1))
+    # Few blocks know their own spread less well than many prompts do: the interval is to be the jackknife's.
+    share *= t_quantile(0.975, n_blocks - 1) / t_quantile(0.975, max(1, blocks.size - 1))
     per_prompt = share[blocks]
     parts = [(drawn.astype(np.float64) - 1) @ per_prompt for drawn in draw_counts(blocks.size, rounds, seed)]
     return np.asarray(whole + np.concatenate(parts))

@@ -1,7 +1,7 @@
 """Which methods are one method at several settings, in order: the curves of the plots.
 
-A sweep (`switch_step=20,30`) is a curve, and so are checkpoints of one training run (`weights=.../step-200`): rows that
-differ in exactly one parameter.
+A sweep (`switch_step=20,30`) is a curve, and so are checkpoints of one training (`update=200`, as `bench train
+--eval-every` names them, or `weights=.../step-200`): rows that differ in exactly one parameter.
 """
 
 from __future__ import annotations
@@ -42,14 +42,18 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 
 
 def parameters(row: Row) -> dict[str, str]:
-    """Everything that may be swept of a row, as text: from its manifest, or else from its name."""
+    """Everything that may be swept of a row, as text: from its manifest, or else from its name.
+
+    Weights count only where they were set: those of a training's checkpoints differ along with its `update`.
+    """
     store = row.run.store
     method: Mapping[str, Any] = (store.manifest().resolved_method if store else None) or {}
     given: dict[str, str] = {}
     schedule = method.get("schedule")
     if isinstance(schedule, Mapping):
         given = {str(key): _text(value) for key, value in schedule.items() if value is not None}
-        given |= {key: _text(method[key]) for key in ("weights", *GUIDANCE) if method.get(key) is not None}
+        given |= {key: _text(method[key]) for key in GUIDANCE if method.get(key) is not None}
+        given |= {str(key): _text(value) for key, value in (method.get("settings") or {}).items()}
     for part in row.setting.split(","):
         key, equals, value = part.partition("=")
         if equals:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bench.compare import Difference, differences
 from bench.report.best import Best, best_of
@@ -11,6 +13,9 @@ from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
 from bench.summarise import ROUNDS, metric_interval
+
+if TYPE_CHECKING:
+    from bench.report.curves import Curve
 
 # The order in which readers look for things; what is not listed follows by name.
 METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
@@ -52,6 +57,13 @@ class Table:
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
     best: dict[str, Best] = field(default_factory=dict)  # per metric
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """Methods at several settings, in order: what plots join by a line."""
+        from bench.report.curves import curves
+
+        return curves(self.rows)
 
     @property
     def label(self) -> str:

@@ -66,11 +66,14 @@ def _unscored(row: Row, facts: MetricFacts) -> str:
 
 
 def _said(table: Table, facts: MetricFacts) -> Iterator[str]:
-    """What the metric itself noted about its values (`bench.score`), once for all the methods it says it of."""
+    for sentence, of in noted(table, facts):
+        yield f"{facts.display} of {of}: {sentence}" if of else f"{facts.display}: {sentence}"
+
+
+def noted(table: Table, facts: MetricFacts) -> list[tuple[str, str]]:
+    """What the metric itself noted about its values (`bench.score`): (sentence, methods), "" for all of them."""
     of: dict[str, list[str]] = {}
     for row in table.rows:
         for sentence in row.run.notes.get(facts.name, ()):
             of.setdefault(sentence, []).append(row.name)
-    for sentence, names in of.items():
-        whose = "" if len(names) == len(table.rows) else f" of {', '.join(names)}"
-        yield f"{facts.display}{whose}: {sentence}"
+    return [(one, "" if len(names) == len(table.rows) else ", ".join(names)) for one, names in of.items()]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report.cells import decimals
 from bench.report.costs import cost_columns
-from bench.report.curves import curves
 from bench.report.plots import diversity_axes, point_names, quality_axes
 from bench.report.style import looks
 from bench.report.trade import band_of
@@ -44,7 +43,7 @@ def payload(
 ) -> dict[str, Any]:
     """Everything the script needs but the images themselves."""
     index = {row.name: i for i, row in enumerate(table.rows)}
-    style, names = looks([row.name for row in table.rows]), point_names(table.rows)
+    style, names = looks([row.name for row in table.rows]), point_names(table)
     tags = table.rows[0].run.tags
     quality, diversity = quality_axes(table), diversity_axes(table)
     metrics = [facts.name for facts in table.metrics]
@@ -60,7 +59,7 @@ def payload(
         "gaps": [_gaps(table, row.name, metrics) for row in table.rows],
         "curves": [
             {"family": c.family, "parameter": c.parameter, "members": [[index[n], v] for n, v in c.members]}
-            for c in curves(table.rows)
+            for c in table.curves
         ],
         "fronts": {f"{metrics.index(x)}/{metrics.index(y)}": _front(one, index) for (x, y), one in fronts.items()},
         "axes": {

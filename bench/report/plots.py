@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.pareto import front, staircase
 from bench.report.cells import DAGGER
-from bench.report.curves import curves
 from bench.report.labels import Box, place
 from bench.report.model import Row, Table
 from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
@@ -128,7 +128,7 @@ def _panel(axes: Axes, table: Table, diversity: MetricFacts, quality: MetricFact
     style = looks([row.name for row in table.rows])
     _draw_front(axes, points, (diversity.higher, quality.higher))
     at = {row.name: (x.mean, y.mean) for row, x, y in points}
-    for curve in curves(table.rows):
+    for curve in table.curves:
         path = [at[name] for name, _ in curve.members if name in at]
         if len(path) > 1:
             axes.plot(*zip(*path, strict=True), color=style[curve.members[0][0]][0], linewidth=0.8, alpha=0.6, zorder=2)
@@ -179,7 +179,7 @@ def _label_points(axes: Axes, renderer: Any, table: Table, diversity: MetricFact
         return
     style = looks([row.name for row in table.rows])
     scale = renderer.dpi / 72  # pixels per point
-    names = point_names([row for row, _, _ in points])
+    names = point_names(table)
     look: dict[str, Any] = {"size": 6.6 if len(points) <= 8 else 5.8, "zorder": 6}
     marks = [f" {DAGGER}" if row.in_reward(quality.name) and not row.setting else "" for row, _, _ in points]
     texts = [
@@ -205,19 +205,23 @@ def _nearest(box: Box, point: Any) -> tuple[float, float]:
     return min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
 
 
-def point_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Row name -> what stands beside its point: in a sweep only the values, after the family's name at the first."""
-    names = {}
-    for _, members in groupby(rows, key=lambda row: row.family):
-        line = list(members)
-        swept = [row for row in line if row.setting]
-        for row in line:
-            name = textwrap.shorten(row.name, 26, placeholder=" …") if " " in row.name else _cut(row.name, 26)
-            if row.setting and len(swept) > 1:
-                values = ",".join(part.partition("=")[2] for part in row.setting.split(","))
-                name = f"{row.family} {row.setting}" if row is swept[0] else values
-            names[row.name] = name
+def point_names(table: Table) -> dict[str, str]:
+    """Row name -> what stands beside its point: on a curve the values, after the family and parameter at the first.
+
+    A method at its own setting keeps its name, on a curve as well.
+    """
+    names = {row.name: _brief(row.name) for row in table.rows}
+    plain = {row.name for row in table.rows if not row.setting}
+    crossed = Counter(name for curve in table.curves for name, _ in curve.members)
+    for curve in table.curves:
+        swept = [(name, value) for name, value in curve.members if name not in plain and crossed[name] == 1]
+        for i, (name, value) in enumerate(swept):
+            names[name] = value if i else _brief(f"{curve.family} {curve.parameter}={value}")
     return names
+
+
+def _brief(name: str) -> str:
+    return textwrap.shorten(name, 26, placeholder=" …") if " " in name else _cut(name, 26)
 
 
 def _cut(text: str, length: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report.cells import number
 from bench.report.curves import GUIDANCE, parameters
+from bench.report.notes import noted
 
 if TYPE_CHECKING:
     from bench.records import Manifest
@@ -56,7 +57,7 @@ def metric_card(table: Table, facts: MetricFacts) -> dict[str, Any]:
         "weights": sorted((card.get("weights") or {}).items()),
         "settings": [(key, plain(value)) for key, value in (card.get("settings") or {}).items()],
         "libraries": [(key, str(value)) for key, value in (card.get("libraries") or {}).items()],
-        "notes": [str(one) for one in card.get("notes") or ()],
+        "notes": [f"{of}: {said}" if of else said for said, of in noted(table, facts)],
         "trained": [row.name for row in table.rows if row.in_reward(facts.name)],
     }
 
@@ -129,7 +130,8 @@ def _origin(row: Row) -> dict[str, Any]:
     commit = str(git.get("commit") or "")[:10] + (" with changes" if git.get("dirty") else "")
     given = {key: value for key, value in parameters(row).items() if key not in GUIDANCE}
     given |= {f"guidance of {key}": plain(value) for key, value in (identity.get("guidance") or {}).items()}
-    weights = given.pop("weights", "")
+    given.pop("weights", None)
+    weights = str(((manifest.resolved_method if manifest else None) or {}).get("weights") or "")
     if PurePath(weights).is_absolute():
         weights = PurePath(weights).name
     tuned = str(identity.get("tuned") or "")

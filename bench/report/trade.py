@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.judging import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
 from bench.report.cells import MISSING, CellText, decimals, number
-from bench.report.curves import Curve, curves
+from bench.report.curves import Curve
 from bench.report.plots import quality_axes
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def grids(joint: Joint, table: Table) -> list[Grid]:
     diversities = [facts for facts in table.metrics if facts.kind == "group"]
     if table.reference and diversities:
         found += [_prices(joint, table, reward, diversities) for reward in rewards]
-    sweeps = [curve for curve in curves(table.rows) if len(curve.members) > 1]
+    sweeps = [curve for curve in table.curves if len(curve.members) > 1]
     for reward in rewards if diversities else []:
         found.append(_at_equal(joint, table, sweeps, reward, diversities, by_reward=True))
         found.append(_at_equal(joint, table, sweeps, reward, diversities, by_reward=False))

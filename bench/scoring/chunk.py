@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import metrics
+from bench.scoring.memory import is_out_of_memory
+from bench.scoring.models import release
 from bench.scoring.reader import Reader
 from bench.scoring.shelf import FeatureCache
 from bench.scoring.todo import Key, Target
-from bench.stale import UNREADABLE
+from bench.stale import UNEXPECTED, UNREADABLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -152,18 +154,33 @@ def embed_each(metric: FeatureMetric, inputs: Sequence[Tensor]) -> list[Tensor |
 
 
 def each_or_why(items: Sequence[Any], work: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
-    """`work` on all items; if it fails, on each alone, with the reason in place of the results that it fails on."""
+    """`work` on all items; if it fails, on each alone, with the reason in place of the results that it fails on.
+
+    Where memory runs out, on half of them and so on; if it does for one alone, the error is raised.
+    """
     if not items:
         return []
+    short = False
     try:
         return work(items)
-    except Exception as error:
+    except Exception as error:  # what failed is let go before it is tried again: the error holds its tensors
+        short = is_out_of_memory(error)
         if len(items) == 1:
+            if short:
+                raise
             return [reason_of(error)]
-        return [one for item in items for one in each_or_why([item], work)]
+    if short:
+        release()
+    step = (len(items) + 1) // 2 if short else 1
+    return [one for start in range(0, len(items), step) for one in each_or_why(items[start : start + step], work)]
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error, with its type where it is not a sentence for users."""
+    """The first line of an error, marked and with its type where it is not a sentence for users.
+
+    Running out of memory is not a reason: it is raised again.
+    """
+    if is_out_of_memory(error):
+        raise error
     text = (str(error).strip().splitlines() or [""])[0][:300]
-    return text if isinstance(error, metrics.MetricError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, metrics.MetricError) else f"{UNEXPECTED}{type(error).__name__}: {text}"

@@ -15,9 +15,9 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.errors import BenchError, MissingError
-from bench.weights import resolve
-from metrics.hub import cached
+from bench.errors import BenchError
+from bench.metric_weights import here, load_metric
+from bench.scoring.memory import is_out_of_memory, too_little_memory
 from metrics.weights import read_state
 
 if TYPE_CHECKING:
@@ -86,29 +86,29 @@ class Models:
         return min(max(FLOOR, largest), free - HEADROOM)
 
     def _load(self, name: str) -> Any:
-        import torch
-
         spec = self._suite.metrics[name]
         try:
-            weights = None if spec.weights is None else resolve(spec.weights)
-            return metrics.load(name, weights=weights, device=self._place, label=self._suite.label, **spec.options)
+            return load_metric(name, spec, self._place, self._suite.label)
         except (BenchError, metrics.MetricError) as error:
             self.failures[name] = error
-        except (MemoryError, torch.OutOfMemoryError):
-            size = self._sizes[name]
-            needs = "" if size is None else f" (it needs about {size / 2**30:.1f} GiB)"
-            self.failures[name] = MissingError(f"there is too little memory on '{self._place}'{needs}: free some")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.failures[name] = too_little_memory(self._place, self._sizes[name])
         return None
 
 
 def expected_bytes(name: str, weights: str | None) -> int | None:
     """What a metric's weights will take in float32, from its files; None where they are not on this machine yet."""
     try:
-        path = cached(metrics.info(name).weights or "") if weights is None else resolve(weights)
+        path = here(weights, metrics.info(name).weights)
     except (BenchError, metrics.MetricError):
         return None
     if path is None:
-        return None if metrics.info(name).weights else 0
+        facts = metrics.info(name)
+        if weights is None and facts.megabytes is not None:
+            return int(facts.megabytes * 2**20)
+        return None if facts.weights else 0
     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.suffix in _SUFFIXES]
     return sum(file_bytes(item) for item in files)
 

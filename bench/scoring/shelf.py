@@ -155,15 +155,19 @@ class FeatureCache:
 
     def shelf(self, metric: FeatureMetric) -> Shelf:
         """The shelf of the network that a metric sees images through."""
-        name = digest_of(
-            format=FORMAT,
-            backbone=metric.backbone,
-            device=metric.device.type,
-            libraries=dict(metric.card.libraries),
-        )[:16]
+        name = digest_of(format=FORMAT, **features_identity(metric))[:16]
         if name not in self._shelves:
             self._shelves[name] = NoShelf() if self._folder is None else Shelf(self._folder / name)
         return self._shelves[name]
+
+
+def features_identity(metric: FeatureMetric) -> dict[str, Any]:
+    """What decides the features of an image to the last digit: the network, the kind of device and the libraries."""
+    return {
+        "backbone": metric.backbone,
+        "device": metric.device.type,
+        "libraries": dict(metric.card.libraries),
+    }
 
 
 def switched_off() -> bool:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import metrics
 from bench.records import ImageRow
-from bench.reference import reference_identity
 from bench.stale import is_current
 from bench.store import RunStore, same_card
-from bench.weights import digest_of
-
-if TYPE_CHECKING:
-    from bench.suite import MetricSpec, Suite
 
 Key = tuple[str, int]
 
@@ -61,34 +54,6 @@ def target_of(store: RunStore) -> Target:
             images[row.prompt_id].append(row)
     ordered = {prompt_id: sorted(rows, key=lambda row: row.sample) for prompt_id, rows in images.items() if rows}
     return Target(store, texts, ordered)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """How a metric is asked to score, known without loading it; both parts are stored in its card.
-
-    `digest` covers the metric's version, the content of its weights, its options, its label, and for set metrics the
-    reference; `asked` says what of that a card does not say by itself.
-    """
-
-    digest: str
-    asked: Mapping[str, Any]
-
-
-def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
-    """The scope of a suite's metric. Raises MissingError (weights or reference not there)."""
-    facts = metrics.info(name)
-    identity: dict[str, Any] = {
-        "version": facts.version,
-        "weights": "published" if spec.weights is None else digest_of(spec.weights),
-        "options": dict(spec.options),
-        "label": suite.label,
-    }
-    if facts.kind == metrics.Kind.SET:
-        identity["reference"] = None if suite.reference is None else reference_identity(suite.reference)
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    asked = {"options": {**facts.options, **spec.options}}
-    return Scope(digest, asked | ({"reference": identity["reference"]} if "reference" in identity else {}))
 
 
 def cards_differ(targets: Sequence[Target], name: str) -> bool:

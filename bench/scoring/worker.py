@@ -117,14 +117,19 @@ class Scorer:
         self.rows = []
         self.recorded_at = time.monotonic()
 
-    def _add(self, prompt_id: str | None, sample: int | None, value: float | str) -> None:
-        """A value, or why there is none."""
+    def _add(self, prompt_id: str | None, sample: int | None, value: float | str, images: int = 1) -> None:
+        """A value that so many images have, or why there is none."""
         reason = value if isinstance(value, str) else None
         if not isinstance(value, str) and not math.isfinite(value):
-            reason = getattr(self.metric, "undefined_reason", None) or "the metric gave no finite number"
+            reason = self._why_undefined(images) or "the metric gave no finite number"
         if reason is not None:
             self.faults[reason] = self.faults.get(reason, 0) + 1
         self.rows.append(ScoreRow(prompt_id, sample, math.nan if isinstance(value, str) or reason else value, reason))
+
+    def _why_undefined(self, images: int) -> str | None:
+        if hasattr(self.metric, "why_undefined"):
+            return self.metric.why_undefined(images)  # type: ignore[no-any-return]
+        return getattr(self.metric, "undefined_reason", None)
 
     def _seen(self, chunk: Chunk, keys: Sequence[Key]) -> Mapping[Key, Any]:
         """What the metric sees of each image, its features or its pixels; or why that cannot be had, as text."""
@@ -159,7 +164,7 @@ class Scorer:
                 continue
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
             fault = next((one for one in mine if isinstance(one, str)), None)
-            self._add(prompt_id, None, self._group_value(mine, prompt_id) if fault is None else fault)
+            self._add(prompt_id, None, self._group_value(mine, prompt_id) if fault is None else fault, len(mine))
 
     def _group_value(self, images: Sequence[Any], prompt_id: str) -> float | str:
         text = self.target.texts[prompt_id]
@@ -230,7 +235,7 @@ class Scorer:
             return
         # The jackknife rows first: the row of the whole set says that all are there.
         self.rows += [ScoreRow(None, place, part) for place, part in enumerate(left_out) if math.isfinite(part)]
-        self._add(None, None, value)
+        self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
 
     def _keep_notes(self, sentences: Sequence[str]) -> None:
         """Say what the reader of the values should know, and keep it in the run's manifest."""

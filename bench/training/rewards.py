@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.suite import Suite, check_metrics
-from bench.weights import resolve
 from metrics.errors import MissingWeightsError
 
 
@@ -49,12 +48,9 @@ def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Rew
 
 def load_scorer(name: str, suite: Suite, device: str) -> Any:
     """One scorer with the suite's weights and options. Raises BenchError or MetricError, one sentence."""
-    import metrics
+    from bench.metric_weights import load_metric
 
-    spec = suite.metrics.get(name)
-    source = str(resolve(spec.weights)) if spec and spec.weights else None
-    scorer: Any = metrics.load(name, weights=source, device=device, **(spec.options if spec else {}))
-    return scorer
+    return load_metric(name, suite.metrics.get(name), device)
 
 
 def check_differentiable(name: str, suite: Suite) -> None:

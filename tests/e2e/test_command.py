@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -114,3 +116,14 @@ def test_a_closed_pipe_is_not_an_error(bench_command) -> None:
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(error_of, arguments: list[str], said: str) -> None:
     assert said in error_of(2, *arguments)
+
+
+def test_precision_and_batch_size_are_options(bench_command: Any, tiny_suite: Any) -> None:
+    """Another dtype is another run; the batch size is written down and changes no name."""
+    results = bench_command.folder / "results"
+    for more in (["--batch-size", "2"], ["--dtype", "bfloat16", "--batch-size", "3"]):
+        bench_command(*tiny_suite.arguments(results, "base"), "--limit", "1", *more)
+    manifests = [json.loads(path.read_text()) for path in sorted(results.glob("runs/tiny/base@*/manifest.json"))]
+    found = {one["identity"]["dtype"]: one["timings"]["batch_size"] for one in manifests}
+    assert found == {"float32": 2, "bfloat16": 3}
+    bench_command(*tiny_suite.arguments(results, "base"), "--dtype", "float8", code=2)

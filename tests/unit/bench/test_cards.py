@@ -58,7 +58,11 @@ def stored(card: Card = CARD, **more: Any) -> dict[str, Any]:
             stored(asked=ASKED | {"reference": {"kind": "shapes", "count": 500, "seed": 7}}),
             "reference.count 2000 against 500",
         ),
-        (stored(asked=ASKED | {"options": {"antialias": False, "extra": 2}}), "options.extra 1 against 2"),
+        (stored(asked=ASKED | {"options": {"antialias": False, "extra": 2}}), ""),  # another name for the same
+        (
+            stored(asked=ASKED | {"options": {"antialias": False, "extra": 2}}, digest="other"),
+            "options.extra 1 against 2",
+        ),
         (stored(asked=ASKED | {"options": {"antialias": False}}), ""),  # an option that one version did not have
         (stored(replace(CARD, libraries={"torch": "2.16.0"}, source="elsewhere")), ""),
         (stored(replace(CARD, facts=replace(FACTS, licence="MIT", citation="x", title="T"))), ""),
@@ -66,6 +70,13 @@ def stored(card: Card = CARD, **more: Any) -> dict[str, Any]:
 )
 def test_the_field_is_named_with_both_values(other: dict[str, Any], said: str) -> None:
     assert card_difference(stored(), other) == said
+
+
+def test_a_card_without_settings_leaves_it_to_the_options() -> None:
+    """As the simplest metric of a plug-in has it."""
+    bare = replace(CARD, settings={})
+    other = stored(bare, asked=ASKED | {"options": {"antialias": False, "extra": 2}})
+    assert card_difference(stored(bare), other) == "options.extra 1 against 2"
 
 
 def test_three_fields_are_shown_and_the_others_counted() -> None:

@@ -298,6 +298,11 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
         pipeline.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
+    (tmp_path / "lossy" / "p1").mkdir(parents=True)
+    for sample in range(2):
+        Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
+    with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, and only \.png is taken"):
+        pipeline.adopt(tmp_path / "lossy", suite, "mine", results=tmp_path / "results")
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):

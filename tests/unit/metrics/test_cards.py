@@ -155,5 +155,5 @@ def test_files_of_one_name_are_not_taken_for_one(tmp_path: Path) -> None:
     both = digest_files({"head": paths[0], "clip": paths[1]})
     assert len(set(both.values())) == 2
     assert digest_files([tmp_path]) == {"a/model.safetensors": both["head"], "b/model.safetensors": both["clip"]}
-    card = make_card(metrics.info("lpips"), Request(), {"head": paths[0], "clip": paths[1]}, {})
+    card = make_card(metrics.info("lpips"), Request(weights="x"), {"head": paths[0], "clip": paths[1]}, {})
     assert card.weights == both

@@ -109,3 +109,10 @@ def test_broken_plugin_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) 
     assert "fid" in metrics.names()
     with pytest.raises(metrics.UnknownMetricError, match="Plug-in 'broken' could not be read"):
         metrics.info("broken")
+
+
+@pytest.mark.parametrize("option", ["antialias", "autocast"])
+@pytest.mark.parametrize("value", ["false", "true", 0, 1, 0.5, None])
+def test_a_switch_is_on_or_off_and_nothing_that_looks_like_it(option: str, value: object) -> None:
+    with pytest.raises(metrics.MetricError, match=rf"metric 'hpsv2': {option} = .* must be true or false"):
+        metrics.load("hpsv2", weights="nowhere", **{option: value})

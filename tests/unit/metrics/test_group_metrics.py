@@ -1,4 +1,5 @@
 import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,20 @@ def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
         metric = metrics.load("lpips", weights=tmp_path, net=net)
         assert metric.card.settings["net"] == "squeeze"
         assert len(metric.card.weights) == 2
+
+
+def test_lpips_is_of_the_net_that_was_asked_for(weights: dict[str, Path], tmp_path: Path) -> None:
+    file = weights["lpips"] / "squeeze.safetensors"
+    with pytest.raises(metrics.MetricError, match="holds the net squeeze, not the vgg asked for"):
+        metrics.load("lpips", weights=file, net="vgg")
+    with pytest.raises(metrics.MissingWeightsError, match=r"has none of vgg16-397923af\.pth"):
+        metrics.load("lpips", weights=weights["lpips"], net="vgg")
+    shutil.copyfile(file, tmp_path / "my-vgg.safetensors")  # the layers decide, not the name
+    assert metrics.load("lpips", weights=tmp_path / "my-vgg.safetensors").card.settings["net"] == "squeeze"
+    plain, asked = metrics.load("lpips", weights=file), metrics.load("lpips", weights=file, net="squeeze")
+    assert plain.card.digest == asked.card.digest
+    assert asked.card.facts.title == "LPIPS diversity (squeeze)"
+    assert plain.card.facts.title == "LPIPS diversity"
 
 
 def test_lpips_refuses_what_it_cannot_compare(loaded: Any, weights: dict[str, Path]) -> None:

@@ -138,6 +138,7 @@ def test_the_option_k_makes_runs_of_different_size_comparable(weights: dict[str,
     assert metric.score(pictures[:3]) == pytest.approx(plain.score(pictures[:3]), abs=1e-6)
     assert math.isnan(metric.score(pictures[:2]))
     assert metric.undefined_reason == "needs at least 3 images"
+    assert [metric.why_undefined(count) for count in (2, 3)] == ["needs at least 3 images", None]
     assert metric.notes() == []
     assert plain.notes() != []
     assert metric.card.facts.high == 3.0

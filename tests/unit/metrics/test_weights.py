@@ -149,9 +149,13 @@ def test_unknown_path_and_offline_hub(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(MissingWeightsError, match="do not exist"):
         metrics.load("pickscore", weights=tmp_path / "no" / "such" / "folder")
-    with pytest.raises(MissingWeightsError, match="`hf download yuvalkirstain/PickScore_v1`"):
+    with pytest.raises(
+        MissingWeightsError, match="`hf download yuvalkirstain/PickScore_v1 --revision a4e4367c[0-9a-f]{32}`"
+    ):
         metrics.load("pickscore")
-    with pytest.raises(MissingWeightsError, match=r"`hf download xswu/HPSv2 HPS_v2.1_compressed.pt`"):
+    with pytest.raises(
+        MissingWeightsError, match=r"`hf download xswu/HPSv2 HPS_v2.1_compressed.pt --revision 697403c7[0-9a-f]{32}`"
+    ):
         metrics.load("hpsv2.1")
     with pytest.raises(MissingWeightsError, match=r"`hf download a/b c\.pt --revision main`"):
         metrics.load("image_reward", weights="a/b@main:c.pt")

@@ -47,11 +47,21 @@ def test_checkpoints_of_one_training_are_a_curve_by_their_number(tmp_path: Path)
             name,
             {"schedule": {"kind": "constant", "value": 1}, "weights": f"/runs/a-7/step-{step}/unet"},
         )
+    run(tmp_path, "refl", {"schedule": {"kind": "constant", "value": 1}, "weights": "shapes:refl"})
+    assert found(tmp_path) == [("refl", "step", ["50", "200", "1000"])]
     run(tmp_path, "refl[weights=other/3]", {"schedule": {"kind": "constant", "value": 1}, "weights": "other/3"})
     assert found(tmp_path) == []  # weights of another kind are among them: no order is known
-    for path in tmp_path.glob("runs/shapes/refl-weights-other*"):
-        path.rename(tmp_path / "away")
-    assert found(tmp_path) == [("refl", "step", ["50", "200", "1000"])]
+
+
+def test_evaluations_along_a_training_are_a_curve(tmp_path: Path) -> None:
+    for update in (100, 20):
+        resolved = {
+            "schedule": {"kind": "constant", "value": 1.0},
+            "weights": f"/out/refl/update-{update}",
+            "settings": {"update": str(update)},
+        }
+        run(tmp_path, f"refl-training[update={update}]", resolved)
+    assert found(tmp_path) == [("refl-training", "update", ["20", "100"])]
 
 
 def test_two_parameters_make_a_curve_each_where_the_other_is_equal(tmp_path: Path) -> None:

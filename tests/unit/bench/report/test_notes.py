@@ -21,28 +21,27 @@ def change(store: RunStore, **fields: Any) -> None:
     store.write_manifest(Manifest(**{**store.manifest().to_dict(), **fields}))
 
 
-def test_a_method_that_saw_the_reference_set_is_named(tmp_path: Path) -> None:
-    cards = {"fid": card("fid", asked={"reference": {"kind": "coco-2014-val"}})}
-    make(tmp_path, "base", prompts=12, cards=cards)
-    store = make(tmp_path, "imagerefl", prompts=12, cards=cards)
-    method = {"name": "imagerefl", "weights": "ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet"}
-    change(store, resolved_method=method)
-    notes = build(open_runs(tmp_path)[0], rounds=50).notes
-    assert [note for note in notes if "reference set" in note] == [
-        "FID (shapes) of imagerefl: the method was trained on its reference set 'coco', the others may not have been"
-    ]
+def test_what_metrics_noted_is_told_once_and_of_whom(tmp_path: Path) -> None:
+    leak = "the method was trained on its reference set 'coco', the others may not have been"
+    change(make(tmp_path, "base", prompts=12), notes={"pickscore": ["2 prompts were cut at 77 tokens"]})
+    store = make(tmp_path, "imagerefl", prompts=12)
+    change(store, notes={"pickscore": ["2 prompts were cut at 77 tokens"], "fid": [leak]})
+    table = build(open_runs(tmp_path)[0], rounds=50)
+    assert [note for note in table.notes if "cut" in note] == ["PickScore (shapes): 2 prompts were cut at 77 tokens"]
+    assert f"FID (shapes) of imagerefl: {leak}" in table.notes
+    cards = {facts.name: metric_card(table, facts) for facts in table.metrics}
+    assert cards["pickscore"]["notes"] == ["2 prompts were cut at 77 tokens"]
+    assert cards["fid"]["notes"] == [f"imagerefl: {leak}"]
 
 
-def test_what_was_not_scored_and_what_metrics_say_is_noted(tmp_path: Path) -> None:
-    cut = {"pickscore": card("pickscore", notes=["2 prompts were cut at 77 tokens"])}
-    make(tmp_path, "base", prompts=3, samples=2, cards=cut)
-    make(tmp_path, "refl", prompts=3, samples=2, cards=cut, metrics=("pickscore", "lpips"))
+def test_what_was_not_scored_is_noted(tmp_path: Path) -> None:
+    make(tmp_path, "base", prompts=3, samples=2)
+    make(tmp_path, "refl", prompts=3, samples=2, metrics=("pickscore", "lpips"))
     notes = build(open_runs(tmp_path)[0], rounds=50).notes
     assert "only 3 prompts: the intervals are wide and rough" in notes
     assert "diversity rests on 2 images per prompt: a value over few images is noisy" in notes
     assert "FID (shapes) on N = 6 images: its value depends on N, compare only at equal N" in notes
     assert "FID (shapes) was not scored for refl" in notes
-    assert "PickScore (shapes): 2 prompts were cut at 77 tokens" in notes
 
 
 def test_costs_are_per_image_and_absent_where_not_recorded(tmp_path: Path) -> None:

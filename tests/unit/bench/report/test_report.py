@@ -172,7 +172,7 @@ def test_sweeps_are_ordered_by_setting_and_named_briefly(tmp_path: Path) -> None
     make(tmp_path, "combined", prompts=3)
     table = table_of(tmp_path)
     assert [row.setting for row in table.rows] == ["", "switch_step=5", "switch_step=20", "switch_step=30"]
-    assert list(point_names(table.rows).values()) == ["combined", "combined switch_step=5", "20", "30"]
+    assert list(point_names(table).values()) == ["combined", "combined switch_step=5", "20", "30"]
     assert len(set(looks([row.name for row in table.rows]).values())) == 1
 
 

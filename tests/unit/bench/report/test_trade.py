@@ -10,7 +10,6 @@ import pytest
 from bench.errors import UsageError
 from bench.judging import Joint, joint_bootstrap
 from bench.report import report
-from bench.report.best import best_of
 from bench.report.model import Table, build
 from bench.report.trade import band_of, fronts_of, grids
 from bench.runs import open_runs
@@ -37,8 +36,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Joint]:
 
 
 def test_the_best_is_marked_only_where_it_wins_every_comparison(judged: tuple[Table, Joint]) -> None:
-    _, joint = judged
-    best = best_of(joint)
+    best = judged[0].best
     assert best["lpips"].name == "base"
     assert best["lpips"].significant
     assert best["pickscore"].name == "combined[switch_step=10]"

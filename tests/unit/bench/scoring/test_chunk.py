@@ -89,7 +89,7 @@ def test_an_image_that_cannot_be_used_costs_itself_only(tools: Tools, tmp_path: 
     found = chunk.features(metric, list(chunk.rows))
     assert {key[1]: row for key, row in found.items() if isinstance(row, str)} == {
         1: "it is refused",  # a sentence of the metric stands alone
-        3: "RuntimeError: the network fails",  # the first line of anything else, with its type
+        3: "the metric failed: RuntimeError: the network fails",  # the first line of anything else, with its type
         4: "the image cannot be used: truncated",
     }
     good = SeenImage("seen_image")
@@ -142,9 +142,36 @@ def test_each_alone_where_all_together_fail() -> None:
             raise ZeroDivisionError("by\nzero")
         return [10 // item for item in items]
 
-    assert each_or_why([1, 0, 5], work) == [10, "ZeroDivisionError: by", 2]
+    assert each_or_why([1, 0, 5], work) == [10, "the metric failed: ZeroDivisionError: by", 2]
     assert calls == [[1, 0, 5], [1], [0], [5]]
     assert each_or_why([], work) == []
     assert reason_of(BadInputError("a sentence.")) == "a sentence."
-    assert reason_of(RuntimeError("")) == "RuntimeError: "
-    assert len(reason_of(ValueError("x" * 1000))) < 320
+    assert reason_of(RuntimeError("")) == "the metric failed: RuntimeError: "
+    assert len(reason_of(ValueError("x" * 1000))) < 340
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:120] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_where_memory_runs_out_batches_are_halved_and_one_alone_is_an_error(error: Exception) -> None:
+    room, calls = 2, []
+
+    def work(items: Sequence[int]) -> list[int]:
+        calls.append(len(items))
+        if len(items) > room:
+            raise error
+        return list(items)
+
+    assert each_or_why(list(range(7)), work) == list(range(7))
+    assert calls == [7, 4, 2, 2, 3, 2, 1]
+    room = 0
+    with pytest.raises(type(error)):
+        each_or_why([1, 2], work)
+    with pytest.raises(type(error)):
+        reason_of(error)

@@ -19,6 +19,10 @@ from bench.scoring import models
 from bench.scoring.models import Models, expected_bytes, file_bytes, free_bytes, size_of
 from metrics import Direction, Facts, Kind, Request
 
+TOO_LITTLE = (
+    "there is too little memory on 'cpu' (it needs about 0.1 GiB): free some and run the command again, which makes "
+    "what is missing"
+)
 NAMES = ("a", "b", "c", "d", "e")
 ALIVE: dict[str, Any] = {}
 """Name -> weak reference to the metric that was loaded last."""
@@ -132,8 +136,8 @@ def test_unknown_sizes_are_loaded_alone(tmp_path: Path, monkeypatch: pytest.Monk
     ("fault", "said"),
     [
         ("missing", "its weights are not there."),
-        ("memory", "there is too little memory on 'cpu' (it needs about 0.1 GiB): free some"),
-        ("device", "there is too little memory on 'cpu' (it needs about 0.1 GiB): free some"),
+        ("memory", TOO_LITTLE),
+        ("device", TOO_LITTLE),
     ],
 )
 def test_one_that_cannot_be_loaded_leaves_the_others(
@@ -188,12 +192,26 @@ def test_a_file_that_cannot_be_read_counts_as_it_is(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_here_have_no_size_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(models, "cached", lambda _: None)
+    monkeypatch.setattr("bench.metric_weights.cached", lambda _: None)
     assert expected_bytes("sized_a", None) is None
     assert expected_bytes("sized_a", str(tmp_path / "nothing")) is None
     facts = Facts("sized_none", "none", Kind.IMAGE, Direction.HIGHER)
     metrics.register("sized_none", "bench_sized_metrics:Sized", facts)
     assert expected_bytes("sized_none", None) == 0  # it has none
+
+
+def test_published_packages_say_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file says it: these are the parameters of the largest network that an option chooses, in float32."""
+    from dreamsim.feature_extraction.vision_transformer import vit_base
+    from torchvision.models import vgg16
+
+    trunk = sum(weight.numel() for weight in vit_base(patch_size=16, num_classes=0).parameters())
+    adapter = 12 * 16 * (768 + 3 * 768)  # of each block's qkv, rank 16
+    ensemble = 4 * (3 * (trunk + adapter) + 2 * 768 * 512)
+    assert expected_bytes("dreamsim", None) == pytest.approx(ensemble, rel=0.001)
+    with torch.device("meta"):
+        layers = vgg16(weights=None).features
+    assert expected_bytes("lpips", None) == pytest.approx(4 * sum(w.numel() for w in layers.parameters()), rel=0.02)
 
 
 class Slotted:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.errors import MissingError
-from bench.reference import reference_identity, reference_sources
+from bench.reference import reference_identity, reference_sources, reference_statistics
+from bench.scoring.chunk import Tools
+from bench.scoring.reader import reading
+from bench.scoring.shelf import FeatureCache
 from bench.suite import Reference
+from metrics.moments import Moments
+from tests.unit.bench.scoring.fakes import SeenSet
 
 
 @pytest.fixture
@@ -62,3 +68,18 @@ def test_what_no_metric_takes_is_refused_by_name(folder: Path) -> None:
     (folder / "2.png").write_bytes(b"no image")
     with pytest.raises(MissingError, match=r"reference image .*2\.png cannot be used \(it cannot be decoded"):
         opened(folder)
+
+
+def test_statistics_are_kept_for_the_libraries_and_the_kind_of_device_that_made_them(tmp_path: Path) -> None:
+    """As features are: equal up to the last digit is not equal."""
+    reference = Reference(kind="shapes", count=4, seed=3)
+    other = SeenSet("seen_set")
+    other.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    metrics = [SeenSet("seen_set"), SeenSet("seen_set"), SeenSet("seen_set", libraries="2"), other]
+    with reading() as reader:
+        counts = []
+        for metric in metrics:
+            metric.embed_inputs = SeenSet("seen_set").embed_inputs  # type: ignore[method-assign]
+            reference_statistics(metric, Moments, reference, tmp_path, Tools(reader, FeatureCache(None)))
+            counts.append(len(list(tmp_path.glob("*.npz"))))
+    assert counts == [1, 1, 2, 3]

@@ -114,7 +114,32 @@ def test_a_group_with_one_image_or_a_bad_one_has_no_value(make: Make, tmp_path: 
     rows = rows_of(scorer)
     assert rows["p1", None].value > 0
     assert rows["p2", None].reason == "needs at least 2 images"
-    assert rows["p3", None].reason == "RuntimeError: the network fails"
+    assert rows["p3", None].reason == "the metric failed: RuntimeError: the network fails"
+
+
+def test_enough_images_are_not_told_to_be_too_few(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NaN that comes out of the network, as broken weights make it."""
+    broken = lambda self, inputs: inputs.flatten(1) * math.nan  # noqa: E731
+    for metric in (SeenGroup, SeenSet):
+        monkeypatch.setattr(metric, "seen", broken)
+    group = make(SeenGroup("seen_group"), target(tmp_path / "a", {"p1": [20, 30], "p2": [20]}))
+    score(group)
+    reasons = {key[0]: row.reason for key, row in rows_of(group).items()}
+    assert reasons == {"p1": "the metric gave no finite number", "p2": "needs at least 2 images"}
+    whole = make(SeenSet("seen_set"), target(tmp_path / "b", {"p1": [20, 30]}))
+    score(whole)
+    assert "needs at least 2" not in str(rows_of(whole)[None, None].reason)
+
+
+def test_a_metric_that_failed_is_asked_again(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused image stays refused; what was the machine's or a bug's may be mended."""
+    run = target(tmp_path, {"p1": [20, REFUSED, REFUSED + 1]})
+    score(make(SeenImage("seen_image"), run))
+    monkeypatch.setattr(SeenImage, "seen", lambda self, inputs: inputs.flatten(1))
+    again = make(SeenImage("seen_image"), run)
+    assert again.todo.images == {("p1", 2)}
+    score(again)
+    assert [row.reason for row in rows_of(again).values()] == [None, "it is refused", None]
 
 
 def test_a_failing_prompt_is_told_of_alone(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +156,7 @@ def test_a_failing_prompt_is_told_of_alone(make: Make, tmp_path: Path, monkeypat
     reasons = {key: row.reason for key, row in rows_of(scorer).items()}
     assert reasons == {
         **{("p1", k): None for k in (0, 1)},
-        **{("p2", k): "ValueError: no tokens" for k in (0, 1)},
+        **{("p2", k): "the metric failed: ValueError: no tokens" for k in (0, 1)},
     }
 
 
