@@ -106,10 +106,6 @@ class PictureData:
         """Image number `place`."""
         raise NotImplementedError
 
-    def listing(self) -> str:
-        """See `TrainingData`."""
-        raise NotImplementedError
-
     def _caption(self, place: int, rng: np.random.Generator) -> str:
         """One of the captions of an image (COCO has five)."""
         texts = self._captions[place]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,20 +32,23 @@ def facts_of(
     Reports mark the metrics of `trained_on`, and warn where FID compares with the image sets of `trained_on_data`.
     Raises MissingError where the model's weights, or those of a reward, are not there.
     """
-    saw_images = options.data is not None and options.objective in NEED_PICTURES
+    scorers = scorers_of(options.objective, reward, recipe)
+    rewards, images = _learnt_before([suite.model.weights, *([options.init] if options.init else [])])
+    if options.data is not None and options.objective in NEED_PICTURES:
+        images.add(Path(options.data).name)
     facts = {
         "schema_version": 2,
         "objective": options.objective,
         "suite": suite.name,
         "reward": reward or None,
-        "trained_on": sorted(reward),
-        "trained_on_data": [Path(str(options.data)).name] if saw_images else [],
+        "trained_on": sorted(rewards | set(scorers)),
+        "trained_on_data": sorted(images),
         "init": options.init,
         "data": options.data,
         "seed": options.seed,
         "preset": options.preset,
         "recipe": asdict(recipe),
-        "inputs": _inputs(options, suite, scorers_of(options.objective, reward, recipe), data),
+        "inputs": _inputs(options, suite, scorers, data),
     }
     return {key: _as_json(value) for key, value in facts.items()}
 
@@ -76,6 +79,22 @@ def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
         why = f" ({other})" if isinstance(found, dict) else ""
         raise UsageError(f"{out} holds something else{why}: choose another --out, or --resume never to replace it.")
     return True
+
+
+def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
+    """(metrics, image sets) of the checkpoints that a training starts from: what they learnt is not forgotten."""
+    from bench.leakage import trained_on_data
+    from bench.methods.checkpoints import find_checkpoint
+    from bench.weights import trained_on
+
+    rewards: set[str] = set()
+    images: set[str] = set()
+    for name in start:
+        said, saw = trained_on(name)
+        known = find_checkpoint(name)
+        rewards |= {*said, *(known.trained_on if known is not None else ())}
+        images |= {*saw, *trained_on_data({"weights": name})}
+    return rewards, images
 
 
 def _inputs(options: TrainOptions, suite: Suite, scorers: list[str], data: TrainingData) -> dict[str, Any]:

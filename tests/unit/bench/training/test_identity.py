@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from bench import weights
 from bench.errors import UsageError
+from bench.methods.checkpoints import find_checkpoint
 from bench.suite import MetricSpec, Suite, load_suite
 from bench.training import checkpoint
 from bench.training.data import ShapesData, data_for
 from bench.training.identity import difference, facts_of, still_to_do
 from bench.training.options import TrainOptions
 from bench.training.recipes import recipe_for
+from bench.trajectory import method_at
 
 if TYPE_CHECKING:
     from conftest import TinySuite
@@ -117,3 +120,41 @@ def test_other_prompts_are_other_data(suite: Suite, tmp_path: Path) -> None:
     other = suite.model_copy(update={"prompts": str(tmp_path / "prompts.txt")})
     assert data_for(suite, None, False).listing() != data_for(other, None, False).listing()
     assert data_for(load_suite("shapes"), None, True).listing() == "shapes"
+
+
+def test_what_the_start_was_trained_on_is_not_forgotten(suite: Suite, tiny_suite: TinySuite, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(tiny_suite.tuned, start)
+    (start / "training.json").write_text('{"trained_on": ["hpsv2.1"], "trained_on_data": ["coco-train2017"]}')
+    for init in (start, start / "diffusion_pytorch_model.safetensors"):
+        said = facts(suite, replace(REFL, init=str(init)))
+        assert (said["trained_on"], said["trained_on_data"]) == (["hpsv2.1", "pickscore"], ["coco-train2017"])
+    assert (facts(suite)["trained_on"], facts(suite)["trained_on_data"]) == (["pickscore"], [])
+    base = TrainOptions("base", init=str(start), data="mine/pictures")
+    said = facts(suite, base, {})
+    assert (said["trained_on"], said["trained_on_data"]) == (["hpsv2.1"], ["coco-train2017", "pictures"])
+    captions_alone = replace(REFL, data="mine/pictures")
+    assert facts(suite, captions_alone)["trained_on_data"] == []
+
+
+def test_a_published_start_brings_its_rewards(
+    suite: Suite, tiny_suite: TinySuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = find_checkpoint("ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet")
+    assert published is not None
+    monkeypatch.setattr(weights, "_from_hub", lambda name: tiny_suite.tuned)
+    said = facts(suite, replace(REFL, init=published.weights))
+    assert said["trained_on"] == sorted({*published.trained_on, "pickscore"})
+    assert len(said["trained_on"]) > 1
+    assert said["trained_on_data"] == ["coco-train"]
+
+
+def test_the_clip_regularisers_metric_was_climbed_too(suite: Suite) -> None:
+    options = TrainOptions("imagerefl", settings={"clip_weight": "0.1", "clip_metric": "clip_score"})
+    assert facts(suite, options)["trained_on"] == ["clip_score", "pickscore"]
+    assert facts(suite, TrainOptions("imagerefl"))["trained_on"] == ["pickscore"]
+
+
+def test_an_evaluation_on_the_way_leaves_the_rewards_to_the_checkpoint(tiny_suite: TinySuite) -> None:
+    method = method_at("refl", 2, tiny_suite.tuned, str(tiny_suite.toml))
+    assert (method.name, method.trained_on) == ("refl-training[update=2]", ())
