@@ -15,12 +15,11 @@ from bench.suite import Suite
 from bench.training.data import TrainingData
 from bench.training.objectives import (
     REWARD_LOSSES,
-    REWARD_SCALE,
     cosine_distance,
     denoising_loss,
+    imagerefl_loss,
     prediction_l2,
     step_kl,
-    weighted_sum,
 )
 from bench.training.parameterisation import Mix, next_mix, random_mix, to_latents
 from bench.training.recipes import TrainRecipe
@@ -180,8 +179,7 @@ def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
     rewards, images = trainer.rewards_of(estimate, captions)
     if recipe.clip_weight:
         terms["clip"] = recipe.clip_weight, _clip_distance(trainer.clip, images, pictures)
-    scaled = {name: (REWARD_SCALE * weight, value) for name, (weight, value) in terms.items()}
-    loss = weighted_sum({"reward": (1.0, trainer.reward_loss(rewards)), **scaled})
+    loss = imagerefl_loss(trainer.reward_loss(rewards), terms)
     return Outcome(loss, rewards, {name: value.detach() for name, (_, value) in terms.items()})
 
 
