@@ -34,21 +34,17 @@ def evaluator(
     small = suite.override(limit=limit)
 
     def evaluate(done: int, checkpoint: Path | None) -> None:
-        methods: list[Method | str]
-        if checkpoint is None:
-            methods = ["base"]
-        else:
-            methods = [method_at(options.objective, done, checkpoint, options.suite, tuple(sorted(reward)))]
-        run(small, methods, results=results, device=device or options.device, progress=progress)
+        method = "base" if checkpoint is None else method_at(options.objective, done, checkpoint, options.suite)
+        run(small, [method], results=results, device=device or options.device, progress=progress)
 
     return evaluate
 
 
-def method_at(objective: str, done: int, checkpoint: Path, suite: str, trained_on: tuple[str, ...]) -> Method:
+def method_at(objective: str, done: int, checkpoint: Path, suite: str) -> Method:
     """The method that samples with a checkpoint of a training after `done` updates.
 
     ReFL, DRaFT and ImageReFL are sampled as the suite samples them. A base model's training is sampled like `refl`,
-    with the suite's guidance.
+    with the suite's guidance. What it was trained on is left to the checkpoint's own training.json.
     """
     loaded = load_suite(suite)
     row = "refl" if objective == "base" else objective
@@ -57,4 +53,4 @@ def method_at(objective: str, done: int, checkpoint: Path, suite: str, trained_o
         method = dataclasses.replace(method, tuned_guidance=float(loaded.guidance))
     settings = (("update", str(done)),)
     name = f"{objective}-training[update={done}]"
-    return dataclasses.replace(method, name=name, row=row, settings=settings, trained_on=trained_on)
+    return dataclasses.replace(method, name=name, row=row, settings=settings, trained_on=(), trained_on_data=())

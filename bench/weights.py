@@ -101,10 +101,13 @@ def digest(path: Path | str) -> str:
 def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(metrics, image sets) that a checkpoint of `bench train` was trained on, from its training.json; () if unsaid.
 
+    A file of weights is a checkpoint's if training.json lies beside it.
     Raises MissingError when the weights are not there.
     """
+    path = resolve(spec)
+    folder = path.parent if path.is_file() else path
     try:
-        facts = json.loads((resolve(spec) / "training.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no folder of ours
         return (), ()
     if not isinstance(facts, dict):

@@ -36,8 +36,9 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
 
     from bench.devices import peak_memory
     from bench.suite import load_suite
+    from bench.training.data import data_for
     from bench.training.loop import prepare, update
-    from bench.training.options import TrainOptions
+    from bench.training.options import NEED_PICTURES, TrainOptions
     from bench.training.recipes import recipe_for
 
     options = TrainOptions(objective, device=device, batch_size=batch)
@@ -46,7 +47,8 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
     if device.startswith("cuda"):
         suite, recipe = large(suite), replace(recipe, precision="bfloat16")
     torch.set_num_threads(1)
-    training = prepare(objective, suite, recipe, {"pickscore": 1.0}, options, Path("unused"))
+    data = data_for(suite, None, objective in NEED_PICTURES)
+    training = prepare(suite, recipe, {"pickscore": 1.0}, options, data)
     if device.startswith("cuda"):
         training.trainer.data = Enlarged()
     clock = time.perf_counter if device.startswith("cuda") else time.process_time

@@ -150,7 +150,7 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
         else:
             method = dataclasses.replace(method, **{key: value})
         if key == "weights" and value != row.weights:  # what the suite says of its own checkpoint holds no longer
-            method = dataclasses.replace(method, trained_on=())
+            method = dataclasses.replace(method, trained_on=(), trained_on_data=())
     if not changed:
         return method
     suffix = ",".join(f"{key}={value}" for key, value in changed)

@@ -27,7 +27,7 @@ from bench.files import sync_folder
 from bench.training.network import Trainable
 
 FACTS = "training.json"
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 def log_folder(out: Path) -> Path:

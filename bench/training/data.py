@@ -6,6 +6,7 @@ number of the update, and a training that goes on after a kill sees what it woul
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ class TrainingData(Protocol):
     def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Real pictures, float32 [N, 3, H, W] in [-1, 1], with their captions."""
 
+    def listing(self) -> str:
+        """What there is to draw, as a digest: another one is another training."""
+
 
 class ShapesData:
     """The embedded world: pictures drawn on the spot."""
@@ -55,6 +59,10 @@ class ShapesData:
         images = torch.from_numpy(np.stack([render(scene) for scene in scenes])).permute(0, 3, 1, 2)
         return images.float() / 127.5 - 1.0, [random_caption(scene, rng) for scene in scenes]
 
+    def listing(self) -> str:
+        """The world has one name."""
+        return "shapes"
+
 
 class PromptData:
     """The suite's prompt set: captions only."""
@@ -71,6 +79,10 @@ class PromptData:
     def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """There are none: MissingError that says what to give."""
         raise no_pictures()
+
+    def listing(self) -> str:
+        """sha256 of the texts."""
+        return _digest(self._texts)
 
 
 class PictureData:
@@ -105,7 +117,7 @@ class FolderData(PictureData):
 
     def __init__(self, folder: Path, resolution: int) -> None:
         found = _from_metadata(folder) if (folder / METADATA).is_file() else _from_text_files(folder)
-        self._paths = list(found)
+        self._folder, self._paths = folder, list(found)
         super().__init__(list(found.values()), resolution)
 
     def image(self, place: int) -> Image.Image:
@@ -118,6 +130,11 @@ class FolderData(PictureData):
                 return image.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise UsageError(f"{path} cannot be read as an image ({error}): repair or remove it.") from error
+
+    def listing(self) -> str:
+        """sha256 of names, sizes in bytes and captions: reading every image would take as long as training on it."""
+        names = [(path.relative_to(self._folder).as_posix(), path.stat().st_size) for path in self._paths]
+        return _digest([names, self._captions])
 
 
 class DatasetsData(PictureData):
@@ -133,6 +150,10 @@ class DatasetsData(PictureData):
         """The row's image."""
         picture: Image.Image = self._rows[place][self._image]
         return picture.convert("RGB")
+
+    def listing(self) -> str:
+        """The library's own fingerprint of the rows."""
+        return _digest([len(self._rows), str(getattr(self._rows, "_fingerprint", ""))])
 
 
 class _Column(Sequence[Sequence[str]]):
@@ -183,6 +204,10 @@ def to_picture(image: Image.Image, resolution: int) -> Tensor:
     from metrics.preprocess import resize_crop, to_unit
 
     return to_unit(resize_crop(image, resolution)) * 2.0 - 1.0
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _from_metadata(folder: Path) -> dict[Path, list[str]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.suite import MetricSpec, Suite
 from bench.training import checkpoint
+from bench.training.data import TrainingData
 from bench.training.options import NEED_PICTURES, TrainOptions, reward_name
 from bench.training.recipes import TrainRecipe
+
+_DECIDES = ("objective", "seed", "reward", "recipe", "step")
+"""What makes a training this one, besides its inputs. The other entries say by which names things were asked for."""
 
 
 def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: int) -> Path:
@@ -20,37 +25,91 @@ def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: in
 
 
 def facts_of(
-    objective: str, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, options: TrainOptions
+    options: TrainOptions, suite: Suite, reward: dict[str, float], recipe: TrainRecipe, data: TrainingData
 ) -> dict[str, Any]:
     """training.json: how a checkpoint was made. Nothing in it changes by itself.
 
     Reports mark the metrics of `trained_on`, and warn where FID compares with the image sets of `trained_on_data`.
+    Raises MissingError where the model's weights, or those of a reward, are not there.
     """
-    saw_images = options.data is not None and objective in NEED_PICTURES
+    scorers = scorers_of(options.objective, reward, recipe)
+    rewards, images = _learnt_before([suite.model.weights, *([options.init] if options.init else [])])
+    if options.data is not None and options.objective in NEED_PICTURES:
+        images.add(Path(options.data).name)
     facts = {
-        "schema_version": 1,
-        "objective": objective,
+        "schema_version": 2,
+        "objective": options.objective,
         "suite": suite.name,
         "reward": reward or None,
-        "trained_on": sorted(reward),
-        "trained_on_data": [Path(str(options.data)).name] if saw_images else [],
+        "trained_on": sorted(rewards | set(scorers)),
+        "trained_on_data": sorted(images),
         "init": options.init,
         "data": options.data,
         "seed": options.seed,
         "preset": options.preset,
         "recipe": asdict(recipe),
+        "inputs": _inputs(options, suite, scorers, data),
     }
     return {key: _as_json(value) for key, value in facts.items()}
 
 
-def still_to_do(out: Path, facts: dict[str, Any]) -> bool:
+def scorers_of(objective: str, reward: Mapping[str, float], recipe: TrainRecipe) -> list[str]:
+    """The metrics that gradient comes from: the rewards, and the one of the CLIP regulariser."""
+    clip = [recipe.clip_metric] if objective == "imagerefl" and recipe.clip_weight else []
+    return sorted({*reward, *clip})
+
+
+def difference(found: Any, facts: Mapping[str, Any]) -> str:
+    """What makes the training that is there another one than `facts`: "other sampler, resolution"; "" if nothing."""
+    if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict):
+        return "written by another version of this program"
+    one, two = ({key: given.get(key) for key in _DECIDES} | given["inputs"] for given in (found, facts))
+    other = [key for key in two if one.get(key) != two[key]]
+    return f"other {', '.join(other)}" if other else ""
+
+
+def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
     """False if `out` is this training, finished. Raises UsageError if something else is there."""
     checkpoint.recover(out)
-    if checkpoint.read_facts(out) == facts:
+    found = checkpoint.read_facts(out)
+    other = difference(found, facts)
+    if not other:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")
+        why = f" ({other})" if isinstance(found, dict) else ""
+        raise UsageError(f"{out} holds something else{why}: choose another --out, or --resume never to replace it.")
     return True
+
+
+def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
+    """(metrics, image sets) of the checkpoints that a training starts from: what they learnt is not forgotten."""
+    from bench.leakage import trained_on_data
+    from bench.methods.checkpoints import find_checkpoint
+    from bench.weights import trained_on
+
+    rewards: set[str] = set()
+    images: set[str] = set()
+    for name in start:
+        said, saw = trained_on(name)
+        known = find_checkpoint(name)
+        rewards |= {*said, *(known.trained_on if known is not None else ())}
+        images |= {*saw, *trained_on_data({"weights": name})}
+    return rewards, images
+
+
+def _inputs(options: TrainOptions, suite: Suite, scorers: list[str], data: TrainingData) -> dict[str, Any]:
+    """What the names in the suite and on the command line stand for, so that a changed suite is another training."""
+    from bench.scoring.scope import scope_of
+    from bench.weights import digest_of
+
+    return {
+        "model": {**suite.model.model_dump(mode="json"), "weights": digest_of(suite.model.weights)},
+        "start": digest_of(options.init) if options.init else None,
+        "sampler": suite.sampler.model_dump(mode="json"),
+        "resolution": suite.resolution,
+        "scorers": {name: scope_of(name, suite.metrics.get(name, MetricSpec()), suite).digest for name in scorers},
+        "pictures or captions": data.listing(),
+    }
 
 
 def _as_json(value: Any) -> Any:

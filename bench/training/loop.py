@@ -22,8 +22,8 @@ from bench.errors import UsageError
 from bench.progress import Progress, Silent
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint
-from bench.training.data import data_for
-from bench.training.identity import default_out, facts_of, still_to_do
+from bench.training.data import TrainingData, data_for
+from bench.training.identity import default_out, difference, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
@@ -110,15 +110,18 @@ def train(
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
-    facts = facts_of(objective, suite, reward, recipe, options)
+    data = data_for(suite, options.data, objective in NEED_PICTURES)
+    facts = facts_of(options, suite, reward, recipe, data)
     path = checkpoint.state_path(out)
     if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
         log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
         return None
     state = None if options.resume == "never" else checkpoint.load_state(path)
-    if state is not None and state["facts"] != facts:
-        raise UsageError(f"{path} is of another training: choose another --out, or --resume never to replace it.")
-    training = prepare(objective, suite, recipe, reward, options, out)
+    if state is not None and (other := difference(state["facts"], facts)):
+        raise UsageError(
+            f"{path} is of another training ({other}): choose another --out, or --resume never to replace it."
+        )
+    training = prepare(suite, recipe, reward, options, data)
     training.facts, training.evaluate = facts, evaluate
     if state is not None:
         training.go_on(state)
@@ -128,19 +131,13 @@ def train(
 
 
 def prepare(
-    objective: str,
-    suite: Suite,
-    recipe: TrainRecipe,
-    reward: dict[str, float],
-    options: TrainOptions,
-    out: Path,
+    suite: Suite, recipe: TrainRecipe, reward: dict[str, float], options: TrainOptions, data: TrainingData
 ) -> Training:
-    """Load the model, its trainable network, the reward and the data. Raises BenchError."""
+    """Load the model, its trainable network and the reward. Raises BenchError."""
     from bench import weights
     from bench.devices import prepare_torch
     from bench.models import load_model
 
-    data = data_for(suite, options.data, objective in NEED_PICTURES)
     device = own_device(prepare_torch(options.device))
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.
     dtype = recipe.precision if recipe.lora_rank else "float32"
@@ -152,9 +149,9 @@ def prepare(
     trainer = Trainer(model, scorer, data, recipe, suite, clip)
     optimiser = Optimiser.of(trainable.values(), recipe, device)
     probe = Probe.of(model, suite, recipe, device)
-    return Training(
-        trainer, trainable, optimiser, STEPS[objective], options.seed, out, probe=probe, eval_every=options.eval_every
-    )
+    out = options.out or default_out(options.objective, suite, reward, options.seed)
+    step = STEPS[options.objective]
+    return Training(trainer, trainable, optimiser, step, options.seed, out, probe=probe, eval_every=options.eval_every)
 
 
 def run(training: Training, progress: Progress) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,12 +31,14 @@ def denoising_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(predicted, target)
 
 
-def imagerefl_loss(rewards: Tensor, predicted_noise: Tensor, noise: Tensor, diffusion_weight: float) -> Tensor:
-    """lambda (-r + w mse(eps_theta(z_s, s, c), eps)): ImageReFL (arXiv 2505.22569), w = 0.01 in its code.
+def imagerefl_loss(reward_loss: Tensor, terms: Mapping[str, tuple[float, Tensor]]) -> Tensor:
+    """lambda (-r + sum_k w_k term_k): ImageReFL (arXiv 2505.22569), in whose code the denoising loss has w = 0.01.
 
-    `predicted_noise` and `noise` have the latents' shape [N, ...].
+    `reward_loss` is lambda times the reward's loss, `terms` name -> (weight, value); a term of weight 0 does not count,
+    whatever its value. All scalars -> scalar.
     """
-    return refl_loss(rewards) + REWARD_SCALE * diffusion_weight * denoising_loss(predicted_noise, noise)
+    counted = [REWARD_SCALE * weight * value for weight, value in terms.values() if weight != 0.0]
+    return torch.stack([reward_loss, *counted]).sum()
 
 
 def cosine_distance(generated: Tensor, real: Tensor) -> Tensor:
@@ -55,8 +59,3 @@ def step_kl(clean: Tensor, base_clean: Tensor, snr: Tensor, next_snr: Tensor) ->
 def prediction_l2(prediction: Tensor, base_prediction: Tensor) -> Tensor:
     """|f_theta(z_t) - f_base(z_t)|^2, mean over the elements: keeps the tuned prediction near the base's. -> scalar."""
     return F.mse_loss(prediction, base_prediction)
-
-
-def weighted_sum(terms: dict[str, tuple[float, Tensor]]) -> Tensor:
-    """Sum of weight x value over the terms that count (weight not 0)."""
-    return torch.stack([weight * value for weight, value in terms.values() if weight != 0.0]).sum()

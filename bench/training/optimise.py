@@ -104,7 +104,7 @@ class Optimiser:
                     parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf))
         if math.isfinite(norm) or self.accelerator.scaler is not None:  # the scaler skips such an update itself
-            if self.recipe.double_update:
+            if self.recipe.double_update and math.isfinite(norm):
                 self._scaled_update()
             self.inner.step()
             if not self.inner.step_was_skipped:

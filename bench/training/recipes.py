@@ -148,7 +148,8 @@ def _check(recipe: TrainRecipe) -> None:
     for name, low in least.items():
         if getattr(recipe, name) < low:
             raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}.")
-    for name in ("learning_rate", "diffusion_weight", "clip_weight", "kl_weight", "l2_weight", "weight_decay", "clip"):
+    weights = ("diffusion_weight", "clip_weight", "kl_weight", "l2_weight")
+    for name in ("learning_rate", *weights, "weight_decay", "clip", "lora_alpha"):
         value = getattr(recipe, name)
         if not 0 <= value < float("inf") or (name == "learning_rate" and value == 0):
             bound, option = ("above 0", " (--learning-rate)") if name == "learning_rate" else ("at least 0", "")

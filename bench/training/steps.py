@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,11 @@ from bench.suite import Suite
 from bench.training.data import TrainingData
 from bench.training.objectives import (
     REWARD_LOSSES,
-    REWARD_SCALE,
     cosine_distance,
     denoising_loss,
+    imagerefl_loss,
     prediction_l2,
     step_kl,
-    weighted_sum,
 )
 from bench.training.parameterisation import Mix, next_mix, random_mix, to_latents
 from bench.training.recipes import TrainRecipe
@@ -166,8 +165,9 @@ def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
     latents = to_latents(way.scheduler, z_s, s)
     at_s = predict(trainer.model, z_s, way.scheduler.timesteps[s], way.cond)
     m = int(draws.rng.integers(max(s, recipe.grad_steps[0]), recipe.grad_steps[1] + 1))
-    places = range(s - 1, s) if recipe.off_by_one and m == s and s > 0 else range(s, m)
-    latents = way.denoise(latents, places)
+    if recipe.off_by_one and m == s and s > 0:
+        latents = _step_too_many(trainer, way, latents, s - 1)
+    latents = way.denoise(latents, range(s, m))
     terms = {"denoising": (recipe.diffusion_weight, denoising_loss(way.mix(s).eps_of(at_s, z_s), noise))}
     base = _base_prediction(trainer, way, latents, m)
     prediction, z_m = way.predict(latents, m)
@@ -179,12 +179,21 @@ def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
     rewards, images = trainer.rewards_of(estimate, captions)
     if recipe.clip_weight:
         terms["clip"] = recipe.clip_weight, _clip_distance(trainer.clip, images, pictures)
-    scaled = {name: (REWARD_SCALE * weight, value) for name, (weight, value) in terms.items()}
-    loss = weighted_sum({"reward": (1.0, trainer.reward_loss(rewards)), **scaled})
+    loss = imagerefl_loss(trainer.reward_loss(rewards), terms)
     return Outcome(loss, rewards, {name: value.detach() for name, (_, value) in terms.items()})
 
 
 STEPS: dict[str, Step] = {"base": base_step, "refl": refl_step, "draft": draft_step, "imagerefl": imagerefl_step}
+
+
+def _step_too_many(trainer: Trainer, way: Rollout, latents: Tensor, place: int) -> Tensor:
+    """Step `place` on latents that are behind it already, with a scheduler of its own.
+
+    Schedulers with noise levels sigma count their steps: the way's own would take this one for its first.
+    """
+    aside = replace(way, scheduler=trainer.model.new_scheduler())
+    aside.begin(place)
+    return aside.denoise(latents, range(place, place + 1))
 
 
 @torch.no_grad()

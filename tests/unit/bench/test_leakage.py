@@ -55,3 +55,10 @@ def test_a_suite_says_what_its_methods_saw() -> None:
     assert trained_on_data(method) == ("coco-train2017",)
     assert suite.reference is not None
     assert "coco-train2017" in with_leakage({}, ["fid"], suite.reference, method)["fid"][0]
+
+
+def test_what_a_suite_says_holds_for_its_own_weights_only() -> None:
+    data = load_suite("shapes").model_dump()
+    data["methods"]["refl"]["trained_on_data"] = ["coco-train2017"]
+    method = resolve_method("refl", Suite.model_validate(data), {"weights": "shapes:imagerefl"})
+    assert trained_on_data(method.to_dict()) == ()

@@ -53,6 +53,14 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
     assert weights.trained_on("shapes:refl") == (("pickscore",), ())
 
 
+def test_a_checkpoint_that_is_named_as_a_file_says_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "adapter_model.safetensors"
+    file.write_bytes(b"weights")
+    assert weights.trained_on(str(file)) == ((), ())
+    (tmp_path / "training.json").write_text('{"trained_on": ["hpsv2.1"], "trained_on_data": ["coco"]}')
+    assert weights.trained_on(str(file)) == (("hpsv2.1",), ("coco",))
+
+
 def test_a_file_is_digested_by_content_alone(tmp_path: Path) -> None:
     for name in ("lora.safetensors", "renamed.safetensors"):
         (tmp_path / name).write_bytes(b"low rank")

@@ -18,7 +18,6 @@ from bench.training.objectives import (
     refl_hinge_loss,
     refl_loss,
     step_kl,
-    weighted_sum,
 )
 from bench.training.parameterisation import mix_at, next_mix
 
@@ -31,9 +30,10 @@ def test_refl_losses() -> None:
 
 
 def test_imagerefl_loss_adds_the_weighted_diffusion_error() -> None:
-    predicted, noise = torch.zeros(2, 4, 2, 2), torch.full((2, 4, 2, 2), 3.0)
-    expected = REWARD_SCALE * (-1.75 + 0.01 * 9.0)
-    assert float(imagerefl_loss(REWARDS, predicted, noise, 0.01)) == pytest.approx(expected)
+    error = denoising_loss(torch.zeros(2, 4, 2, 2), torch.full((2, 4, 2, 2), 3.0))
+    terms = {"denoising": (0.01, error), "clip": (2.0, torch.tensor(0.25))}
+    expected = REWARD_SCALE * (-1.75 + 0.01 * 9.0 + 2.0 * 0.25)
+    assert float(imagerefl_loss(refl_loss(REWARDS), terms)) == pytest.approx(expected)
 
 
 def test_distances() -> None:
@@ -43,9 +43,9 @@ def test_distances() -> None:
     assert float(denoising_loss(one, two)) == pytest.approx(1.5)
 
 
-def test_weighted_sum_leaves_out_what_does_not_count() -> None:
+def test_imagerefl_loss_leaves_out_what_does_not_count() -> None:
     broken = torch.tensor(float("nan"))
-    assert float(weighted_sum({"a": (2.0, torch.tensor(3.0)), "b": (0.0, broken)})) == 6.0
+    assert float(imagerefl_loss(torch.tensor(3.0), {"kl": (0.0, broken)})) == 3.0
 
 
 @pytest.mark.parametrize("place", [0, 20, 38])

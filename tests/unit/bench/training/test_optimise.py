@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
 from bench.training.optimise import OFFICIAL_SCALE, Optimiser, own_device
@@ -73,6 +74,19 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     optimiser.backward((one * float("inf")).sum())
     assert not torch.isfinite(torch.tensor(optimiser.update()))
     torch.testing.assert_close(one.detach(), torch.tensor([1.0, -2.0]))
+
+
+def test_an_overflow_under_loss_scaling_changes_nothing_in_the_official_preset_either() -> None:
+    one = weight()
+    optimiser = Optimiser.of([one], replace(RECIPE, double_update=True), "cpu")
+    scaler = optimiser.accelerator.scaler = torch.amp.GradScaler("cpu")
+    optimiser.inner = AcceleratedOptimizer(optimiser.inner.optimizer, device_placement=False, scaler=scaler)
+    optimiser.backward((one * float("inf")).sum())
+    optimiser.update()
+    torch.testing.assert_close(one.detach(), torch.tensor([1.0, -2.0]))
+    optimiser.backward(one.sum())
+    optimiser.update()
+    assert float(one.detach()[0]) < 1.0, "the next update is made"
 
 
 def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_settings_are_read_as_their_kind(key: str, text: str, value: object) -> 
         ({"accumulation": "0"}, "accumulation must be at least 1"),
         ({"start_step": "-1"}, "start_step must be at least 0"),
         ({"learning_rate": "0"}, "learning_rate must be above 0"),
+        ({"lora_alpha": "-4"}, "lora_alpha must be at least 0"),
         ({"diffusion_weight": "nan"}, "diffusion_weight must be at least 0"),
         ({"ema": "1"}, "ema must be in 0..1"),
         ({"guidance": "0.5"}, "guidance must be at least 1"),

@@ -290,6 +290,33 @@ def test_the_official_step_too_many(made: Callable[[str], Trainer]) -> None:
         assert places == expected
 
 
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
+def test_the_official_codes_step_too_many_where_steps_are_counted(tmp_path: Path, name: str) -> None:
+    """Step s - 1 at its own noise level, on latents that are at s, and then m = s at its own."""
+    trainer = sd_trainer(tmp_path, "epsilon", name, replace(RECIPE, grad_steps=(5, 5), off_by_one=True))
+    model: Any = trainer.model
+    inputs: list[Tensor] = []
+    said: list[Tensor] = []
+    whole = model.predict
+
+    def watched(network: str, z: Tensor, *rest: Any) -> Tensor:
+        inputs.append(z.detach())
+        said.append(whole(network, z, *rest))
+        return said[-1]
+
+    model.predict = watched
+    imagerefl_step(trainer, draws())
+    (before, at), eps = model.new_scheduler().sigmas[4:6], said[1].detach()
+    if name.startswith("Euler"):  # latents are x0 + sigma eps
+        latents = inputs[0] * (1 + at**2).sqrt()
+        expected = [latents / (1 + before**2).sqrt(), (latents + eps * (at - before)) / (1 + at**2).sqrt()]
+    else:  # latents are what the network sees; DPM-Solver's first step is DDIM's
+        keeps_before, keeps = (1 + before**2).rsqrt(), (1 + at**2).rsqrt()
+        clean = (inputs[0] - before * keeps_before * eps) / keeps_before
+        expected = [inputs[0], keeps * clean + at * keeps * eps]
+    torch.testing.assert_close(inputs[1:], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_every_nth_batch_is_plain_refl(made: Callable[[str], Trainer]) -> None:
     trainer = made("flow")
     trainer.recipe = replace(RECIPE, refl_every=3)
