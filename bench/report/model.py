@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.compare import Difference, differences
+from bench.compare import Difference
 from bench.report.best import Best, best_of
+from bench.report.gaps import gaps_against
 from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
 from bench.stats import Interval
@@ -53,7 +54,7 @@ class Table:
     metrics: tuple[MetricFacts, ...]
     rows: tuple[Row, ...]
     reference: str | None
-    differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
+    differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)  # p_holm: over the whole table
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
     best: dict[str, Best] = field(default_factory=dict)  # per metric
@@ -123,9 +124,7 @@ def build(
         for run in ordered
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    gaps = {}
-    if base is not None:
-        gaps = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.compare import Comparison
+from bench.compare import Comparison, differences
 from bench.report.latex import latex
 from bench.report.model import Table, build
 from bench.report.tables import differences_csv, markdown, means_csv, scores_csv, text
@@ -70,4 +70,6 @@ def test_table(table: Table, name: str, writer: object) -> None:
 
 
 def test_comparison(table: Table) -> None:
-    compare("compare.txt", Comparison("base", "refl", table.differences["refl"], ("a note",)).text)
+    compare(
+        "compare.txt", Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",)).text
+    )
