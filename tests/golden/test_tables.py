@@ -40,6 +40,7 @@ def table() -> Table:
             metrics=METRICS,
             scores=rows.drop(columns="method").reset_index(drop=True),
             title="Shapes",
+            conditions={"seed": 42, "sampler": {"scheduler": "DDIMScheduler", "steps": 40}, "sampling_version": 1},
         )
         for number, (method, rows) in enumerate(scores.groupby("method", sort=False))
     ]
