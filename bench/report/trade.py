@@ -186,7 +186,7 @@ def _at_equal(
     return Grid(
         f"Diversity at equal {what}" if by_reward else f"{reward.display} at equal diversity",
         f"A sweep is read as a curve, straight between its settings, at the point where its {what} equals that of "
-        f"another method: the difference in {each} there, sweep minus method. Nothing is extrapolated: where not all of the "
+        f"another method: the difference in {each} there, sweep minus method. Nothing is extrapolated: where not all "
         "resamples reach that point, the share that does is given, with no interval and no mark below 97.5 %.",
         ("Sweep", "Method", *head),
         tuple(cells),
