@@ -13,10 +13,11 @@ import pytest
 from bench.judging import at_equal_diversity, at_equal_reward, interpolate, joint_bootstrap, over_optimisation, price
 from bench.judging.curves import places_of
 from bench.judging.joint import Joint, joint_means
+from bench.records import ScoreRow
 from bench.runs import Run, read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
-make, MEANS = fakes["make"], fakes["MEANS"]
+make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 
 def joint_of(points: dict[str, tuple[float, float]], spread: float = 0.05, prompts: int = 60) -> Joint:
@@ -135,6 +136,19 @@ def test_over_optimisation_shows_in_the_held_out_metrics(runs: list[Run]) -> Non
     assert found["draft"].index.mean > found["refl"].index.mean
     assert found["draft"].gains["image_reward"].high < 0 < found["draft"].in_gain.low
     assert found["draft"].gap.mean == pytest.approx(found["draft"].in_gain.mean - found["draft"].held_out_gain.mean)
+
+
+def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path: Path) -> None:
+    """The base has 1.0 but for one image of 120; the method 0.5 in half of its images: a loss of a quarter."""
+    stores = [make(tmp_path, method, prompts=24, metrics=("pickscore",)) for method in ("base", "refl")]
+    for store, worse in zip(stores, (lambda i: i == 0, lambda i: i % 2), strict=True):
+        rows = [ScoreRow(f"p{i // 5:04d}", i % 5, 0.5 if worse(i) else 1.0) for i in range(120)]
+        store.append_scores("attribute_accuracy", rows, card("attribute_accuracy"))
+    pair = [read_run(store) for store in stores]
+    (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
+    assert list(found.gains) == ["pickscore", "attribute_accuracy"]
+    assert -2 < found.gains["attribute_accuracy"].mean < -1  # in deviations of the base alone it would be -5
+    assert found.held_out_gain.mean == found.gains["attribute_accuracy"].mean
 
 
 def test_another_version_of_the_trained_reward_is_not_held_out(runs: list[Run]) -> None:
