@@ -118,7 +118,7 @@ def _over_optimisation(joint: Joint, table: Table) -> Grid | None:
 
 def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
     return (
-        f"Gains over {reference}, each in standard deviations of images. Held-out metrics are the image metrics that a "
+        f"Gains over {reference}, each in standard deviations of images, pooled over both. Held-out metrics are the image metrics that a "
         f"method was not trained on ({', '.join(held_out)}), rewards or not; a metric near its ceiling has a small "
         "deviation, so look at each before their mean. The index is 1 − mean gain in held-out metrics / gain in the "
         "training reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out metrics fall on "
