@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from bench.report.cells import BEST, DAGGER, MINUS, CellText, difference_cells, header, mean_cells
+from bench.report.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
 from bench.report.model import Table
 
 _TEX = {
@@ -63,7 +63,8 @@ def _tex_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequenc
 def _tex_value(cell: CellText) -> str:
     value = escape_latex(cell.value)
     suffix = rf" {{\tiny ({escape_latex(cell.suffix)})}}" if cell.suffix else ""
-    return (rf"\textbf{{{value}}}" if cell.strong else value) + escape_latex(cell.mark) + suffix
+    weight = r"\textbf" if cell.strong else r"\textit" if cell.tone else ""
+    return (rf"{weight}{{{value}}}" if weight else value) + escape_latex(cell.mark) + suffix
 
 
 def latex(table: Table) -> str:
@@ -79,7 +80,7 @@ def latex(table: Table) -> str:
     lines += _tex_float(caption, f"tab:{_tex_key(table.suite)}", head, [r.name for r in table.rows], mean_cells(table))
     if table.differences:
         names, cells = difference_cells(table)
-        caption = f"{table.title}: paired differences against {table.reference}. Bold: the interval excludes zero."
+        caption = f"{table.title}: paired differences against {table.reference}. Bold: {SURE}. Italic: {UNSURE}."
         lines += ["", *_tex_float(caption, f"tab:{_tex_key(table.suite)}-differences", head, names, cells)]
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import log
 from bench.errors import UsageError
 from bench.suite import Suite
 from bench.training import checkpoint
@@ -45,10 +44,9 @@ def facts_of(
 
 
 def still_to_do(out: Path, facts: dict[str, Any]) -> bool:
-    """False (and a note) if `out` is this training, finished. Raises UsageError if something else is there."""
+    """False if `out` is this training, finished. Raises UsageError if something else is there."""
     checkpoint.recover(out)
     if checkpoint.read_facts(out) == facts:
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something else: choose another --out, or --resume never to replace it.")

@@ -111,9 +111,10 @@ def train(
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
     facts = facts_of(objective, suite, reward, recipe, options)
-    if options.resume != "never" and not still_to_do(out, facts):
-        return None
     path = checkpoint.state_path(out)
+    if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
+        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        return None
     state = None if options.resume == "never" else checkpoint.load_state(path)
     if state is not None and state["facts"] != facts:
         raise UsageError(f"{path} is of another training: choose another --out, or --resume never to replace it.")
@@ -164,8 +165,8 @@ def run(training: Training, progress: Progress) -> None:
     progress.start("train", recipe.steps - training.done)
     began = time.monotonic()
     try:
-        if training.done == 0 and training.evaluate and training.eval_every:
-            _evaluate(training, progress, 0)
+        if _evaluates(training):  # also where it goes on: a kill may have come in the middle of the evaluation
+            _evaluate(training, progress, training.done)
         while training.done < recipe.steps:
             values = update(training)
             values["seconds"] = time.monotonic() - began
@@ -175,7 +176,7 @@ def run(training: Training, progress: Progress) -> None:
                 journal.write(training.done, values)
                 _tell(training, values)
             progress.advance()
-            if training.eval_every and training.done % training.eval_every == 0 and training.evaluate:
+            if _evaluates(training):
                 _evaluate(training, progress, training.done)
     finally:
         progress.finish()
@@ -238,8 +239,12 @@ def _values(training: Training, outcomes: list[Outcome]) -> dict[str, float]:
 
 def _saves(training: Training) -> bool:
     done, every = training.done, training.recipe.save_every
-    evaluates = training.eval_every is not None and done % training.eval_every == 0
-    return done % every == 0 or done == training.recipe.steps or evaluates
+    return done % every == 0 or done == training.recipe.steps or _evaluates(training)
+
+
+def _evaluates(training: Training) -> bool:
+    every = training.eval_every
+    return training.evaluate is not None and every is not None and training.done % every == 0
 
 
 def _save(training: Training, journal: Log | None, values: dict[str, float]) -> None:

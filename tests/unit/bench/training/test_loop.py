@@ -201,6 +201,26 @@ def test_evaluations_come_with_their_checkpoints(
     assert seen == [(0, None), (2, tmp_path / "made-step2"), (4, tmp_path / "made")]
 
 
+def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
+    options: Callable[..., TrainOptions], said: list[str]
+) -> None:
+    given = options("refl", eval_every=2)
+    seen: list[int] = []
+
+    def evaluate(done: int, folder: Path | None) -> None:
+        if done and done not in seen:
+            seen.append(done)
+            raise KeyboardInterrupt
+
+    for _ in range(2):  # at 2, then at 4, which is the end
+        with pytest.raises(KeyboardInterrupt):
+            loop.train("refl", given, evaluate)
+    again: list[int] = []
+    loop.train("refl", given, lambda done, folder: again.append(done))
+    assert (seen, again) == ([2, 4], [4])
+    assert loop.train("refl", given, evaluate) is None
+
+
 @pytest.mark.parametrize(
     ("objective", "settings", "said_"),
     [
