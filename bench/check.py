@@ -17,6 +17,7 @@ from bench.judging.gate import verdicts
 from bench.judging.texts import verdicts_text
 from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
+from bench.log import note
 from bench.runs import LeftOut, Run, open_runs
 from bench.summarise import ROUNDS, summary_of
 from bench.thresholds import Dominance, Thresholds, read_thresholds
@@ -45,12 +46,13 @@ def check(
 ) -> list[Verdict]:
     """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
 
-    Without `baseline` it is the one that the thresholds file names, if any.
+    Without `baseline` it is the one that the thresholds file names, if any. Runs of a folder that are not finished, or
+    not comparable with the others, are named, and get a verdict of their own by the rules of their method.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
-    opened, _, named = open_runs(runs)
+    opened, unfinished, named = open_runs(runs)
     limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
@@ -59,6 +61,9 @@ def check(
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
         raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     judged, left_out = _judged_runs(opened, limits, named)
+    left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
+    for one in left_out:
+        note(f"left out of the gate: {one.run} ({one.why})")
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     summaries = [summary_of(run, rounds, seed, per_prompt=True) for run in judged if run.method in wanted]
@@ -71,14 +76,14 @@ def limits_of(runs: Any, thresholds: Path | str) -> Thresholds:
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
-def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], dict[str, LeftOut]]:
-    """The runs to judge, per suite: in a folder, the largest comparable group; and by method those left out."""
+def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], list[LeftOut]]:
+    """The runs to judge, per suite: in a folder, the largest comparable group; and those left out."""
     suites = sorted({run.suite for run in runs})
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
         raise UsageError(f"{limits.path} is for suite {limits.suite}, but there are only runs of {', '.join(suites)}")
     kept: list[Run] = []
-    left_out: dict[str, LeftOut] = {}
+    left_out: list[LeftOut] = []
     for suite in chosen:
         members = [run for run in runs if run.suite == suite]
         if named:
@@ -87,8 +92,7 @@ def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[
             continue
         same, others = largest_comparable(members)
         kept += same
-        methods = {run.name: run.method for run in members}
-        left_out |= {methods[one.run]: one for one in others}
+        left_out += others
     return kept, left_out
 
 

@@ -72,7 +72,7 @@ def largest_comparable(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     groups.sort(key=lambda g: (-len({run.method for run in g}), -len(g[0].prompts), -g[0].n_images))
     kept = groups[0]
     others = [run for group in groups[1:] for run in group]
-    return kept, [LeftOut(run.name, _first_reason(kept, run)) for run in others]
+    return kept, [LeftOut(run.name, _first_reason(kept, run), run.method, run.suite) for run in others]
 
 
 def _first_reason(kept: Sequence[Run], run: Run) -> str:

@@ -31,7 +31,7 @@ def junit(verdicts: Sequence[Verdict], strict: bool = False) -> str:
         suite.set(count, str(sum(tags.get(verdict.status) == tag for verdict in verdicts)))
     for verdict in verdicts:
         name = clean(verdict.name)
-        group = clean(f"{verdict.suite}.{verdict.method}" if verdict.suite else verdict.method)
+        group = clean(f"{verdict.suite}.{verdict.who}" if verdict.suite else verdict.who)
         case = ElementTree.SubElement(suite, "testcase", classname=group, name=name, time="0")
         if verdict.status in tags:
             problem = ElementTree.SubElement(case, tags[verdict.status], message=clean(verdict.message))

@@ -136,6 +136,9 @@ class LeftOut:
 
     run: str
     why: str
+    method: str = ""
+    suite: str = ""
+    finished: bool = True
 
 
 def read_run(store: RunStore) -> Run:
@@ -218,7 +221,8 @@ def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
             elif one_named:
                 raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` that began it")
             else:
-                unfinished.append(LeftOut(store.name, "not finished"))
+                method, suite = store.manifest().method, store.manifest().suite
+                unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
         where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"

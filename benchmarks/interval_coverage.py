@@ -1,13 +1,14 @@
 """How often the 95 % intervals hold the truth, by simulation.
 
-    python benchmarks/interval_coverage.py [--trials N] [--rounds R] [--seed S]
+    python benchmarks/interval_coverage.py [--trials N] [--rounds R] [--seed S] [--only TEXT]
 
 Each line is a world: prompts with an effect of their own (between-prompt variance), K images each, scores of some
 distribution around it. The truth is the mean over infinitely many prompts. Image metrics are one value an image, group
 metrics the mean pairwise distance of a prompt's K images, differences are paired over two methods on the same prompts,
 set metrics are a nonlinear function of all images (a Frechet distance in one dimension) with the block jackknife;
-prices, readings of a sweep and differences of set metrics come of the joint bootstrap. The last lines show what goes
-wrong when images or pairs are taken for independent samples.
+prices, readings of a sweep and differences of set metrics come of the joint bootstrap. Near the end of a sweep an
+experiment may rightly make no interval: there the share of experiments that say nothing wrong is shown. The last lines
+show what goes wrong when images or pairs are taken for independent samples.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.judging import at_equal_reward, price
+from bench.judging import at_equal_reward, interpolate, price
 from bench.judging.joint import Joint, joint_jackknife, joint_means
 from bench.stats import Floats, Interval, clustered_bootstrap, jackknife_interval, paired_difference
 
 Rng = np.random.Generator
 
 
-GOOD, FEW, WRONG = (0.93, 0.97), (0.90, 0.97), (0.0, 0.85)
+GOOD, FEW, EDGE, WRONG = (0.93, 0.97), (0.90, 0.97), (0.93, 1.0), (0.0, 0.85)
 
 
 @dataclass(frozen=True)
@@ -170,10 +171,38 @@ def joint_of(rng: Rng, points: Floats, prompts: int, rounds: int) -> Joint:
     return Joint(tuple(f"m{i}" for i in range(len(points))), ("x", "y"), (True, True), means, draws, prompts)
 
 
-def equal_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def equal_world(other: Floats) -> Callable[[Rng, int, int, int], Interval]:
     """Interval of the diversity of a sweep at another method's reward, minus that method's diversity."""
-    joint = joint_of(rng, np.vstack([SWEEP, OTHER]), prompts, rounds)
-    return at_equal_reward(joint, ["m0", "m1", "m2", "m3"], "m4", "x", "y").difference
+
+    def draw(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+        joint = joint_of(rng, np.vstack([SWEEP, other]), prompts, rounds)
+        return at_equal_reward(joint, ["m0", "m1", "m2", "m3"], "m4", "x", "y").difference
+
+    return draw
+
+
+def equal_worlds() -> list[World]:
+    """Inside of the sweep and near its end, where many experiments rightly make no interval."""
+    made = []
+    for place, expected in ((1.6, GOOD), (2.7, EDGE), (2.91, EDGE), (3.0, EDGE)):
+        truth = float(np.interp(place, SWEEP[:, 0], SWEEP[:, 1]) - OTHER[1])
+        where = "" if expected == GOOD else f", at {place / SWEEP[-1, 0]:.2f} of the sweep"
+        draw = equal_world(np.array([place, OTHER[1]]))
+        name = f"joint: diversity at equal reward{where}"
+        made += [World(name, prompts, 1, truth, draw, expected) for prompts in (32, 100, 400)]
+    return made
+
+
+def selected_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+    """At the end of the sweep, the resamples that happen to reach it taken for all: percentiles of a selection."""
+    while True:
+        joint = joint_of(rng, np.vstack([SWEEP, [SWEEP[-1, 0], OTHER[1]]]), prompts, rounds)
+        value = float(interpolate(joint.means[:4, 0], joint.means[:4, 1], joint.means[4, 0])) - joint.means[4, 1]
+        draws = interpolate(joint.draws[:, :4, 0], joint.draws[:, :4, 1], joint.draws[:, 4, 0]) - joint.draws[:, 4, 1]
+        finite = draws[np.isfinite(draws)]
+        if math.isfinite(value) and 2 * finite.size >= rounds:
+            low, high = np.quantile(finite, [0.025, 0.975])
+            return Interval(value, float(low), float(high), prompts, 0, prompts)
 
 
 def price_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
@@ -220,8 +249,7 @@ def worlds() -> list[World]:
     distance = 1 + (math.sqrt(2) - 1) ** 2
     made += [World("set metric, jackknife of 20 blocks", p, 5, distance, set_world(20)) for p in (60, 200, 400)]
     made += [World("set metric, jackknife of 10 blocks", 200, 5, distance, set_world(10))]
-    equal = float(np.interp(OTHER[0], SWEEP[:, 0], SWEEP[:, 1]) - OTHER[1])
-    made += [World("joint: diversity at equal reward", p, 1, equal, equal_world) for p in (32, 100, 400)]
+    made += equal_worlds()
     made += [World("joint: price of a unit of reward", p, 1, 0.75, price_world) for p in (32, 100, 400)]
     made += [World("joint: difference of set metrics", p, 5, 0.0, set_difference_world) for p in (60, 200)]
     few = [
@@ -232,18 +260,23 @@ def worlds() -> list[World]:
     made += [
         World("wrong: images as independent samples", 32, 5, 0.0, images_as_samples, expected=WRONG),
         World("wrong: pairs as independent samples", 32, 5, pairwise, pairs_as_samples, expected=WRONG),
+        World("wrong: selected resamples at the end of a sweep", 100, 1, -OTHER[1], selected_world, WRONG),
         World("wrong: images drawn anew inside prompts", 32, 5, pairwise, images_redrawn, expected=WRONG),
     ]
     return made
 
 
-def coverage(world: World, trials: int, rounds: int, seed: int) -> float:
-    """Share of experiments whose interval holds the truth."""
-    held = 0
+def coverage(world: World, trials: int, rounds: int, seed: int) -> tuple[float, float]:
+    """Share of experiments that say nothing wrong: the interval holds the truth, or there is none; and that have one.
+
+    Of a world in which every experiment has an interval the first is its coverage.
+    """
+    right = made = 0
     for trial in range(trials):
         found = world.draw(np.random.default_rng([seed, trial]), world.prompts, world.samples, rounds)
-        held += found.low <= world.truth <= found.high
-    return held / trials
+        made += math.isfinite(found.low)
+        right += not math.isfinite(found.low) or found.low <= world.truth <= found.high
+    return right / trials, made / trials
 
 
 def main() -> None:
@@ -252,16 +285,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", metavar="TEXT", help="worlds whose name holds this text")
     given = parser.parse_args()
     print(
         f"Coverage of nominal 95 % intervals in {given.trials:,} experiments each, {given.rounds:,} bootstrap rounds.\n"
     )
     print("| world | prompts | images per prompt | coverage | expected |\n| :--- | ---: | ---: | ---: | ---: |")
-    for world in worlds():
-        share = coverage(world, given.trials, given.rounds, given.seed)
+    for world in (one for one in worlds() if given.only in one.name):
+        share, made = coverage(world, given.trials, given.rounds, given.seed)
         low, high = world.expected
         told = f"{100 * low:.0f}-{100 * high:.0f} %" + ("" if low <= share <= high else " MISSED")
-        print(f"| {world.name} | {world.prompts} | {world.samples} | {share:.1%} | {told} |", flush=True)
+        some = f" (an interval in {made:.0%})" if made < 1 else ""
+        print(f"| {world.name} | {world.prompts} | {world.samples} | {share:.1%}{some} | {told} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import provenance
 from bench.comparable import largest_comparable, require_comparable
-from bench.errors import UsageError
+from bench.errors import NotComparableError, UsageError
 from bench.files import atomic_write
 from bench.judging.entries import gap, same_order
 from bench.judging.verdict import shown
@@ -69,14 +69,21 @@ def _is_number(value: object) -> bool:
 def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
     """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
 
-    UsageError for several suites, or for several runs of one method.
+    UsageError for several suites, for several runs of one method, or for a run that is not finished;
+    NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
-    opened, _, named = open_runs(runs)
+    opened, unfinished, named = open_runs(runs)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
         raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")
-    kept = opened if named else largest_comparable(opened)[0]
+    kept, others = (opened, []) if named else largest_comparable(opened)
     require_comparable(kept)
+    if others:
+        told = f"{others[0].run} is not comparable with the other runs: {others[0].why}"
+        raise NotComparableError(f"{told}; name the runs that the baseline is meant to have")
+    if unfinished:
+        told = f"{unfinished[0].run} is not finished: finish it with the `bench run` that began it"
+        raise UsageError(f"{told}, or name the runs that the baseline is meant to have")
     methods = [run.method for run in kept]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:

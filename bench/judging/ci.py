@@ -24,7 +24,7 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     }
     for one in sorted(verdicts, key=lambda one: order[one.status]):
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
-        cells = [one.method, one.name, one.message, _detects(one)]
+        cells = [one.who, one.name, one.message, _detects(one)]
         lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
     drops = drops_told(verdicts)
     how = "Intervals are over prompts, of 95 %; a verdict is inconclusive when its interval holds the bound."
@@ -46,7 +46,7 @@ def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:
         if one.status == "pass":
             continue
         level = "warning" if one.status == "inconclusive" and not strict else "error"
-        title = f"{one.status.replace('_', ' ')}: {one.method} {one.name}"
+        title = f"{one.status.replace('_', ' ')}: {one.who} {one.name}"
         place = f"file={_property(one.path)},line={one.line}," if one.path else ""
         lines.append(f"::{level} {place}title={_property(title)}::{_data(one.message)}\n")
     return "".join(lines)

@@ -37,6 +37,28 @@ def scored_prompts(entry: Entry, prompts: int) -> int:
     return len(entry.get("prompt_means") or ()) or prompts
 
 
+def unscored_text(entry: Entry) -> str:
+    """How many of an entry's values could not be scored, for instance "3 of 160 values unscored"; "" for none."""
+    lost = int(entry.get("n_unscored") or 0)
+    return f"{lost} of {int(entry.get('n') or 0) + lost} values unscored" if lost else ""
+
+
+def lost_since(then: Entry, now: Entry) -> str:
+    """What was scored then and is not now, as a clause: what fell out may be what got worse. "" for nothing."""
+    before, after = then.get("prompt_means") or {}, now.get("prompt_means") or {}
+    gone = len(before.keys() - after.keys()) if before and after else 0
+    if gone:
+        return f"{gone} of {len(before)} prompts of the baseline are unscored now"
+    lost = int(now.get("n_unscored") or 0)
+    return f"{lost} values are unscored" if lost > int(then.get("n_unscored") or 0) else ""
+
+
+def paired_means(then: Entry, now: Entry) -> tuple[float, float]:
+    """The two means whose difference `gap` is: over the prompts that both have, else as they stand in the entries."""
+    old, new = _prompt_values(then, now)
+    return (float(old.mean()), float(new.mean())) if old.size else (float(then["mean"]), float(now["mean"]))
+
+
 def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.runs import MetricFacts, Run
 
 ROUNDS = 2000
+ENOUGH = 0.975  # of the rounds: fewer in which something can be computed are a selection, with percentiles of its own
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Joint:
     def interval(self, estimate: float, draws: Floats) -> Interval:
         """Expanded percentile interval of anything computed of the draws [rounds]; `n` is the number of prompts.
 
-        Rounds in which it could not be computed (NaN) are left out; of fewer than half of the rounds no interval is
+        Rounds in which it could not be computed (NaN) are left out; of fewer than 97.5 % of the rounds no interval is
         made.
         """
         finite = draws[np.isfinite(draws)]
@@ -74,8 +75,8 @@ class Joint:
             return Interval(estimate, math.nan, math.nan, 0, 0, self.clusters, "no value could be computed")
         if self.clusters < 2:
             return Interval(estimate, math.nan, math.nan, self.clusters, 0, self.clusters, "one prompt only")
-        if 2 * finite.size < draws.size:
-            reason = "could not be computed in most of the resamples"
+        if finite.size < ENOUGH * draws.size:
+            reason = f"could be computed in {finite.size / draws.size:.0%} of the resamples only: no interval"
             return Interval(estimate, math.nan, math.nan, self.clusters, 0, self.clusters, reason)
         tail = expanded_tail(self.level, self.clusters)
         low, high = np.quantile(finite, [tail, 1 - tail])
@@ -94,19 +95,6 @@ class Joint:
         if metric in self.still:
             return Interval(mean_b - mean_a, math.nan, math.nan, 0, 0, 0, "one value for the whole set: no pairs")
         return self.interval(mean_b - mean_a, draws_b - draws_a)
-
-    def best(self, metric: str) -> str | None:
-        """The method that is better than every other with an interval that excludes zero; None when none is.
-
-        To be best is to win every comparison, so no correction for their number is due (intersection-union test,
-        Berger 1982).
-        """
-        column = self.means[:, self.metric(metric)] * (1 if self.higher[self.metric(metric)] else -1)
-        if np.isfinite(column).sum() < 2:
-            return None
-        first = self.methods[int(np.nanargmax(column))]
-        others = [name for name, mean in zip(self.methods, column, strict=True) if name != first and np.isfinite(mean)]
-        return first if all(self.difference(other, first, metric).excludes_zero for other in others) else None
 
 
 def _place(names: Sequence[str], name: str, kind: str) -> int:

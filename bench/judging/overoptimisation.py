@@ -1,10 +1,11 @@
-"""Over-optimisation: does the gain in the reward that a method was trained on show in rewards it was not trained on?
+"""Over-optimisation: does the gain in the reward that a method was trained on show in metrics it was not trained on?
 
-Gains have different units, so each is divided by the standard deviation of the base method's images in that metric (a
-standardised mean difference, Glass 1976). The index is 1 - held-out gain / gain in the trained reward: 0 when both gain
-alike, 1 when nothing transfers, above 1 when the held-out metrics fall. Metrics differ in how far any method can move
-them, so the index compares methods under the same metrics; it is no absolute measure. See Gao, Schulman & Hilton,
-Scaling Laws for Reward Model Overoptimization (2023).
+Gains have different units, so each is divided by the standard deviation of images in that metric, pooled over the base
+and the method (a standardised mean difference, Cohen 1988, section 2.5): the base's alone is next to nothing in a
+metric that it nearly always fulfils, and would make any loss there a huge one. The index is 1 - held-out gain / gain in
+the trained reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out metrics fall. Metrics
+differ in how far any method can move them, so the index compares methods under the same metrics; it is no absolute
+measure. See Gao, Schulman & Hilton, Scaling Laws for Reward Model Overoptimization (2023).
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from bench.stats import Floats, Interval
 
 @dataclass(frozen=True, slots=True)
 class OverOptimisation:
-    """Gains over the base in units of the base's standard deviation over images, and what is lost between them."""
+    """Gains over the base in standard deviations of images, pooled over both, and what is lost between them."""
 
     method: str
     trained_on: tuple[str, ...]  # those of the declared rewards that were scored
     held_out: tuple[str, ...]
     in_gain: Interval  # mean over the trained rewards
-    held_out_gain: Interval  # mean over the held-out metrics
+    held_out_gain: Interval  # mean over the held-out metrics, all of one weight: see `gains` for each
     gap: Interval  # in_gain - held_out_gain
     index: Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not surely rise
-    gains: dict[str, Interval]  # per metric, trained on and held out
+    gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
 
 
 def over_optimisation(joint: Joint, runs: Sequence[Run], base: str) -> list[OverOptimisation]:
@@ -42,13 +43,13 @@ def over_optimisation(joint: Joint, runs: Sequence[Run], base: str) -> list[Over
     are left out.
     """
     origin = joint.method(base)
-    deviations = {
-        name: _deviation(runs[origin], name) for name, facts in runs[origin].metrics.items() if facts.kind == "image"
-    }
-    usable = [name for name, deviation in deviations.items() if deviation > 0 and name in joint.metrics]
+    images = [name for name, facts in runs[origin].metrics.items() if facts.kind == "image" and name in joint.metrics]
+    before = {name: _variance(runs[origin], name) for name in images}
     found = []
     for i, (method, run) in enumerate(zip(joint.methods, runs, strict=True)):
-        mine = [name for name in usable if math.isfinite(joint.means[i, joint.metric(name)])]
+        scored = [name for name in images if math.isfinite(joint.means[i, joint.metric(name)])]
+        deviations = {name: math.sqrt((before[name] + _variance(run, name)) / 2) for name in scored}
+        mine = [name for name in scored if deviations[name] > 0]
         trained = [name for name in mine if name in run.trained_on]
         families = {_family(name) for name in run.trained_on}
         held_out = [name for name in mine if _family(name) not in families]
@@ -62,10 +63,10 @@ def _family(metric: str) -> str:
     return metric.split(".", 1)[0].split("@", 1)[0].split(":", 1)[0]
 
 
-def _deviation(run: Run, metric: str) -> float:
+def _variance(run: Run, metric: str) -> float:
     values = run.rows(metric)["value"].to_numpy(dtype=np.float64)
     values = values[np.isfinite(values)]
-    return float(values.std(ddof=1)) if values.size > 1 else 0.0
+    return float(values.var(ddof=1)) if values.size > 1 else 0.0
 
 
 def _one(

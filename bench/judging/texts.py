@@ -21,7 +21,7 @@ _MANY_TAGS = 6
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
     rows = [
-        [one.status.replace("_", " "), one.method, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        [one.status.replace("_", " "), one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message]
         for one in verdicts
     ]
     drops = drops_told(verdicts)

@@ -33,7 +33,14 @@ class Verdict:
     line: int = 0
     needed: float = math.nan  # of an inconclusive verdict: about how many prompts would decide it; inf: no number would
     detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
+    level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
     path: str = ""  # the thresholds file
+    several: bool = False  # the method has more than one run, so that its name alone does not say which
+
+    @property
+    def who(self) -> str:
+        """The method as it is printed: by the run's name where it has several."""
+        return self.run if self.several and self.run else self.method
 
     @property
     def name(self) -> str:
@@ -112,8 +119,9 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 
 def drops_told(verdicts: Sequence[Verdict]) -> str:
-    """At which level drops were judged, as a sentence; "" for fewer than two rules on drops."""
-    rules = len({(one.line, one.method, one.metric) for one in verdicts if one.rule.startswith("max_drop")})
+    """At which level drops were judged, as a sentence; "" for fewer than two drops."""
+    level = max((one.level for one in verdicts if math.isfinite(one.level)), default=0.0)
+    rules = round(0.05 / (1 - level))
     if rules < 2:
         return ""
     each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")

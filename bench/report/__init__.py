@@ -21,6 +21,7 @@ __all__ = ["report"]
 
 _ROUNDS = 2000
 _REFERENCE = "base"
+_SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
 
 
 def report(
@@ -100,6 +101,9 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     contents.update(_pictures(table))
     contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
     replace_folder(out / FOLDER, beside)
+    for name in _SOMETIMES:
+        if name not in contents:  # of an earlier report, which had what this one has not
+            (out / name).unlink(missing_ok=True)
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The method with the best mean, and the others whose difference from it is not significant."""
+    """The method with the best mean, and the others that it does not beat beyond the uncertainty."""
 
     name: str
     tied: frozenset[str] = frozenset()
@@ -29,8 +29,10 @@ class Best:
 def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int = 0) -> dict[str, Best]:
     """Metric -> best method, of the metrics that at least two methods were scored with.
 
-    A difference is significant when its 95 % interval, the same as the tables print, excludes zero. To be best is to
-    win every comparison, so no correction for their number is due (intersection-union test, Berger 1982).
+    A method beats another when the 95 % interval of their paired difference, the same as the tables print, excludes
+    zero in its favour. Where values are missing, pairs and means rest on different images and may disagree: then
+    neither beats the other here. To be best is to win every comparison, so no correction for their number is due
+    (intersection-union test, Berger 1982).
     """
     found = {}
     for metric in metrics:
@@ -40,10 +42,10 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int 
         higher = scored[0].run.metrics[metric].direction == "higher"
         top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
         others = [row for row in scored if row is not top]
-        tied = [row.name for row in others if not _differ(row, top, metric, rounds, seed)]
+        tied = [row.name for row in others if not _beats(top, row, metric, rounds, seed)]
         found[metric] = Best(top.name, frozenset(tied))
     return found
 
 
-def _differ(a: Row, b: Row, metric: str, rounds: int, seed: int) -> bool:
-    return difference(a.run, b.run, metric, rounds, seed).interval.excludes_zero
+def _beats(top: Row, other: Row, metric: str, rounds: int, seed: int) -> bool:
+    return difference(other.run, top.run, metric, rounds, seed).better == "b"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.compare import Difference
+from bench.report.gaps import survives
 from bench.report.model import Row, Table
 from bench.runs import MetricFacts
 from bench.stats import Interval
@@ -14,6 +15,8 @@ from bench.stats import Interval
 DAGGER = "†"
 MISSING = "-"
 BEST = "Bold: better than every other method, the interval of each paired difference excludes zero."
+SURE = "still significant at 5 % after Holm's correction over the whole table"
+UNSURE = "only the cell's own 95 % interval excludes zero"
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -26,7 +29,15 @@ class CellText:
     mark: str = ""  # a dagger: trained on this metric
     suffix: str = ""  # n, where values are missing
     strong: bool = False
-    sign: str = ""  # better or worse, in differences
+    sign: str = ""  # better or worse, in differences; hollow where it does not survive the correction
+
+    @property
+    def tone(self) -> str:
+        """ "better" or "worse" as the sign says, with "unsure" where it is hollow; "" without a sign."""
+        return _TONES.get(self.sign, "")
+
+
+_TONES = {"▲": "better", "▼": "worse", "△": "better unsure", "▽": "worse unsure"}
 
 
 def decimals(intervals: Iterable[Interval]) -> int:
@@ -70,13 +81,26 @@ def mean_cell(row: Row, facts: MetricFacts, digits: int, strong: bool = False) -
 
 
 def difference_cell(one: Difference | None, digits: int, mark: str = "") -> CellText:
-    """The cell of a paired difference: strong and signed better or worse when its interval excludes zero."""
+    """The cell of a paired difference: signed better or worse when its interval excludes zero.
+
+    Strong, with a full sign, only where that survives Holm's correction over the table; a hollow sign elsewhere.
+    """
     if one is None:
         return CellText(MISSING)
     interval = one.interval
-    sign = {"": "", "a": "▼", "b": "▲"}[one.better]
+    strong = survives(one)
+    sign = {"": "", "a": "▼" if strong else "▽", "b": "▲" if strong else "△"}[one.better]
+    digits = clear_of_zero(interval, digits)
     text = number(interval.mean, digits, signed=True)
-    return CellText(text, _range(interval, digits, signed=True), mark, "", interval.excludes_zero, sign)
+    return CellText(text, _range(interval, digits, signed=True), mark, "", strong, sign)
+
+
+def clear_of_zero(interval: Interval, digits: int) -> int:
+    """Digits with which the limits of an interval that excludes zero do not round to it: one or two more, if any."""
+    if not interval.excludes_zero:
+        return digits
+    limit = min(abs(interval.low), abs(interval.high))
+    return next((more for more in range(digits, digits + 3) if round(limit, more) != 0), digits)
 
 
 def mean_cells(table: Table) -> list[list[CellText]]:

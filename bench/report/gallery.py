@@ -1,4 +1,4 @@
-"""A contact sheet: some prompts, a line per method, a column per sample; a column has the same noise in all lines."""
+"""A contact sheet: some prompts, a line per method, a column per sample; its noise is the same, if known."""
 
 from __future__ import annotations
 
@@ -64,9 +64,12 @@ def gallery_figure(table: Table) -> Figure | None:
 
 def _furnish(figure: Figure, table: Table, shown: int) -> None:
     height = figure.get_size_inches()[1]
-    title = f"{textwrap.shorten(table.title, 60, placeholder=' …')}: same prompt, same noise"
+    pairing = "same prompt, same noise" if table.same_noise else "same prompt"
+    title = f"{textwrap.shorten(table.title, 60, placeholder=' …')}: {pairing}"
     figure.text(_LEFT / PAGE_WIDTH, 1 - 0.15 / height, title, size=8.5, weight="bold", va="center")
     note = "A column has the same noise in all lines: down it, only the method changes; along a line, diversity shows."
+    if not table.same_noise:
+        note = "Along a line, diversity shows; a column has the same sample number, not always the same noise."
     if shown < len(table.rows):
         note += f" {shown} of {len(table.rows)} methods."
     figure.text(_LEFT / PAGE_WIDTH, 0.1 / height, note, size=6, color=INK, va="center")

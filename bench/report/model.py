@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.compare import Difference, differences
+from bench.compare import Difference
 from bench.report.best import Best, best_of
+from bench.report.gaps import gaps_against
+from bench.report.noise import other_noise
 from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
-from bench.stats import Interval
+from bench.stats import FEW, Interval
 from bench.summarise import ROUNDS, metric_interval
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Table:
     metrics: tuple[MetricFacts, ...]
     rows: tuple[Row, ...]
     reference: str | None
-    differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
+    differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)  # p_holm: over the whole table
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
     best: dict[str, Best] = field(default_factory=dict)  # per metric
@@ -66,6 +68,11 @@ class Table:
         return curves(self.rows)
 
     @property
+    def same_noise(self) -> bool:
+        """True when all methods are known to have been sampled from the same noise."""
+        return not other_noise(self.rows)
+
+    @property
     def label(self) -> str:
         """ " (shapes)" where the scorers are not the published ones and the title does not say so, else ""."""
         labels = sorted({facts.label for facts in self.metrics if facts.label})
@@ -75,15 +82,28 @@ class Table:
     def protocol(self) -> str:
         """One line: how many prompts and images, and what the intervals are."""
         run = self.rows[0].run
-        return (
-            f"{len(run.prompts):,} prompts x {run.samples} images per prompt; "
-            f"95 % intervals over prompts (cluster bootstrap, {self.rounds:,} rounds)"
-        )
+        prompts, images = counted(len(run.prompts), "prompt"), counted(run.samples, "image")
+        return f"{prompts} x {images} per prompt; {self.interval_kind}"
+
+    @property
+    def interval_kind(self) -> str:
+        """How the intervals of means and differences were made, which depends on the number of prompts."""
+        prompts = len(self.rows[0].run.prompts)
+        if prompts < 2:
+            return "no intervals: one prompt says nothing of others"
+        if prompts < FEW:
+            return "95 % intervals over prompts (Student's t with its skewness corrected)"
+        return f"95 % intervals over prompts (cluster bootstrap, {self.rounds:,} rounds)"
 
     @property
     def trained_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that any of the methods was trained on."""
         return tuple(facts.name for facts in self.metrics if any(row.in_reward(facts.name) for row in self.rows))
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 prompt", "3,200 prompts"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def family(name: str) -> str:
@@ -123,9 +143,7 @@ def build(
         for run in ordered
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    gaps = {}
-    if base is not None:
-        gaps = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.comparable import library_notes
+from bench.report.noise import other_noise
 
 if TYPE_CHECKING:
     from bench.report.model import Row, Table
@@ -27,8 +28,17 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         yield f"no run of method {reference}: no differences against it"
     if len(table.rows) == 1:
         yield "one method only: there is nothing to compare it with"
-    if len(run.prompts) < _FEW_PROMPTS:
+    if len(run.prompts) == 1:
+        yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
+    elif len(run.prompts) < _FEW_PROMPTS:
         yield f"only {len(run.prompts)} prompts: the intervals are wide and rough"
+    others = other_noise(table.rows)
+    if others and len(table.rows) > 1:
+        whose = "of all methods" if len(others) == len(table.rows) else f"of {', '.join(others)}"
+        yield (
+            f"the noise {whose} is not on record, so methods are paired by prompt and sample number, and a column of "
+            "pictures need not have the same noise"
+        )
     if run.samples < 2:
         yield "one image per prompt: diversity cannot be scored"
     elif run.samples < _PROTOCOL_SAMPLES and any(facts.kind == "group" for facts in table.metrics):

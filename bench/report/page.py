@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.report.best import Best
-from bench.report.cells import DAGGER, CellText, difference_cells, header, mean_cells, number
+from bench.report.cells import DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells, number
 from bench.report.costs import cost_columns
 from bench.report.model import Row, Table
 from bench.report.payload import embedded_json, payload
@@ -51,7 +51,10 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             images=embedded_json(images.embedded),
             fallback=base64.b64encode(picture).decode(),
             DAGGER=DAGGER,
+            SURE=SURE,
+            UNSURE=UNSURE,
             looks=looks([row.name for row in table.rows]),
+            rows={row.name: row for row in table.rows},
             means=means(table),
             gaps=gaps(table),
             grids=grids(joint, table),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report.cells import number
 from bench.report.curves import GUIDANCE, parameters
+from bench.report.noise import leading
 from bench.report.notes import noted
 
 if TYPE_CHECKING:
@@ -95,26 +96,40 @@ def _source(card: Mapping[str, Any]) -> str:
 
 
 def protocol(table: Table) -> Pairs:
-    """How images were made and judged, as far as all methods share it."""
-    run = table.rows[0].run
+    """How images were made and judged, as far as it is on record; whose is not is said."""
+    run = leading(table.rows).run
     manifest = run.store.manifest() if run.store else None
     suite: Mapping[str, Any] = (manifest.resolved_suite if manifest else None) or {}
-    conditions = run.conditions
     rows: Pairs = [
         ("Suite", table.suite),
         ("Prompts", f"{len(run.prompts):,} (digest {run.prompts_digest})"),
         ("Prompt set", str(suite.get("prompts") or "")),
         ("Images", f"{run.samples} per prompt, {run.n_images:,} per method"),
         ("Model", plain(suite.get("model") or "")),
-        ("Sampler", plain(conditions.get("sampler") or "")),
+        ("Sampler", _shared(table, "sampler")),
         ("Guidance of the base model", plain(suite.get("guidance") or "")),
-        ("Resolution", f"{plain(conditions['resolution'])} px" if conditions.get("resolution") else ""),
-        ("Precision", str(conditions.get("dtype") or "")),
-        ("Seed", plain(conditions.get("seed", ""))),
-        ("Noise", "a function of (seed, prompt, sample, step) alone: the same for all methods"),
+        ("Resolution", _shared(table, "resolution", " px")),
+        ("Precision", _shared(table, "dtype")),
+        ("Seed", _shared(table, "seed")),
+        ("Noise", _noise(table)),
         ("Reference set", plain(suite.get("reference") or "")),
     ]
     return [(term, text) for term, text in rows if text]
+
+
+def _shared(table: Table, key: str, unit: str = "") -> str:
+    """A condition of sampling, which comparable runs agree in where they have it; names those that do not have it."""
+    without = [row.name for row in table.rows if row.run.conditions.get(key) is None]
+    if len(without) == len(table.rows):
+        return ""
+    value = next(row.run.conditions[key] for row in table.rows if row.run.conditions.get(key) is not None)
+    return plain(value) + unit + (f" (not on record: {', '.join(without)})" if without else "")
+
+
+def _noise(table: Table) -> str:
+    if table.same_noise:
+        return "a function of (seed, prompt, sample, step) alone: the same for all methods"
+    return "not on record for all methods: see the notes"
 
 
 def origins(table: Table) -> list[dict[str, Any]]:

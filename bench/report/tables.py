@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from bench.report.cells import (
     BEST,
     DAGGER,
+    SURE,
+    UNSURE,
     CellText,
     difference_cells,
     header,
@@ -51,7 +53,7 @@ def markdown(table: Table) -> str:
     if table.differences:
         names, cells = difference_cells(table)
         lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
-        lines += ["Bold: the interval excludes zero; ▲ better, ▼ worse.", ""]
+        lines += [f"Bold with ▲ better or ▼ worse: {SURE}. △ better or ▽ worse: {UNSURE}.", ""]
         lines += _markdown_grid(head, names, cells)
     if table.notes:
         lines += ["", "## Notes", "", *(f"- {escape_markdown(note)}" for note in table.notes)]

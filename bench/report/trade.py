@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.judging import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
-from bench.report.cells import MISSING, CellText, decimals, number
+from bench.report.cells import DAGGER, MISSING, CellText, decimals, number
 from bench.report.curves import Curve
 from bench.report.plots import quality_axes
 
@@ -82,20 +82,47 @@ def _over_optimisation(joint: Joint, table: Table) -> Grid | None:
     found = over_optimisation(joint, [row.run for row in table.rows], table.reference)
     if not found:
         return None
-    columns = [[getattr(one, key) for one in found] for key in ("in_gain", "held_out_gain", "index")]
-    digits = [decimals(column) for column in columns]
+    image = {facts.name: facts for facts in table.metrics if facts.kind == "image"}
+    held_out = [name for name in image if any(name in one.held_out for one in found)]
+    columns: list[list[Interval | None]] = [
+        [one.in_gain for one in found],
+        *([one.gains.get(name) for one in found] for name in held_out),
+        [one.held_out_gain for one in found],
+        [one.index for one in found],
+    ]
+    digits = [decimals(one for one in column if one is not None) for column in columns]
     lines = []
     for i, one in enumerate(found):
-        cells = [_cell(columns[j][i], digits[j], signed=j < 2) for j in range(3)]
-        lines.append(((one.method, ", ".join(one.trained_on)), tuple(cells)))
+        marks = ["", *(DAGGER if name in one.trained_on else "" for name in held_out), "", ""]
+        cells = [
+            _cell(column[i], digit, signed=column is not columns[-1], mark=mark)
+            for column, digit, mark in zip(columns, digits, marks, strict=True)
+        ]
+        titles = (image[name].display if name in image else name for name in one.trained_on)
+        lines.append(((one.method, ", ".join(titles)), tuple(cells)))
     return Grid(
         "Over-optimisation",
-        f"Gains over {table.reference}, each in standard deviations of its images. The index is 1 − held-out gain / "
-        "gain in the training reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out "
-        "rewards fall. It compares methods under the same metrics and is no absolute measure.",
-        ("Method", "Trained on", "Gain in training reward ↑", "Held-out gain ↑", "Index ↓"),
+        _over_optimisation_text(table.reference, [image[name].display for name in held_out]),
+        (
+            "Method",
+            "Trained on",
+            "Gain in training reward ↑",
+            *(f"Gain in {image[name].display} ↑" for name in held_out),
+            "Mean gain in held-out metrics ↑",
+            "Index ↓",
+        ),
         tuple(lines),
         _reasons(one.index for one in found),
+    )
+
+
+def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
+    return (
+        f"Gains over {reference}, each in standard deviations of images, pooled over both. Held-out metrics are the "
+        f"image metrics that a method was not trained on ({', '.join(held_out)}), rewards or not; look at each before "
+        "their mean. The index is 1 − mean gain in held-out metrics / gain in the training reward: 0 when both gain "
+        "alike, 1 when nothing transfers, above 1 when the held-out metrics fall on average. It compares methods under "
+        f"the same metrics and is no absolute measure. {DAGGER} Trained on it."
     )
 
 
@@ -149,7 +176,7 @@ def _at_equal(
     cells = [
         (
             names,
-            tuple(_gap(one.difference, facts, digit) for one, facts, digit in zip(found, read, digits, strict=True)),
+            tuple(_gap(one, facts, digit) for one, facts, digit in zip(found, read, digits, strict=True)),
         )
         for names, found in lines
     ]
@@ -159,17 +186,18 @@ def _at_equal(
     return Grid(
         f"Diversity at equal {what}" if by_reward else f"{reward.display} at equal diversity",
         f"A sweep is read as a curve, straight between its settings, at the point where its {what} equals that of "
-        f"another method: the difference in {each} there, sweep minus method. Nothing is extrapolated.",
+        f"another method: the difference in {each} there, sweep minus method. Nothing is extrapolated: where not all "
+        "resamples reach that point, the share that does is given, with no interval and no mark below 97.5 %.",
         ("Sweep", "Method", *head),
         tuple(cells),
         _reasons(one.difference for _, found in lines for one in found),
     )
 
 
-def _cell(one: Interval, digits: int, *, signed: bool = False) -> CellText:
-    if not math.isfinite(one.mean):
+def _cell(one: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
+    if one is None or not math.isfinite(one.mean):
         return CellText(MISSING)
-    return CellText(number(one.mean, digits, signed), _range(one, digits, signed))
+    return CellText(number(one.mean, digits, signed), _range(one, digits, signed), mark)
 
 
 def _range(one: Interval, digits: int, signed: bool) -> str:
@@ -178,11 +206,21 @@ def _range(one: Interval, digits: int, signed: bool) -> str:
     return f"[{number(one.low, digits, signed)}, {number(one.high, digits, signed)}]"
 
 
-def _gap(one: Interval, facts: MetricFacts, digits: int) -> CellText:
+def _gap(found: AtEqual, facts: MetricFacts, digits: int) -> CellText:
+    """The difference at equal reward or diversity; where not all resamples reach it, their share, and then no mark."""
+    one, share = found.difference, f"reached in {_percent(found.inside)}" if found.inside < 1 else ""
     if not math.isfinite(one.mean):
         return CellText(MISSING)
+    value = number(one.mean, digits, True)
+    if not (math.isfinite(one.low) and math.isfinite(one.high)):
+        return CellText(value, suffix=share)
     sign = "" if not one.excludes_zero else "▲" if (one.mean > 0) == facts.higher else "▼"
-    return CellText(number(one.mean, digits, True), _range(one, digits, True), sign=sign, strong=bool(sign))
+    return CellText(value, _range(one, digits, True), suffix=share, sign=sign, strong=bool(sign))
+
+
+def _percent(share: float) -> str:
+    """A share below one, never rounded up to all of them."""
+    return f"{math.floor(1000 * share) / 10:.1f} %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def _reasons(intervals: Any) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.compare import Comparison
+from bench.compare import Comparison, differences
 from bench.report.latex import latex
 from bench.report.model import Table, build
 from bench.report.tables import differences_csv, markdown, means_csv, scores_csv, text
@@ -40,6 +40,7 @@ def table() -> Table:
             metrics=METRICS,
             scores=rows.drop(columns="method").reset_index(drop=True),
             title="Shapes",
+            conditions={"seed": 42, "sampler": {"scheduler": "DDIMScheduler", "steps": 40}, "sampling_version": 1},
         )
         for number, (method, rows) in enumerate(scores.groupby("method", sort=False))
     ]
@@ -70,4 +71,6 @@ def test_table(table: Table, name: str, writer: object) -> None:
 
 
 def test_comparison(table: Table) -> None:
-    compare("compare.txt", Comparison("base", "refl", table.differences["refl"], ("a note",)).text)
+    compare(
+        "compare.txt", Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",)).text
+    )

@@ -142,6 +142,19 @@
     ["middle right", 1, 0], ["middle left", -1, 0], ["top center", 0, -1], ["bottom center", 0, 1],
   ];
 
+  const pen = document.createElement("canvas").getContext("2d");
+
+  function textWidth(text) {
+    pen.font = `12.5px ${FONT}`;
+    return pen.measureText(text).width;
+  }
+
+  // A name as the lines it is printed in: on a phone the setting stands below the method.
+  function nameLines(name) {
+    const space = name.indexOf(" ");
+    return narrow() && space > 0 && name.length > 14 ? [name.slice(0, space), name.slice(space + 1)] : [name];
+  }
+
   // For each point where its name covers least: other names count most, then symbols, then error bars.
   // Names that would still cover another name or a symbol are left to the hover.
   function placeNames(points, names, box, ranges, sizes) {
@@ -160,7 +173,7 @@
     const taken = [];
     const places = [];
     points.forEach((point, i) => {
-      const width = names[i].length * 6.3 + 6, height = 15, x = px(point.x.mean), y = py(point.y.mean), r = sizes[i] / 2 + 2;
+      const lines_ = nameLines(names[i]), width = Math.max(...lines_.map(textWidth)) + 6, height = 15 * lines_.length, x = px(point.x.mean), y = py(point.y.mean), r = sizes[i] / 2 + 2;
       let best = null;
       POSITIONS.forEach(([name, dx, dy], order) => {
         const cx = x + dx * (r + width / 2), cy = y + dy * (r + height / 2);
@@ -185,7 +198,7 @@
     return points.map((point, i) => ({
       x: [point.x.mean], y: [point.y.mean], name: plotText(point.method.name), cliponaxis: false,
       mode: places[i] ? "markers+text" : "markers",
-      text: [plotText(names[i])], textposition: places[i] || "top center", textfont: { size: 12.5 },
+      text: [nameLines(names[i]).map(plotText).join("<br>")], textposition: places[i] || "top center", textfont: { size: 12.5 },
       hovertext: [hover(point, x, y, size, front)], hoverinfo: layout.small ? "skip" : "text", showlegend: layout.legend,
       marker: { color: point.method.colour, symbol: symbolOf(point, y), size: sizes[i], opacity: size ? 0.8 : 1,
         line: { width: symbolOf(point, y).endsWith("-open") ? 2 : front.includes(point) ? 1.5 : 0, color: point.method.colour } },
@@ -295,8 +308,15 @@
       });
       return { type: "box", orientation: "h", x: numbers, y0: plotText(method.name), name: plotText(method.name), text: texts, customdata: ids, hoverinfo: "text",
         hoveron: "points", boxpoints: all ? "all" : "outliers", jitter: 0.55, pointpos: 0, boxmean: true, showlegend: false, fillcolor: method.colour + "22",
-        line: { color: method.colour, width: 1.3 }, marker: { color: method.colour, size: all ? 4 : 3.5, opacity: 0.45 } };
+        meta: method.name, line: { color: method.colour, width: 1.3 }, marker: { color: method.colour, size: all ? 4 : 3.5, opacity: 0.45 } };
     }).reverse();
+  }
+
+  // A name beside a box takes at most a third of a phone, or a fifth of a wide page; the hover has all of it.
+  function tickName(name) {
+    const most = narrow() ? 16 : 36, bracket = narrow() && name.length > most ? name.indexOf("[") : -1;
+    const lines = bracket > 0 ? [name.slice(0, bracket), name.slice(bracket)] : [name];
+    return lines.map((line) => plotText(line.length > most ? line.slice(0, most - 1) + "…" : line)).join("<br>");
   }
 
   function updateDistribution() {
@@ -309,7 +329,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: FONT, size: 12.5 }, margin: { l: 20, r: 14, t: 8, b: narrow() ? 66 : 52 }, hovermode: "closest",
       hoverlabel: { align: "left", font: { family: FONT, size: 12.5 } },
       xaxis: { title: { text: `${plotText(metric.title)} ${metric.arrow}${narrow() && reference ? "<br>" : ""}${reference}, per prompt`, font: { size: 13.5 }, standoff: 10 }, zeroline: against !== null, automargin: true },
-      yaxis: { automargin: true, fixedrange: true, tickfont: { size: 12.5 } },
+      yaxis: { automargin: true, fixedrange: true, tickfont: { size: 12.5 }, tickvals: traces.map((trace) => trace.name), ticktext: traces.map((trace) => tickName(trace.meta)) },
     }, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: "per-prompt" } }).then(() => {
       target.removeAllListeners?.("plotly_click");
       target.on?.("plotly_click", (event) => {

@@ -87,8 +87,9 @@ WORLDS = [world for world in COVERAGE["worlds"]() if world.prompts <= 100]
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: f"{world.name}, {world.prompts} x {world.samples}")
 def test_intervals_cover_the_truth_as_often_as_they_say(world: Any) -> None:
     """A small version of benchmarks/interval_coverage.py: 400 experiments leave 1.1 points of chance around 95 %."""
-    share = COVERAGE["coverage"](world, trials=400, rounds=1000, seed=1)
+    share, made = COVERAGE["coverage"](world, trials=400, rounds=1000, seed=1)
     low, high = world.expected
+    assert made == 1 or "of the sweep" in world.name  # only near the end of a sweep there may be no interval
     assert low - 0.02 <= share <= high + 0.015
 
 

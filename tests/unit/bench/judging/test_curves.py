@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from bench.judging import at_equal_diversity, at_equal_reward, interpolate, joint_bootstrap, over_optimisation, price
+from bench.judging.curves import places_of
 from bench.judging.joint import Joint, joint_means
+from bench.records import ScoreRow
 from bench.runs import Run, read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
-make, MEANS = fakes["make"], fakes["MEANS"]
+make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 
 def joint_of(points: dict[str, tuple[float, float]], spread: float = 0.05, prompts: int = 60) -> Joint:
@@ -28,18 +30,27 @@ def joint_of(points: dict[str, tuple[float, float]], spread: float = 0.05, promp
 
 
 def test_interpolation_is_straight_and_never_extrapolates() -> None:
-    found = [float(interpolate([3.0, 1.0, 2.0], [30.0, 10.0, 40.0], at)) for at in (1.0, 1.5, 2.0, 2.5, 3.0, 0.9, 3.1)]
+    found = [float(interpolate([1.0, 2.0, 3.0], [10.0, 40.0, 30.0], at)) for at in (1.0, 1.5, 2.0, 2.5, 3.0, 0.9, 3.1)]
     assert found[:5] == [10, 25, 40, 35, 30]
     assert all(math.isnan(one) for one in found[5:])
+    assert float(interpolate([3.0, 2.0, 1.0], [30.0, 40.0, 10.0], 1.5)) == 25
+
+
+def test_a_curve_follows_the_settings_and_not_the_metric() -> None:
+    """A sweep that turns back: 1.5 lies on the way up and on the way back, never between 1 and 2 of other settings."""
+    x, y = [1.0, 3.0, 2.0], [10.0, 30.0, 0.0]
+    assert float(interpolate(x, y, 1.5)) == 15  # by the order of x it would be 5, on a line that no setting is on
+    assert float(interpolate(x, y, 2.5)) == 25
+    assert float(interpolate(x, y, 2.5, near=1.4)) == 15
+    assert places_of(x, 2.5) == [0.75, 1.5]
+    assert places_of(x, 3.0) == [1.0]  # the turning point is one place
+    assert places_of(x, 3.5) == []
 
 
 def test_interpolation_of_many_curves_at_once_agrees_with_numpy() -> None:
     rng = np.random.default_rng(1)
-    x, y, at = rng.normal(size=(50, 6)), rng.normal(size=(50, 6)), rng.normal(size=50) * 0.5
-    wanted = [
-        np.interp(t, a[np.argsort(a)], b[np.argsort(a)], left=np.nan, right=np.nan)
-        for a, b, t in zip(x, y, at, strict=True)
-    ]
+    x, y, at = np.sort(rng.normal(size=(50, 6)), axis=1), rng.normal(size=(50, 6)), rng.normal(size=50) * 0.5
+    wanted = [np.interp(t, a, b, left=np.nan, right=np.nan) for a, b, t in zip(x, y, at, strict=True)]
     assert interpolate(x, y, at) == pytest.approx(np.asarray(wanted), nan_ok=True)
 
 
@@ -71,6 +82,26 @@ def test_outside_of_the_sweep_is_nan_with_a_reason() -> None:
     assert math.isnan(found.difference.mean)
     assert found.difference.reason == "the sweep does not reach the reward of refl"
     assert found.inside == 0
+
+
+def test_several_places_at_equal_reward_are_told() -> None:
+    joint = joint_of({"s0": (0, 4), "s1": (4, 3), "s2": (1, 0), "refl": (2, 1)})
+    found = at_equal_reward(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
+    assert found.crossings == 2
+    assert math.isnan(found.value.mean)
+    assert found.difference.reason == "the sweep has the reward of refl at 2 places of its curve: no one value"
+
+
+def test_at_the_end_of_a_sweep_there_is_no_interval() -> None:
+    """The reference is the sweep's last setting but for noise: about half of the resamples do not reach it."""
+    joint = joint_of({"s0": (0, 4), "s1": (2, 2), "refl": (1.995, 3)})
+    found = at_equal_reward(joint, ["s0", "s1"], "refl", "reward", "diversity")
+    assert 0.2 < found.inside < 0.975
+    assert found.difference.mean == pytest.approx(-1, abs=0.1)
+    assert math.isnan(found.difference.low)
+    assert not found.difference.excludes_zero
+    told = f"the sweep reaches the reward of refl in {found.inside:.0%} of the resamples: no interval"
+    assert found.difference.reason == found.value.reason == told
 
 
 def test_price_is_the_loss_per_unit_of_reward() -> None:
@@ -105,6 +136,19 @@ def test_over_optimisation_shows_in_the_held_out_metrics(runs: list[Run]) -> Non
     assert found["draft"].index.mean > found["refl"].index.mean
     assert found["draft"].gains["image_reward"].high < 0 < found["draft"].in_gain.low
     assert found["draft"].gap.mean == pytest.approx(found["draft"].in_gain.mean - found["draft"].held_out_gain.mean)
+
+
+def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path: Path) -> None:
+    """The base has 1.0 but for one image of 120; the method 0.5 in half of its images: a loss of a quarter."""
+    stores = [make(tmp_path, method, prompts=24, metrics=("pickscore",)) for method in ("base", "refl")]
+    for store, worse in zip(stores, (lambda i: i == 0, lambda i: i % 2), strict=True):
+        rows = [ScoreRow(f"p{i // 5:04d}", i % 5, 0.5 if worse(i) else 1.0) for i in range(120)]
+        store.append_scores("attribute_accuracy", rows, card("attribute_accuracy"))
+    pair = [read_run(store) for store in stores]
+    (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
+    assert list(found.gains) == ["pickscore", "attribute_accuracy"]
+    assert -2 < found.gains["attribute_accuracy"].mean < -1  # in deviations of the base alone it would be -5
+    assert found.held_out_gain.mean == found.gains["attribute_accuracy"].mean
 
 
 def test_another_version_of_the_trained_reward_is_not_held_out(runs: list[Run]) -> None:

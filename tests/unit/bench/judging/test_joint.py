@@ -53,20 +53,18 @@ def test_differences_are_paired(joint: Joint) -> None:
     assert gap.high - gap.low < 0.9 * math.hypot(a.high - a.low, b.high - b.low)
 
 
-def test_best_only_where_every_difference_is_significant(joint: Joint) -> None:
-    assert joint.best("lpips") == "base"
-    assert joint.best("fid") is None  # no interval, no claim
+def test_a_set_metric_without_jackknife_has_no_interval(joint: Joint) -> None:
     assert joint.still == ("fid",)
     assert "no interval" in str(joint.cell("base", "fid").reason)
 
 
-def test_best_follows_the_direction() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(40, 3, 1)) * 0.1 + np.array([1.0, 2.0, 2.001])[:, None]
-    means, draws = joint_means(values, np.ones_like(values))
-    made = {higher: Joint(("a", "b", "c"), ("m",), (higher,), means, draws, 40) for higher in (True, False)}
-    assert made[False].best("m") == "a"
-    assert made[True].best("m") is None  # b and c cannot be told apart
+def test_no_interval_of_a_selection_of_the_rounds(joint: Joint) -> None:
+    draws = np.where(np.arange(1000) < 960, 1.0, math.nan)
+    found = joint.interval(1.0, draws)
+    assert (found.mean, found.reason) == (1.0, "could be computed in 96% of the resamples only: no interval")
+    assert math.isnan(found.low)
+    assert not found.excludes_zero
+    assert joint.interval(1.0, np.where(np.arange(1000) < 980, 1.0, math.nan)).low == 1.0
 
 
 def test_unscored_prompts_and_methods() -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import Manifest
+from bench.report import report
 from bench.report.costs import cost_columns
+from bench.report.gallery import gallery_figure
 from bench.report.model import build
 from bench.report.sections import environments, metric_card, origins, plain, protocol
+from bench.report.tables import markdown
 from bench.runs import open_runs
 from bench.store import RunStore
 
@@ -92,3 +95,45 @@ def test_protocol_and_provenance(tmp_path: Path) -> None:
     assert "someone" not in str(origin["weights"])
     assert environments(table) == [("all methods", [("python", "3.11.7"), ("torch", "2.15.0")])]
     assert plain({"a": None, "b": [1, 2.5], "c": {}}) == "b 1, 2.5"
+
+
+def test_the_same_noise_is_claimed_only_where_it_is_on_record(tmp_path: Path) -> None:
+    make(tmp_path, "base", prompts=3, samples=2)
+    make(tmp_path, "refl", prompts=3, samples=2)
+    known = build(open_runs(tmp_path)[0], rounds=50)
+    assert known.same_noise
+    assert dict(protocol(known))["Noise"].endswith("the same for all methods")
+    assert not any("noise" in note for note in known.notes if "diversity" not in note)
+    taken = make(tmp_path, "outside", prompts=3, samples=2, means=fakes["MEANS"]["refl"])
+    change(taken, identity={"external": "0", "prompts": 3})  # images that were only scored
+    table = build(open_runs(tmp_path)[0], rounds=50)
+    assert not table.same_noise
+    assert any(note.startswith("the noise of outside is not on record") for note in table.notes)
+    told = dict(protocol(table))
+    assert told["Seed"] == "42 (not on record: outside)"
+    assert told["Sampler"].endswith("(not on record: outside)")
+    assert "same for all methods" not in told["Noise"]
+
+
+def test_nothing_claims_the_same_noise_of_a_page_with_images_from_elsewhere(tmp_path: Path) -> None:
+    make(tmp_path / "r", "base", prompts=3, samples=2, images=True)
+    taken = make(tmp_path / "r", "outside", prompts=3, samples=2, images=True, means=fakes["MEANS"]["refl"])
+    change(taken, identity={"external": "0", "prompts": 3})
+    table = build(open_runs(tmp_path / "r")[0], rounds=50)
+    sheet = gallery_figure(table)
+    assert sheet is not None
+    assert not any("same noise" in text.get_text().replace("not always the same noise", "") for text in sheet.texts)
+    html = next(path for path in report(tmp_path / "r", tmp_path / "out", rounds=50) if path.name == "index.html")
+    body = html.read_text(encoding="utf-8").split("<body>")[1].split("<script")[0]
+    assert "same noise" not in body.replace("not always the same noise", "").replace("need not have the same noise", "")
+    assert "shared noise" not in body
+
+
+def test_the_line_on_intervals_says_what_was_computed(tmp_path: Path) -> None:
+    for prompts, kind in ((1, "no intervals"), (12, "Student's t"), (30, "cluster bootstrap, 50 rounds")):
+        make(tmp_path / str(prompts), "base", prompts=prompts, samples=2, metrics=("pickscore",))
+        table = build(open_runs(tmp_path / str(prompts))[0], rounds=50)
+        assert kind in table.protocol
+        assert ("cluster bootstrap" in table.protocol) == (prompts == 30)
+        assert not any("1 prompts" in text for text in (table.protocol, *table.notes))
+        assert kind in markdown(table)

@@ -57,6 +57,16 @@ def test_equal_data_give_equal_bytes(results: Path, tmp_path: Path) -> None:
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+def test_files_of_an_earlier_report_that_no_longer_hold_go_away(results: Path, tmp_path: Path) -> None:
+    report(results, tmp_path, rounds=100)
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    alone = make(tmp_path / "r", "refl", prompts=6, samples=2)
+    written = report(alone, tmp_path, rounds=100)
+    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert left == {path.name for path in written} | {"notes.txt"}
+    assert {"differences.csv", "gallery.png"}.isdisjoint(left)
+
+
 def test_methods_and_metrics_come_in_the_order_readers_expect(results: Path) -> None:
     table = table_of(results)
     assert [row.name for row in table.rows] == ["base", "refl", "combined", "imagerefl"]

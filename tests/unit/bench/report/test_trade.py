@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.errors import UsageError
-from bench.judging import Joint, joint_bootstrap
+from bench.judging import AtEqual, Joint, joint_bootstrap
 from bench.report import report
+from bench.report.cells import DAGGER, MINUS
 from bench.report.model import Table, build
-from bench.report.trade import band_of, fronts_of, grids
+from bench.report.trade import _gap, band_of, fronts_of, grids
 from bench.runs import open_runs
+from bench.stats import Interval
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]
@@ -71,8 +75,49 @@ def test_prices_and_trade_at_equal_reward(judged: tuple[Table, Joint]) -> None:
     equal = found["Diversity at equal PickScore (shapes)"]
     assert equal.lines[0][0] == ("combined over switch_step", "refl")
     assert equal.lines[0][1][0].sign == "▲"  # 0.30 at a reward of 22, where refl has 0.21
-    index = dict(found["Over-optimisation"].lines)[("refl", "pickscore")][2]
+    index = dict(found["Over-optimisation"].lines)[("refl", "PickScore (shapes)")][-1]
     assert float(index.value) > 1  # held-out reward fell
+
+
+def test_over_optimisation_has_a_named_column_for_each_held_out_metric(tmp_path: Path) -> None:
+    metrics = ("pickscore", "image_reward", "hpsv2.1", "attribute_accuracy")
+    options: dict[str, Any] = {"prompts": 12, "samples": 2, "metrics": metrics}
+    make(tmp_path, "base", **options)
+    fallen = {**fakes["MEANS"]["refl"], "attribute_accuracy": 0.6}  # the rewards rise, this one falls
+    make(tmp_path, "refl", **options, means=fallen)
+    make(tmp_path, "draft", **options, means=fallen, trained_on=["image_reward"])
+    table = build(open_runs(tmp_path)[0], rounds=300)
+    joint = joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
+    grid = next(one for one in grids(joint, table) if one.title == "Over-optimisation")
+    names = ["ImageReward (shapes)", "HPSv2.1 (shapes)", "PickScore (shapes)", "Attribute accuracy (shapes)"]
+    assert sorted(grid.head[3:-2]) == sorted(f"Gain in {name} ↑" for name in names)
+    assert all(name in grid.explanation for name in names)
+    assert "held-out rewards" not in grid.explanation
+    cells = {names[0]: dict(zip(grid.head[2:], line, strict=True)) for names, line in grid.lines}
+    assert cells["refl"]["Gain in HPSv2.1 (shapes) ↑"].value.startswith("+")
+    assert cells["refl"]["Gain in ImageReward (shapes) ↑"].value.startswith("+")
+    assert cells["refl"]["Gain in Attribute accuracy (shapes) ↑"].value.startswith(MINUS)
+    assert cells["refl"]["Gain in PickScore (shapes) ↑"].mark == DAGGER
+    assert cells["draft"]["Gain in PickScore (shapes) ↑"].mark == ""
+    assert cells["draft"]["Gain in ImageReward (shapes) ↑"].mark == DAGGER
+
+
+@pytest.mark.parametrize(
+    ("inside", "interval", "suffix", "sign"),
+    [
+        (1.0, Interval(0.1, 0.05, 0.15, 20, 0, 20), "", "▲"),
+        (0.9996, Interval(0.1, 0.05, 0.15, 20, 0, 20), "reached in 99.9 %", "▲"),
+        (0.57, Interval(0.1, math.nan, math.nan, 20, 0, 20, "too few"), "reached in 57 %", ""),
+        (0.0, Interval(math.nan, math.nan, math.nan, 0, 0, 20, "not reached"), "", ""),
+    ],
+)
+def test_the_share_of_resamples_that_reach_a_level_is_shown(
+    judged: tuple[Table, Joint], inside: float, interval: Interval, suffix: str, sign: str
+) -> None:
+    found = AtEqual(("a", "b"), "refl", "pickscore", "lpips", 0.2, interval, interval, inside)
+    lpips = next(facts for facts in judged[0].metrics if facts.name == "lpips")
+    cell = _gap(found, lpips, 2)
+    assert (cell.suffix, cell.sign, cell.strong) == (suffix, sign, bool(sign))
 
 
 def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:
