@@ -18,7 +18,7 @@ from bench.judging.texts import verdicts_text
 from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
 from bench.log import note
-from bench.runs import LeftOut, Run, open_runs
+from bench.runs import LeftOut, Run, display_names, open_runs
 from bench.summarise import ROUNDS, summary_of
 from bench.thresholds import Dominance, Thresholds, read_thresholds
 
@@ -66,7 +66,12 @@ def check(
         note(f"left out of the gate: {one.run} ({one.why})")
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
-    summaries = [summary_of(run, rounds, seed, per_prompt=True) for run in judged if run.method in wanted]
+    names = [run.name for run in judged]
+    summaries = []
+    for run, shown in zip(judged, display_names(judged), strict=True):
+        if run.method in wanted:
+            one_name = {"run": run.name if names.count(run.name) == 1 else shown}
+            summaries.append({**summary_of(run, rounds, seed, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 

@@ -230,10 +230,10 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     names = display_names([first, second])
-    notes += [note for run in (first, second) for note in unscored_notes(run, names[run.name])]
+    notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
     return Comparison(
-        names[first.name],
-        names[second.name],
+        names[0],
+        names[1],
         differences(first, second, rounds, seed),
         tuple(notes),
         tag_differences(first, second, rounds, seed),

@@ -241,7 +241,33 @@ def _stores(source: Any) -> tuple[list[Any], bool]:
     return list(find_runs(path)), RunStore(path).exists()
 
 
-def display_names(runs: Sequence[Run]) -> dict[str, str]:
-    """Run name -> what is printed: the method, or the whole run name where a method occurs more than once."""
-    methods = [run.method for run in runs]
-    return {run.name: run.method if methods.count(run.method) == 1 else run.name for run in runs}
+def display_names(runs: Sequence[Run]) -> list[str]:
+    """What is printed for each run: the method, or the whole run name where a method occurs more than once.
+
+    Runs of one name in several folders (before and after a change) also have the part of their path that differs, for
+    instance "refl@1a2b3c4d (old)".
+    """
+    methods, names = [run.method for run in runs], [run.name for run in runs]
+    shown = [run.method if methods.count(run.method) == 1 else run.name for run in runs]
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [place for place, one in enumerate(names) if one == name]
+        parts = _differing([runs[place].path for place in places])
+        for place, part in zip(places, parts, strict=True):
+            shown[place] = f"{name} ({part})" if part else name
+    return shown
+
+
+def _differing(paths: Sequence[Path]) -> list[str]:
+    """The middle of each path, without what all begin and end with; "." for none, "" where all are one path."""
+    parts = [path.absolute().parts for path in paths]
+    if len(set(parts)) == 1:
+        return [""] * len(parts)
+    start = _common(parts)
+    rest = [one[start:] for one in parts]
+    end = _common([one[::-1] for one in rest])
+    return ["/".join(one[: len(one) - end]) or "." for one in rest]
+
+
+def _common(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all begin with."""
+    return next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), min(map(len, parts)))

@@ -147,8 +147,7 @@ def joint_bootstrap(
     """
     from bench.runs import display_names
 
-    shown = display_names(runs)
-    methods = tuple(names if names is not None else (shown[run.name] for run in runs))
+    methods = tuple(names if names is not None else display_names(runs))
     facts: dict[str, MetricFacts] = {name: one for run in runs for name, one in run.metrics.items()}
     codes = {prompt_id: code for code, (prompt_id, _) in enumerate(runs[0].prompts)}
     shape = (len(codes), len(runs), len(facts))

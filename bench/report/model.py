@@ -137,10 +137,9 @@ def build(
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
     ordered = order_runs(runs)
-    names = display_names(ordered)
     rows = tuple(
-        Row(names[run.name], run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
-        for run in ordered
+        Row(shown, run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
+        for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
     base = next((row for row in rows if row.run.method == reference), None)
     gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}

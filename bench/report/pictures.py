@@ -65,7 +65,7 @@ def pictures(table: Table, out: Path, order: NDArray[np.int64], most_prompts: in
     keys = [key for key in keys if key in thumbs]
     in_page = len(keys) <= IN_PAGE_THUMBNAILS
     info |= {"mode": "files", "thumbs": "page" if in_page else "files", "prompts": sorted(chosen)}
-    info["folders"] = [f"{FOLDER}/{quote(row.run.name, safe='@')}/" for row in table.rows]
+    info["folders"] = [f"{FOLDER}/{quote(_folder(table, i), safe='@')}/" for i in range(len(table.rows))]
     info["origins"] = [_origin(row.run.path, out) for row in table.rows]
     made = Pictures(info)
     for key in keys:
@@ -101,8 +101,15 @@ def _path(table: Table, key: Key) -> Path:
     return store.image_path(prompts_of(table)[key[1]][0], key[2])
 
 
+def _folder(table: Table, row: int) -> str:
+    """The run's name, with a number where runs of several folders have one name."""
+    names = [one.run.name for one in table.rows]
+    earlier = names[:row].count(names[row])
+    return f"{names[row]}-{earlier + 1}" if earlier else names[row]
+
+
 def _name(table: Table, key: Key, ending: str) -> str:
-    return f"{table.rows[key[0]].run.name}/{prompts_of(table)[key[1]][0]}/{key[2]}{ending}"
+    return f"{_folder(table, key[0])}/{prompts_of(table)[key[1]][0]}/{key[2]}{ending}"
 
 
 def _keys(there: Present) -> Iterator[Key]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import runpy
@@ -13,6 +14,7 @@ from bench.comparable import largest_comparable, require_comparable, why_not_com
 from bench.errors import NotComparableError, UsageError
 from bench.records import ScoreRow
 from bench.runs import display_names, open_runs, read_run
+from bench.store import RunStore
 from bench.summarise import summarise
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
@@ -138,6 +140,15 @@ def test_unfinished_and_absent_runs(tmp_path: Path) -> None:
 def test_a_method_that_occurs_twice_is_shown_with_its_hash(tmp_path: Path) -> None:
     runs = [read_run(make(tmp_path, "base", seed=seed, prompts=2)) for seed in (1, 2)]
     runs.append(read_run(make(tmp_path, "refl", prompts=2)))
-    names = display_names(runs)
-    assert names[runs[0].name] == runs[0].name
-    assert names[runs[2].name] == "refl"
+    assert display_names(runs) == [runs[0].name, runs[1].name, "refl"]
+
+
+def test_runs_of_one_name_in_two_folders_are_told_apart_by_their_path(tmp_path: Path) -> None:
+    paths = [make(tmp_path / folder, "base", prompts=2).path for folder in ("old", "new/a", "new/b")]
+    runs = [read_run(RunStore(path)) for path in paths]
+    name = runs[0].name
+    assert display_names(runs) == [f"{name} (old)", f"{name} (new/a)", f"{name} (new/b)"]
+    assert display_names(runs[1:]) == [f"{name} (a)", f"{name} (b)"]
+    assert display_names([runs[0], runs[0]]) == [name, name]
+    outer = dataclasses.replace(runs[0], path=tmp_path / "runs" / "shapes" / name)
+    assert display_names([runs[0], outer]) == [f"{name} (old)", f"{name} (.)"]
