@@ -61,3 +61,12 @@ def peak_memory() -> int:
         return 0
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(used if sys.platform == "darwin" else used * 1024)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is torch's way to say that there is no memory left, on a device or on the host."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)

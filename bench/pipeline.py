@@ -64,6 +64,7 @@ def run(
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
     values = _judge(stores, chosen, device, progress)
+    _check_images(stores)
     _complete(stores)
     if made == 0 and values == 0:
         note("nothing to do: all images and scores are there.")
@@ -157,6 +158,15 @@ def _complete(stores: Sequence[RunStore]) -> None:
             if not manifest.complete:
                 manifest.status = "complete"
                 store.write_manifest(manifest)
+
+
+def _check_images(stores: Sequence[RunStore]) -> None:
+    """MissingError for a run without all of its images: it must not become `complete`."""
+    for store in stores:
+        if not _has_all_images(store):
+            manifest = store.manifest()
+            there, wanted = manifest.counts.get("images", 0), len(manifest.prompts) * manifest.samples
+            raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again.")
 
 
 def _has_all_images(store: RunStore) -> bool:

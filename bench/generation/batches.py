@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.devices import out_of_memory
 from bench.errors import MissingError
 from bench.generation.runs import SECONDS_BETWEEN_PARTS, Run
-from bench.generation.size import out_of_memory
 from bench.generation.writing import Leaf, Writer, Written
 from bench.log import note
 from bench.progress import Progress
@@ -36,6 +36,7 @@ class Maker:
     seed: int = 0
     per_step: tuple[int, ...] = ()
     _executed: Counter[str] = field(default_factory=Counter)
+    _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
@@ -50,8 +51,11 @@ class Maker:
             waiting = deque(work)
             while waiting:
                 waiting.extendleft(reversed(self._batch(waiting.popleft(), writer)))
-            for written in writer.rest():
-                self._record(written)
+                if not waiting:
+                    for written in writer.rest():
+                        self._record(written)
+                while self._unsaved:
+                    waiting.extendleft(reversed(self._smaller(*self._unsaved.popleft())))
         except BaseException:
             for written in writer.stop():
                 self._take(written)
@@ -62,35 +66,36 @@ class Maker:
         self._spend(next(iter(self.runs)))
 
     def _batch(self, work: Work, writer: Writer) -> list[Work]:
-        """Make one batch; returns what is left of it, in smaller pieces, if memory ran out."""
+        """Make one batch, or return it in smaller pieces if it is too large; what memory ran out for is unsaved."""
         pieces = cut(work, self.size)
         if len(pieces) > 1:
             return pieces
         finished: set[str] = set()
-        failure: str | None = None
         try:
             self._run(work, writer, finished)
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            # Kept as text: the error's traceback would keep the tensors of the batch alive.
-            failure = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            rest = {name: keys for name, keys in work.save.items() if name not in finished}
+            self._unsaved.append((Work(work.keys, rest), _said(error)))
         self._charge()
-        if failure is None:
-            return []
+        return []
+
+    def _smaller(self, work: Work, failure: str) -> list[Work]:
+        """The same work again, once there is room for it: without the networks not in use, else in smaller pieces."""
         _free(self.model)
-        rest = Work(work.keys, {name: keys for name, keys in work.save.items() if name not in finished})
-        if not self.model.make_room():
+        # Leaves of several batches may come back together: the size was halved for the first of them.
+        if len(work.keys) <= self.size and not self.model.make_room():
             self._halve(len(work.keys), failure)
-        return cut(rest, self.size)
+        return cut(work, self.size)
 
     def _halve(self, size: int, failure: str) -> None:
-        if size == 1:
+        if self.size == 1:
             raise MissingError(
                 f"the device's memory does not hold the model and one image ({failure}): take a smaller resolution or "
                 "dtype, or another device."
             )
-        self.size = size // 2
+        self.size = max(1, size // 2)
         note(f"out of memory with {size} images at a time: going on with {self.size}")
         for run in self.runs.values():
             run.manifest.timings["batch_size"] = self.size
@@ -119,10 +124,12 @@ class Maker:
         return spent
 
     def _record(self, written: Written) -> None:
-        """Record what was written; raises what went wrong with it."""
+        """Record what was written; raises what went wrong with it, unless memory ran out: that is made again."""
         self._take(written)
         if written.error is not None:
-            raise written.error
+            if not out_of_memory(written.error):
+                raise written.error
+            self._unsaved.append((_rest(written), _said(written.error)))
         for name in written.saved:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
@@ -146,6 +153,22 @@ class Maker:
         peak = _device_peak(self.model)
         for run in self.runs.values():
             run.device_memory = max(run.device_memory, peak)
+
+
+def _rest(written: Written) -> Work:
+    """What of a leaf did not reach the disk."""
+    keys = tuple(written.leaf.keys)
+    saved = {name: {place for place, *_ in images} for name, images in written.saved.items()}
+    wanted = {
+        name: frozenset(keys[place] for place in places if place not in saved.get(name, ()))
+        for name, places in written.leaf.wanted.items()
+    }
+    return Work(keys, {name: left for name, left in wanted.items() if left})
+
+
+def _said(error: BaseException) -> str:
+    """An error as text: its traceback would keep the tensors of the batch alive."""
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
 def _free(model: DiffusionModel) -> None:

@@ -65,12 +65,3 @@ def _step(model: DiffusionModel, prompts: Sequence[str], guidance: float, networ
         t = scheduler.timesteps[0]
         model.predict(network, scaled(scheduler, latents, t), t, model.encode(list(prompts)), guidance)
         model.decode(latents)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this is torch's way to say that there is no memory left, on a device or on the host."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)

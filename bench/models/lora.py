@@ -57,6 +57,7 @@ def load_lora(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: fl
             _check_layers(path, tensors, base)
             metadata = None if alphas else _settings(path, part)
             base.load_lora_adapter(tensors, prefix=part, adapter_name=adapter, network_alphas=alphas, metadata=metadata)
+            _check_loaded(path, tensors, base, adapter)
     except MissingError:
         raise
     except Exception as error:  # peft and diffusers fail in many ways on a LoRA that does not fit
@@ -116,6 +117,9 @@ def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
         guess = f" (it looks like one of {TITLES[family]})" if family and not named - strange else ""
         count = "matches no layer of the suite's model: it" if not named - strange else "does not fit: it"
         raise MissingError(f"{path} {count} names layers that the suite's model has not: {first_few(strange)}{guess}.")
+    absent = _absent_halves(tensors)
+    if absent:
+        raise MissingError(f"{path} is an incomplete LoRA: it lacks {first_few(absent)}; get the file again.")
     wrong = {}
     for key, value in tensors.items():
         weight = getattr(layers[_layer_of(key)], "weight", None) if ".lora" in key else None
@@ -127,6 +131,30 @@ def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
         raise MissingError(
             f"{path} is a LoRA of another model than the suite's: other shapes for {first_few(wrong)} ({example})."
         )
+
+
+def _absent_halves(tensors: Mapping[str, Tensor]) -> set[str]:
+    """Of each layer's two matrices those that are not there: PEFT would begin with random values in their place."""
+    stems = {key.rpartition(".lora_")[0] for key in tensors if ".lora_A." in key or ".lora_B." in key}
+    return {name for stem in stems for half in "AB" if (name := f"{stem}.lora_{half}.weight") not in tensors}
+
+
+def _check_loaded(path: Path, tensors: Mapping[str, Tensor], base: Any, adapter: str) -> None:
+    """MissingError unless the adapter acts by the file's values, by all of them, and by no others.
+
+    Settings may name more layers than the file has; their second matrix is begun with zeros, which adds nothing.
+    """
+    from peft import get_peft_model_state_dict
+
+    made = get_peft_model_state_dict(base, adapter_name=adapter)
+    given = {key.partition(".")[2].replace(".processor.", ".") for key in tensors if ".lora_" in key}
+    others = [key for key, value in made.items() if key not in given and "lora_A" not in key and bool(value.any())]
+    wrong = f"it lacks {first_few(others)}" if others else ""
+    if dropped := given - made.keys():
+        wrong = f"nothing takes its {first_few(dropped)}"
+    if wrong:
+        base.delete_adapters(adapter)
+        raise MissingError(f"{path} does not fit the suite's model as a LoRA: {wrong}.")
 
 
 def _layer_of(key: str) -> str:

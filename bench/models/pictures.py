@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.devices import out_of_memory
 from bench.threads import available_cores
 
 DECODED_AT_ONCE = 2**22
@@ -48,7 +49,9 @@ class Pictures:
         while True:
             try:
                 return torch.cat([self._some_levels(some) for some in latents.split(at_once)])
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 # The decoder's activations are the largest: fewer at a time cost nothing of what is already denoised.
                 at_once = min(at_once, len(latents)) // 2
                 if at_once == 0:

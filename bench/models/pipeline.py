@@ -18,7 +18,7 @@ from bench.models.families import TITLES, base_folder, family_of_config, family_
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
 from bench.models.pictures import Pictures
-from bench.models.schedulers import accepted, scheduler_class
+from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -107,8 +107,8 @@ class PipelineModel(Pictures):
         """The diffusers pipeline of these parts; only its prompt encoding and helpers are used."""
         import diffusers
 
+        scheduler = make_scheduler(self.scheduler_class, self.scheduler_config, self.sampler)
         with quiet():
-            scheduler = self.scheduler_class.from_config(self.scheduler_config, **self.sampler.options)
             pipeline = getattr(diffusers, self._pipeline_name())
             parts = {**loaded, self.network_part: self.network, "scheduler": scheduler}
             known = {key: self.index[key] for key in ("force_zeros_for_empty_prompt",) if key in self.index}
@@ -216,14 +216,15 @@ class PipelineModel(Pictures):
     # --- denoising
 
     def new_scheduler(self) -> Any:
-        """The suite's scheduler with its timesteps set."""
-        with quiet():
-            scheduler = self.scheduler_class.from_config(self.scheduler_config, **self.sampler.options)
-            extra = accepted(scheduler.set_timesteps, self._timestep_options(scheduler))
-            if extra.get("sigmas") is None:
-                extra.pop("sigmas", None)
-                extra["num_inference_steps"] = self.sampler.steps
+        """The suite's scheduler with its timesteps set; UsageError for one that the loop cannot go through."""
+        scheduler = make_scheduler(self.scheduler_class, self.scheduler_config, self.sampler)
+        extra = accepted(scheduler.set_timesteps, self._timestep_options(scheduler))
+        if extra.get("sigmas") is None:
+            extra.pop("sigmas", None)
+            extra["num_inference_steps"] = self.sampler.steps
+        with quiet(), told(scheduler, self.sampler):
             scheduler.set_timesteps(device=self.device, **extra)
+        check_places(scheduler, self.sampler.steps)
         return scheduler
 
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.errors import UsageError, suggest
+from bench.models.loading import quiet, short
 
 _OWN_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
 """They draw their noise from a Brownian tree of their own, so samples would depend on the batch they are in."""
@@ -32,6 +34,25 @@ def scheduler_class(name: str, options: Mapping[str, Any]) -> Any:
     return found
 
 
+@contextlib.contextmanager
+def told(scheduler: Any, sampler: Any) -> Iterator[None]:
+    """UsageError in place of whatever a scheduler raises for settings that it cannot have."""
+    try:
+        yield
+    except Exception as error:  # each scheduler checks its settings in a way of its own
+        name = scheduler.__name__ if isinstance(scheduler, type) else type(scheduler).__name__
+        raise UsageError(
+            f"{name} cannot be set up with sampler.steps = {sampler.steps} and the model's and the suite's options "
+            f"({short(error)}): change sampler.steps or sampler.options, or take another sampler.scheduler."
+        ) from error
+
+
+def make_scheduler(kind: Any, config: Mapping[str, Any], sampler: Any) -> Any:
+    """A scheduler of a class from the model's configuration, with the suite's options in place of its own."""
+    with quiet(), told(kind, sampler):
+        return kind.from_config(config, **sampler.options)
+
+
 def accepted(function: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the arguments that the function has a parameter for."""
     parameters = inspect.signature(function).parameters
@@ -47,3 +68,33 @@ def resolution_shift(config: Mapping[str, Any], tokens: int, max_shift: float = 
     first, last = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
     slope = (last - first) / (high - low)
     return float(tokens * slope + (first - slope * low))
+
+
+def places_of_steps(scheduler: Any) -> tuple[int, ...]:
+    """How many of `scheduler.timesteps` belong to each denoising step, that is, how often it evaluates its networks.
+
+    Once, or twice for schedulers of second order (Heun, KDPM2), the last step aside. PNDM (Liu et al. 2022, arXiv
+    2202.09778) warms up: by a second look at its first step, or by four evaluations (Runge-Kutta) in each of three.
+    """
+    places, order = len(scheduler.timesteps), int(getattr(scheduler, "order", None) or 1)
+    if type(scheduler).__name__ == "PNDMScheduler":
+        steps = int(scheduler.num_inference_steps)
+        first = (2,) if scheduler.config.skip_prk_steps else (4, 4, 4)
+        return (*first, *[1] * (steps - len(first))) if steps > len(first) else (1,) * places
+    return tuple(min(order, places - begin) for begin in range(0, places, order))
+
+
+def check_places(scheduler: Any, steps: int) -> None:
+    """UsageError unless the timesteps of the scheduler are those of `steps` denoising steps, and its step is usual."""
+    places, name = places_of_steps(scheduler), type(scheduler).__name__
+    if len(places) != steps or sum(places) != len(scheduler.timesteps):
+        raise UsageError(
+            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, and which belong "
+            "to which step is not known here: take another sampler.scheduler, such as DDIMScheduler."
+        )
+    taken = inspect.signature(scheduler.step).parameters if hasattr(scheduler, "step") else ()
+    if list(taken)[:3] != ["model_output", "timestep", "sample"]:
+        raise UsageError(
+            f"{name} takes its steps in a way of its own, for which there is no loop here: take another "
+            "sampler.scheduler, such as DDIMScheduler."
+        )

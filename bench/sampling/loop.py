@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
+from bench.models.schedulers import places_of_steps
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, Segment, cost
 
@@ -86,26 +88,20 @@ def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, c
 
 
 def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[int, int]]]:
-    """For each step of the segment the places in `scheduler.timesteps` that belong to it.
-
-    First-order schedulers have one place a step; second-order ones (Heun, KDPM2) two, the last step one.
-    """
-    order = int(getattr(scheduler, "order", 1))
-    places = len(scheduler.timesteps)
+    """For each step of the segment the places in `scheduler.timesteps` that belong to it."""
+    ends = [0, *itertools.accumulate(places_of_steps(scheduler))]
     for index in range(segment.start, segment.stop):
-        yield index, (min(index * order, places), min((index + 1) * order, places))
+        yield index, (ends[index], ends[index + 1])
 
 
 def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
-    """How often each denoising step evaluates its networks: once, or twice for schedulers of second order."""
-    places, order = len(scheduler.timesteps), int(getattr(scheduler, "order", 1))
-    return tuple(min(order, places - first) for first in range(0, places, order))
+    """How often each denoising step evaluates its networks: as often as it has timesteps."""
+    return places_of_steps(scheduler)
 
 
 def steps_of(scheduler: Any) -> int:
     """Number of denoising steps of a scheduler whose timesteps are set."""
-    order = int(getattr(scheduler, "order", 1))
-    return -(-len(scheduler.timesteps) // order)
+    return len(places_of_steps(scheduler))
 
 
 def as_batch(model: DiffusionModel, seed: int, items: Sequence[tuple[str, str, int]]) -> Batch:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
+from bench.models.schedulers import places_of_steps
 
 KINDS = ("epsilon", "v_prediction", "sample", "flow")
 
@@ -83,10 +84,10 @@ def kind_of(scheduler: Any) -> str:
 def check_scheduler(scheduler: Any) -> None:
     """UsageError unless training can go through this scheduler: one place a step, a known kind of prediction."""
     kind_of(scheduler)
-    if getattr(scheduler, "order", 1) != 1:
+    if any(places != 1 for places in places_of_steps(scheduler)):
         raise UsageError(
-            f"{type(scheduler).__name__} evaluates the network twice a step, which training does not know: set another "
-            "sampler.scheduler in the suite, such as DDPMScheduler."
+            f"{type(scheduler).__name__} evaluates the network more than once in a step, which training does not know: "
+            "set another sampler.scheduler in the suite, such as DDPMScheduler."
         )
 
 

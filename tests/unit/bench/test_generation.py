@@ -16,6 +16,7 @@ from bench.errors import MissingError, UsageError
 from bench.generate import Settings, generate
 from bench.generation.size import LARGEST, largest_batch, starting_size
 from bench.methods.resolve import resolve_methods
+from bench.models import pictures
 from bench.models.sd import StableDiffusion
 from bench.plan import RunPlan, make_plan
 from bench.sampling.batches import Work, cut
@@ -134,6 +135,28 @@ def test_what_a_batch_finished_before_memory_ran_out_is_kept(
     base = found[0].name
     assert images(found)[base] == images(expected)[base]
     assert {len(row) for row in images(found).values()} == {9}
+
+
+@pytest.mark.parametrize("failing", [(1, 2), (5,)], ids=["the first leaf", "the last leaf"])
+def test_what_the_decoder_had_no_memory_for_is_made_again(
+    suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, failing: tuple[int, ...]
+) -> None:
+    """In the thread that decodes beside the next batch, whose error comes back with a later one."""
+    monkeypatch.setattr(pictures, "available_cores", lambda: 64)
+    some_levels, sizes = StableDiffusion._some_levels, []
+
+    def short(self: Any, latents: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(latents))
+        if len(sizes) in failing:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return some_levels(self, latents)
+
+    monkeypatch.setattr(StableDiffusion, "_some_levels", short)
+    (found,) = run(suite, tmp_path, ["base"], batch_size=2)
+    assert sizes[:2] == [2, 1 if 1 in failing else 2]  # fewer at a time were tried first
+    keys = [row.key for row in found.images()]
+    assert len(keys) == len(set(keys)) == found.manifest().counts["images"] == 9
+    assert len([line for line in said if "out of memory" in line]) == 1
 
 
 def test_one_image_that_does_not_fit_is_a_sentence(

@@ -408,3 +408,17 @@ def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
     assert "was trained on 'shapes-train', the collection of its reference set 'shapes-test'" in sentence
     assert said.count(sentence) == 1
     assert "fake_set" not in base.manifest().notes
+
+
+def test_a_run_that_lacks_images_does_not_become_complete(
+    suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = stage.Maker.make
+    monkeypatch.setattr(stage.Maker, "make", lambda self, work: make(self, list(work)[:-1]))
+    with pytest.raises(MissingError, match=r"base@.* has 4 of its 6 images: run the same command again"):
+        pipeline.run(suite, ["base"], results=tmp_path, batch_size=2)
+    (path,) = (tmp_path / "runs" / "tiny").iterdir()
+    assert not RunStore(path).manifest().complete
+    monkeypatch.undo()
+    (store,) = pipeline.run(suite, ["base"], results=tmp_path, batch_size=2)
+    assert store.manifest().complete

@@ -295,3 +295,36 @@ def test_what_does_not_fit_is_one_sentence(folders: dict[str, Path], tmp_path: P
     with pytest.raises(MissingError, match=r"several checkpoints \(a.safetensors, b.safetensors\): name the file"):
         model.add_network("x", tmp_path / "several")
     assert set(model.networks) == {"base"}
+
+
+@pytest.mark.parametrize("layout", ["unet.", "base_model.model."])
+def test_an_incomplete_lora_is_refused(folders: dict[str, Path], tmp_path: Path, layout: str) -> None:
+    """PEFT begins what a file lacks with random values: such a network is nobody's."""
+    model = model_of("sd", folders["sd"])
+    before = prediction(model, "base")
+    state = {f"{layout}{key}": value for key, value in lora_state("sd", folders["sd"])[0].items()}
+    first = min(key for key in state if "lora_A" in key)
+    other = first.replace("lora_A", "lora_B")
+    cases = {
+        "no_first": ({key: value for key, value in state.items() if key != first}, "lora_A.weight; get the file"),
+        "no_second": ({key: value for key, value in state.items() if key != other}, "lora_B.weight; get the file"),
+        "only_first": ({key: value for key, value in state.items() if "lora_A" in key}, r"lora_B.weight and \d+ more"),
+        "only_second": ({key: value for key, value in state.items() if "lora_B" in key}, r"lora_A.weight and \d+ more"),
+    }
+    for name, (tensors, words) in cases.items():
+        with pytest.raises(MissingError, match=f"is an incomplete LoRA: it lacks unet.*{words}"):
+            model.add_network(name, write(tmp_path / f"{name}.safetensors", tensors))
+    assert set(model.networks) == {"base"}
+    assert torch.equal(prediction(model, "base"), before)
+
+
+def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    model = model_of("sd", folders["sd"])
+    before = prediction(model, "base")
+    state = {f"unet.{key}": value for key, value in lora_state("sd", folders["sd"])[0].items()}
+    bias = next(iter(state)).partition(".lora")[0] + ".lora_A.bias"
+    path = write(tmp_path / "bias.safetensors", {**state, bias: torch.ones(2)})
+    with pytest.raises(MissingError, match=r"nothing takes its .*lora_A.bias"):
+        model.add_network("x", path)
+    assert set(model.networks) == {"base"}
+    assert torch.equal(prediction(model, "base"), before)

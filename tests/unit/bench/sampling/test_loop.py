@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import PNDMScheduler, StableDiffusionPipeline
 from torch import Tensor
 
+from bench.errors import UsageError
 from bench.models.loading import quiet
 from bench.models.sd import StableDiffusion
-from bench.sampling.loop import Batch, as_batch, run_tree
+from bench.sampling.loop import Batch, as_batch, evaluations_per_step, run_tree, steps_of
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, actions_of, build_tree
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
@@ -26,6 +28,7 @@ SCHEDULERS = {
     "UniPCMultistepScheduler": {"rescale_betas_zero_snr": False},
     "EulerAncestralDiscreteScheduler": {"rescale_betas_zero_snr": False},
     "HeunDiscreteScheduler": {},
+    "PNDMScheduler": {"skip_prk_steps": True},
 }
 
 
@@ -55,12 +58,14 @@ def finals(model: StableDiffusion, methods: dict[str, tuple[Action, ...]], batch
 
 
 @torch.no_grad()
-def diffusers_images(folder: Path, network: str, guidance: float, stock: bool) -> Tensor:
+def diffusers_images(folder: Path, network: str, guidance: float, stock: bool, scheduler: Any = None) -> Tensor:
     """The pipeline's own images; unless `stock`, as our parts are: frozen, in our memory layout, one-by-one."""
     items = ITEMS
     with quiet():
         pipeline = StableDiffusionPipeline.from_pretrained(str(folder), safety_checker=None)
         pipeline.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipeline.scheduler = scheduler
     if network == "tuned":
         pipeline.unet = type(pipeline.unet).from_pretrained(str(folder.parent / "tuned"))
     prompts: dict[str, Any] = {"prompt": [item[1] for item in items]}
@@ -79,7 +84,8 @@ def diffusers_images(folder: Path, network: str, guidance: float, stock: bool) -
     def with_our_noise(output: Tensor, t: Tensor, sample: Tensor, **options: Any) -> Any:
         return step(output, t, sample, **{**options, "generator": generators(7, ids, samples, next(counter))})
 
-    pipeline.scheduler.step = with_our_noise
+    if "generator" in inspect.signature(step).parameters:
+        pipeline.scheduler.step = with_our_noise
     pictures = pipeline(
         **prompts,
         num_inference_steps=STEPS,
@@ -108,13 +114,48 @@ def test_equals_diffusers(folder: Path, method: str, network: str, guidance: flo
     assert float((difference > 0).float().mean()) < 0.01
 
 
+@pytest.mark.parametrize("options", [{"skip_prk_steps": True}, {"skip_prk_steps": False}], ids=["plms", "prk"])
+def test_pndm_equals_diffusers(folder: Path, options: dict[str, Any]) -> None:
+    """Stable Diffusion's own scheduler, which evaluates the network more than once in its first steps."""
+    model = StableDiffusion(folder, tiny_suite("PNDMScheduler", STEPS, options=options))
+    own = PNDMScheduler.from_config(model.scheduler_config, **options)
+    ours = finals(model, {"base": METHODS["base"]}, as_batch(model, 7, ITEMS))["base"]
+    assert torch.equal(model.decode(ours), diffusers_images(folder, "base", 5.0, stock=False, scheduler=own))
+    scheduler = model.new_scheduler()
+    expected = (2, 1, 1, 1, 1, 1) if options["skip_prk_steps"] else (4, 4, 4, 1, 1, 1)
+    assert evaluations_per_step(scheduler) == expected
+    assert steps_of(scheduler) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("DDPMWuerstchenScheduler", r"goes through 7 timesteps for sampler.steps = 6"),
+        ("KarrasVeScheduler", r"goes through 6 timesteps for sampler.steps = 6"),
+        ("MiniMaxH3Scheduler", r"goes through 5 timesteps for sampler.steps = 6"),
+        ("CogVideoXDPMScheduler", "takes its steps in a way of its own"),
+        ("ScoreSdeVeScheduler", "takes its steps in a way of its own"),
+        ("AmusedScheduler", r"cannot be set up with sampler.steps = 6 .*mask_token_id"),
+    ],
+)
+def test_schedulers_that_the_loop_cannot_go_through(folder: Path, name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} {words}"):
+        StableDiffusion(folder, tiny_suite(name, STEPS)).new_scheduler()
+
+
+def test_more_steps_than_the_scheduler_has(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"DDPMScheduler cannot be set up with sampler.steps = 1001"):
+        StableDiffusion(folder, tiny_suite("DDPMScheduler", 1001)).new_scheduler()
+
+
 @torch.inference_mode()
 def plain_loop(model: StableDiffusion, weights: list[float], guidances: tuple[float, float], batch: Batch) -> Tensor:
     scheduler = model.new_scheduler()
     z = initial_noise(7, batch.prompt_ids, batch.samples, (4, 8, 8)) * scheduler.init_noise_sigma
     text, empty = batch.cond.states["text"], batch.cond.empty["text"].expand(len(batch.samples), -1, -1)
     tuned = model.networks["tuned"].module
-    order = getattr(scheduler, "order", 1)
+    # Heun looks at each step twice, PNDM at the first.
+    heun, pndm = (name in type(scheduler).__name__ for name in ("Heun", "PNDM"))
 
     def one(network: Any, x: Tensor, t: Tensor, guidance: float) -> Tensor:
         if guidance == 1.0:
@@ -123,7 +164,7 @@ def plain_loop(model: StableDiffusion, weights: list[float], guidances: tuple[fl
         return pair[: len(x)] + guidance * (pair[len(x) :] - pair[: len(x)])
 
     for place, t in enumerate(scheduler.timesteps):
-        w = weights[place // order]
+        w = weights[place // 2 if heun else max(place - 1, 0) if pndm else place]
         x = scheduler.scale_model_input(z, t)
         if w == 0.0:
             prediction = one(model.unet, x, t, guidances[0])
