@@ -167,11 +167,13 @@ def run(training: Training, progress: Progress) -> None:
         while training.done < recipe.steps:
             values = update(training)
             values["seconds"] = time.monotonic() - began
-            if _saves(training):
-                _save(training, journal, values)
+            if _saves(training) and journal is not None:
+                _probe(training, journal, values)
             if journal is not None:
                 journal.write(training.done, values)
                 _tell(training, values)
+            if _saves(training):  # after the row: it is dropped where the training goes on before it, never missed
+                _save(training)
             progress.advance()
             if _evaluates(training):
                 _evaluate(training, progress, training.done)
@@ -244,12 +246,15 @@ def _evaluates(training: Training) -> bool:
     return training.evaluate is not None and every is not None and training.done % every == 0
 
 
-def _save(training: Training, journal: Log | None, values: dict[str, float]) -> None:
-    """Probe, checkpoint, state: in this order, so that the state never stands for something that is not written."""
-    if training.probe is not None and training.probe.wanted and journal is not None:
+def _probe(training: Training, journal: Log, values: dict[str, float]) -> None:
+    if training.probe is not None and training.probe.wanted:
         with training.trainable.averaged():
             values["probe_diversity"], grid = training.probe.run()
         journal.grid(training.done, grid)
+
+
+def _save(training: Training) -> None:
+    """Checkpoint, then state, so that the state never stands for something that is not written."""
     if training.leads:
         finished = training.done == training.recipe.steps
         facts = training.facts if finished else {**training.facts, "step": training.done}

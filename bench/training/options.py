@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.errors import UsageError, unknown
 
 OBJECTIVES: dict[str, str] = {
     "base": "the plain denoising objective: makes a base model",
@@ -46,6 +46,11 @@ class TrainOptions:
     lora_rank: int | None = None
     eval_every: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for an unknown objective."""
+        if self.objective not in OBJECTIVES:
+            raise unknown("objective", self.objective, OBJECTIVES)
 
 
 def parse_reward(text: str) -> dict[str, float]:

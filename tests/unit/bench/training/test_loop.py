@@ -154,6 +154,25 @@ def test_going_on_gives_the_same_weights(
     assert ours == theirs
 
 
+def test_a_kill_after_the_state_costs_no_row_of_the_log(
+    options: Callable[..., TrainOptions], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoint.save_state
+
+    def killed(path: Path, state: Any) -> None:
+        save(path, state)
+        raise KeyboardInterrupt
+
+    given = options("refl", settings={"save_every": "2"})
+    monkeypatch.setattr(checkpoint, "save_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train("refl", given)
+    monkeypatch.setattr(checkpoint, "save_state", save)
+    out = loop.train("refl", given)
+    assert out is not None
+    assert [row["step"] for row in rows(out)] == ["1", "2", "3", "4"]
+
+
 def test_a_damaged_state_is_refused(options: Callable[..., TrainOptions], said: list[str], tmp_path: Path) -> None:
     folder = checkpoint.log_folder(tmp_path / "made")
     folder.mkdir()

@@ -88,6 +88,11 @@ def test_a_setting_is_given_once() -> None:
         recipe_for(TrainOptions("refl", steps=3, settings={"steps": "4"}), None)
 
 
+def test_an_unknown_objective() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'draft'"):
+        TrainOptions("drafts")
+
+
 def test_an_unknown_preset() -> None:
     with pytest.raises(UsageError, match="Did you mean 'official'"):
         recipe_for(TrainOptions("refl", preset="oficial"), None)
