@@ -99,7 +99,7 @@ def differences_csv(table: Table) -> str:
         for one in gaps:
             i = one.interval
             better = {"": "", "a": "no", "b": "yes"}[one.better]
-            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.paired.win_rate)
+            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.win_rate)
             counts = [str(i.n), str(i.n_unscored), better]
             rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
     return _written(head, rows)
