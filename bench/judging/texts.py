@@ -22,7 +22,10 @@ _FEW = "°"
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
     rows = [
-        [one.status.replace("_", " "), one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        [
+            one.status.replace("_", " "),
+            *map(one_line, (one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message)),
+        ]
         for one in verdicts
     ]
     drops = drops_told(verdicts)
@@ -40,7 +43,7 @@ def comparison_text(comparison: Comparison) -> str:
         parts.append(_tags(comparison))
     if comparison.changed:
         parts.append(_changed(comparison))
-    notes = "".join(f"note: {note}\n" for note in comparison.notes)
+    notes = "".join(f"note: {one_line(note)}\n" for note in comparison.notes)
     return "\n".join(parts) + notes
 
 
@@ -109,7 +112,12 @@ def _changed(comparison: Comparison) -> str:
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(table, texts, strict=True)) + "\n"
 
 
+def one_line(text: str) -> str:
+    """Untrusted text on one line, without control characters: it can neither begin a line nor steer a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def _short(text: str) -> str:
-    """On one line, without control characters, cut to what a terminal shows."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """On one line, cut to what a terminal shows."""
+    text = one_line(text)
     return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 3]}..."
