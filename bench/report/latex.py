@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 
 from bench.report.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
@@ -18,11 +19,16 @@ _TEX = {
 
 _COLUMNS = 5  # in one tabular
 _HEAD_WIDTH = 14  # characters
+_LAST_LATIN = 0x17F  # pdfLaTeX reads Latin letters as they are
 
 
 def escape_latex(text: str) -> str:
-    """Untrusted text as literal LaTeX text; the arrows, the dagger and the minus sign become mathematics."""
-    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+    """Untrusted text as literal LaTeX text; the arrows, the dagger and the minus sign become mathematics.
+
+    Control and format characters (direction of writing, joiners) go: they would print nothing and may stop LaTeX.
+    """
+    kept = (char for char in " ".join(text.split()) if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return "".join(_TEX.get(char, char) for char in kept)
 
 
 def _tex_head(text: str) -> str:
@@ -82,6 +88,8 @@ def latex(table: Table) -> str:
         names, cells = difference_cells(table)
         caption = f"{table.title}: paired differences against {table.reference}. Bold: {SURE}. Italic: {UNSURE}."
         lines += ["", *_tex_float(caption, f"tab:{_tex_key(table.suite)}-differences", head, names, cells)]
+    if any(ord(char) > _LAST_LATIN for line in lines for char in line):
+        lines.insert(1, "% names in it have characters for XeLaTeX or LuaLaTeX, with a font that has them")
     return "\n".join(lines) + "\n"
 
 

@@ -118,11 +118,11 @@ def _over_optimisation(joint: Joint, table: Table) -> Grid | None:
 
 def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
     return (
-        f"Gains over {reference}, each in standard deviations of images. Held-out metrics are the image metrics that a "
-        f"method was not trained on ({', '.join(held_out)}), rewards or not; a metric near its ceiling has a small "
-        "deviation, so look at each before their mean. The index is 1 − mean gain in held-out metrics / gain in the "
-        "training reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out metrics fall on "
-        f"average. It compares methods under the same metrics and is no absolute measure. {DAGGER} Trained on it."
+        f"Gains over {reference}, each in standard deviations of images, pooled over both. Held-out metrics are the "
+        f"image metrics that a method was not trained on ({', '.join(held_out)}), rewards or not; look at each before "
+        "their mean. The index is 1 − mean gain in held-out metrics / gain in the training reward: 0 when both gain "
+        "alike, 1 when nothing transfers, above 1 when the held-out metrics fall on average. It compares methods under "
+        f"the same metrics and is no absolute measure. {DAGGER} Trained on it."
     )
 
 

@@ -89,3 +89,40 @@ def test_pictures_beside_the_page_and_when_they_are_gone(
     page.wait_for_timeout(400)
     assert page.locator("#cards button.tile").count() == 8  # thumbnails of two prompts travel in the page
     assert page.locator(".tile.none", has_text="image not beside this page").count() == 8
+
+
+def test_names_without_a_space_and_settings_fit_a_phone(chromium: Any, tmp_path: Path) -> None:
+    make(tmp_path, "base", prompts=4, samples=2, images=True)
+    make(tmp_path, "x" * 100, prompts=4, samples=2, images=True, means=fakes["MEANS"]["refl"])
+    for step in (20, 25):
+        name = f"combined[switch_step={step}]"
+        make(tmp_path, name, prompts=4, samples=2, images=True, means=fakes["MEANS"]["combined"])
+    report(tmp_path, tmp_path / "out", rounds=50)
+    page = chromium.new_context(viewport={"width": 375, "height": 800}).new_page()
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    page.evaluate("document.getElementById('distributions').scrollIntoView({behavior: 'instant'})")
+    page.wait_for_timeout(600)
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    lines = page.eval_on_selector_all("#pareto .textpoint text tspan", "(all) => all.map((one) => one.textContent)")
+    assert {"combined", "switch_step=20"} <= set(lines)  # the setting below the method
+    edges = "(all) => all.map((one) => one.getBoundingClientRect().right)"
+    edge = page.evaluate("document.getElementById('pareto').getBoundingClientRect().right")
+    assert all(right <= edge for right in page.eval_on_selector_all("#pareto .textpoint text", edges))
+    width = "document.querySelector('#distribution .nsewdrag').getBoundingClientRect().width"
+    assert page.evaluate(width) > 375 / 3  # names leave room for the boxes
+
+
+def test_a_table_of_many_metrics_is_seen_whole_on_a_small_desktop(chromium: Any, tmp_path: Path) -> None:
+    for method in ("base", "refl"):
+        make(tmp_path, method, prompts=40, samples=2)
+    name = "combined[switch_step=20]"
+    make(tmp_path, name, prompts=40, samples=2, means={**fakes["MEANS"]["combined"], "lpips": 0.4121})
+    report(tmp_path, tmp_path / "out", rounds=100)
+    page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    for section in ("table", "differences"):
+        right = f"document.querySelector('#{section} td:last-child').getBoundingClientRect().right"
+        assert page.evaluate(right) <= 1280
+        box = f"document.querySelector('#{section} .scroll')"
+        assert page.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") == 1280

@@ -192,10 +192,15 @@ def test_print_is_light_and_has_every_section(opened: Any) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.is_visible("nav.sections")
     assert page.is_visible("#protocol")
+    assert page.locator("#gallery .prompt:visible").count() == 4
+    assert page.is_visible("text=Printed are the first four prompts at most")
+    assert not page.is_visible("#found")  # it counts the prompts of the screen
     made = page.pdf(format="A4", prefer_css_page_size=True)
     pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", made))
     assert 4 <= pages <= 20
     page.emulate_media(media="screen")
+    assert page.is_visible("#found")
+    assert not page.is_visible("text=Printed are the first four prompts at most")
     assert opened.messages == []
 
 

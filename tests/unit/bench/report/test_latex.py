@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import report
-from bench.report.latex import latex
+from bench.report.latex import escape_latex, latex
 from bench.report.model import build
 from bench.runs import open_runs
 
@@ -43,3 +43,12 @@ def test_it_compiles(results: Path) -> None:
     done = subprocess.run([compiler, *options, "all.tex"], cwd=results, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-1500:]
     assert b"Overfull" not in done.stdout
+
+
+def test_characters_that_print_nothing_go_and_others_than_latin_are_told(tmp_path: Path, results: Path) -> None:
+    assert escape_latex("a\u202eb\u200dc\x07d") == "abcd"  # direction of writing, a joiner, a bell
+    assert "XeLaTeX" not in latex(build(open_runs(results)[0], rounds=50))  # é is Latin
+    fakes["make"](tmp_path / "r", "a\u4e2d\U0001f600\u202e", prompts=4, samples=2, means=fakes["MEANS"]["refl"])
+    text = latex(build(open_runs(tmp_path / "r")[0], rounds=50))
+    assert text.splitlines()[1] == "% names in it have characters for XeLaTeX or LuaLaTeX, with a font that has them"
+    assert "a\u4e2d\U0001f600 &" in text
