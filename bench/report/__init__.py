@@ -70,6 +70,7 @@ def report(
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.comparable import largest_comparable, require_comparable
+    from bench.judging.texts import one_line
     from bench.report.model import build
 
     left_out: list[LeftOut] = []
@@ -78,7 +79,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for one in left_out:
-        note(f"left out of the report: {one.run} ({one.why})")
+        note(one_line(f"left out of the report: {one.run} ({one.why})"))
     return build(runs, left_out, reference, rounds)
 
 
