@@ -14,7 +14,7 @@ from bench.comparable import largest_comparable, require_comparable
 from bench.errors import UsageError
 from bench.judging.baseline import baseline_of, read_baseline, write_baseline
 from bench.judging.gate import verdicts
-from bench.judging.texts import verdicts_text
+from bench.judging.texts import one_line, verdicts_text
 from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
 from bench.log import note
@@ -63,7 +63,7 @@ def check(
     judged, left_out = _judged_runs(opened, limits, named)
     left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
     for one in left_out:
-        note(f"left out of the gate: {one.run} ({one.why})")
+        note(one_line(f"left out of the gate: {one.run} ({one.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in judged]

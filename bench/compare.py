@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +11,13 @@ import numpy as np
 from bench._callable import make_callable
 from bench.comparable import library_notes, require_comparable
 from bench.runs import MetricFacts, Run, display_names, open_runs
-from bench.stats import Floats, Interval, Paired, holm, jackknife_interval, minimum_detectable_effect, paired_difference
+from bench.stats import Interval, Paired, holm, jackknife_interval, minimum_detectable_effect, paired_difference
 from bench.summarise import ROUNDS, left_out_values, metric_interval, prompt_codes, prompt_means, unscored_reason
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.judging.tags import TagDifference
 
 _SET_REASON = "one value for the whole set: no pairs"
 TOP = 3
@@ -38,20 +39,16 @@ class Difference:
         return self.paired.interval
 
     @property
+    def win_rate(self) -> float:
+        """Share of pairs in which b is better in the metric's direction, ties half, in [0, 1]; NaN without pairs."""
+        return self.paired.win_rate if self.facts.higher else 1 - self.paired.win_rate
+
+    @property
     def better(self) -> str:
         """Which side is better beyond its uncertainty."""
         if not self.interval.excludes_zero:
             return ""
         return "b" if (self.interval.mean > 0) == self.facts.higher else "a"
-
-
-@dataclass(frozen=True)
-class TagDifference:
-    """b - a on one metric over the prompts of one tag; `p_holm` is corrected over all metrics and tags."""
-
-    tag: str
-    prompts: int
-    difference: Difference
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def difference_row(one: Difference) -> dict[str, Any]:
         "ci_high": interval.high,
         "p": one.paired.p,
         "p_holm": one.p_holm,
-        "win_rate": one.paired.win_rate,
+        "win_rate": one.win_rate,
         "mde": one.paired.mde,
         "n": interval.n,
         "n_unscored": interval.n_unscored,
@@ -159,36 +156,6 @@ def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b
     return Difference(facts, mean_a.mean, mean_b.mean, paired)
 
 
-def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[TagDifference, ...]:
-    """b - a per metric and tag of the prompts (a prompt counts for each of its tags); set metrics have none.
-
-    The p values are Holm-corrected over the whole table; tags are in the order of their name.
-    """
-    tags = dict(sorted(Counter(tag for own in a.tags.values() for tag in set(own)).items()))
-    found: list[TagDifference] = []
-    for metric in (name for name in a.metrics if name in b.metrics and a.metrics[name].kind != "set"):
-        rows = paired_rows(a, b, metric)
-        codes = prompt_codes(a, rows)
-        before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
-        for tag in tags:
-            mine = (
-                rows["prompt_id"].map(lambda prompt_id, tag=tag: tag in a.tags.get(prompt_id, ())).to_numpy(dtype=bool)
-            )
-            paired = paired_difference(before[mine], after[mine], codes[mine], rounds, seed)
-            means = _mean(before[mine]), _mean(after[mine])
-            found.append(TagDifference(tag, tags[tag], Difference(a.metrics[metric], *means, paired)))
-    corrected = holm([one.difference.paired.p for one in found])
-    return tuple(
-        replace(one, difference=replace(one.difference, p_holm=float(p)))
-        for one, p in zip(found, corrected, strict=True)
-    )
-
-
-def _mean(values: Floats) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
-
-
 def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     """Per metric the `top` prompts whose means differ most, the largest first; prompts that did not change are none."""
     texts = dict(a.prompts)
@@ -219,6 +186,8 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
     """
+    from bench.judging.tags import tag_differences
+
     first, second = _one_run(a), _one_run(b)
     require_comparable([first, second], seeds=False)
     notes = []

@@ -29,7 +29,7 @@ FEW = 30  # fewer clusters get Student's t, corrected for skewness, instead of p
 # transformation is so flat that limits run away, 10 standard errors with four clusters.
 _MOST_SKEW = 0.2
 POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
-_EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
+EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Paired:
 
     @property
     def win_rate(self) -> float:
-        """Share of pairs in which b is larger, in [0, 1]; NaN without pairs."""
+        """Share of pairs in which b is larger (better or worse is the metric's), in [0, 1]; NaN without pairs."""
         pairs = self.wins + self.ties + self.losses
         return (self.wins + self.ties / 2) / pairs if pairs else math.nan
 
@@ -173,19 +173,37 @@ def sign_flip_p(sums: ArrayLike, rounds: int = 10_000, seed: int = 0) -> float:
 
     Signs are flipped per cluster (exchangeable blocks); sampled p values count the observed one (Phipson & Smyth 2010).
     """
-    totals = np.asarray(sums, dtype=np.float64)
-    if totals.size == 0:
-        return math.nan
-    bound = abs(totals.sum()) - 1e-12 * np.abs(totals).sum()
-    if totals.size <= _EXACT_CLUSTERS:
-        bits = np.arange(2**totals.size)[:, None] >> np.arange(totals.size) & 1
-        return float(np.mean(np.abs((1 - 2.0 * bits) @ totals) >= bound))
-    rng = np.random.default_rng(seed)
-    step, hits = max(1, _CELLS // totals.size), 0
+    return float(sign_flip_ps(np.asarray(sums, dtype=np.float64)[:, None], rounds, seed)[0])
+
+
+def sign_flip_ps(sums: Floats, rounds: int = 10_000, seed: int = 0) -> Floats:
+    """`sign_flip_p` of many columns [C, M] under the same flips, [M]; NaN is a cluster that a column does not have.
+
+    A sampled p is never below 1 / (rounds + 1): for a correction over M columns there should be some 50 M / 0.05.
+    """
+    there = np.isfinite(sums)
+    totals = np.where(there, sums, 0.0)
+    observed = np.abs(totals.sum(axis=0)) - 1e-12 * np.abs(totals).sum(axis=0)
+    few = (totals != 0).sum(axis=0) <= EXACT_CLUSTERS
+    found = np.full(totals.shape[1], np.nan)
+    for column in np.flatnonzero(few & there.any(axis=0)):
+        found[column] = _exact_p(totals[totals[:, column] != 0, column], float(observed[column]))
+    many = np.flatnonzero(~few)
+    if not many.size:
+        return found
+    rng, hits = np.random.default_rng(seed), np.zeros(many.size, dtype=np.int64)
+    chosen, whole = totals[:, many], totals[:, many].sum(axis=0)
+    step = max(1, _CELLS // max(chosen.shape))
     for start in range(0, rounds, step):
-        flips = rng.integers(0, 2, size=(min(step, rounds - start), totals.size), dtype=np.int8)
-        hits += int(np.sum(np.abs(totals.sum() - 2 * (flips @ totals)) >= bound))
-    return (hits + 1) / (rounds + 1)
+        flips = rng.integers(0, 2, size=(min(step, rounds - start), len(chosen)), dtype=np.int8)
+        hits += np.sum(np.abs(whole - 2 * (flips.astype(np.float64) @ chosen)) >= observed[many], axis=0)
+    found[many] = (hits + 1) / (rounds + 1)
+    return found
+
+
+def _exact_p(totals: Floats, bound: float) -> float:
+    bits = np.arange(2**totals.size)[:, None] >> np.arange(totals.size) & 1
+    return float(np.mean(np.abs((1 - 2.0 * bits) @ totals) >= bound))
 
 
 def paired_difference(

@@ -108,6 +108,10 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a thresholds file: its values are nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UsageError(f"{path} is not a thresholds file: {str(error).split(';')[0]}") from None
     file = _File(text, path, sorted(set(methods)), sorted(set(metrics)))
     suite = _text(file, data, "suite", "the name of a suite")
     before = _text(file, data, "baseline", "the name of a file")
@@ -173,9 +177,14 @@ def _bound(file: _File, method: str, metric: str, rule: str, value: Any) -> Boun
 
 
 def _number(where: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UsageError(f"{where} {key} must be a number, not {value!r}")
-    return float(value)
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:  # an integer beyond any float
+        number = math.inf
+    if not math.isfinite(number):
+        told = repr(value)
+        raise UsageError(f"{where} {key} must be a number, not {told if len(told) <= 60 else f'{told[:57]}...'}")
+    return number
 
 
 def _dominances(file: _File, method: str, found: Any) -> list[Dominance]:

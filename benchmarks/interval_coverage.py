@@ -26,7 +26,6 @@ from bench.stats import Floats, Interval, clustered_bootstrap, jackknife_interva
 
 Rng = np.random.Generator
 
-
 GOOD, FEW, EDGE, WRONG = (0.93, 0.97), (0.90, 0.97), (0.93, 1.0), (0.0, 0.85)
 
 
@@ -197,8 +196,9 @@ def selected_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interva
     """At the end of the sweep, the resamples that happen to reach it taken for all: percentiles of a selection."""
     while True:
         joint = joint_of(rng, np.vstack([SWEEP, [SWEEP[-1, 0], OTHER[1]]]), prompts, rounds)
-        value = float(interpolate(joint.means[:4, 0], joint.means[:4, 1], joint.means[4, 0])) - joint.means[4, 1]
-        draws = interpolate(joint.draws[:, :4, 0], joint.draws[:, :4, 1], joint.draws[:, 4, 0]) - joint.draws[:, 4, 1]
+        mean, draw = joint.means, joint.draws
+        value = float(interpolate(mean[:4, 0], mean[:4, 1], mean[4, 0])) - mean[4, 1]
+        draws = interpolate(draw[:, :4, 0], draw[:, :4, 1], draw[:, 4, 0]) - draw[:, 4, 1]
         finite = draws[np.isfinite(draws)]
         if math.isfinite(value) and 2 * finite.size >= rounds:
             low, high = np.quantile(finite, [0.025, 0.975])
@@ -220,9 +220,8 @@ def set_difference_world(rng: Rng, prompts: int, samples: int, rounds: int) -> I
         left_out = np.array([frechet(images[block != b]) for b in range(20)])
         found.append((whole, joint_jackknife(whole, left_out, block, rounds)))
     (a, draws_a), (b, draws_b) = found
-    return Joint(("a",), ("m",), (True,), np.ones((1, 1)), np.ones((1, 1, 1)), prompts).interval(
-        b - a, draws_b - draws_a
-    )
+    one = np.ones((1, 1))
+    return Joint(("a",), ("m",), (True,), one, one[None], prompts).interval(b - a, draws_b - draws_a)
 
 
 def frechet(images: Floats) -> float:
@@ -235,11 +234,8 @@ def worlds() -> list[World]:
     kinds = ("normal", "mostly between prompts", "uneven spread", "heavy tails", "skewed", "shares")
     made = [World(f"image metric, {kind}", p, 5, 0.0, image_world(kind)) for kind in kinds for p in (12, 32, 100, 400)]
     made += [World("image metric, a fifth unscored", p, 5, 0.0, unbalanced) for p in (12, 32, 100)]
-    made += [
-        World(f"paired difference, {kind}", p, 5, 0.0, paired_world(kind))
-        for kind in ("normal", "skewed")
-        for p in (12, 32, 100)
-    ]
+    paired = [(kind, p) for kind in ("normal", "skewed") for p in (12, 32, 100)]
+    made += [World(f"paired difference, {kind}", p, 5, 0.0, paired_world(kind)) for kind, p in paired]
     pairwise = 2 / math.sqrt(math.pi)
     made += [
         World("group metric, mean pairwise distance", p, k, pairwise, group_world)

@@ -28,42 +28,72 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
     Where the metrics of a summary also have `prompt_means` or `left_out`, drops are paired by prompt.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the baseline file {path}: {error}") from None
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{path} is not a baseline file: line {error.lineno} is not valid JSON ({error.msg})"
         ) from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a baseline file: its values are nested too deeply") from None
+    except ValueError as error:  # NaN, or a number of thousands of digits
+        raise UsageError(f"{path} is not a baseline file: {str(error).split(';')[0]}") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > BASELINE_VERSION:
         raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
-    if version != BASELINE_VERSION or not _are_summaries(data.get("summaries")):
+    if version != BASELINE_VERSION or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
         raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
-    return dict(data)
+    for place, summary in enumerate(data["summaries"]):
+        wrong = _wrong_summary(summary)
+        if wrong:
+            raise UsageError(f"{path} is not a baseline file: summary {place + 1} {wrong}")
+    return data
 
 
-def _are_summaries(found: object) -> bool:
-    keys = {"suite", "method", "metrics"}
-    return isinstance(found, list) and all(
-        isinstance(one, dict) and keys <= one.keys() and _are_entries(one["metrics"]) for one in found
-    )
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON: a value that there is not is null")
 
 
-def _are_entries(found: object) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(entry, dict)
-        and all(_is_number(entry.get(key)) for key in ("mean", "ci_low", "ci_high", "n"))
-        and isinstance(means := entry.get("prompt_means") or {}, dict)
-        and all(_is_number(value) for value in means.values())
-        and isinstance(blocks := entry.get("left_out") or [], list)
-        and all(_is_number(value) for value in blocks)
-        for entry in found.values()
-    )
+def _wrong_summary(found: object) -> str:
+    """What is wrong with a summary, as a clause; "" for nothing."""
+    if not isinstance(found, dict):
+        return "must be a table"
+    for key in ("suite", "method"):
+        if not isinstance(found.get(key), str):
+            return f"needs a {key}, as text"
+    if not isinstance(found.get("conditions") or {}, dict):
+        return "has conditions that are no table"
+    if not isinstance(found.get("metrics"), dict):
+        return "needs metrics, a table"
+    wrong = ((name, _wrong_entry(entry)) for name, entry in found["metrics"].items())
+    return next((f"has a metric {name} {clause}" for name, clause in wrong if clause), "")
+
+
+def _wrong_entry(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return "that is no table"
+    for key in ("mean", "ci_low", "ci_high"):
+        if entry.get(key) is not None and not _is_number(entry[key]):
+            return f"whose {key} is neither a finite number nor null"
+    for key in ("n", "n_unscored"):
+        if not _is_number(entry.get(key, 0)):
+            return f"whose {key} is no number"
+    means, blocks, card = (entry.get(key) for key in ("prompt_means", "left_out", "card"))
+    if means is not None and not (isinstance(means, dict) and all(map(_is_number, means.values()))):
+        return "whose prompt_means are not a table of finite numbers"
+    if blocks is not None and not (isinstance(blocks, list) and all(map(_is_number, blocks))):
+        return "whose left_out is not a list of finite numbers"
+    if card is not None and not (isinstance(card, dict) and isinstance(card.get("settings") or {}, dict)):
+        return "whose card is no table"
+    return ""
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False
 
 
 def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 _TEXT_WIDTH = 60
 _MANY_TAGS = 6
+_FEW = "°"
 
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
     rows = [
-        [one.status.replace("_", " "), one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message]
+        [
+            one.status.replace("_", " "),
+            *map(one_line, (one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message)),
+        ]
         for one in verdicts
     ]
     drops = drops_told(verdicts)
@@ -39,7 +43,7 @@ def comparison_text(comparison: Comparison) -> str:
         parts.append(_tags(comparison))
     if comparison.changed:
         parts.append(_changed(comparison))
-    notes = "".join(f"note: {note}\n" for note in comparison.notes)
+    notes = "".join(f"note: {one_line(note)}\n" for note in comparison.notes)
     return "\n".join(parts) + notes
 
 
@@ -49,13 +53,14 @@ def _metrics(comparison: Comparison) -> str:
     for one in comparison.differences:
         digits = decimals([one.interval])
         cell = difference_cell(one, digits)
-        share = f"{one.paired.win_rate:.0%}" if math.isfinite(one.paired.win_rate) else MISSING
+        share = f"{one.win_rate:.0%}" if math.isfinite(one.win_rate) else MISSING
         values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
         tests = [_p(one.paired.p), _p(one.p_holm), share, str(one.interval.n), number(one.paired.mde, digits)]
         winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
         lines.append([f"{one.facts.display} {one.facts.arrow}", *values, *tests, winner])
     how = (
-        "p: sign flips over prompts; p Holm: corrected for the number of metrics; wins: share of pairs, ties half;\n"
+        "p: sign flips over prompts; p Holm: corrected for the number of metrics;\n"
+        f"wins: share of pairs in which {comparison.b} is better, ties half;\n"
         f"detects: smallest true difference found with {POWER:.0%} probability; better: the interval excludes zero\n"
     )
     return aligned([*head, "detects", "better"], lines) + how
@@ -67,7 +72,10 @@ def _p(value: float) -> str:
 
 def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
-    prompts = {one.tag: f"{_short(one.tag)} ({one.prompts})" for one in comparison.tags}
+    hopeless = {one.tag for one in comparison.tags} - {one.tag for one in comparison.tags if not one.too_few}
+    prompts = {
+        one.tag: f"{_short(one.tag)} ({one.prompts}){_FEW if one.tag in hopeless else ''}" for one in comparison.tags
+    }
     by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
     metrics = list(dict.fromkeys(one.difference.facts for one in comparison.tags))
     columns = []
@@ -81,7 +89,9 @@ def _tags(comparison: Comparison) -> str:
     else:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
         table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
-    return f"{table}* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
+    how = "* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
+    few = f"{_FEW} too few prompts: in this table no difference of theirs could have a star\n" if hopeless else ""
+    return f"{table}{how}{few}"
 
 
 def _tag_cell(one: Difference | None, digits: int) -> str:
@@ -102,7 +112,12 @@ def _changed(comparison: Comparison) -> str:
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(table, texts, strict=True)) + "\n"
 
 
+def one_line(text: str) -> str:
+    """Untrusted text on one line, without control characters: it can neither begin a line nor steer a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def _short(text: str) -> str:
-    """On one line, without control characters, cut to what a terminal shows."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """On one line, cut to what a terminal shows."""
+    text = one_line(text)
     return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 3]}..."

@@ -37,13 +37,14 @@ def report(
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
     `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
-    Runs of several suites are reported each in a folder of its own, `out/<suite>/`. Runs that are not comparable are
-    left out and named when they merely lie in a folder; when they were named one by one that is a NotComparableError
-    with the field that differs, unless `comparable_only` is True (False is strict in both cases).
+    Runs of several suites that merely lie in a folder are reported each in a folder of its own, `out/<suite>/`; runs
+    that are not comparable with the others are left out and named. When they were named one by one, either is a
+    NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
     `out` cannot be written.
     """
+    from bench.comparable import require_comparable
     from bench.errors import unknown
     from bench.runs import open_runs
 
@@ -56,17 +57,20 @@ def report(
     if reference != _REFERENCE and all(run.method != reference for run in opened):
         raise unknown("method", reference, {run.method for run in opened})
     subset = not named if comparable_only is None else comparable_only
+    if named and not subset and len(suites) > 1:
+        require_comparable(opened)  # they were meant to stand side by side: the error names the suites
     written: list[Path] = []
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
-        table = _table(members, unfinished if len(suites) == 1 else [], subset, reference, rounds)
+        table = _table(members, [one for one in unfinished if one.suite == name], subset, reference, rounds)
         written += write(table, folder, gallery)
     return written
 
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.comparable import largest_comparable, require_comparable
+    from bench.judging.texts import one_line
     from bench.report.model import build
 
     left_out: list[LeftOut] = []
@@ -75,7 +79,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for one in left_out:
-        note(f"left out of the report: {one.run} ({one.why})")
+        note(one_line(f"left out of the report: {one.run} ({one.why})"))
     return build(runs, left_out, reference, rounds)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.judging import Joint
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "plots.js", "gallery.js")  # in the order in which they run
+SCRIPTS = ("page.js", "names.js", "distributions.js", "plots.js", "gallery.js")  # in the order in which they run
 
 
 def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:

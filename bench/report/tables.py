@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from bench.report.cells import (
@@ -21,10 +22,16 @@ from bench.report.model import Table
 
 
 def escape_markdown(text: str) -> str:
-    """Untrusted text as literal text in a Markdown table cell."""
-    for char in "\\`*_|$~":
+    """Untrusted text as literal text in a Markdown table cell: no markup, link, image, mention or reference."""
+    for char in "\\`*_|$~[]!#":
         text = text.replace(char, f"\\{char}")
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Services look for mentions (@name) and references (#1) in the rendered text, where no escape is left to see.
+    text = _REFERENCE.sub(r"\1<!-- -->", text)
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+_REFERENCE = re.compile(r"(?<!\w)(@|\\#)(?=\w)")
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -99,7 +106,7 @@ def differences_csv(table: Table) -> str:
         for one in gaps:
             i = one.interval
             better = {"": "", "a": "no", "b": "yes"}[one.better]
-            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.paired.win_rate)
+            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.win_rate)
             counts = [str(i.n), str(i.n_unscored), better]
             rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
     return _written(head, rows)

@@ -77,7 +77,14 @@ const report = (() => {
     .map((metric, k) => [String(k), `${metric.title} ${metric.arrow}`, KINDS[metric.kind], metric.kind])
     .filter((option) => kinds.includes(option[3]));
 
-  return { data, embedded, $, element, bytes, values, format, plotText, fill, metricOptions };
+  // --- what plots share -----------------------------------------------------------------------------------------
+
+  const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: "pareto" } };
+  const narrow = () => window.innerWidth < 720;
+
+  return { data, embedded, $, element, bytes, values, format, plotText, fill, metricOptions, FONT, CONFIG, narrow };
 })();
 
 (() => {

@@ -1,11 +1,10 @@
-// The Pareto plots and the distributions. Everything is drawn from the data of the page; plotly only draws.
+// The Pareto plots. Everything is drawn from the data of the page; plotly only draws.
 "use strict";
 
 (() => {
-  const { data, $, element, values, format, plotText, fill, metricOptions } = report;
-  const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+  const { data, $, element, format, plotText, fill, metricOptions, FONT, CONFIG, narrow } = report;
+  const { low, high, nameLines, placeNames } = report.names;
   const FAINT = "#8a8a8a";
-  const narrow = () => window.innerWidth < 720;
 
   // Whether values are shown as they are, or as paired differences to the reference.
   const paired = () => $("axis-mode")?.value === "gaps";
@@ -77,9 +76,6 @@
       line: { width: 0 }, hoverinfo: "skip", showlegend: false, name: "band of the front" }];
   }
 
-  const low = (value) => (value.low === null ? value.mean : value.low);
-  const high = (value) => (value.high === null ? value.mean : value.high);
-
   function range(points, side, higher, room) {
     const least = Math.min(...points.map((point) => low(point[side])));
     const most = Math.max(...points.map((point) => high(point[side])));
@@ -137,60 +133,6 @@
     });
   }
 
-  const POSITIONS = [
-    ["top right", 1, -1], ["bottom right", 1, 1], ["top left", -1, -1], ["bottom left", -1, 1],
-    ["middle right", 1, 0], ["middle left", -1, 0], ["top center", 0, -1], ["bottom center", 0, 1],
-  ];
-
-  const pen = document.createElement("canvas").getContext("2d");
-
-  function textWidth(text) {
-    pen.font = `12.5px ${FONT}`;
-    return pen.measureText(text).width;
-  }
-
-  // A name as the lines it is printed in: on a phone the setting stands below the method.
-  function nameLines(name) {
-    const space = name.indexOf(" ");
-    return narrow() && space > 0 && name.length > 14 ? [name.slice(0, space), name.slice(space + 1)] : [name];
-  }
-
-  // For each point where its name covers least: other names count most, then symbols, then error bars.
-  // Names that would still cover another name or a symbol are left to the hover.
-  function placeNames(points, names, box, ranges, sizes) {
-    const px = (value) => ((value - ranges.x[0]) / (ranges.x[1] - ranges.x[0])) * box.width;
-    const py = (value) => ((ranges.y[1] - value) / (ranges.y[1] - ranges.y[0])) * box.height;
-    const marks = points.map((point, i) => {
-      const x = px(point.x.mean), y = py(point.y.mean), r = sizes[i] / 2;
-      return [x - r, y - r, x + r, y + r];
-    });
-    const arms = points.flatMap((point) => {
-      const x = px(point.x.mean), y = py(point.y.mean);
-      const xs = [px(low(point.x)), px(high(point.x))], ys = [py(low(point.y)), py(high(point.y))];
-      return [[Math.min(...xs), y - 1, Math.max(...xs), y + 1], [x - 1, Math.min(...ys), x + 1, Math.max(...ys)]];
-    });
-    const shared = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
-    const taken = [];
-    const places = [];
-    points.forEach((point, i) => {
-      const lines_ = nameLines(names[i]), width = Math.max(...lines_.map(textWidth)) + 6, height = 15 * lines_.length, x = px(point.x.mean), y = py(point.y.mean), r = sizes[i] / 2 + 2;
-      let best = null;
-      POSITIONS.forEach(([name, dx, dy], order) => {
-        const cx = x + dx * (r + width / 2), cy = y + dy * (r + height / 2);
-        const area = [cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2];
-        const outside = Math.max(0, -area[0]) + Math.max(0, area[2] - box.width) + Math.max(0, -area[1]) + Math.max(0, area[3] - box.height);
-        const names_ = taken.reduce((sum, other) => sum + shared(area, other), 0);
-        const symbols = marks.reduce((sum, other, j) => sum + (j === i ? 0 : shared(area, other)), 0);
-        const lines = arms.reduce((sum, other) => sum + shared(area, other), 0);
-        const cost = 20 * names_ + 10 * symbols + lines + 60 * outside + order;
-        if (best === null || cost < best.cost) best = { cost, name, area, hidden: names_ > 12 || symbols > 20 || outside > 8 };
-      });
-      if (!best.hidden) taken.push(best.area);
-      places.push(best.hidden ? null : best.name);
-    });
-    return places;
-  }
-
   function pointTraces(points, x, y, size, front, layout) {
     const sizes = diameters(points, size, layout.small);
     const names = points.map((point) => point.method.short + (y.metric !== null && point.method.trained.includes(y.metric) ? " †" : ""));
@@ -212,9 +154,6 @@
     return { range: ranges, title: small ? undefined : { text: `${plotText(one.title)} ${one.arrow}${role}`, font: { size: 13.5 }, standoff: 10 },
       automargin: !small, zeroline: Boolean(one.signed), zerolinewidth: 1, tickfont: { size: small ? 10.5 : 12 }, nticks: small ? 5 : 8, ticks: "", fixedrange: small };
   }
-
-  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-    toImageButtonOptions: { format: "svg", filename: "pareto" } };
 
   function draw(target, xKey, yKey, sizeKey, small) {
     const x = axis(xKey), y = axis(yKey), size = sizeKey ? axis(sizeKey) : null;
@@ -287,76 +226,6 @@
     }
   }
 
-  // --- distributions --------------------------------------------------------------------------------------------
-
-  const perPrompt = metricOptions(["image", "group"]).map(([k, label, group]) => [k, label, group]);
-  const metricChoice = $("dist-metric"), modeChoice = $("dist-mode");
-  const MOST_POINTS = 6000;
-
-  function boxes(k, against) {
-    const table = values(k), digits = data.metrics[k].digits;
-    const rows = data.methods.map((method, m) => ({ method, m })).filter(({ m }) => m !== against);
-    const all = rows.length * data.prompts.length <= MOST_POINTS;
-    return rows.map(({ method, m }) => {
-      const numbers = [], texts = [], ids = [];
-      data.prompts.forEach((prompt, p) => {
-        const value = table.mean(m, p) - (against === null ? 0 : table.mean(against, p));
-        if (!Number.isFinite(value)) return;
-        numbers.push(value); ids.push(p);
-        const text = prompt.text.length > 90 ? prompt.text.slice(0, 89) + "…" : prompt.text;
-        texts.push(`${plotText(text)}<br><b>${plotText(method.name)}</b> ${format(value, digits + 1, against !== null)}`);
-      });
-      return { type: "box", orientation: "h", x: numbers, y0: plotText(method.name), name: plotText(method.name), text: texts, customdata: ids, hoverinfo: "text",
-        hoveron: "points", boxpoints: all ? "all" : "outliers", jitter: 0.55, pointpos: 0, boxmean: true, showlegend: false, fillcolor: method.colour + "22",
-        meta: method.name, line: { color: method.colour, width: 1.3 }, marker: { color: method.colour, size: all ? 4 : 3.5, opacity: 0.45 } };
-    }).reverse();
-  }
-
-  // A name beside a box takes at most a third of a phone, or a fifth of a wide page; the hover has all of it.
-  function tickName(name) {
-    const most = narrow() ? 16 : 36, bracket = narrow() && name.length > most ? name.indexOf("[") : -1;
-    const lines = bracket > 0 ? [name.slice(0, bracket), name.slice(bracket)] : [name];
-    return lines.map((line) => plotText(line.length > most ? line.slice(0, most - 1) + "…" : line)).join("<br>");
-  }
-
-  function updateDistribution() {
-    const target = $("distribution"), k = Number(metricChoice.value), metric = data.metrics[k];
-    const against = modeChoice.value === "difference" ? data.reference : null;
-    const traces = boxes(k, against);
-    target.style.height = `${90 + Math.max(2, traces.length) * (traces.length > 8 ? 34 : 54)}px`;
-    const reference = against === null ? "" : ` minus ${plotText(data.methods[against].name)}`;
-    Plotly.react(target, traces, {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: FONT, size: 12.5 }, margin: { l: 20, r: 14, t: 8, b: narrow() ? 66 : 52 }, hovermode: "closest",
-      hoverlabel: { align: "left", font: { family: FONT, size: 12.5 } },
-      xaxis: { title: { text: `${plotText(metric.title)} ${metric.arrow}${narrow() && reference ? "<br>" : ""}${reference}, per prompt`, font: { size: 13.5 }, standoff: 10 }, zeroline: against !== null, automargin: true },
-      yaxis: { automargin: true, fixedrange: true, tickfont: { size: 12.5 }, tickvals: traces.map((trace) => trace.name), ticktext: traces.map((trace) => tickName(trace.meta)) },
-    }, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: "per-prompt" } }).then(() => {
-      target.removeAllListeners?.("plotly_click");
-      target.on?.("plotly_click", (event) => {
-        const point = event.points[0];
-        const p = point.data.customdata?.[point.pointIndex ?? point.pointNumber];
-        if (p !== undefined) document.dispatchEvent(new CustomEvent("show-prompt", { detail: p }));
-      });
-    });
-    showWins(k);
-  }
-
-  function showWins(k) {
-    const target = $("wins"), table = values(k), b = data.reference;
-    if (b === null || !table) { target.textContent = ""; return; }
-    const parts = data.methods.map((method, m) => {
-      if (m === b) return null;
-      let wins = 0, count = 0;
-      data.prompts.forEach((_, p) => {
-        const gap = (table.mean(m, p) - table.mean(b, p)) * (data.metrics[k].higher ? 1 : -1);
-        if (!Number.isFinite(gap)) return;
-        count++; wins += gap > 0 ? 1 : gap === 0 ? 0.5 : 0;
-      });
-      return count ? `${method.name} ${Math.round((100 * wins) / count)} %` : null;
-    }).filter(Boolean);
-    target.replaceChildren(element("b", {}, `Prompts on which the method is better than ${data.methods[b].name}: `), parts.join(", ") + ". Ties count half.");
-  }
-
   // --- begin ----------------------------------------------------------------------------------------------------
 
   fill(chosen.x, everything, start("x", ["group", "set"]));
@@ -366,20 +235,6 @@
   makePanels();
   if (everything.length) update();
 
-  if (perPrompt.length) {
-    fill(metricChoice, perPrompt, data.axes.y === null ? perPrompt[0][0] : String(data.axes.y));
-    const modes = [["value", "values"]];
-    if (data.reference !== null) modes.unshift(["difference", `differences to ${data.methods[data.reference].name}`]);
-    fill(modeChoice, modes, data.methods.length > 1 ? modes[0][0] : "value");
-    metricChoice.addEventListener("change", updateDistribution);
-    modeChoice.addEventListener("change", updateDistribution);
-    new IntersectionObserver((entries, observer) => {
-      if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); updateDistribution(); }
-    }, { rootMargin: "600px" }).observe($("distribution"));
-  } else {
-    $("distributions").hidden = true;
-  }
-
   let wide = window.innerWidth, timer = 0;
   addEventListener("resize", () => {
     if (window.innerWidth === wide) return;
@@ -387,11 +242,11 @@
     clearTimeout(timer);
     timer = setTimeout(() => everything.length && update(), 150);
   });
-  // Paper is narrower than most windows: plots are drawn anew for it, and again for the window afterwards.
+  // Paper is narrower than most windows: plots (the distribution among them, which was drawn before) are drawn anew for
+  // it, and again for the window afterwards.
   const PAPER = 690;
   const drawnPlots = () => [...document.querySelectorAll(".plot.js-plotly-plot")];
   addEventListener("beforeprint", () => {
-    if (perPrompt.length) updateDistribution();
     drawnPlots().forEach((plot) => Plotly.relayout(plot, { width: PAPER }));
     panels.forEach((panel) => Plotly.relayout(panel.plot, { width: PAPER / 2 - 20 }));
   });

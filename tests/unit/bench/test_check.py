@@ -141,6 +141,9 @@ def test_baseline_of_another_kind_is_not_comparable(results: Path) -> None:
         ("min = 1\n", r"line 1: unexpected key 'min' outside of a table"),
         ("[base]\nmin = 1\n", r"unknown metric 'min'"),
         ("", r"has no thresholds"),
+        ("[base.lpips]\nmin = 1" + "0" * 400 + "\n", r"line 2: \[base.lpips\] min must be a number, not 10{56}\.\.\.$"),
+        ("[base.lpips]\nmin = " + "9" * 5000 + "\n", r"is not a thresholds file: Exceeds the limit"),
+        ("a = " + "[" * 5000 + "]" * 5000, r"gate.toml is not a thresholds file: its values are nested too deeply"),
         ("suite = 3\n[base.lpips]\nmin=1\n", r"suite must be the name of a suite"),
         ("suite = 'sd15'\n[base.lpips]\nmin=1\n", r"for suite sd15, but there are only runs of shapes"),
         ("[base.lpips]\nmax_drop = 1\n", r"line 2: \[base.lpips\] max_drop needs a baseline"),
@@ -159,12 +162,39 @@ def test_a_metric_with_a_dot_needs_no_quotes() -> None:
     assert [(bound.metric, bound.line) for bound in both] == [("hpsv2", 2), ("hpsv2.1", 4)]
 
 
+def baseline(**changes: Any) -> str:
+    """A baseline file with something changed in its one summary, or in the entry of its one metric."""
+    entry = {"mean": 0.4, "ci_low": 0.3, "ci_high": 0.5, "n": 12, "direction": "higher", "kind": "group"}
+    own = {key: value for key, value in changes.items() if key not in ("method", "conditions", "metrics")}
+    summary = {"suite": "shapes", "method": "base", "metrics": {"lpips": {**entry, **own}}}
+    summary |= {key: value for key, value in changes.items() if key not in own}
+    return json.dumps({"schema_version": 1, "summaries": [summary]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "line 1 is not valid JSON"),
         ("[]", "is not a baseline file"),
-        ('{"schema_version": 1, "summaries": [{}]}', "is not a baseline file"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"schema_version": 1, "n": ' + "9" * 5000 + "}", "is not a baseline file: Exceeds the limit"),
+        ('{"schema_version": 1, "summaries": {}}', "needs schema_version 1 and summaries"),
+        ('{"schema_version": 1, "summaries": [3]}', "summary 1 must be a table"),
+        ('{"schema_version": 1, "summaries": [{}]}', "summary 1 needs a suite"),
+        (baseline(method=["a"]), "summary 1 needs a method, as text"),
+        (baseline(conditions=["sampler"]), "summary 1 has conditions that are no table"),
+        (baseline(metrics=3), "summary 1 needs metrics, a table"),
+        (baseline(metrics={"lpips": 3}), "a metric lpips that is no table"),
+        (baseline(mean=math.nan), "NaN is no number of JSON: a value that there is not is null"),
+        (baseline(mean=10**400), "lpips whose mean is neither a finite number nor null"),
+        (baseline(ci_low="low"), "lpips whose ci_low is neither a finite number nor null"),
+        (baseline(n=None), "lpips whose n is no number"),
+        (baseline(n_unscored=[]), "lpips whose n_unscored is no number"),
+        (baseline(prompt_means={"p0000": None}), "lpips whose prompt_means are not a table of finite numbers"),
+        (baseline(prompt_means=[1.0]), "lpips whose prompt_means are not a table of finite numbers"),
+        (baseline(left_out=[None, None]), "lpips whose left_out is not a list of finite numbers"),
+        (baseline(card="x"), "lpips whose card is no table"),
+        (baseline(card={"settings": "x"}), "lpips whose card is no table"),
         ('{"schema_version": 2, "summaries": []}', "newer than 1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import runpy
 from pathlib import Path
@@ -12,9 +13,10 @@ import bench.compare
 from bench.compare import compare
 from bench.errors import NotComparableError, UsageError
 from bench.records import ScoreRow
+from bench.runs import read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
-make, card = fakes["make"], fakes["card"]
+make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 
 def test_differences_are_b_minus_a_and_know_the_direction(tmp_path: Path) -> None:
@@ -51,6 +53,42 @@ def test_identical_runs_differ_by_nothing(tmp_path: Path) -> None:
     assert (table["difference"] == 0).all()
     assert (table["better"] == "").all()
     assert (table.loc[table["kind"] != "set", "win_rate"] == 0.5).all()
+
+
+def test_wins_follow_the_direction(tmp_path: Path) -> None:
+    """A distance per image of which lower is better: b is lower in three of four pairs, so it wins three quarters."""
+    stores = [make(tmp_path, method, prompts=4, metrics=()) for method in ("base", "refl")]
+    lower = card("image_reward", direction="lower")
+    for store, values in zip(stores, ([1, 1, 1, 1], [0, 0, 0, 2]), strict=True):
+        store.append_scores("image_reward", [ScoreRow(f"p000{p}", 0, float(v)) for p, v in enumerate(values)], lower)
+    found = compare(*stores)
+    assert found.table.iloc[0]["win_rate"] == 0.75
+    assert "75%" in found.text
+    assert "share of pairs in which refl is better" in found.text
+
+
+def test_stars_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
+    """60 tags x 2 metrics: with 2,000 sign flips no p could pass 0.05 / 120. One tag has too few prompts to."""
+    stores = [make(tmp_path, method, prompts=64, metrics=("pickscore", "lpips")) for method in ("base", "refl")]
+    first, second = (read_run(store) for store in stores)
+    tags = {
+        prompt: tuple([f"t{n}" for n in range(60) if (n + place) % 4] + ["few"] * (place < 5) + ["some"] * (place < 9))
+        for place, (prompt, _) in enumerate(first.prompts)
+    }
+    found = compare(dataclasses.replace(first, tags=tags), second, top=0)
+    by_tag = {(one.tag, one.difference.facts.name): one for one in found.tags}
+    assert len(by_tag) == 124
+    assert by_tag["t1", "lpips"].difference.p_holm < 0.05
+    few, some = by_tag["few", "lpips"], by_tag["some", "lpips"]
+    assert (few.prompts, few.too_few, few.difference.paired.p) == (5, True, 2 / 2**5)
+    assert (some.prompts, some.too_few, some.difference.paired.p) == (9, False, 2 / 2**9)  # last of those that pass
+    assert some.difference.p_holm < 0.05
+    assert "few (5)°" in found.text
+    assert "some (9) " in found.text
+    assert "° too few prompts" in found.text
+    same = make(tmp_path, "refl", prompts=64, seed=3, metrics=("lpips",), means=MEANS["base"])
+    nothing = compare(dataclasses.replace(first, tags=tags), same, top=0)
+    assert {one.tag for one in nothing.tags if one.too_few} == {"few", "some"}  # 62 * 2 / 2**9 is above 0.05
 
 
 def test_other_seeds_are_allowed_and_noted(tmp_path: Path) -> None:

@@ -160,6 +160,18 @@ def test_sampled_sign_flips_are_never_zero_and_uniform_under_the_null() -> None:
     assert 0.02 <= np.mean(np.asarray(ps) <= 0.05) <= 0.09
 
 
+def test_sign_flips_of_many_columns_are_those_of_each() -> None:
+    rng = np.random.default_rng(6)
+    sums = rng.normal(0.2, 1, size=(40, 5))
+    sums[30:, 1], sums[8:, 2], sums[:, 3], sums[:, 4] = math.nan, math.nan, math.nan, 0.0
+    found = stats.sign_flip_ps(sums, rounds=20_000)
+    assert found[0] == stats.sign_flip_p(sums[:, 0], rounds=20_000)
+    assert found[1] == pytest.approx(stats.sign_flip_p(sums[:30, 1], rounds=20_000, seed=1), abs=0.02)
+    assert found[2] == stats.sign_flip_p(sums[:8, 2])
+    assert math.isnan(found[3])
+    assert found[4] == 1
+
+
 def test_set_metrics_have_no_interval_without_blocks() -> None:
     found = stats.jackknife_interval(12.0, [], n=160)
     assert (found.mean, found.n) == (12.0, 160)

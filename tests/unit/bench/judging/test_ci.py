@@ -11,7 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.cli import main
+from bench.compare import Comparison
 from bench.judging.ci import markdown_summary, workflow_commands
+from bench.judging.texts import verdicts_text
 from bench.judging.verdict import Verdict
 from bench.records import ScoreRow
 
@@ -79,6 +81,25 @@ def test_no_message_can_issue_a_command_or_break_the_table() -> None:
     row = next(line for line in markdown_summary([odd], 1).splitlines() if "fail |" in line)
     assert row.replace("\\|", "").count("|") == 6
     assert "<b>" not in row
+
+
+def test_reasons_cannot_begin_a_line_or_steer_a_terminal() -> None:
+    """A line that begins with ::stop-commands:: would suspend the annotations of GitHub Actions."""
+    message = "no value: \n::stop-commands::x\r\x1b[2J\u202egnp"
+    odd = Verdict("s", "a\n::b", "r", "m", "min", 1.0, "fail", message)
+    text = verdicts_text([odd])
+    assert "no value: ::stop-commands::x [2J gnp" in text
+    assert not any(line.startswith("::") for line in text.splitlines())
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    comparison = Comparison("a", "b", (), notes=("\n::error::x\x1b[0m",))
+    assert comparison.text.endswith("note: ::error::x [0m\n")
+
+
+def test_markdown_has_no_links_images_mentions_or_references() -> None:
+    odd = Verdict("s", "m", "r", "x", "min", 1.0, "fail", "![a](http://b) [c](d) @all #12 e@f # g")
+    row = next(line for line in markdown_summary([odd], 1).splitlines() if "fail |" in line)
+    assert r"\!\[a\](http://b) \[c\](d) @<!-- -->all \#<!-- -->12 e@f \# g" in row
 
 
 def test_baseline_is_written_with_provenance_and_tells_what_changed(

@@ -239,6 +239,30 @@ def test_lines_of_tables_and_keys() -> None:
     assert line_of(text, ("nowhere",), "k") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# c\n\n[base]\nlpips = {min = 0.1, mx = 3}\n", 4),
+        ("# c\n\nbase.lpips.mx = 3\n", 3),
+        ("[base]\nlpips.min = 1\nlpips.mx = 3\n", 3),
+        ("[refl]\nlpips.mx = 3\n[base]\n'lpips' . \"mx\" = 3\n", 4),
+        ("a = 1\nbase = { lpips = { mx = 3 } }\n", 2),
+        ("[base.hpsv2]\n1.mx = 3\n[base.lpips]\nmin = 2\nmx = 3\n", 5),
+    ],
+)
+def test_lines_of_dotted_and_inline_keys(text: str, line: int) -> None:
+    assert line_of(text, ("base", "lpips"), "mx") == line
+
+
+def test_lines_of_tables_that_are_written_inline() -> None:
+    text = "# c\n[base]\npickscore.min = 1\nlpips = { min = 1 }\n"
+    assert line_of(text, ("base", "lpips")) == 4
+    assert line_of(text, ("base", "pickscore")) == 3
+    assert line_of("\nbase.lpips.min = 1\n", ("base",)) == 2
+    inline = "[base]\nfid.max = 3\ndominates = [{ over = 'x', on = ['lpips'] }]\n"
+    assert line_of(inline, ("base", "dominates"), "over") == 3
+
+
 def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
     from bench.judging.baseline import read_baseline
     from bench.judging.gate import verdicts

@@ -18,6 +18,7 @@ from bench.judging.ci import markdown_summary, workflow_commands
 from bench.judging.gate import drop_level
 from bench.judging.verdict import Verdict
 from bench.records import ScoreRow
+from bench.report import report
 from bench.runs import open_runs
 from bench.thresholds import parse_thresholds
 
@@ -142,6 +143,20 @@ def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path
     assert exit_code(found) == 3
     with pytest.raises(NotComparableError, match="prompts differ.*; name the runs"):
         baseline_of(folder)
+
+
+def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for method, sampler in (("base", "ddim"), ("refl", "x\n::stop-commands::y\x1b[2J")):
+        store = make(tmp_path / "r", method, prompts=6, metrics=("lpips",))
+        manifest = store.manifest()
+        store.write_manifest(dataclasses.replace(manifest, identity={**manifest.identity, "sampler": sampler}))
+    gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
+    report(tmp_path / "r", tmp_path / "out", rounds=100)
+    err = capsys.readouterr().err
+    assert "left out of the gate: refl@" in err
+    assert "left out of the report: refl@" in err
+    assert not any(line.startswith("::") for line in err.splitlines())
+    assert "\x1b" not in err
 
 
 def test_every_run_of_the_other_method_has_to_be_beaten(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from bench.compare import difference
 from bench.report.cells import clear_of_zero, difference_cells, number
-from bench.report.gaps import jackknife_p, survives
+from bench.report.gaps import jackknife_p, sign_flips, survives
 from bench.report.latex import latex
 from bench.report.model import Table, build
 from bench.report.tables import differences_csv, markdown
-from bench.stats import Interval, jackknife_interval
+from bench.stats import Interval, jackknife_interval, sign_flip_p
 
 run = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "plain_runs.py"))["run"]
 
@@ -103,3 +103,13 @@ def test_an_interval_that_excludes_zero_is_not_printed_as_touching_it() -> None:
     assert clear_of_zero(touching, 2) == 3
     assert number(touching.low, clear_of_zero(touching, 2), signed=True) == "+0.004"
     assert clear_of_zero(Interval(0.21, -0.004, 0.42, 40, 0, 40), 2) == 2
+
+
+def test_tests_that_share_their_flips_have_the_p_of_one_alone() -> None:
+    rng = np.random.default_rng(2)
+    sums = [rng.normal(loc=loc, size=size) for loc, size in ((0.4, 30), (0.0, 30), (0.3, 50), (1.0, 8), (2.0, 30))]
+    found = sign_flips(sums, 20_000)
+    alone = [sign_flip_p(one, 20_000, seed=7) for one in sums]
+    assert found == pytest.approx(alone, abs=0.01)
+    assert found[3] == alone[3]  # exact
+    assert found[4] == pytest.approx(1 / 20_001)  # as small as it can be, never zero

@@ -21,6 +21,7 @@ from bench.errors import UsageError
 from bench.records import ScoreRow
 from bench.report import report
 from bench.report.beside import replace_folder
+from bench.report.page import SCRIPTS
 from bench.report.payload import embedded_json
 from bench.report.values import most_changed, prompt_averages
 
@@ -82,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_untrusted_text_is_never_markup(folder: Path) -> None:
     text, reader, data = read(folder)
-    assert [tag for tag, _ in reader.elements].count("script") == 6  # two of data, plotly, three of the page
+    assert [tag for tag, _ in reader.elements].count("script") == 3 + len(SCRIPTS)  # two of data, plotly
     assert not any(attributes.get("src") == "x" for _, attributes in reader.elements)
     assert "<script>alert(1)" not in text
     assert data["prompts"][1]["text"] == ATTACK

@@ -109,6 +109,24 @@ def test_scores_csv_has_the_columns_of_load_results(results: Path, tmp_path: Pat
     assert len(rows) == 4 * (4 * 12 + 3 * 6 + 1)
 
 
+def test_named_runs_of_several_suites_are_not_comparable(tmp_path: Path) -> None:
+    a = make(tmp_path, "base", prompts=3, metrics=("lpips",))
+    b = make(tmp_path, "refl", prompts=3, metrics=("lpips",), suite="night")
+    with pytest.raises(NotComparableError, match=r"suite differs: (shapes against night|night against shapes)"):
+        report([a.path, b.path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unfinished_runs_are_named_in_the_report_of_their_suite(tmp_path: Path) -> None:
+    make(tmp_path / "r", "base", prompts=3, metrics=("lpips",))
+    make(tmp_path / "r", "base", prompts=3, metrics=("lpips",), suite="night")
+    lost = make(tmp_path / "r", "refl", prompts=3, metrics=("lpips",), suite="night", status="running")
+    report(tmp_path / "r", tmp_path / "out", rounds=100)
+    texts = {one.parent.name: one.read_text(encoding="utf-8") for one in (tmp_path / "out").glob("*/table.md")}
+    assert f"left out: {lost.name} (not finished)" in texts["night"]
+    assert lost.name not in texts["shapes"]
+
+
 def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", "base", suite="night", prompts=3)
     written = report([results, other], tmp_path / "out", rounds=100)
