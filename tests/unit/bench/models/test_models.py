@@ -170,3 +170,15 @@ def test_an_unknown_family(folder: Path) -> None:
     suite.model.family = "sdd"
     with pytest.raises(BenchError, match="Did you mean 'sd'"):
         load_model(folder, suite)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"), [("float16", "float16 overflows beyond 65504"), ("bfloat16", "the dtype has range enough")]
+)
+def test_pictures_of_no_numbers_are_refused(folder: Path, dtype: str, words: str) -> None:
+    model = StableDiffusion(folder, tiny_suite(dtype=dtype))
+    latents = torch.zeros(3, 4, 8, 8, dtype=model.dtype)
+    assert model.decode(latents).shape == (3, 3, 32, 32)
+    latents[2] = torch.nan
+    with pytest.raises(UsageError, match=f"1 of 3 images have values that are no numbers .*{words}"):
+        model.decode(latents)
