@@ -13,7 +13,8 @@ from bench.external import take_images
 from bench.generate import Settings, generate
 from bench.log import note
 from bench.methods.resolve import resolve_methods
-from bench.plan import make_plan, weights_names
+from bench.models import check_guidance
+from bench.plan import guidance_of, make_plan, weights_names
 from bench.progress import Progress
 from bench.prompting import load_prompts
 from bench.score import score
@@ -57,6 +58,7 @@ def run(
     names = [method for method in methods if isinstance(method, str)]
     resolved = iter(resolve_methods(names, chosen) if names else [])
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
+    check_guidance(chosen, {method.name: guidance_of(chosen, method) for method in wanted})
     prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
     wanted = [_with_training(method) if method.weights in digests else method for method in wanted]

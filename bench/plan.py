@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import prompts as prompt_sets
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
+from bench.methods.schedule import number_text
+from bench.models import is_builtin
 from prompts import Prompt
 
 if TYPE_CHECKING:
@@ -85,34 +87,46 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     The side that a schedule never runs (w = 0 or w = 1 everywhere) leaves neither its weights nor its guidance in it.
     """
     weights = method.schedule.weights(suite.sampler.steps)
+    guidance = guidance_of(suite, method)
+    if "tuned" in guidance and method.weights is None:
+        raise UsageError(f"method '{method.name}' has no weights")
+    # Only where it is said, so that the identities of all other runs stay what they were.
+    embedded, family = suite.model.embedded_guidance, suite.model.family
+    said = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    return (
+        ({} if is_builtin(family) else {"family": family})
+        | said
+        | {
+            "sampling_version": SAMPLING_VERSION,
+            "model": digests[suite.model.weights],
+            "tuned": _tuned(method, digests) if "tuned" in guidance else None,
+            "guidance": guidance,
+            # Powers may differ in the last bit between platforms; that is no other schedule.
+            "schedule": [round(weight, 12) for weight in weights],
+            "sampler": suite.sampler.model_dump(mode="json"),
+            "seed": suite.seed,
+            "resolution": suite.resolution,
+            "dtype": suite.dtype,
+            "prompts": prompt_sets.digest(prompts),
+        }
+    )
+
+
+def guidance_of(suite: Suite, method: Method) -> dict[str, float]:
+    """The guidance of each side that a method runs."""
+    weights = method.schedule.weights(suite.sampler.steps)
     guidance: dict[str, float] = {}
     if any(weight < 1.0 for weight in weights):
         guidance["base"] = _or(method.base_guidance, suite.guidance)
     if any(weight > 0.0 for weight in weights):
         guidance["tuned"] = _or(method.tuned_guidance, suite.guidance)
-        if method.weights is None:
-            raise UsageError(f"method '{method.name}' has no weights")
-    # Only where it is said, so that the identities of all other runs stay what they were.
-    embedded = suite.model.embedded_guidance
-    return ({} if embedded is None else {"embedded_guidance": float(embedded)}) | {
-        "sampling_version": SAMPLING_VERSION,
-        "model": digests[suite.model.weights],
-        "tuned": _tuned(method, digests) if "tuned" in guidance else None,
-        "guidance": guidance,
-        # Powers may differ in the last bit between platforms; that is no other schedule.
-        "schedule": [round(weight, 12) for weight in weights],
-        "sampler": suite.sampler.model_dump(mode="json"),
-        "seed": suite.seed,
-        "resolution": suite.resolution,
-        "dtype": suite.dtype,
-        "prompts": prompt_sets.digest(prompts),
-    }
+    return guidance
 
 
 def _tuned(method: Method, digests: Mapping[str, str]) -> str:
     """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained."""
     digest = digests[str(method.weights)]
-    return digest if method.lora_scale == 1.0 else f"{digest}*{method.lora_scale:g}"
+    return digest if method.lora_scale == 1.0 else f"{digest}*{number_text(method.lora_scale)}"
 
 
 def hash8(identity: Mapping[str, Any]) -> str:

@@ -68,9 +68,9 @@ def register_model(family: str, target: str) -> None:
 
 def model_families() -> dict[str, str]:
     """The families that plug-ins brought, with their targets."""
-    from bench.models import FAMILIES
+    from bench.models import FAMILIES, is_builtin
 
-    return {family: target for family, target in FAMILIES.items() if not target.startswith("bench.models.")}
+    return {family: target for family, target in FAMILIES.items() if not is_builtin(family)}
 
 
 def _load(path: Path) -> None:
@@ -85,7 +85,7 @@ def _load(path: Path) -> None:
     _current.append(str(path))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever is wrong in the user's own file, they are told where
+    except (Exception, SystemExit) as error:  # whatever is wrong in the user's own file, they are told where
         del sys.modules[name]
         raise UsageError(_what_is_wrong(path, error)) from error
     finally:
@@ -111,7 +111,7 @@ def _module_name(path: Path) -> str:
     return path.stem
 
 
-def _what_is_wrong(path: Path, error: Exception) -> str:
+def _what_is_wrong(path: Path, error: BaseException) -> str:
     """One sentence with the line of the plug-in where it happened."""
     own = isinstance(getattr(error, "exit_code", None), int)
     text = next(iter(str(error).strip().splitlines()), "")[:300]

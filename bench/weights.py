@@ -8,14 +8,19 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError, UsageError, suggest
 from bench.files import read_json, sha256_file
+from bench.models.families import NETWORK_FOLDERS
+from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, config_beside
 
 if TYPE_CHECKING:
     from metrics.hub import HubName
@@ -32,6 +37,8 @@ _TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.i
 # Parts of a published pipeline that no image here passes through.
 _UNUSED_PARTS = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PIPELINE = "model_index.json"
+# What `bench train` writes about a checkpoint: paths, times.
+_TRAINING = "training.json"
 _PIN = re.compile(r"(?P<name>.+)#sha256=(?P<digest>[^#]*)")
 _BLOB = re.compile(r"[0-9a-f]{64}")
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -51,8 +58,9 @@ def resolve(spec: str) -> Path:
 
 
 def check_pin(name: str, path: Path, wanted: str) -> None:
-    """Raise MissingError unless the weights at a path have the demanded sha256."""
-    if (found := digest(path)) != wanted:
+    """Raise MissingError unless the weights at a path have the demanded sha256; a file's own is as good."""
+    found = digest(path)
+    if wanted != found and not (path.is_file() and _content(path) == wanted):
         raise MissingError(
             f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
             "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
@@ -75,27 +83,67 @@ def split_pin(spec: str) -> tuple[str, str | None]:
 def digest(path: Path | str) -> str:
     """sha256 (64 hex digits) over the names and contents of the weight, configuration and vocabulary files.
 
-    A single file's own name does not count, and neither does the place of a folder. Raises MissingError when there is
-    nothing to digest.
+    A single file's own name does not count, and neither does the place of a folder. The adapter_config.json that is
+    read with a LoRA's file counts. In a folder of diffusers only what its loader reads counts. Raises MissingError when
+    there is nothing to digest.
     """
     root = Path(path)
     if root.is_file():
-        return _content(root)
-    files = sorted(
-        (file.relative_to(root).as_posix(), file)
-        for file in root.rglob("*")
-        if file.suffix in _COUNTED
-        and file.is_file()
-        and not any(p.startswith(".") for p in file.relative_to(root).parts)
-    )
+        config = config_beside(root)
+        if config is None:
+            return _content(root)
+        return hashlib.sha256(f"{_content(root)}\n{_content(config)}\n".encode()).hexdigest()
+    files = _loaded(root, sorted(_counted(root)))
     if not files:
         raise MissingError(
             f"no weights in {root}: expected .safetensors files, as diffusers and transformers save them"
         )
     whole = hashlib.sha256()
-    for name, file in files:
-        whole.update(f"{name}\0{_content(file)}\n".encode())
+    for name in files:
+        whole.update(f"{name}\0{_content(root / name)}\n".encode())
     return whole.hexdigest()
+
+
+def _counted(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The files that can matter, by their paths in a folder; folders that are links are entered, loops are not."""
+    place = root / inside
+    real = os.path.realpath(place)
+    if real in above or not place.is_dir():
+        return
+    for entry in os.scandir(place):
+        name = f"{inside}{entry.name}"
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _counted(root, f"{name}/", above | {real})
+        elif Path(name).suffix in _COUNTED and entry.is_file():
+            yield name
+
+
+def _loaded(root: Path, files: list[str]) -> list[str]:
+    """Of a folder's files those that are read when it is loaded: all, unless it is one of diffusers or PEFT.
+
+    In doubt a file counts: a run made twice is better than two runs under one name.
+    """
+    if not ({_PIPELINE, PEFT_CONFIG} & set(files) or _is_network(root)):
+        return files
+    kept = [name for name in files if name.endswith(_SAFE) and name != _TRAINING]
+    networks = {f"{folder}/" for folders in NETWORK_FOLDERS.values() for folder in folders}
+    if _PIPELINE in kept and any(name.startswith(tuple(networks)) for name in kept):
+        beside = {_PIPELINE, PEFT_CONFIG, *LORA_FILES}
+        kept = [name for name in kept if name in beside or name.partition("/")[0] not in {*_UNUSED_PARTS, name}]
+    twins = {name for name in kept if any(fnmatch.fnmatch(name.rpartition("/")[2], twin) for twin in _TWINS)}
+    whole = {name.rpartition("/")[0] for name in kept if name.endswith(".safetensors") and name not in twins}
+    return [name for name in kept if name not in twins or name.rpartition("/")[0] not in whole]
+
+
+def _is_network(root: Path) -> bool:
+    """Whether a folder is a network as diffusers saves it. A damaged configuration is told about when it is loaded."""
+    try:
+        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "_class_name" in config
 
 
 def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

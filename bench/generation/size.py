@@ -10,7 +10,6 @@ from bench.log import note
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
 
-BASE = "base"
 LARGEST = 32
 """More at a time is not faster on any device that was tried, and a kill loses more."""
 SHARE = 0.8
@@ -46,6 +45,8 @@ def largest_batch(peak_of: Callable[[int], int], free: int) -> int:
 def _peak(model: DiffusionModel, prompts: Sequence[str], guidance: float) -> int:
     """Bytes that a step and the decoding of these prompts take beyond what is allocated now."""
     import torch
+
+    from bench.models.base import BASE
 
     before = torch.cuda.memory_allocated(model.device)
     torch.cuda.reset_peak_memory_stats(model.device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
 from bench.methods.checkpoints import Checkpoint, find_checkpoint, published, repository
-from bench.methods.schedule import FIELDS
+from bench.methods.schedule import FIELDS, number_text
 
 if TYPE_CHECKING:
     from bench.suite import MethodOverride, Suite
@@ -159,8 +159,8 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
 
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(f"{part:g}" for part in value)
-    return value if isinstance(value, str) else f"{value:g}"
+        return "/".join(number_text(part) for part in value)
+    return value if isinstance(value, str) else number_text(value)
 
 
 def _with_guidance(method: Method, suite: Suite) -> Method:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from bench.errors import UsageError
@@ -28,6 +29,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "sigmoid": ("centre", "sharpness"),
     "table": ("table",),
 }
+
+
+def number_text(value: float) -> str:
+    """A number as it is written in names and identities: short, and never the same for two numbers."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,16 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise UsageError(f"schedule kind '{self.kind}' is not one of {', '.join(get_args(Kind))}")
+        for name in ("value", "power", "centre", "sharpness"):
+            self._check_type(name, getattr(self, name), Real, "a number")
+        self._check_type("switch_step", self.switch_step, Integral, "a whole number")
+        self._check_type("table", self.table, (tuple, list), "a list of numbers")
+        for weight in self.table or ():
+            self._check_type("table", weight, Real, "a list of numbers")
+
+    def _check_type(self, name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise UsageError(f"{name} of a schedule of kind '{self.kind}' must be {what}, got {value!r}")
 
     @property
     def fields(self) -> tuple[str, ...]:

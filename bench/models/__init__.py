@@ -22,17 +22,37 @@ FAMILIES: dict[str, str] = {
 }
 """Family name -> "module:class" with a classmethod `load(folder, suite, device)`."""
 
+_OWN = "bench.models."
+
 DISTILLED = frozenset({"flux"})
 """Families whose guidance is an input of the network, learned in distillation."""
 
 
+def is_builtin(family: str) -> bool:
+    """Whether a family is one of this package: a plug-in's makes other images of the same folder."""
+    return FAMILIES.get(family, _OWN).startswith(_OWN)
+
+
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
-    """The suite's model from a local folder; UsageError: unknown family, MissingError: damaged folder."""
+    """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
     family = suite.model.family
     if family not in FAMILIES:
         raise unknown("model family", family, FAMILIES)
     module, _, attribute = FAMILIES[family].partition(":")
-    adapter = getattr(importlib.import_module(module), attribute)
+    try:
+        adapter = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        if is_builtin(family):
+            raise
+        raise UsageError(
+            f"model family '{family}' cannot be loaded from '{FAMILIES[family]}': {error}: register it as "
+            "'module:Class' with a module that can be imported."
+        ) from error
+    if not callable(getattr(adapter, "load", None)):
+        raise UsageError(
+            f"model family '{family}': {FAMILIES[family]} has no classmethod load(folder, suite, device): see "
+            "docs/plugins.md."
+        )
     return cast("DiffusionModel", adapter.load(folder, suite, device))
 
 

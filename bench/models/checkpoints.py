@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bench.errors import MissingError
 from bench.models.base import Network
-from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, family_of_keys
+from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, load_part, quiet, read_safetensors, short
-from bench.models.lora import LORA_FILES, is_lora, load_lora
+from bench.models.lora import is_lora, load_lora
+from bench.models.peft_files import LORA_FILES
 
 _WRAPPERS = ("module.", "_orig_mod.", "unet.", "transformer.")
 """What training code leaves before every key of a checkpoint that it dumps."""
@@ -62,11 +63,6 @@ def _what_a_folder_holds(folder: Path, base: Any) -> Path:
         names = first_few(file.name for file in files)
         raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
     return files[0] if files else folder  # an empty folder is told about when its config.json is not found
-
-
-def part_of(network: Any) -> str:
-    """ "unet" or "transformer": how diffusers calls this network in a pipeline."""
-    return "unet" if type(network).__name__.startswith("UNet") else "transformer"
 
 
 def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:

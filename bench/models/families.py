@@ -47,6 +47,11 @@ TUNED_FOLDERS = {
 """Folders of a pipeline that hold its tuned network, the better first."""
 
 
+def part_of(network: Any) -> str:
+    """ "unet" or "transformer": how diffusers calls this network in a pipeline."""
+    return "unet" if type(network).__name__.startswith("UNet") else "transformer"
+
+
 def family_of_config(config: Mapping[str, Any]) -> str | None:
     """The family of a network from its config.json; None if it is of none that is known."""
     name = config.get("_class_name")

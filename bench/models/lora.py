@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
+from bench.log import note
 from bench.models.base import Network
-from bench.models.families import TITLES, family_of_config, family_of_keys
+from bench.models.families import TITLES, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, quiet, read_header, read_safetensors, short
+from bench.models.peft_files import PEFT_CONFIG, PEFT_PREFIX, config_beside, in_peft_layout
 
-LORA_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-PEFT_PREFIX = "base_model.model."
 _MARKS = ("lora_A", "lora_B", "lora_down", "lora_up", ".lora.", "dora_scale")
 _TEXT = ("text_encoder.", "text_encoder_2.", "text_encoder_3.")
 # The class of diffusers whose `lora_state_dict` knows a family's layouts. PixArt has none: diffusers' and PEFT's only.
@@ -50,7 +50,7 @@ def load_lora(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: fl
     `scale` multiplies the LoRA's own alpha / rank. Raises MissingError: damaged, of another family, names layers or
     shapes that the network has not, or tunes what is not the network (a text encoder).
     """
-    part = "unet" if type(base).__name__.startswith("UNet") else "transformer"
+    part = part_of(base)
     try:
         with quiet():
             tensors, alphas = _in_our_layout(path, base, part)
@@ -180,8 +180,12 @@ def _settings(path: Path, part: str) -> dict[str, Any] | None:
 
     PEFT writes them beside its file (adapter_config.json), diffusers into the header of the file.
     """
-    if path.name == "adapter_model.safetensors" and (path.parent / "adapter_config.json").is_file():
-        config = check_config(path.parent, "adapter_config.json")
-        return {f"{part}.{key}": config[key] for key in _SETTINGS if key in config}
+    config = config_beside(path)
+    if config is not None:
+        found = check_config(config.parent, config.name)
+        return {f"{part}.{key}": found[key] for key in _SETTINGS if key in found}
     found = json.loads(read_header(path).get("lora_adapter_metadata", "{}"))
-    return {key: value for key, value in found.items() if key.split(".", 1)[-1] in _SETTINGS} or None
+    settings = {key: value for key, value in found.items() if key.split(".", 1)[-1] in _SETTINGS}
+    if not settings and in_peft_layout(path):
+        note(f"{path} has no {PEFT_CONFIG} beside it, which says its alpha: taken as its rank.", once=True)
+    return settings or None

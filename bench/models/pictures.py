@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.devices import out_of_memory
+from bench.errors import UsageError
 from bench.threads import available_cores
 
 DECODED_AT_ONCE = 2**22
@@ -20,11 +21,16 @@ class Pictures:
 
     vae: Any
     device: torch.device
+    dtype: torch.dtype
     resolution: int
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds."""
-        return self._levels(latents).cpu()
+        """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds.
+
+        Raises UsageError if values are NaN or infinite.
+        """
+        levels, finite = self._levels(latents)
+        return self._checked(levels.cpu(), finite)
 
     def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode. On CUDA the work is queued here, and the wait happens in the function.
@@ -38,17 +44,19 @@ class Pictures:
                 pixels = self.decode(latents)
                 return lambda: pixels
             return lambda: self.decode(latents)
-        levels = self._levels(latents)
+        levels, finite = self._levels(latents)
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
-        return lambda: _fetch(levels, done)
+        return lambda: self._checked(_fetch(levels, done), _fetch(finite, done))
 
     @torch.inference_mode()
-    def _levels(self, latents: Tensor) -> Tensor:
+    def _levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, 3, H, W], and for each image whether all its values were numbers, bool [N]."""
         at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
         while True:
             try:
-                return torch.cat([self._some_levels(some) for some in latents.split(at_once)])
+                parts = [self._some_levels(some) for some in latents.split(at_once)]
+                return torch.cat([levels for levels, _ in parts]), torch.cat([finite for _, finite in parts])
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -57,9 +65,24 @@ class Pictures:
                 if at_once == 0:
                     raise
 
-    def _some_levels(self, latents: Tensor) -> Tensor:
+    def _some_levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
-        return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8)
+        # The latents as well: an autoencoder may turn infinity into a number.
+        finite = pixels.isfinite().flatten(1).all(1) & latents.isfinite().flatten(1).all(1)
+        return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8), finite
+
+    def _checked(self, levels: Tensor, finite: Tensor) -> Tensor:
+        """The images, unless some are of values that are no numbers: cast to uint8 they would pass as black ones."""
+        broken = len(finite) - int(finite.sum())
+        if not broken:
+            return levels
+        advice = "the weights or the settings of the scheduler are at fault, for the dtype has range enough"
+        if torch.float16 in (self.dtype, self.vae.dtype):
+            advice = "float16 overflows beyond 65504: take --dtype bfloat16 or float32"
+        raise UsageError(
+            f"{broken} of {len(finite)} images have values that are no numbers (NaN or infinite) and are not saved: "
+            f"{advice}."
+        )
 
     def decode_pixels(self, latents: Tensor) -> Tensor:
         """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 from bench.models.base import BASE, Network
 from bench.models.loading import quiet
+from bench.models.peft_files import PEFT_PREFIX
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
 
-PEFT_PREFIX = "base_model.model."
 LORA_SEED = 0
 
 

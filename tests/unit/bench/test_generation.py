@@ -145,7 +145,7 @@ def test_what_the_decoder_had_no_memory_for_is_made_again(
     monkeypatch.setattr(pictures, "available_cores", lambda: 64)
     some_levels, sizes = StableDiffusion._some_levels, []
 
-    def short(self: Any, latents: torch.Tensor) -> torch.Tensor:
+    def short(self: Any, latents: torch.Tensor) -> Any:
         sizes.append(len(latents))
         if len(sizes) in failing:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
@@ -197,6 +197,31 @@ def test_a_writer_that_fails_ends_the_run_and_what_was_written_is_recorded(
     good, _ = store.verified_images(recorded)
     assert len(good) == len(recorded)
     assert not [one for one in threading.enumerate() if one.name.startswith(("decode", "write"))]
+
+
+@pytest.mark.parametrize("cores", [1, 64], ids=["inline", "beside"])
+def test_values_that_are_no_numbers_end_the_run(
+    suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """Cast to uint8 they would be black images of a run that looks complete."""
+    monkeypatch.setattr(pictures, "available_cores", lambda: cores)
+    decoding, leaves = StableDiffusion.decoding, []
+
+    def overflowing(self: Any, latents: torch.Tensor) -> Any:
+        leaves.append(len(latents))
+        if len(leaves) == 2:
+            latents = latents.clone()
+            latents[1, 0, 0, 0] = torch.inf
+        return decoding(self, latents)
+
+    monkeypatch.setattr(StableDiffusion, "decoding", overflowing)
+    with pytest.raises(
+        UsageError, match=r"1 of 3 images have values that are no numbers .* the weights or the settings"
+    ):
+        run(suite, tmp_path, ["base"], batch_size=3)
+    (store,) = [RunStore(path) for path in (tmp_path / "runs" / "tiny").iterdir()]
+    assert {row.prompt_id for row in store.images()} <= {"p1", "p3"}
+    assert not store.manifest().complete
 
 
 def test_writing_waits_beside_the_next_batch_and_is_bounded(

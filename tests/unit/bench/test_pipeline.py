@@ -422,3 +422,11 @@ def test_a_run_that_lacks_images_does_not_become_complete(
     monkeypatch.undo()
     (store,) = pipeline.run(suite, ["base"], results=tmp_path, batch_size=2)
     assert store.manifest().complete
+
+
+def test_guidance_is_checked_before_anything_is_fetched(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    """The prompts and the weights of this suite are nowhere, which is not what is told."""
+    spec = suite.model.model_copy(update={"family": "flux", "weights": "nowhere/x.safetensors"})
+    wrong = suite.model_copy(update={"model": spec, "prompts": str(tmp_path / "none.jsonl"), "guidance": 3.5})
+    with pytest.raises(UsageError, match=r"guidance 3.5 on its base side, but family 'flux' is guidance-distilled"):
+        pipeline.run(wrong, ["base"], results=tmp_path)

@@ -7,6 +7,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.methods import resolve_method, resolve_methods
+from bench.models import FAMILIES
 from bench.plan import Item, RunPlan, hash8, make_plan, same_pixels, weights_names
 from bench.suite import Sampler, Suite, load_suite
 from prompts import Prompt
@@ -164,3 +165,18 @@ def test_what_a_lora_and_a_distilled_model_are_told_changes_the_pixels(shapes: S
     assert plan(told, "base").identity == {**plan(shapes, "base").identity, "embedded_guidance": 3.5}
     with pytest.raises(UsageError, match="lora_scale of method .* must be above 0, got 0"):
         plan(shapes, "refl", lora_scale="0")
+
+
+def test_scales_that_differ_in_the_seventh_digit_are_two_runs(shapes: Suite) -> None:
+    first, second = (plan(shapes, "refl", lora_scale=text) for text in ("0.50000001", "0.50000002"))
+    assert first.hash8 != second.hash8
+    assert first.method.name != second.method.name
+    assert len(resolve_methods(["refl"], shapes, {"lora_scale": "0.50000001,0.50000002"})) == 2
+
+
+def test_a_family_of_a_plugin_is_part_of_the_identity(shapes: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes other images of the same folder; the identities of built-in families are what they were."""
+    monkeypatch.setitem(FAMILIES, "halved", "my_models_code:Halved")
+    halved = shapes.model_copy(update={"model": shapes.model.model_copy(update={"family": "halved"})})
+    assert "family" not in plan(shapes, "base").identity
+    assert plan(halved, "base").identity == {**plan(shapes, "base").identity, "family": "halved"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UsageError
-from bench.methods.schedule import FIELDS, Schedule
+from bench.methods.schedule import FIELDS, Schedule, number_text
 
 
 def test_constant() -> None:
@@ -74,3 +74,29 @@ def test_an_unknown_kind() -> None:
 def test_every_kind_knows_its_fields() -> None:
     for kind, names in FIELDS.items():
         assert all(name in Schedule.__slots__ for name in names), kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"kind": "step", "switch_step": "5"},
+            "switch_step of a schedule of kind 'step' must be a whole number, got '5'",
+        ),
+        ({"kind": "step", "switch_step": 5.0}, "must be a whole number, got 5.0"),
+        ({"kind": "step", "switch_step": True}, "must be a whole number, got True"),
+        ({"kind": "constant", "value": "half"}, "value of a schedule of kind 'constant' must be a number, got 'half'"),
+        ({"kind": "table", "table": "0,1"}, "must be a list of numbers, got '0,1'"),
+        ({"kind": "table", "table": (0.0, "1")}, "must be a list of numbers, got '1'"),
+    ],
+)
+def test_settings_of_another_type(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Schedule(**settings)
+
+
+def test_numbers_in_names_are_short_and_never_the_same_for_two() -> None:
+    values = [0.5, 1, 30, 1e-05, 0.1, 1 / 3, 0.3333333, 1234567, 1234568.0]
+    texts = [number_text(value) for value in values]
+    assert texts[:5] == ["0.5", "1", "30", "1e-05", "0.1"]
+    assert [float(text) for text in texts] == values

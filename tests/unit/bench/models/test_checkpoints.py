@@ -13,6 +13,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench import log
 from bench.errors import MissingError
 from bench.models import load_model
 from bench.models.families import family_of_keys
@@ -328,3 +329,23 @@ def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], 
         model.add_network("x", path)
     assert set(model.networks) == {"base"}
     assert torch.equal(prediction(model, "base"), before)
+
+
+def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path) -> None:
+    said: list[str] = []
+    before = log.set_sink(said.append)
+    state, expected, _ = lora_state("sd", folders["sd"], alpha=6)
+    named = {f"base_model.model.{key}": value for key, value in state.items()}
+    model = model_of("sd", folders["sd"])
+    try:
+        model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
+        assert [
+            line for line in said if "adapter_config.json beside it, which says its alpha: taken as its rank" in line
+        ]
+        facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
+        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
+        model.add_network("told", tmp_path / "a" / "mine.safetensors")
+    finally:
+        log.set_sink(before)
+    torch.testing.assert_close(prediction(model, "told"), expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(prediction(model, "beside"), expected, rtol=1e-3, atol=1e-3)

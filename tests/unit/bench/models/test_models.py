@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from bench import log
 from bench.errors import BenchError, MissingError, UsageError
-from bench.models import load_model
+from bench.models import FAMILIES, load_model
 from bench.models.sd import StableDiffusion
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
 
@@ -169,4 +169,34 @@ def test_an_unknown_family(folder: Path) -> None:
     suite = tiny_suite()
     suite.model.family = "sdd"
     with pytest.raises(BenchError, match="Did you mean 'sd'"):
+        load_model(folder, suite)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"), [("float16", "float16 overflows beyond 65504"), ("bfloat16", "the dtype has range enough")]
+)
+def test_pictures_of_no_numbers_are_refused(folder: Path, dtype: str, words: str) -> None:
+    model = StableDiffusion(folder, tiny_suite(dtype=dtype))
+    latents = torch.zeros(3, 4, 8, 8, dtype=model.dtype)
+    assert model.decode(latents).shape == (3, 3, 32, 32)
+    latents[2] = torch.nan
+    with pytest.raises(UsageError, match=f"1 of 3 images have values that are no numbers .*{words}"):
+        model.decode(latents)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("math:Missing", "cannot be loaded from 'math:Missing': module 'math' has no attribute 'Missing'"),
+        ("no_such_module:Model", "cannot be loaded from 'no_such_module:Model': No module named 'no_such_module'"),
+        ("math:pi", r"math:pi has no classmethod load\(folder, suite, device\)"),
+    ],
+)
+def test_a_family_whose_class_is_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str
+) -> None:
+    monkeypatch.setitem(FAMILIES, "mine", target)
+    suite = tiny_suite()
+    suite.model.family = "mine"
+    with pytest.raises(UsageError, match=f"model family 'mine'.* {words}"):
         load_model(folder, suite)
