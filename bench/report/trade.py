@@ -171,7 +171,7 @@ def _at_equal(
                 lines.append(((f"{sweep.family} over {sweep.parameter}", row.name), found))
     if not lines:
         return None
-    digits = [decimals(found[j].difference for _, found in lines) for j in range(len(diversities))]
+    digits = [_rough([found[j].difference for _, found in lines]) for j in range(len(diversities))]
     read = diversities if by_reward else [reward] * len(diversities)
     cells = [
         (
@@ -216,6 +216,11 @@ def _gap(found: AtEqual, facts: MetricFacts, digits: int) -> CellText:
         return CellText(value, suffix=share)
     sign = "" if not one.excludes_zero else "▲" if (one.mean > 0) == facts.higher else "▼"
     return CellText(value, _range(one, digits, True), suffix=share, sign=sign, strong=bool(sign))
+
+
+def _rough(column: Sequence[Interval]) -> int:
+    """Digits of a column; without any interval two significant ones, since nothing says that more are known."""
+    return decimals(column) if any(math.isfinite(one.low) for one in column) else max(0, decimals(column) - 2)
 
 
 def _percent(share: float) -> str:

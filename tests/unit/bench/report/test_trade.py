@@ -14,7 +14,7 @@ from bench.judging import AtEqual, Joint, joint_bootstrap
 from bench.report import report
 from bench.report.cells import DAGGER, MINUS
 from bench.report.model import Table, build
-from bench.report.trade import _gap, band_of, fronts_of, grids
+from bench.report.trade import _gap, _rough, band_of, fronts_of, grids
 from bench.runs import open_runs
 from bench.stats import Interval
 
@@ -125,3 +125,9 @@ def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     make(tmp_path, "refl", prompts=2, metrics=("lpips",))
     with pytest.raises(UsageError, match="unknown method 'rfl'. Did you mean 'refl'"):
         report(tmp_path, tmp_path / "out", reference="rfl")
+
+
+def test_a_column_without_any_interval_has_two_significant_digits() -> None:
+    bare = Interval(-0.008355, math.nan, math.nan, 20, 0, 20, "too few")
+    assert _rough([bare]) == 4
+    assert _rough([bare, Interval(0.1, 0.05, 0.15, 20, 0, 20)]) == 3
