@@ -46,6 +46,10 @@ PACKAGES = (
     "rich",
     "filelock",
     "matplotlib",
+    "jinja2",
+    "moocore",
+    "plotly",
+    "tensorboard",
 )
 IMPORTED = {"torch", "torchvision"}  # a torchvision made for another torch is installed, and yet does not import
 HUB = "https://huggingface.co"
