@@ -123,7 +123,7 @@ def test_the_path_of_a_training(bench_command, suite, pictures, tmp_path: Path) 
     }
     assert all(one["trained_on"] == ([] if one["method"] == "base" else ["pickscore"]) for one in manifests)
     bench_command("report", "--results", results, "--out", tmp_path / "report")
-    table = (tmp_path / "report" / "table.md").read_text()
+    table = (tmp_path / "report" / "table.csv").read_text()
     assert "imagerefl-training[update=2]" in table
     runs, _, _ = open_runs(results)
     [curve] = curves(build(runs).rows)
