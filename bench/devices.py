@@ -9,6 +9,9 @@ from bench.errors import MissingError, UsageError
 from bench.log import note
 from bench.threads import apply_threads
 
+# What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
+
 
 def check_device(device: str) -> None:
     """Raise UsageError for a device name that is none, MissingError for one that is not on this machine.
@@ -64,9 +67,9 @@ def peak_memory() -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is torch's way to say that there is no memory left, on a device or on the host."""
+    """Whether an error says that memory ran out, of the machine or of the device."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)

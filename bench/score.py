@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
+from bench.devices import out_of_memory
 from bench.errors import BenchError, MissingError, UsageError
 from bench.leakage import with_leakage
 from bench.log import note
 from bench.progress import Progress, Silent
 from bench.registry import ensure_metrics
 from bench.scoring.chunk import Chunk, Tools
-from bench.scoring.memory import is_out_of_memory, too_little_memory
+from bench.scoring.memory import too_little_memory
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
 from bench.scoring.scope import Scope, scope_of
@@ -166,7 +167,7 @@ def _step(job: _Job, scorer: Scorer, work: Callable[[], int]) -> int:
         job.failures[scorer.name] = error
         return 0
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if not out_of_memory(error):
             raise
         job.failures[scorer.name] = too_little_memory(str(getattr(scorer.metric, "device", "this machine")))
         return 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.scoring.memory import is_out_of_memory
+from bench.devices import out_of_memory
 from bench.scoring.models import release
 from bench.scoring.reader import Reader
 from bench.scoring.shelf import FeatureCache
@@ -164,7 +164,7 @@ def each_or_why(items: Sequence[Any], work: Callable[[Sequence[Any]], list[Any]]
     try:
         return work(items)
     except Exception as error:  # what failed is let go before it is tried again: the error holds its tensors
-        short = is_out_of_memory(error)
+        short = out_of_memory(error)
         if len(items) == 1:
             if short:
                 raise
@@ -180,7 +180,7 @@ def reason_of(error: Exception) -> str:
 
     Running out of memory is not a reason: it is raised again.
     """
-    if is_out_of_memory(error):
+    if out_of_memory(error):
         raise error
     text = (str(error).strip().splitlines() or [""])[0][:300]
     return text if isinstance(error, metrics.MetricError) else f"{UNEXPECTED}{type(error).__name__}: {text}"

@@ -4,16 +4,6 @@ from __future__ import annotations
 
 from bench.errors import MissingError
 
-# What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
-_SAYINGS = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of the machine or of the device."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAYINGS)
-
 
 def too_little_memory(device: str, size: int | None = None) -> MissingError:
     """The error for a metric that memory does not suffice for; `size`: what its weights take."""

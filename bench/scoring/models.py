@@ -15,9 +15,10 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import metrics
+from bench.devices import out_of_memory
 from bench.errors import BenchError
 from bench.metric_weights import here, load_metric
-from bench.scoring.memory import is_out_of_memory, too_little_memory
+from bench.scoring.memory import too_little_memory
 from metrics.weights import read_state
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Models:
         except (BenchError, metrics.MetricError) as error:
             self.failures[name] = error
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             self.failures[name] = too_little_memory(self._place, self._sizes[name])
         return None
