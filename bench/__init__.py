@@ -28,7 +28,7 @@ _PUBLIC = {
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
     "register_method": "bench.methods.catalogue",
-    "register_model": "bench.plugins",
+    "register_model": "bench.models",
 }
 
 __all__ = [

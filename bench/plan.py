@@ -12,7 +12,7 @@ import prompts as prompt_sets
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
 from bench.methods.schedule import number_text
-from bench.models import is_builtin
+from bench.models import FAMILIES
 from prompts import Prompt
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     embedded, family = suite.model.embedded_guidance, suite.model.family
     said = {} if embedded is None else {"embedded_guidance": float(embedded)}
     return (
-        ({} if is_builtin(family) else {"family": family})
+        ({} if FAMILIES.is_builtin(family) else {"family": family})
         | said
         | {
             "sampling_version": SAMPLING_VERSION,

@@ -18,21 +18,18 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from bench.errors import UsageError
-from bench.log import note
 
 VARIABLE = "BENCH_PLUGINS"
 _read: dict[Path, ModuleType] = {}
 _current: list[str] = []
-_models_read: list[bool] = []
 
 
 def load_plugins(files: Iterable[Path | str] = ()) -> None:
-    """Read these files, those of BENCH_PLUGINS, and the model families of installed packages; each once.
+    """Read these files and those of BENCH_PLUGINS; each once.
 
     Raises UsageError with file and line: no such file, a mistake in it, or a name that is taken.
     """
@@ -43,34 +40,11 @@ def load_plugins(files: Iterable[Path | str] = ()) -> None:
             _load(path)
     if paths:
         os.environ[VARIABLE] = os.pathsep.join(map(str, paths))
-    _read_models()
 
 
 def current() -> str | None:
     """The plug-in file that is being read now, None otherwise."""
     return _current[-1] if _current else None
-
-
-def register_model(family: str, target: str) -> None:
-    """Add a model family for suites: `target` is "module:Class" with the classmethod `load(folder, suite, device)`.
-
-    Raises UsageError when the name is taken, or the target is not written so.
-    """
-    from bench.models import FAMILIES
-
-    module, colon, attribute = target.partition(":")
-    if not (module and colon and attribute):
-        raise UsageError(f"model family '{family}': target '{target}' must be written as 'module:Class'")
-    if FAMILIES.get(family, target) != target:
-        raise UsageError(f"model family '{family}' is already defined by {FAMILIES[family]}: give yours another name")
-    FAMILIES[family] = target
-
-
-def model_families() -> dict[str, str]:
-    """The families that plug-ins brought, with their targets."""
-    from bench.models import FAMILIES, is_builtin
-
-    return {family: target for family, target in FAMILIES.items() if not is_builtin(family)}
 
 
 def _load(path: Path) -> None:
@@ -121,15 +95,3 @@ def _what_is_wrong(path: Path, error: BaseException) -> str:
     at = f", line {lines[-1]}" if lines else ""
     kind = "" if own else f"{type(error).__name__}: " if text else type(error).__name__
     return f"plugin {path}{at}: {kind}{text}"
-
-
-def _read_models() -> None:
-    """Take in the entry points `bench.models` of installed packages, once: family name = "module:Class"."""
-    if _models_read:
-        return
-    _models_read.append(True)
-    for point in entry_points(group="bench.models"):
-        try:
-            register_model(point.name, point.value)
-        except UsageError as error:
-            note(f"{point.value} is ignored: {error}", once=True)

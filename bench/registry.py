@@ -25,14 +25,27 @@ class Registry(Generic[T]):
         self._targets: dict[str, T | str] = {}
         self._loaded: dict[str, T] = {}
         self._origins: dict[str, str] = {}
+        self._builtin: set[str] = set()
         self._plugins_read = False
 
-    def add(self, name: str, target: T | str, origin: str | None = None) -> None:
-        """Add a row; `origin` says who brings it. Raises UsageError when the name is taken by another target."""
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a row of that name; installed packages are asked only where no other row answers."""
+        if name not in self._targets:
+            self._read_plugins()
+        return name in self._targets
+
+    def add(self, name: str, target: T | str, origin: str | None = None, *, builtin: bool = False) -> None:
+        """Add a row; `origin` says who brings it, `builtin` that this package does.
+
+        The flag is the row's own: where the target's module lies says nothing, so it may move.
+        Raises UsageError when the name is taken by another target.
+        """
         if name in self._targets and self._targets[name] != target:
             raise UsageError(
                 f"{self.kind} '{name}' is already defined by {self._origins[name]}: give yours another name"
             )
+        if builtin and name not in self._targets:
+            self._builtin.add(name)
         self._targets.setdefault(name, target)
         self._origins.setdefault(name, origin or (target if isinstance(target, str) else "bench"))
 
@@ -60,12 +73,24 @@ class Registry(Generic[T]):
         self.get(name)
         return self._origins[name]
 
+    def target(self, name: str) -> T | str:
+        """The row as it was added: the thing, or "module:attribute". UsageError for an unknown name."""
+        if name not in self:
+            raise unknown(self.kind, name, self._targets)
+        return self._targets[name]
+
+    def is_builtin(self, name: str) -> bool:
+        """Whether the row is one of this package. Names without a row are nobody's: False."""
+        return name in self._builtin
+
     def _load(self, name: str, target: str) -> Any:
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise MissingError(f"{self.kind} '{name}' cannot be loaded from {self._origins[name]}: {error}") from error
+            raise MissingError(
+                f"{self.kind} '{name}' cannot be loaded from {self._origins.get(name, target)}: {error}"
+            ) from error
 
     def _read_plugins(self) -> None:
         if self._plugins_read:

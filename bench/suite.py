@@ -202,7 +202,7 @@ def _check_names(suite: Suite, where: str) -> None:
     known = method_names()
     try:
         if suite.model.family not in FAMILIES:
-            raise unknown("model family", suite.model.family, FAMILIES)
+            raise unknown("model family", suite.model.family, FAMILIES.names())
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():
             if (method.like or name) not in known:

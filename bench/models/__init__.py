@@ -2,58 +2,65 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from bench.errors import UsageError, unknown
+from bench.errors import MissingError, UsageError
+from bench.registry import Registry
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
     from bench.suite import Suite
 
-FAMILIES: dict[str, str] = {
-    "sd": "bench.models.sd:StableDiffusion",
-    "sdxl": "bench.models.sdxl:StableDiffusionXL",
-    "pixart": "bench.models.pixart:PixArt",
-    "sd3": "bench.models.sd3:StableDiffusion3",
-    "flux": "bench.models.flux:Flux",
-}
-"""Family name -> "module:class" with a classmethod `load(folder, suite, device)`."""
+FAMILIES: Registry[type[DiffusionModel]] = Registry("model family", "bench.models")
+"""Family name -> "module:Class" with a classmethod `load(folder, suite, device)`."""
 
-_OWN = "bench.models."
+FAMILIES.add("sd", "bench.models.sd:StableDiffusion", builtin=True)
+FAMILIES.add("sdxl", "bench.models.sdxl:StableDiffusionXL", builtin=True)
+FAMILIES.add("pixart", "bench.models.pixart:PixArt", builtin=True)
+FAMILIES.add("sd3", "bench.models.sd3:StableDiffusion3", builtin=True)
+FAMILIES.add("flux", "bench.models.flux:Flux", builtin=True)
 
 DISTILLED = frozenset({"flux"})
 """Families whose guidance is an input of the network, learned in distillation."""
 
 
-def is_builtin(family: str) -> bool:
-    """Whether a family is one of this package: a plug-in's makes other images of the same folder."""
-    return FAMILIES.get(family, _OWN).startswith(_OWN)
+def register_model(family: str, target: str) -> None:
+    """Add a model family for suites: `target` is "module:Class" with the classmethod `load(folder, suite, device)`.
+
+    Raises UsageError when the name is taken, or the target is not written so.
+    """
+    module, colon, attribute = target.partition(":")
+    if not (module and colon and attribute):
+        raise UsageError(f"model family '{family}': target '{target}' must be written as 'module:Class'")
+    FAMILIES.add(family, target)
+
+
+def model_families() -> dict[str, str]:
+    """The families that plug-ins brought, with their targets."""
+    return {name: str(FAMILIES.target(name)) for name in FAMILIES.names() if not FAMILIES.is_builtin(name)}
 
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
     family = suite.model.family
-    if family not in FAMILIES:
-        raise unknown("model family", family, FAMILIES)
-    module, _, attribute = FAMILIES[family].partition(":")
+    target = FAMILIES.target(family)
     try:
-        adapter = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        if is_builtin(family):
+        adapter = FAMILIES.get(family)
+    except MissingError as error:
+        if FAMILIES.is_builtin(family):
             raise
         raise UsageError(
-            f"model family '{family}' cannot be loaded from '{FAMILIES[family]}': {error}: register it as "
+            f"model family '{family}' cannot be loaded from '{target}': {error.__cause__}: register it as "
             "'module:Class' with a module that can be imported."
         ) from error
     if not callable(getattr(adapter, "load", None)):
         raise UsageError(
-            f"model family '{family}': {FAMILIES[family]} has no classmethod load(folder, suite, device): see "
-            "docs/plugins.md."
+            f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md."
         )
-    return cast("DiffusionModel", adapter.load(folder, suite, device))
+    loaded: DiffusionModel = adapter.load(folder, suite, device)  # type: ignore[attr-defined]
+    return loaded
 
 
 def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:

@@ -176,7 +176,7 @@ def test_scales_that_differ_in_the_seventh_digit_are_two_runs(shapes: Suite) -> 
 
 def test_a_family_of_a_plugin_is_part_of_the_identity(shapes: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes other images of the same folder; the identities of built-in families are what they were."""
-    monkeypatch.setitem(FAMILIES, "halved", "my_models_code:Halved")
+    monkeypatch.setattr(FAMILIES, "_targets", {**FAMILIES._targets, "halved": "my_models_code:Halved"})
     halved = shapes.model_copy(update={"model": shapes.model.model_copy(update={"family": "halved"})})
     assert "family" not in plan(shapes, "base").identity
     assert plan(halved, "base").identity == {**plan(shapes, "base").identity, "family": "halved"}

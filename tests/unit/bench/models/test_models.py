@@ -185,7 +185,7 @@ def test_pictures_of_no_numbers_are_refused(folder: Path, dtype: str, words: str
 def test_a_family_whose_class_is_not_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str
 ) -> None:
-    monkeypatch.setitem(FAMILIES, "mine", target)
+    monkeypatch.setattr(FAMILIES, "_targets", {**FAMILIES._targets, "mine": target})
     suite = tiny_suite()
     suite.model.family = "mine"
     with pytest.raises(UsageError, match=f"model family 'mine'.* {words}"):
