@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import MissingError, UsageError
+from bench.errors import UsageError
 from bench.registry import Registry
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
     from bench.suite import Suite
 
-FAMILIES: Registry[type[DiffusionModel]] = Registry("model family", "bench.models")
+FAMILIES: Registry[str] = Registry("model family", "bench.models")
 """Family name -> "module:Class" with a classmethod `load(folder, suite, device)`."""
 
-FAMILIES.add("sd", "bench.models.sd:StableDiffusion", builtin=True)
-FAMILIES.add("sdxl", "bench.models.sdxl:StableDiffusionXL", builtin=True)
-FAMILIES.add("pixart", "bench.models.pixart:PixArt", builtin=True)
-FAMILIES.add("sd3", "bench.models.sd3:StableDiffusion3", builtin=True)
-FAMILIES.add("flux", "bench.models.flux:Flux", builtin=True)
+FAMILIES.add("sd", "sd:StableDiffusion", builtin=True)
+FAMILIES.add("sdxl", "sdxl:StableDiffusionXL", builtin=True)
+FAMILIES.add("pixart", "pixart:PixArt", builtin=True)
+FAMILIES.add("sd3", "sd3:StableDiffusion3", builtin=True)
+FAMILIES.add("flux", "flux:Flux", builtin=True)
 
 DISTILLED = frozenset({"flux"})
 """Families whose guidance is an input of the network, learned in distillation."""
@@ -46,20 +47,22 @@ def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionMode
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
     family = suite.model.family
     target = FAMILIES.target(family)
+    module, _, attribute = target.partition(":")
+    builtin = FAMILIES.is_builtin(family)
     try:
-        adapter = FAMILIES.get(family)
-    except MissingError as error:
-        if FAMILIES.is_builtin(family):
+        adapter = getattr(importlib.import_module(f"bench.models.{module}" if builtin else module), attribute)
+    except (ImportError, AttributeError) as error:
+        if builtin:
             raise
         raise UsageError(
-            f"model family '{family}' cannot be loaded from '{target}': {error.__cause__}: register it as "
+            f"model family '{family}' cannot be loaded from '{target}': {error}: register it as "
             "'module:Class' with a module that can be imported."
         ) from error
     if not callable(getattr(adapter, "load", None)):
         raise UsageError(
             f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md."
         )
-    loaded: DiffusionModel = adapter.load(folder, suite, device)  # type: ignore[attr-defined]
+    loaded: DiffusionModel = adapter.load(folder, suite, device)
     return loaded
 
 
