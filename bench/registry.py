@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         if builtin and name not in self._targets:
             self._builtin.add(name)
         self._targets.setdefault(name, target)
-        self._origins.setdefault(name, origin or (target if isinstance(target, str) else "bench"))
+        self._origins.setdefault(name, origin or (target if isinstance(target, str) and not builtin else "bench"))
 
     def get(self, name: str) -> T:
         """The thing called `name`, imported if need be.
