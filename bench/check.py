@@ -12,9 +12,10 @@ from typing import Any
 from bench._callable import make_callable
 from bench.comparable import largest_comparable, require_comparable
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.judging.baseline import baseline_of, read_baseline, write_baseline
 from bench.judging.gate import verdicts
-from bench.judging.texts import one_line, verdicts_text
+from bench.judging.texts import verdicts_text
 from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
 from bench.log import note

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, MissingError
-from bench.listing import Table
+from bench.formatting import Table
 from bench.threads import explain_threads
 
 if TYPE_CHECKING:

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bench.errors import unknown
-
-ARROWS = {"higher": "↑", "lower": "↓"}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Text in rows and columns; `right` holds the indices of right-aligned columns."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    title: str = ""
-    right: frozenset[int] = frozenset()
+from bench.formatting import ARROWS, Table
 
 
 def table_of(topic: str | None) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -29,13 +28,6 @@ SCORE_COLUMNS = {"prompt_id": "string", "sample": "int64", "value": "float64", "
 # version n -> function that turns a manifest of version n into one of n + 1.
 MANIFEST_MIGRATIONS: dict[int, Migration] = {}
 SUMMARY_MIGRATIONS: dict[int, Migration] = {}
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether `name` may be a file name: 1 to 100 of A-Z a-z 0-9 . _ -, first a letter or digit, and no '..'."""
-    return _SAFE_NAME.fullmatch(name) is not None and ".." not in name
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from bench.files import (
     write_error,
     write_part,
 )
+from bench.formatting import is_safe_name
 from bench.log import note
 from bench.records import (
     IMAGE_COLUMNS,
@@ -41,7 +42,6 @@ from bench.records import (
     ImageRow,
     Manifest,
     ScoreRow,
-    is_safe_name,
     migrate,
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, suggest, unknown
-from bench.records import is_safe_name
+from bench.formatting import is_safe_name
 
 _FOLDER = Path(__file__).parent / "suites"
 _PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})

@@ -180,6 +180,6 @@ def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> s
 
 def changes_text(rows: Sequence[Sequence[str]]) -> str:
     """The changes for a terminal."""
-    from bench.report.tables import aligned
+    from bench.formatting import aligned
 
     return aligned(["method", "metric", "then", "now", "change"], [list(row) for row in rows], left=2)

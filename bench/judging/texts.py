@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.formatting import shorten, aligned, one_line
 from bench.judging.verdict import Verdict, counted, drops_told
 from bench.report.cells import MISSING, decimals, difference_cell, number
-from bench.report.tables import aligned
 from bench.stats import POWER
 
 if TYPE_CHECKING:
     from bench.compare import Comparison, Difference
 
-_TEXT_WIDTH = 60
 _MANY_TAGS = 6
 _FEW = "°"
 
@@ -74,7 +73,7 @@ def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
     hopeless = {one.tag for one in comparison.tags} - {one.tag for one in comparison.tags if not one.too_few}
     prompts = {
-        one.tag: f"{_short(one.tag)} ({one.prompts}){_FEW if one.tag in hopeless else ''}" for one in comparison.tags
+        one.tag: f"{shorten(one.tag)} ({one.prompts}){_FEW if one.tag in hopeless else ''}" for one in comparison.tags
     }
     by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
     metrics = list(dict.fromkeys(one.difference.facts for one in comparison.tags))
@@ -105,19 +104,8 @@ def _changed(comparison: Comparison) -> str:
     for one in comparison.changed:
         digits = decimals([next(d.interval for d in comparison.differences if d.facts.name == one.facts.name)])
         values = [number(one.a, digits), number(one.b, digits), number(one.b - one.a, digits, signed=True)]
-        rows.append([f"{one.facts.display} {one.facts.arrow}", one.prompt_id, *values, _short(one.text)])
+        rows.append([f"{one.facts.display} {one.facts.arrow}", one.prompt_id, *values, shorten(one.text)])
     head = ["changed most", "prompt", comparison.a, comparison.b, "difference", ""]
     table = aligned(head, [[*row[:-1], ""] for row in rows], left=2).splitlines()
     texts = ["", *(row[-1] for row in rows)]
     return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(table, texts, strict=True)) + "\n"
-
-
-def one_line(text: str) -> str:
-    """Untrusted text on one line, without control characters: it can neither begin a line nor steer a terminal."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def _short(text: str) -> str:
-    """On one line, cut to what a terminal shows."""
-    text = one_line(text)
-    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 3]}..."

@@ -9,8 +9,8 @@ from typing import Any
 
 from bench import plugins
 from bench.errors import UsageError
+from bench.formatting import is_safe_name
 from bench.methods.schedule import Schedule
-from bench.records import is_safe_name
 from bench.registry import Registry
 
 

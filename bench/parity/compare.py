@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.listing import Table
+from bench.formatting import Table
 from bench.log import note
 from bench.parity import environment
 from bench.parity.fixtures import SEED, Fixture, build

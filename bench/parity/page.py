@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bench.listing import Table
+from bench.formatting import Table
 from bench.parity.compare import Outcome
 from bench.parity.ours import SCORERS
 

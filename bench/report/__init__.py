@@ -70,7 +70,7 @@ def report(
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.comparable import largest_comparable, require_comparable
-    from bench.judging.texts import one_line
+    from bench.formatting import one_line
     from bench.report.model import build
 
     left_out: list[LeftOut] = []

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.compare import Difference
+from bench.formatting import counted
 from bench.report.best import Best, best_of
 from bench.report.gaps import gaps_against
 from bench.report.noise import other_noise
@@ -99,11 +100,6 @@ class Table:
     def trained_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that any of the methods was trained on."""
         return tuple(facts.name for facts in self.metrics if any(row.in_reward(facts.name) for row in self.rows))
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 prompt", "3,200 prompts"."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def family(name: str) -> str:

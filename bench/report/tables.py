@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Iterable, Sequence
 
+from bench.formatting import aligned, escape_markdown
 from bench.report.cells import (
     BEST,
     DAGGER,
@@ -19,19 +19,6 @@ from bench.report.cells import (
     mean_cells,
 )
 from bench.report.model import Table
-
-
-def escape_markdown(text: str) -> str:
-    """Untrusted text as literal text in a Markdown table cell: no markup, link, image, mention or reference."""
-    for char in "\\`*_|$~[]!#":
-        text = text.replace(char, f"\\{char}")
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # Services look for mentions (@name) and references (#1) in the rendered text, where no escape is left to see.
-    text = _REFERENCE.sub(r"\1<!-- -->", text)
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-_REFERENCE = re.compile(r"(?<!\w)(@|\\#)(?=\w)")
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -121,19 +108,6 @@ def scores_csv(table: Table) -> str:
 
 
 # --- plain text ----------------------------------------------------------------------------------------------------
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns of plain text: the first `left` ones to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
-    lines = [
-        [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in [head, *rows]
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"
 
 
 def text(table: Table) -> str:

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from bench.errors import MissingError, UsageError
+from bench.formatting import is_safe_name
 from bench.methods import Method, Schedule, get_method, method_names, register_method, resolve_method, resolve_methods
 from bench.methods.catalogue import METHODS
-from bench.records import is_safe_name
 from bench.suite import Suite, load_suite
 
 

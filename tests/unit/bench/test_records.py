@@ -5,7 +5,8 @@ import json
 import pytest
 
 from bench.errors import UsageError
-from bench.records import BadImage, ImageRow, Manifest, ScoreRow, is_safe_name, migrate
+from bench.formatting import is_safe_name
+from bench.records import BadImage, ImageRow, Manifest, ScoreRow, migrate
 
 
 def manifest() -> Manifest:
