@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench._callable import make_callable
-from bench.comparable import largest_comparable, require_comparable
+from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.summary import ROUNDS, summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.judging.baseline import baseline_of, read_baseline, write_baseline
@@ -20,7 +21,6 @@ from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
 from bench.log import note
 from bench.runs import LeftOut, Run, display_names, open_runs
-from bench.summarise import ROUNDS, summary_of
 from bench.thresholds import Dominance, Thresholds, read_thresholds
 
 __all__ = [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.analysis.summary import summarise
 from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
 from bench.external import take_images
@@ -20,7 +21,6 @@ from bench.prompting import load_prompts
 from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
-from bench.summarise import summarise
 from bench.weights import digest_of, trained_on
 
 if TYPE_CHECKING:

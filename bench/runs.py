@@ -1,6 +1,7 @@
 """What the judging stages (summarise, report, check, compare) see of a run: rows and facts, without file names.
 
-A `Run` is read once from a `bench.store.RunStore`. Which runs may stand in one table is decided in `bench.comparable`.
+A `Run` is read once from a `bench.store.RunStore`. Which runs may stand in one table is decided in
+`bench.analysis.comparable`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench
-from bench.compare import Difference, compare
+from bench.analysis.compare import compare
+from bench.analysis.differences import Difference
 from bench.suite import load_suite
 
 METHODS = ("base", "refl", "combined", "imagerefl")

@@ -18,7 +18,7 @@ from pathlib import Path
 from shapes_claims import CLAIMS, DIVERSITY, Claim
 
 import bench
-from bench.compare import compare
+from bench.analysis.compare import compare
 from bench.methods.resolve import resolve_method
 from bench.suite import load_suite
 from bench.training import train

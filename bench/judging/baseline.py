@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import provenance
-from bench.comparable import largest_comparable, require_comparable
+from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.stats import Interval
+from bench.analysis.summary import ROUNDS, summary_of
 from bench.errors import NotComparableError, UsageError
 from bench.files import atomic_write
 from bench.judging.entries import gap, same_order
 from bench.judging.verdict import shown
 from bench.runs import Run, open_runs
-from bench.stats import Interval
-from bench.summarise import ROUNDS, summary_of
 
 BASELINE_VERSION = 1
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.analysis.stats import Floats, Interval
 from bench.judging.joint import ENOUGH, Joint
-from bench.stats import Floats, Interval
 
 
 @dataclass(frozen=True, slots=True)

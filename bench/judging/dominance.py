@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bench.analysis.stats import Interval
 from bench.judging.entries import gap, same_order, unscored_text
 from bench.judging.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
 from bench.judging.verdict import Status, Verdict, judge, needed_prompts, shown
-from bench.stats import Interval
 from bench.thresholds import Dominance
 
 

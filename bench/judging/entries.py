@@ -10,14 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.stats import Floats, Interval, clustered_bootstrap, independent_difference, jackknife_interval
 from bench.cards import card_difference, card_in_summary
-from bench.stats import (
-    Floats,
-    Interval,
-    clustered_bootstrap,
-    independent_difference,
-    jackknife_interval,
-)
 
 Entry = Mapping[str, Any]
 _NUMBERS = ("mean", "ci_low", "ci_high")

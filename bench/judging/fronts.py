@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.pareto import front, fronts, oriented
+from bench.analysis.stats import Floats, Interval
 from bench.judging.joint import Joint
-from bench.pareto import front, fronts, oriented
-from bench.stats import Floats, Interval
 
 _GRID = 121
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.analysis.stats import Interval, minimum_detectable_effect
 from bench.judging.dominance import dominance
 from bench.judging.entries import (
     Entry,
@@ -27,7 +28,6 @@ from bench.judging.entries import (
 from bench.judging.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
 from bench.judging.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.runs import LeftOut
-from bench.stats import Interval, minimum_detectable_effect
 from bench.thresholds import Bound, Rule, Thresholds
 
 

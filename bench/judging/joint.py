@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats import Floats, Interval, draw_counts, expanded_tail, t_quantile
+from bench.analysis.stats import Floats, Interval, draw_counts, expanded_tail, t_quantile
 
 if TYPE_CHECKING:
     from bench.runs import MetricFacts, Run
@@ -143,7 +143,7 @@ def joint_bootstrap(
     """The joint draws of comparable runs. `names` are the methods' names in the result (default: display names).
 
     Metrics are those that any run has. Same seed, same numbers, whatever the order of runs; where every prompt is
-    scored a cell's interval is that of `bench.stats.clustered_bootstrap`.
+    scored a cell's interval is that of `bench.analysis.stats.clustered_bootstrap`.
     """
     from bench.runs import display_names
 
@@ -180,7 +180,7 @@ def _set_draws(
     run: Run, metric: str, codes: dict[str, int], means: Floats, draws: Floats, column: int, seed: int
 ) -> bool:
     """Put a set metric's value and draws into their column; False when it has a value but no jackknife rows."""
-    from bench.summarise import left_out_values
+    from bench.analysis.summary import left_out_values
 
     rows = run.rows(metric)
     whole = rows["sample"].isna().to_numpy()

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.analysis.stats import Floats, Interval
 from bench.judging.joint import Joint
 from bench.runs import Run
-from bench.stats import Floats, Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.stats import Interval
 from bench.judging.entries import Entry, scored_prompts
 from bench.judging.verdict import Status, Verdict, needed_text
 from bench.runs import LeftOut
-from bench.stats import Interval
 from bench.thresholds import Bound, Rule, Thresholds
 
 Summary = Mapping[str, Any]

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.formatting import shorten, aligned, one_line
+from bench.analysis.stats import POWER
+from bench.formatting import aligned, one_line, shorten
 from bench.judging.verdict import Verdict, counted, drops_told
 from bench.report.cells import MISSING, decimals, difference_cell, number
-from bench.stats import POWER
 
 if TYPE_CHECKING:
-    from bench.compare import Comparison, Difference
+    from bench.analysis.compare import Comparison
+    from bench.analysis.differences import Difference
 
 _MANY_TAGS = 6
 _FEW = "°"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.stats import POWER, Interval, clusters_to_decide
+from bench.analysis.stats import POWER, Interval, clusters_to_decide
 
 Status = Literal["pass", "fail", "inconclusive", "missing", "not_comparable"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "inconclusive", "missing", "not_comparable")

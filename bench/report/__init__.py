@@ -44,7 +44,7 @@ def report(
     images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
     `out` cannot be written.
     """
-    from bench.comparable import require_comparable
+    from bench.analysis.comparable import require_comparable
     from bench.errors import unknown
     from bench.runs import open_runs
 
@@ -69,7 +69,7 @@ def report(
 
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
-    from bench.comparable import largest_comparable, require_comparable
+    from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.formatting import one_line
     from bench.report.model import build
 

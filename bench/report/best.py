@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.compare import difference
+from bench.analysis.differences import difference
 
 if TYPE_CHECKING:
     from bench.report.model import Row

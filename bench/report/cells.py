@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.compare import Difference
+from bench.analysis.differences import Difference
+from bench.analysis.stats import Interval
 from bench.report.gaps import survives
 from bench.report.model import Row, Table
 from bench.runs import MetricFacts
-from bench.stats import Interval
 
 DAGGER = "†"
 MISSING = "-"

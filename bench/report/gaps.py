@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.compare import Difference, differences, paired_rows
-from bench.stats import Floats, Interval, cluster_sums, holm, sign_flip_p, t_quantile
-from bench.summarise import prompt_codes
+from bench.analysis.differences import Difference, differences, paired_rows
+from bench.analysis.stats import Floats, Interval, cluster_sums, holm, sign_flip_p, t_quantile
+from bench.analysis.summary import prompt_codes
 
 if TYPE_CHECKING:
     from bench.report.model import Row
@@ -57,7 +57,7 @@ def _prompt_sums(base: Row, row: Row, one: Difference) -> Floats:
 
 
 def sign_flips(sums: Sequence[Floats], flips: int, seed: int = 0) -> list[float]:
-    """`bench.stats.sign_flip_p` of many tests, each [prompts]: those of as many prompts share their flips.
+    """`bench.analysis.stats.sign_flip_p` of many tests, each [prompts]: those of as many prompts share their flips.
 
     That is what makes so many flips affordable; where all signs can be listed the exact p is taken.
     """

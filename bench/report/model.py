@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.compare import Difference
+from bench.analysis.differences import Difference
+from bench.analysis.stats import FEW, Interval
+from bench.analysis.summary import ROUNDS, metric_interval
 from bench.formatting import counted
 from bench.report.best import Best, best_of
 from bench.report.gaps import gaps_against
 from bench.report.noise import other_noise
 from bench.report.notes import notes as notes_of
 from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
-from bench.stats import FEW, Interval
-from bench.summarise import ROUNDS, metric_interval
 
 if TYPE_CHECKING:
     from bench.report.curves import Curve

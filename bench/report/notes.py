@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.comparable import library_notes
+from bench.analysis.comparable import library_notes
 from bench.report.noise import other_noise
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.stats import Interval
 from bench.report.cells import decimals
 from bench.report.costs import cost_columns
 from bench.report.plots import diversity_axes, point_names, quality_axes
 from bench.report.style import looks
 from bench.report.trade import band_of
 from bench.report.values import Array, prompts_of
-from bench.stats import Interval
 
 if TYPE_CHECKING:
     from bench.judging import Front

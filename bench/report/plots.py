@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.pareto import front, staircase
+from bench.analysis.pareto import front, staircase
+from bench.analysis.stats import Interval
 from bench.report.cells import DAGGER
 from bench.report.labels import Box, place
 from bench.report.model import Row, Table
 from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.runs import MetricFacts
-from bench.stats import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

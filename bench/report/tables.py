@@ -8,16 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.formatting import aligned, escape_markdown
-from bench.report.cells import (
-    BEST,
-    DAGGER,
-    SURE,
-    UNSURE,
-    CellText,
-    difference_cells,
-    header,
-    mean_cells,
-)
+from bench.report.cells import BEST, DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells
 from bench.report.model import Table
 
 

@@ -16,9 +16,9 @@ from bench.report.curves import Curve
 from bench.report.plots import quality_axes
 
 if TYPE_CHECKING:
+    from bench.analysis.stats import Interval
     from bench.report.model import Table
     from bench.runs import MetricFacts
-    from bench.stats import Interval
 
 _MOST_LINES = 24
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.analysis.compare import Comparison
 from bench.cli import main
-from bench.compare import Comparison
 from bench.judging.ci import markdown_summary, workflow_commands
 from bench.judging.texts import verdicts_text
 from bench.judging.verdict import Verdict

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.analysis.stats import jackknife_interval
+from bench.analysis.summary import metric_interval
 from bench.judging import joint_bootstrap
 from bench.judging.joint import Joint, joint_jackknife, joint_means
 from bench.records import ScoreRow
 from bench.runs import Run, read_run
-from bench.stats import jackknife_interval
-from bench.summarise import metric_interval
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

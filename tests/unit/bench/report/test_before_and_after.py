@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.compare import compare
 from bench.check import check
-from bench.compare import compare
 from bench.judging import joint_bootstrap
 from bench.report import report
 from bench.runs import read_run

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.analysis.stats import Interval
 from bench.errors import UsageError
 from bench.judging import AtEqual, Joint, joint_bootstrap
 from bench.report import report
@@ -16,7 +17,6 @@ from bench.report.cells import DAGGER, MINUS
 from bench.report.model import Table, build
 from bench.report.trade import _gap, _rough, band_of, fronts_of, grids
 from bench.runs import open_runs
-from bench.stats import Interval
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench import pareto
+from bench.analysis import pareto
 
 
 def test_front_of_a_known_set() -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.analysis.stats import Interval, clustered_bootstrap, jackknife_interval
 from bench.cards import identity_of
 from bench.runs import MetricFacts, Run, read_run
-from bench.stats import Interval, clustered_bootstrap, jackknife_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import stats
+from bench.analysis import stats
 
 
 def test_mean_is_the_plain_mean_of_units() -> None:
@@ -200,5 +200,6 @@ def test_holm_steps_down_and_keeps_nan() -> None:
 
 
 def test_imports_numpy_and_nothing_heavier() -> None:
-    code = "import sys, bench.stats, bench.pareto; print([m for m in ('pandas', 'scipy', 'torch') if m in sys.modules])"
+    code = "import sys, bench.analysis.stats, bench.analysis.pareto; "
+    code += "print([m for m in ('pandas', 'scipy', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import bench.compare
-from bench.compare import compare
+import bench.analysis.compare
+from bench.analysis.compare import compare
 from bench.errors import NotComparableError, UsageError
 from bench.records import ScoreRow
 from bench.runs import read_run
