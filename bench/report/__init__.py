@@ -13,8 +13,8 @@ from bench.log import note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bench.analysis.table.rows import Table
     from bench.judging import Joint
-    from bench.report.model import Table
     from bench.runs import LeftOut, Run
 
 __all__ = ["report"]
@@ -70,8 +70,8 @@ def report(
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
     from bench.analysis.comparable import largest_comparable, require_comparable
+    from bench.analysis.table.build import build
     from bench.formatting import one_line
-    from bench.report.model import build
 
     left_out: list[LeftOut] = []
     if subset:
@@ -117,9 +117,9 @@ def _page(
     table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
+    from bench.analysis.table.arrays import metric_values, most_changed
     from bench.report.page import page
     from bench.report.pictures import pictures
-    from bench.report.values import metric_values, most_changed
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
-from bench.report.gaps import survives
-from bench.report.model import Row, Table
+from bench.analysis.table.corrected import survives
+from bench.analysis.table.rows import Row, Table
 from bench.runs import MetricFacts
 
 DAGGER = "†"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report.model import Row, Table
+from bench.analysis.table.rows import Row, Table
 from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
+from bench.analysis.table.rows import Table
 from bench.report.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
-from bench.report.model import Table
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

@@ -13,16 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.report.best import Best
+from bench.analysis.table.arrays import Array
+from bench.analysis.table.costs import cost_columns
+from bench.analysis.table.rows import Best, Row, Table
 from bench.report.cells import DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells, number
-from bench.report.costs import cost_columns
-from bench.report.model import Row, Table
 from bench.report.payload import embedded_json, payload
 from bench.report.pictures import Pictures
 from bench.report.sections import environments, metric_card, origins, protocol
 from bench.report.style import looks
 from bench.report.trade import fronts_of, grids
-from bench.report.values import Array
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.stats import Interval
+from bench.analysis.table.arrays import Array, prompts_of
+from bench.analysis.table.costs import cost_columns
 from bench.report.cells import decimals
-from bench.report.costs import cost_columns
 from bench.report.plots import diversity_axes, point_names, quality_axes
 from bench.report.style import looks
 from bench.report.trade import band_of
-from bench.report.values import Array, prompts_of
 
 if TYPE_CHECKING:
+    from bench.analysis.table.rows import Row, Table
     from bench.judging import Front
-    from bench.report.model import Row, Table
     from bench.runs import MetricFacts
 
 # matplotlib's marker -> plotly's symbol

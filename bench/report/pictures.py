@@ -20,11 +20,11 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.table.arrays import prompts_of
 from bench.provenance import available_cpus
-from bench.report.values import prompts_of
 
 if TYPE_CHECKING:
-    from bench.report.model import Table
+    from bench.analysis.table.rows import Table
 
 FOLDER = "index_files"
 IN_PAGE_BYTES = 12_000_000

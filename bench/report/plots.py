@@ -16,9 +16,9 @@ import numpy as np
 
 from bench.analysis.pareto import front, staircase
 from bench.analysis.stats import Interval
+from bench.analysis.table.rows import Row, Table
 from bench.report.cells import DAGGER
 from bench.report.labels import Box, place
-from bench.report.model import Row, Table
 from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.runs import MetricFacts
 

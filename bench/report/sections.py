@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.table.caveats import noted
+from bench.analysis.table.common_noise import leading
+from bench.analysis.table.sweeps import GUIDANCE, parameters
 from bench.report.cells import number
-from bench.report.curves import GUIDANCE, parameters
-from bench.report.noise import leading
-from bench.report.notes import noted
 
 if TYPE_CHECKING:
+    from bench.analysis.table.rows import Row, Table
     from bench.records import Manifest
-    from bench.report.model import Row, Table
     from bench.runs import MetricFacts
 
 Pairs = list[tuple[str, str]]

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any
 
-from bench.report.model import family
+from bench.analysis.table.rows import family
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

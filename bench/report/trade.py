@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.table.rows import Curve
 from bench.judging import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
 from bench.report.cells import DAGGER, MISSING, CellText, decimals, number
-from bench.report.curves import Curve
 from bench.report.plots import quality_axes
 
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
-    from bench.report.model import Table
+    from bench.analysis.table.rows import Table
     from bench.runs import MetricFacts
 
 _MOST_LINES = 24

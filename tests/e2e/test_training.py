@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.analysis.table.build import build
+from bench.analysis.table.sweeps import curves
 from bench.models.sd import StableDiffusion
-from bench.report.curves import curves
-from bench.report.model import build
 from bench.runs import open_runs
 from bench.suite import load_suite
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 import bench.report.pictures as pictures_module
+from bench.analysis.table.arrays import most_changed, prompt_averages
 from bench.errors import UsageError
 from bench.records import ScoreRow
 from bench.report import report
 from bench.report.beside import replace_folder
 from bench.report.page import SCRIPTS
 from bench.report.payload import embedded_json
-from bench.report.values import most_changed, prompt_averages
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 import bench.report
+from bench.analysis.table.build import build
+from bench.analysis.table.rows import Table
 from bench.errors import NotComparableError, UsageError
 from bench.records import ScoreRow
 from bench.report import report
 from bench.report.gallery import chosen_prompts, gallery_figure, sheet
-from bench.report.model import Table, build
 from bench.report.plots import diversity_axes, pareto_figure, point_names, quality_axes
 from bench.report.style import looks, text_colour
 from bench.runs import open_runs

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import FEW, Interval
-from bench.analysis.summary import ROUNDS, metric_interval
+from bench.analysis.summary import ROUNDS
+from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
-from bench.report.best import Best, best_of
-from bench.report.gaps import gaps_against
-from bench.report.noise import other_noise
-from bench.report.notes import notes as notes_of
-from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
-
-if TYPE_CHECKING:
-    from bench.report.curves import Curve
-
-# The order in which readers look for things; what is not listed follows by name.
-METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
+from bench.runs import MetricFacts, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +53,7 @@ class Table:
     @cached_property
     def curves(self) -> list[Curve]:
         """Methods at several settings, in order: what plots join by a line."""
-        from bench.report.curves import curves
+        from bench.analysis.table.sweeps import curves
 
         return curves(self.rows)
 
@@ -107,48 +96,23 @@ def family(name: str) -> str:
     return name.split("@", 1)[0].split("[", 1)[0]
 
 
-def _rank(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The method with the best mean, and the others that it does not beat beyond the uncertainty."""
+
+    name: str
+    tied: frozenset[str] = frozenset()
+
+    @property
+    def significant(self) -> bool:
+        """True when it is better than every other method beyond the uncertainty."""
+        return not self.tied
 
 
-def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort key that puts switch_step=5 before switch_step=20."""
-    parts = name.replace("]", "").replace("=", "\0").replace("-", "\0").split("\0")
-    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in parts]
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Rows of one family along one parameter; `members` are (row name, value as printed) in ascending order."""
 
-
-def order_runs(runs: Sequence[Run]) -> list[Run]:
-    """Base first, then the tuned methods in the order of the catalogue, sweeps by their setting."""
-    return sorted(runs, key=lambda run: (_rank(family(run.method), METHOD_ORDER), _natural(run.method), run.name))
-
-
-def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
-    """Quality, diversity, then set metrics, each in the order in which readers look for them."""
-    facts = {name: one for run in runs for name, one in run.metrics.items()}
-    return tuple(sorted(facts.values(), key=metric_order))
-
-
-def build(
-    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS, seed: int = 0
-) -> Table:
-    """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
-    ordered = order_runs(runs)
-    rows = tuple(
-        Row(shown, run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
-        for shown, run in zip(display_names(ordered), ordered, strict=True)
-    )
-    base = next((row for row in rows if row.run.method == reference), None)
-    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
-    facts = order_metrics(ordered)
-    table = Table(
-        suite=ordered[0].suite,
-        title=ordered[0].title or ordered[0].suite,
-        metrics=facts,
-        rows=rows,
-        reference=base.name if base else None,
-        differences=gaps,
-        rounds=rounds,
-        best=best_of(rows, [one.name for one in facts], rounds, seed),
-    )
-    notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
-    return replace(table, notes=tuple(notes))
+    family: str
+    parameter: str
+    members: tuple[tuple[str, str], ...]

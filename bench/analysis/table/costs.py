@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.report.model import Table
+    from bench.analysis.table.rows import Table
     from bench.runs import Run
 
 

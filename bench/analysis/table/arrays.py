@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from bench.report.model import Table
+    from bench.analysis.table.rows import Table
     from bench.runs import MetricFacts
 
 Array = NDArray[np.float32]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.table.build import build
+from bench.analysis.table.sweeps import curves
 from bench.records import Manifest
-from bench.report.curves import curves
-from bench.report.model import build
 from bench.runs import open_runs
 from bench.store import RunStore
 

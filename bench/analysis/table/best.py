@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.analysis.differences import difference
+from bench.analysis.table.rows import Best
 
 if TYPE_CHECKING:
-    from bench.report.model import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The method with the best mean, and the others that it does not beat beyond the uncertainty."""
-
-    name: str
-    tied: frozenset[str] = frozenset()
-
-    @property
-    def significant(self) -> bool:
-        """True when it is better than every other method beyond the uncertainty."""
-        return not self.tied
+    from bench.analysis.table.rows import Row
 
 
 def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int = 0) -> dict[str, Best]:

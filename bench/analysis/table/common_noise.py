@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.report.model import Row
+    from bench.analysis.table.rows import Row
 
 _NEEDED = ("seed", "sampler")  # images that were only scored (`bench score --images`) have neither
 _CONDITIONS = (*_NEEDED, "sampling_version")

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from bench.report.model import Row
+from bench.analysis.table.rows import Curve, Row
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 GUIDANCE = ("base_guidance", "tuned_guidance")
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Rows of one family along one parameter; `members` are (row name, value as printed) in ascending order."""
-
-    family: str
-    parameter: str
-    members: tuple[tuple[str, str], ...]
 
 
 def curves(rows: Sequence[Row]) -> list[Curve]:

@@ -14,7 +14,7 @@ from bench.analysis.stats import Floats, Interval, cluster_sums, holm, sign_flip
 from bench.analysis.summary import prompt_codes
 
 if TYPE_CHECKING:
-    from bench.report.model import Row
+    from bench.analysis.table.rows import Row
 
 LEVEL = 0.05
 _FLIPS_PER_TEST = 80  # the smallest sampled p is 1 / (flips + 1), and Holm multiplies it by the number of tests

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.analysis.comparable import library_notes
-from bench.report.noise import other_noise
+from bench.analysis.table.common_noise import other_noise
 
 if TYPE_CHECKING:
-    from bench.report.model import Row, Table
+    from bench.analysis.table.rows import Row, Table
     from bench.runs import MetricFacts
 
 _FEW_PROMPTS = 10

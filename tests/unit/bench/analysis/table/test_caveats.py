@@ -6,11 +6,11 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.table.build import build
+from bench.analysis.table.costs import cost_columns
 from bench.records import Manifest
 from bench.report import report
-from bench.report.costs import cost_columns
 from bench.report.gallery import gallery_figure
-from bench.report.model import build
 from bench.report.sections import environments, metric_card, origins, plain, protocol
 from bench.report.tables import markdown
 from bench.runs import open_runs
