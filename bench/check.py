@@ -12,12 +12,12 @@ from typing import Any
 from bench._callable import make_callable
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.summary import ROUNDS, summary_of
+from bench.analysis.tradeoff.baseline import baseline_of, read_baseline, write_baseline
+from bench.analysis.tradeoff.gate import verdicts
+from bench.analysis.tradeoff.texts import verdicts_text
+from bench.analysis.tradeoff.verdict import Verdict, exit_code, judge
 from bench.errors import UsageError
 from bench.formatting import one_line
-from bench.judging.baseline import baseline_of, read_baseline, write_baseline
-from bench.judging.gate import verdicts
-from bench.judging.texts import verdicts_text
-from bench.judging.verdict import Verdict, exit_code, judge
 from bench.junit import junit
 from bench.log import note
 from bench.runs import LeftOut, Run, display_names, open_runs

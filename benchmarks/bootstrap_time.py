@@ -20,8 +20,8 @@ import pandas as pd
 
 from bench.analysis.differences import differences
 from bench.analysis.summary import metric_interval
-from bench.judging import front_of, joint_bootstrap
-from bench.judging.joint import Joint
+from bench.analysis.tradeoff import front_of, joint_bootstrap
+from bench.analysis.tradeoff.joint import Joint
 from bench.runs import MetricFacts, Run, tidy_types
 
 METHODS, PROMPTS, SAMPLES = 20, 400, 5

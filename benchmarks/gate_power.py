@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.analysis.tradeoff.verdict import Verdict
 from bench.check import baseline_of, check, exit_code
-from bench.judging.verdict import Verdict
 from bench.runs import MetricFacts, Run, tidy_types
 
 METRICS = {

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.tradeoff.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
+from bench.analysis.tradeoff.ci import append_step_summary, markdown_summary, workflow_commands
+from bench.analysis.tradeoff.texts import verdicts_text
+from bench.analysis.tradeoff.verdict import Verdict, exit_code
 from bench.check import check, limits_of
 from bench.errors import UsageError
 from bench.files import atomic_write
-from bench.judging.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
-from bench.judging.ci import append_step_summary, markdown_summary, workflow_commands
-from bench.judging.texts import verdicts_text
-from bench.judging.verdict import Verdict, exit_code
 from bench.junit import junit as junit_xml
 
 

@@ -6,9 +6,20 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.stats import Interval
-from bench.judging.entries import gap, same_order, unscored_text
-from bench.judging.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
-from bench.judging.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.analysis.tradeoff.entries import gap, same_order, unscored_text
+from bench.analysis.tradeoff.rules import (
+    ALPHA,
+    Gate,
+    Summary,
+    absent,
+    make,
+    negative,
+    no_value,
+    one_pair,
+    prompts_of,
+    unjudged,
+)
+from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.thresholds import Dominance
 
 

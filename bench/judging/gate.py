@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.analysis.stats import Interval, minimum_detectable_effect
-from bench.judging.dominance import dominance
-from bench.judging.entries import (
+from bench.analysis.tradeoff.dominance import dominance
+from bench.analysis.tradeoff.entries import (
     Entry,
     gap,
     interval_of,
@@ -25,8 +25,19 @@ from bench.judging.entries import (
     unscored_text,
     why_other,
 )
-from bench.judging.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
-from bench.judging.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.analysis.tradeoff.rules import (
+    ALPHA,
+    Gate,
+    Summary,
+    absent,
+    make,
+    negative,
+    no_value,
+    one_pair,
+    prompts_of,
+    unjudged,
+)
+from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.runs import LeftOut
 from bench.thresholds import Bound, Rule, Thresholds
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.stats import Interval
-from bench.judging.entries import Entry, scored_prompts
-from bench.judging.verdict import Status, Verdict, needed_text
+from bench.analysis.tradeoff.entries import Entry, scored_prompts
+from bench.analysis.tradeoff.verdict import Status, Verdict, needed_text
 from bench.runs import LeftOut
 from bench.thresholds import Bound, Rule, Thresholds
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.analysis.stats import POWER
+from bench.analysis.tradeoff.verdict import Verdict, counted, drops_told
 from bench.formatting import aligned, one_line, shorten
-from bench.judging.verdict import Verdict, counted, drops_told
 from bench.report.cells import MISSING, decimals, difference_cell, number
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bench.analysis.table.rows import Table
-    from bench.judging import Joint
+    from bench.analysis.tradeoff import Joint
     from bench.runs import LeftOut, Run
 
 __all__ = ["report"]
@@ -85,8 +85,8 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
+    from bench.analysis.tradeoff import joint_bootstrap
     from bench.files import atomic_write, make_folder
-    from bench.judging import joint_bootstrap
     from bench.report.beside import replace_folder
     from bench.report.latex import latex
     from bench.report.pictures import FOLDER

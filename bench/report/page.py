@@ -26,7 +26,7 @@ from bench.report.trade import fronts_of, grids
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from bench.judging import Joint
+    from bench.analysis.tradeoff import Joint
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", "names.js", "distributions.js", "plots.js", "gallery.js")  # in the order in which they run

@@ -18,7 +18,7 @@ from bench.report.trade import band_of
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
-    from bench.judging import Front
+    from bench.analysis.tradeoff import Front
     from bench.runs import MetricFacts
 
 # matplotlib's marker -> plotly's symbol

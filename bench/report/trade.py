@@ -1,6 +1,6 @@
 """What is said of several methods at once: fronts under resampling, prices, trade at equal reward, over-optimisation.
 
-The numbers are those of `bench.judging`; here they are put into tables of plain text.
+The numbers are those of `bench.analysis.tradeoff`; here they are put into tables of plain text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.table.rows import Curve
-from bench.judging import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
+from bench.analysis.tradeoff import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
 from bench.report.cells import DAGGER, MISSING, CellText, decimals, number
 from bench.report.plots import quality_axes
 

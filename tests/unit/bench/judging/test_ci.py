@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.analysis.compare import Comparison
+from bench.analysis.tradeoff.ci import markdown_summary, workflow_commands
+from bench.analysis.tradeoff.texts import verdicts_text
+from bench.analysis.tradeoff.verdict import Verdict
 from bench.cli import main
-from bench.judging.ci import markdown_summary, workflow_commands
-from bench.judging.texts import verdicts_text
-from bench.judging.verdict import Verdict
 from bench.records import ScoreRow
 
 ROOT = Path(__file__).parents[4]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.analysis.tradeoff.entries import gap, relative_gap
+from bench.analysis.tradeoff.gate import drop_level
+from bench.analysis.tradeoff.lines import line_of
+from bench.analysis.tradeoff.verdict import Verdict, needed_text
 from bench.check import baseline_of, check, exit_code
 from bench.errors import UsageError
-from bench.judging.entries import gap, relative_gap
-from bench.judging.gate import drop_level
-from bench.judging.lines import line_of
-from bench.judging.verdict import Verdict, needed_text
 from bench.records import ScoreRow
 from bench.thresholds import parse_thresholds
 
@@ -264,8 +264,8 @@ def test_lines_of_tables_that_are_written_inline() -> None:
 
 
 def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
-    from bench.judging.baseline import read_baseline
-    from bench.judging.gate import verdicts
+    from bench.analysis.tradeoff.baseline import read_baseline
+    from bench.analysis.tradeoff.gate import verdicts
     from bench.registry import metric_names
     from bench.thresholds import read_thresholds
 

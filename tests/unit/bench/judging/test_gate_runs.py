@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from bench.analysis.tradeoff.ci import markdown_summary, workflow_commands
+from bench.analysis.tradeoff.gate import drop_level
+from bench.analysis.tradeoff.verdict import Verdict
 from bench.check import baseline_of, check, exit_code, junit, verdicts_text
 from bench.errors import NotComparableError, UsageError
-from bench.judging.ci import markdown_summary, workflow_commands
-from bench.judging.gate import drop_level
-from bench.judging.verdict import Verdict
 from bench.records import ScoreRow
 from bench.report import report
 from bench.runs import open_runs
@@ -187,7 +187,7 @@ def test_runs_of_one_method_are_told_apart_everywhere(tmp_path: Path) -> None:
     assert all(one.who == "base" for one in found)
     limits = parse_thresholds(text, "t", ["base"], ["lpips"])
     assert drop_level(limits, [{"method": "base"}, {"method": "base"}]) == pytest.approx(0.975)
-    from bench.judging.gate import verdicts
+    from bench.analysis.tradeoff.gate import verdicts
 
     before = [json.loads(json.dumps(baseline_of([run]))) for run in runs]
     both = verdicts(limits, [one["summaries"][0] for one in before], before[0])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.compare import compare
+from bench.analysis.tradeoff import joint_bootstrap
 from bench.check import check
-from bench.judging import joint_bootstrap
 from bench.report import report
 from bench.runs import read_run
 from bench.store import RunStore

@@ -12,8 +12,8 @@ import pytest
 from bench.analysis.stats import Interval
 from bench.analysis.table.build import build
 from bench.analysis.table.rows import Table
+from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap
 from bench.errors import UsageError
-from bench.judging import AtEqual, Joint, joint_bootstrap
 from bench.report import report
 from bench.report.cells import DAGGER, MINUS
 from bench.report.trade import _gap, _rough, band_of, fronts_of, grids

@@ -11,8 +11,8 @@ import pytest
 
 from bench.analysis.stats import jackknife_interval
 from bench.analysis.summary import metric_interval
-from bench.judging import joint_bootstrap
-from bench.judging.joint import Joint, joint_jackknife, joint_means
+from bench.analysis.tradeoff import joint_bootstrap
+from bench.analysis.tradeoff.joint import Joint, joint_jackknife, joint_means
 from bench.records import ScoreRow
 from bench.runs import Run, read_run
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench.analysis.pareto import fronts
-from bench.judging.fronts import attainment, front_of
-from bench.judging.joint import Joint, joint_means
+from bench.analysis.tradeoff.fronts import attainment, front_of
+from bench.analysis.tradeoff.joint import Joint, joint_means
 
 
 def joint_of(points: list[tuple[float, float]], spread: float, higher: tuple[bool, bool] = (True, True)) -> Joint:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.pareto import front, fronts, oriented
 from bench.analysis.stats import Floats, Interval
-from bench.judging.joint import Joint
+from bench.analysis.tradeoff.joint import Joint
 
 _GRID = 121
 

@@ -1,5 +1,5 @@
 """What is said about several methods at once: the front, trade at equal reward, over-optimisation. All of it rests on
-one bootstrap over prompts that resamples every method and metric together (`bench.judging.joint`).
+one bootstrap over prompts that resamples every method and metric together (`bench.analysis.tradeoff.joint`).
 
     joint = joint_bootstrap(runs)
     front_of(joint, "pickscore", "lpips")                               who is on the front, how surely, and its band
@@ -10,10 +10,17 @@ one bootstrap over prompts that resamples every method and metric together (`ben
 
 from __future__ import annotations
 
-from bench.judging.curves import AtEqual, at_equal, at_equal_diversity, at_equal_reward, interpolate, price
-from bench.judging.fronts import Band, Front, front_of
-from bench.judging.joint import Joint, joint_bootstrap
-from bench.judging.overoptimisation import OverOptimisation, over_optimisation
+from bench.analysis.tradeoff.equal_reward import (
+    AtEqual,
+    at_equal,
+    at_equal_diversity,
+    at_equal_reward,
+    interpolate,
+    price,
+)
+from bench.analysis.tradeoff.fronts import Band, Front, front_of
+from bench.analysis.tradeoff.joint import Joint, joint_bootstrap
+from bench.analysis.tradeoff.overoptimisation import OverOptimisation, over_optimisation
 
 __all__ = [
     "AtEqual",

@@ -10,9 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.judging import at_equal_diversity, at_equal_reward, interpolate, joint_bootstrap, over_optimisation, price
-from bench.judging.curves import places_of
-from bench.judging.joint import Joint, joint_means
+from bench.analysis.tradeoff import (
+    at_equal_diversity,
+    at_equal_reward,
+    interpolate,
+    joint_bootstrap,
+    over_optimisation,
+    price,
+)
+from bench.analysis.tradeoff.equal_reward import places_of
+from bench.analysis.tradeoff.joint import Joint, joint_means
 from bench.records import ScoreRow
 from bench.runs import Run, read_run
 

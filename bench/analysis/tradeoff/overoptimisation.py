@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.stats import Floats, Interval
-from bench.judging.joint import Joint
+from bench.analysis.tradeoff.joint import Joint
 from bench.runs import Run
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.analysis.stats import Floats, Interval
-from bench.judging.joint import ENOUGH, Joint
+from bench.analysis.tradeoff.joint import ENOUGH, Joint
 
 
 @dataclass(frozen=True, slots=True)
