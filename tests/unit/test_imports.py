@@ -29,7 +29,7 @@ LIGHT = [
     "bench.cli.app",
     "bench.doctor",
     "bench.errors",
-    "bench.listing",
+    "bench.cli.listing",
     "bench.log",
     "bench.methods.catalogue",
     "bench.methods.resolve",

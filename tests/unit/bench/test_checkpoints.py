@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import metrics
+from bench.cli.listing import table_of
 from bench.errors import MissingError, UsageError
-from bench.listing import table_of
 from bench.methods import get_method, method_names, resolve_method
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import prompts
+from bench.cli.listing import table_of
 from bench.errors import MissingError
-from bench.listing import table_of
 from bench.methods import resolve_method, resolve_methods
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, repository
 from bench.suite import load_suite, suite_names

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.listing import table_of
 from bench.errors import UsageError
-from bench.listing import table_of
 from bench.suite import check_metrics, load_suite
 
 
