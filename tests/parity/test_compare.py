@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench import doctor
 from bench.cli import main
+from bench.doctor import examine as doctor
 from bench.errors import MissingError, UsageError
 from bench.parity import compare, environment, fixtures, page
 from bench.parity.compare import Outcome, Row

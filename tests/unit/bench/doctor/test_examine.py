@@ -4,8 +4,8 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from bench import doctor
-from bench.doctor import Finding, Report
+from bench.doctor import examine as doctor
+from bench.doctor.examine import Finding, Report
 
 
 def test_something_needed_and_missing_is_exit_code_4() -> None:
