@@ -16,7 +16,7 @@ from bench.formatting import Table
 from bench.threads import explain_threads
 
 if TYPE_CHECKING:
-    from bench.parity.compare import Outcome
+    from bench.doctor.parity.compare import Outcome
 
 PYTHONS = ((3, 11), (3, 13))
 # What the embedded suite needs.
@@ -116,10 +116,10 @@ def examine(ask_hub: bool = False) -> Report:
 def verify(python: str | None, cache: Path | None, out: Path | None, values: Path | None) -> Outcome:
     """Compare every scorer with its original package; write the page to `out` and the originals' values to `values`.
 
-    MissingError (exit code 4) where the originals' environment cannot be made; see `bench.parity`.
+    MissingError (exit code 4) where the originals' environment cannot be made; see `bench.doctor.parity`.
     """
+    from bench.doctor.parity import compare, page
     from bench.files import atomic_write
-    from bench.parity import compare, page
 
     outcome, official = compare.verify(python, cache)
     if out is not None:

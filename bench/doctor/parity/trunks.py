@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.parity.tensors import Draw
+from bench.doctor.parity.tensors import Draw
 
 State = dict[str, Tensor]
 

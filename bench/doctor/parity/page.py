@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bench.doctor.parity.compare import Outcome
+from bench.doctor.parity.ours import SCORERS
 from bench.formatting import Table
-from bench.parity.compare import Outcome
-from bench.parity.ours import SCORERS
 
 _COMMAND = "bench doctor --verify-metrics --values tests/data/parity/official.json"
 _OURS = ("torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "lpips", "dreamsim", "peft", "numpy")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.doctor.parity import checkpoints, pictures, trunks
+from bench.doctor.parity.tensors import Draw
+from bench.doctor.parity.texts import PROMPTS
 from bench.errors import UsageError
-from bench.parity import checkpoints, pictures, trunks
-from bench.parity.tensors import Draw
-from bench.parity.texts import PROMPTS
 
 SEED = 20230304
 PROMPTS_AN_IMAGE = 4

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.doctor.parity import environment
+from bench.doctor.parity.fixtures import SEED, Fixture, build
+from bench.doctor.parity.ours import SCORERS, Value, run_ours
 from bench.formatting import Table
 from bench.log import note
-from bench.parity import environment
-from bench.parity.fixtures import SEED, Fixture, build
-from bench.parity.ours import SCORERS, Value, run_ours
 
 # Absolute, in float32, in each scorer's own unit.
 TOLERANCES = {

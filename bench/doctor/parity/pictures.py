@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.parity.tensors import Draw
+from bench.doctor.parity.tensors import Draw
 
 Size = tuple[int, int, str]  # width, height, mode; "P+" is a palette with transparent entries
 

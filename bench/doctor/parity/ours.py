@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 import metrics
-from bench.parity.fixtures import IMAGE_SCORERS, NETS, TYPES, Fixture
-from bench.parity.trunks import TRUNK_FILES
+from bench.doctor.parity.fixtures import IMAGE_SCORERS, NETS, TYPES, Fixture
+from bench.doctor.parity.trunks import TRUNK_FILES
 from metrics import MetricError
 
 Value = float | dict[str, str]
