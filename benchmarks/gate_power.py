@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.tradeoff.verdict import Verdict
-from bench.check import baseline_of, check, exit_code
+from bench.gate.check import baseline_of, check, exit_code
 from bench.runs import MetricFacts, Run, tidy_types
 
 METRICS = {

@@ -1,1 +1,1 @@
-"""Values -> judgements: intervals, differences, comparability, summaries. Nothing here writes a page or a verdict file."""
+"""Values -> judgements: intervals, differences, comparability, summaries. Nothing here writes a page or a verdict."""

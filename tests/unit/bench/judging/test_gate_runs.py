@@ -15,12 +15,12 @@ import pytest
 from bench.analysis.tradeoff.ci import markdown_summary, workflow_commands
 from bench.analysis.tradeoff.gate import drop_level
 from bench.analysis.tradeoff.verdict import Verdict
-from bench.check import baseline_of, check, exit_code, junit, verdicts_text
 from bench.errors import NotComparableError, UsageError
+from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
+from bench.gate.thresholds import parse_thresholds
 from bench.records import ScoreRow
 from bench.report import report
 from bench.runs import open_runs
-from bench.thresholds import parse_thresholds
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]

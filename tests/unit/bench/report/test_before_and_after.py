@@ -10,7 +10,7 @@ import pytest
 
 from bench.analysis.compare import compare
 from bench.analysis.tradeoff import joint_bootstrap
-from bench.check import check
+from bench.gate.check import check
 from bench.report import report
 from bench.runs import read_run
 from bench.store import RunStore

@@ -20,7 +20,7 @@ from bench.analysis.tradeoff.rules import (
     unjudged,
 )
 from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
-from bench.thresholds import Dominance
+from bench.gate.thresholds import Dominance
 
 
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:

@@ -38,8 +38,8 @@ from bench.analysis.tradeoff.rules import (
     unjudged,
 )
 from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.runs import LeftOut
-from bench.thresholds import Bound, Rule, Thresholds
 
 
 def verdicts(

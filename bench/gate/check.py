@@ -18,10 +18,10 @@ from bench.analysis.tradeoff.texts import verdicts_text
 from bench.analysis.tradeoff.verdict import Verdict, exit_code, judge
 from bench.errors import UsageError
 from bench.formatting import one_line
-from bench.junit import junit
+from bench.gate.junit import junit
+from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.log import note
 from bench.runs import LeftOut, Run, display_names, open_runs
-from bench.thresholds import Dominance, Thresholds, read_thresholds
 
 __all__ = [
     "Verdict",

@@ -16,10 +16,10 @@ from bench.analysis.tradeoff.entries import gap, relative_gap
 from bench.analysis.tradeoff.gate import drop_level
 from bench.analysis.tradeoff.lines import line_of
 from bench.analysis.tradeoff.verdict import Verdict, needed_text
-from bench.check import baseline_of, check, exit_code
 from bench.errors import UsageError
+from bench.gate.check import baseline_of, check, exit_code
+from bench.gate.thresholds import parse_thresholds
 from bench.records import ScoreRow
-from bench.thresholds import parse_thresholds
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
@@ -266,8 +266,8 @@ def test_lines_of_tables_that_are_written_inline() -> None:
 def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
     from bench.analysis.tradeoff.baseline import read_baseline
     from bench.analysis.tradeoff.gate import verdicts
+    from bench.gate.thresholds import read_thresholds
     from bench.registry import metric_names
-    from bench.thresholds import read_thresholds
 
     path = Path(__file__).parents[4] / "results" / "thresholds" / "shapes.toml"
     limits = read_thresholds(path, ["base", "refl", "combined", "imagerefl"], metric_names())

@@ -11,10 +11,10 @@ from bench.analysis.tradeoff.baseline import baseline_of, changes, changes_text,
 from bench.analysis.tradeoff.ci import append_step_summary, markdown_summary, workflow_commands
 from bench.analysis.tradeoff.texts import verdicts_text
 from bench.analysis.tradeoff.verdict import Verdict, exit_code
-from bench.check import check, limits_of
 from bench.errors import UsageError
 from bench.files import atomic_write
-from bench.junit import junit as junit_xml
+from bench.gate.check import check, limits_of
+from bench.gate.junit import junit as junit_xml
 
 
 @dataclass(frozen=True, slots=True)

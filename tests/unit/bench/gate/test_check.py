@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-import bench.check
-from bench.check import baseline_of, check, exit_code, judge, junit, verdicts_text
+import bench.gate.check
 from bench.errors import NotComparableError, UsageError
-from bench.thresholds import parse_thresholds
+from bench.gate.check import baseline_of, check, exit_code, judge, junit, verdicts_text
+from bench.gate.thresholds import parse_thresholds
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]
@@ -29,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def gate(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[bench.check.Verdict]:
+def gate(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[bench.gate.check.Verdict]:
     path, before = results.parent / "gate.toml", results.parent / "baseline.json"
     path.write_text(text, encoding="utf-8")
     before.write_text(json.dumps(baseline), encoding="utf-8")

@@ -10,8 +10,8 @@ from typing import Any
 from bench.analysis.stats import Interval
 from bench.analysis.tradeoff.entries import Entry, scored_prompts
 from bench.analysis.tradeoff.verdict import Status, Verdict, needed_text
+from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.runs import LeftOut
-from bench.thresholds import Bound, Rule, Thresholds
 
 Summary = Mapping[str, Any]
 ALPHA = 0.05
