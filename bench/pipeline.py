@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from bench.analysis.summary import summarise
 from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
-from bench.external import take_images
-from bench.generate import Settings, generate
+from bench.generation.external import take_images
+from bench.generation.generate import Settings, generate
 from bench.log import note
 from bench.methods.resolve import resolve_methods
 from bench.models import check_guidance

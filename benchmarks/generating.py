@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import prompts
-from bench.generate import Settings, actions_for, generate
+from bench.generation.generate import Settings, actions_for, generate
 from bench.methods.catalogue import Method
 from bench.models.loading import quiet
 from bench.plan import make_plan, weights_names

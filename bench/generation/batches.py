@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.devices import out_of_memory
 from bench.errors import MissingError
-from bench.generation.runs import SECONDS_BETWEEN_PARTS, Run
+from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.generation.writing import Leaf, Writer, Written
 from bench.log import note
 from bench.progress import Progress

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench import generate as stage
 from bench.errors import MissingError, UsageError
-from bench.generate import Settings, generate
-from bench.generation.size import LARGEST, largest_batch, starting_size
+from bench.generation import generate as stage
+from bench.generation.batch_size import LARGEST, largest_batch, starting_size
+from bench.generation.generate import Settings, generate
 from bench.methods.resolve import resolve_methods
 from bench.models import pictures
 from bench.models.sd import StableDiffusion

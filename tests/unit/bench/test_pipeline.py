@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bench import generate as stage
 from bench import pipeline
 from bench.errors import BenchError, MissingError, UsageError
+from bench.generation import generate as stage
 from bench.records import ImageRow
 from bench.runs import read_run
 from bench.stale import STALE, is_current, mark_stale

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from bench import provenance
 from bench.devices import prepare_torch
 from bench.errors import BenchError
+from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
-from bench.generation.runs import COUNTS, Run, open_run
-from bench.generation.size import starting_size
+from bench.generation.recording import COUNTS, Run, open_run
 from bench.models import check_guidance, load_model
 from bench.plan import RunPlan
 from bench.progress import Progress, Silent

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import provenance
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.generate import COUNTS
+from bench.generation.generate import COUNTS
 from bench.log import note
 from bench.plan import hash8
 from bench.records import ImageRow, Manifest
