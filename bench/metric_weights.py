@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.weights import check_pin, digest, hub_name, resolve, split_pin
+from bench.models.weights import check_pin, digest, hub_name, resolve, split_pin
 from metrics.hub import cached, commit_of, locate
 from metrics.pins import pinned
 

@@ -14,14 +14,14 @@ from bench.generation.external import take_images
 from bench.generation.generate import Settings, generate
 from bench.log import note
 from bench.methods.resolve import resolve_methods
-from bench.models import check_guidance
+from bench.models.load import check_guidance
+from bench.models.weights import digest_of, trained_on
 from bench.plan import guidance_of, make_plan, weights_names
 from bench.progress import Progress
 from bench.prompting import load_prompts
 from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
-from bench.weights import digest_of, trained_on
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method

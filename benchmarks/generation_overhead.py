@@ -28,8 +28,8 @@ from bench.devices import prepare_torch
 from bench.generation.batches import Maker
 from bench.methods.resolve import resolve_methods
 from bench.models.loading import quiet
+from bench.models.weights import resolve
 from bench.suite import Suite, load_suite
-from bench.weights import resolve
 
 
 def load_bare(suite: Suite, device: str) -> Any:

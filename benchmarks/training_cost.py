@@ -88,7 +88,7 @@ def large(suite: Any) -> Any:
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from bench.weights import resolve
+    from bench.models.weights import resolve
 
     folder = Path(tempfile.mkdtemp())
     torch.manual_seed(0)

@@ -189,7 +189,7 @@ def _weights() -> Iterator[Finding]:
 
 
 def _weight(spec: str) -> Finding:
-    from bench import weights
+    from bench.models import weights
 
     try:
         path = weights.resolve(spec)

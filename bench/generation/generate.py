@@ -17,14 +17,14 @@ from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
 from bench.generation.recording import COUNTS, Run, open_run
-from bench.models import check_guidance, load_model
+from bench.models.load import check_guidance, load_model
+from bench.models.weights import resolve
 from bench.plan import RunPlan
 from bench.progress import Progress, Silent
 from bench.replace import starting_again
 from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
 from bench.store import RunStore, lock_runs
-from bench.weights import resolve
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

@@ -85,7 +85,7 @@ def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
     """(metrics, image sets) of the checkpoints that a training starts from: what they learnt is not forgotten."""
     from bench.leakage import trained_on_data
     from bench.methods.checkpoints import find_checkpoint
-    from bench.weights import trained_on
+    from bench.models.weights import trained_on
 
     rewards: set[str] = set()
     images: set[str] = set()
@@ -99,8 +99,8 @@ def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
 
 def _inputs(options: TrainOptions, suite: Suite, scorers: list[str], data: TrainingData) -> dict[str, Any]:
     """What the names in the suite and on the command line stand for, so that a changed suite is another training."""
+    from bench.models.weights import digest_of
     from bench.scoring.scope import scope_of
-    from bench.weights import digest_of
 
     return {
         "model": {**suite.model.model_dump(mode="json"), "weights": digest_of(suite.model.weights)},

@@ -134,9 +134,9 @@ def prepare(
     suite: Suite, recipe: TrainRecipe, reward: dict[str, float], options: TrainOptions, data: TrainingData
 ) -> Training:
     """Load the model, its trainable network and the reward. Raises BenchError."""
-    from bench import weights
     from bench.devices import prepare_torch
-    from bench.models import load_model
+    from bench.models import weights
+    from bench.models.load import load_model
 
     device = own_device(prepare_torch(options.device))
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import weights
 from bench.errors import MissingError, UsageError
+from bench.models import weights
 from tests.hub.server import Hub
 
 WEIGHTS = bytes(range(256)) * 64

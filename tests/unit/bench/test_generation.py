@@ -15,7 +15,7 @@ from bench.generation import generate as stage
 from bench.generation.batch_size import LARGEST, largest_batch, starting_size
 from bench.generation.generate import Settings, generate
 from bench.methods.resolve import resolve_methods
-from bench.models import pictures
+from bench.models import decoding as pictures
 from bench.models.sd import StableDiffusion
 from bench.plan import RunPlan, make_plan
 from bench.sampling.batches import Work, cut

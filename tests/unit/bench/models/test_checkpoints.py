@@ -15,8 +15,8 @@ from torch import Tensor
 
 from bench import log
 from bench.errors import MissingError
-from bench.models import load_model
 from bench.models.families import family_of_keys
+from bench.models.load import load_model
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from bench import weights
 from bench.errors import UsageError
 from bench.methods.checkpoints import find_checkpoint
+from bench.models import weights
 from bench.suite import MetricSpec, Suite, load_suite
 from bench.training import checkpoint
 from bench.training.data import ShapesData, data_for

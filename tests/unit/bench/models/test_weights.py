@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import weights
 from bench.errors import MissingError
+from bench.models import weights
 
 
 def model_folder(folder: Path, content: bytes = b"weights") -> Path:
