@@ -21,7 +21,7 @@ from typing import Any
 
 # `bench.report` and `bench.check` are also modules; those can be called (see bench._callable), so either name works.
 _PUBLIC = {
-    "run": "bench.pipeline",
+    "run": "bench.pipeline.run",
     "load_results": "bench.results",
     "report": "bench.report",
     "check": "bench.check",

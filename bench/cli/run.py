@@ -55,7 +55,7 @@ def run(
         prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None, dtype=dtype
     )
     methods = resolve_methods(split(method), chosen, parse_settings(settings))
-    from bench import pipeline
+    from bench.pipeline import run as pipeline
 
     with watching() as progress:
         stores = pipeline.run(

@@ -35,14 +35,14 @@ def score(
     wanted = split(metrics) or None
     with watching() as progress:
         if images is not None and name is not None:
-            from bench import pipeline
+            from bench.pipeline import run as pipeline
             from bench.suite import load_suite
 
             chosen = load_suite(suite).override(prompts=prompts, metrics=wanted)
             stores = pipeline.adopt(images, chosen, name, results=results, device=device, progress=progress)
         else:
-            from bench import pipeline
             from bench.cli.selection import select
+            from bench.pipeline import run as pipeline
 
             paths = select(runs or [], results)
             stores = pipeline.rescore(paths, metrics=wanted, device=device, progress=progress)

@@ -48,7 +48,7 @@ def parameters(row: Row) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if equals:
             given.setdefault(key.strip(), value.strip())
-    if "update" in given:  # of a training (bench.trajectory): it names the checkpoint, wherever that lies
+    if "update" in given:  # of a training (bench.pipeline.trajectory): it names the checkpoint, wherever that lies
         given.pop("weights", None)
     return given
 

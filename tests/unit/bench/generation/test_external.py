@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import metrics
-from bench import pipeline
+from bench.pipeline import run as pipeline
 from bench.suite import MetricSpec, load_suite
 from tests.unit.metrics.checkpoints import make_image_reward
 

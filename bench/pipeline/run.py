@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from bench.analysis.summary import summarise
 from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
-from bench.generation.external import take_images
 from bench.generation.generate import Settings, generate
 from bench.log import note
 from bench.methods.resolve import resolve_methods
@@ -73,51 +72,6 @@ def run(
     return stores
 
 
-def rescore(
-    paths: Sequence[Path | str],
-    *,
-    metrics: Sequence[str] | None = None,
-    device: str = "cpu",
-    progress: Progress | None = None,
-) -> list[RunStore]:
-    """Score finished runs without generating, each with its own suite's metrics or with those named."""
-    check_device(device)
-    stores = [RunStore(path) for path in paths]
-    groups: dict[str, tuple[Suite, list[RunStore]]] = {}
-    for store in stores:
-        suite = suite_of(store).override(metrics=metrics)
-        same = suite.model_dump_json(include={"metrics", "reference", "label"})
-        groups.setdefault(same, (suite, []))[1].append(store)
-    values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
-    if metrics is None:  # all that the run's own suite asks for
-        _complete([store for store in stores if _has_all_images(store)])
-    if values == 0:
-        note("nothing to do: all scores are there.")
-    return stores
-
-
-def adopt(
-    images: Path | str,
-    suite: Suite,
-    name: str,
-    *,
-    results: Path | str = Path("results"),
-    device: str = "cpu",
-    progress: Progress | None = None,
-) -> list[RunStore]:
-    """Take images from anywhere, `images`/<prompt_id>/<sample>.png, as a run of method `name`, and score them.
-
-    The prompts are those of the suite. Raises UsageError: no such folder, no image of these prompts in it, or one that
-    is no image.
-    """
-    check_device(device)
-    chosen = load_prompts(suite.prompts)[: suite.limit]
-    store = take_images(Path(images), chosen, suite, name, Path(results))
-    _judge([store], suite, device, progress)
-    _complete([store])
-    return [store]
-
-
 def _with_training(method: Method) -> Method:
     """The method with the rewards and image sets that its checkpoint says it was trained on.
 
@@ -133,11 +87,6 @@ def _with_training(method: Method) -> Method:
     if images and (replaced or not method.trained_on_data):
         method = dataclasses.replace(method, trained_on_data=images)
     return method
-
-
-def suite_of(store: RunStore) -> Suite:
-    """The suite that a run was made with, from its manifest."""
-    return Suite.model_validate(store.manifest().resolved_suite)
 
 
 def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
