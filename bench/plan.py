@@ -12,7 +12,7 @@ import prompts as prompt_sets
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
 from bench.methods.schedule import number_text
-from bench.models import FAMILIES
+from bench.registry.families import FAMILIES
 from prompts import Prompt
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.leakage import with_leakage
 from bench.log import note
 from bench.progress import Progress, Silent
-from bench.registry import ensure_metrics
+from bench.registry.metrics import ensure_metrics
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.memory import too_little_memory
 from bench.scoring.models import Models

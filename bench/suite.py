@@ -182,7 +182,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
 def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
     """Raise UsageError for the first name that is no metric (did you mean ...?), or one that is not supported."""
     import metrics
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     registered = metric_names()
     known = list(dict.fromkeys([*registered, *also]))
@@ -197,7 +197,7 @@ def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
 def _check_names(suite: Suite, where: str) -> None:
     """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
-    from bench.models import FAMILIES
+    from bench.registry.families import FAMILIES
 
     known = method_names()
     try:

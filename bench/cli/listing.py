@@ -52,7 +52,7 @@ def _guidance(value: float | None) -> str:
 def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
     from bench.methods.checkpoints import CHECKPOINTS
-    from bench.models import model_families
+    from bench.registry.families import model_families
     from bench.suite import load_suite, suite_names
 
     used: dict[tuple[str, str], list[str]] = {}
@@ -78,7 +78,7 @@ def models() -> Table:
 def metrics() -> Table:
     """What is measured: per image, per group of images of a prompt, or on the whole set."""
     import metrics as registry
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     facts = [registry.info(name) for name in metric_names()]
     rows = tuple(

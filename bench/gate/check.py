@@ -109,7 +109,7 @@ def _known_methods(runs: Sequence[Run]) -> list[str]:
 
 
 def _known_metrics(runs: Sequence[Run]) -> list[str]:
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     return [*metric_names(), *(name for run in runs for name in run.metrics)]
 

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bench import plugins
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.methods.schedule import Schedule
-from bench.registry import Registry
+from bench.registry import plugins
+from bench.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

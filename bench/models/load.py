@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
-from bench.models import DISTILLED, FAMILIES
+from bench.registry.families import DISTILLED, FAMILIES
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

@@ -63,7 +63,7 @@ def check_differentiable(name: str, suite: Suite) -> None:
 def differentiable() -> list[str]:
     """Names of the metrics that can be climbed."""
     import metrics
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     found = []
     for name in metric_names():

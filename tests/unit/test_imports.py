@@ -37,7 +37,7 @@ LIGHT = [
     "bench.plan",
     "bench.progress",
     "bench.records",
-    "bench.registry",
+    "bench.registry.registry",
     "bench.suite",
     "bench.threads",
     "bench.training.options",

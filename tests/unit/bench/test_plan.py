@@ -7,8 +7,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.methods import resolve_method, resolve_methods
-from bench.models import FAMILIES
 from bench.plan import Item, RunPlan, hash8, make_plan, same_pixels, weights_names
+from bench.registry.families import FAMILIES
 from bench.suite import Sampler, Suite, load_suite
 from prompts import Prompt
 

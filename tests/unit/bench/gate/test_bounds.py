@@ -267,7 +267,7 @@ def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
     from bench.analysis.tradeoff.baseline import read_baseline
     from bench.analysis.tradeoff.gate import verdicts
     from bench.gate.thresholds import read_thresholds
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     path = Path(__file__).parents[4] / "results" / "thresholds" / "shapes.toml"
     limits = read_thresholds(path, ["base", "refl", "combined", "imagerefl"], metric_names())

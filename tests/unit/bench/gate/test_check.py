@@ -242,7 +242,7 @@ def test_junit_is_well_formed_whatever_the_names(results: Path) -> None:
 
 
 def test_the_committed_thresholds_are_valid() -> None:
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     path = Path(__file__).parents[3] / "results" / "thresholds" / "shapes.toml"
     methods = ["base", "refl", "combined", "imagerefl"]

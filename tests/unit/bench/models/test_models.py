@@ -11,9 +11,9 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError, MissingError, UsageError
-from bench.models import FAMILIES
 from bench.models.load import load_model
 from bench.models.sd import StableDiffusion
+from bench.registry.families import FAMILIES
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
 
 UNET = "diffusion_pytorch_model.safetensors"

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import metrics
-from bench import log, registry
+from bench import log
 from bench.errors import MissingError, UsageError
-from bench.registry import Registry, ensure_metrics, metric_names
+from bench.registry import registry
+from bench.registry.metrics import ensure_metrics, metric_names
+from bench.registry.registry import Registry
 
 
 def test_a_target_is_imported_on_first_use() -> None:
@@ -76,7 +78,7 @@ LIGHT = """
 import sys
 import bench, bench.registry, bench.suite, bench.plan, bench.records, bench.errors, bench.methods, bench.log
 import bench.store, bench.results, bench.weights, bench.provenance, prompts, metrics
-bench.registry.metric_names(), bench.methods.method_names(), bench.suite.load_suite("shapes")
+bench.registry.metrics.metric_names(), bench.methods.method_names(), bench.suite.load_suite("shapes")
 heavy = {"torch", "pandas", "numpy", "pyarrow", "diffusers", "transformers", "PIL", "matplotlib", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))
 """
