@@ -33,7 +33,7 @@ def show(table: Table) -> None:
 def show_runs(stores: Sequence[RunStore]) -> None:
     """The table of freshly summarised runs, and where they are."""
     from bench.analysis.table.build import build
-    from bench.report.tables import text
+    from bench.reporting.tables import text
     from bench.runs import read_run
 
     if stores:

@@ -34,7 +34,7 @@ def report(
     Without RUN, of all comparable runs in the results folder.
     """
     from bench.cli.selection import select
-    from bench.report import report as write_report
+    from bench.reporting.report import report as write_report
 
     folder = out or results / "report"
     written = write_report(select(runs, results) if runs else results, folder, reference=reference, gallery=gallery)

@@ -19,7 +19,7 @@ from bench.errors import NotComparableError, UsageError
 from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
 from bench.gate.thresholds import parse_thresholds
 from bench.records import ScoreRow
-from bench.report import report
+from bench.reporting.report import report
 from bench.runs import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))

@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.compare import compare
 from bench.analysis.tradeoff import joint_bootstrap
 from bench.gate.check import check
-from bench.report import report
+from bench.reporting.report import report
 from bench.runs import read_run
 from bench.store import RunStore
 
@@ -49,9 +49,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_report_has_both_with_their_own_values_and_pictures(
     two: list[RunStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.report.pictures
+    import bench.reporting.thumbnails
 
-    monkeypatch.setattr(bench.report.pictures, "IN_PAGE_BYTES", 100)
+    monkeypatch.setattr(bench.reporting.thumbnails, "IN_PAGE_BYTES", 100)
     report([store.path for store in two], tmp_path / "out", rounds=200)
     means = {row["method"]: float(row["lpips"]) for row in rows_of(tmp_path / "out" / "table.csv")}
     name = two[0].name

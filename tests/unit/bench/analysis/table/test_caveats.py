@@ -9,10 +9,10 @@ from typing import Any
 from bench.analysis.table.build import build
 from bench.analysis.table.costs import cost_columns
 from bench.records import Manifest
-from bench.report import report
-from bench.report.gallery import gallery_figure
-from bench.report.sections import environments, metric_card, origins, plain, protocol
-from bench.report.tables import markdown
+from bench.reporting.gallery import gallery_figure
+from bench.reporting.report import report
+from bench.reporting.sections import environments, metric_card, origins, plain, protocol
+from bench.reporting.tables import markdown
 from bench.runs import open_runs
 from bench.store import RunStore
 

@@ -14,9 +14,9 @@ from bench.analysis.stats import Interval, jackknife_interval, sign_flip_p
 from bench.analysis.table.build import build
 from bench.analysis.table.corrected import jackknife_p, sign_flips, survives
 from bench.analysis.table.rows import Table
-from bench.report.cells import clear_of_zero, difference_cells, number
-from bench.report.latex import latex
-from bench.report.tables import differences_csv, markdown
+from bench.reporting.cells import clear_of_zero, difference_cells, number
+from bench.reporting.latex import latex
+from bench.reporting.tables import differences_csv, markdown
 
 run = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "plain_runs.py"))["run"]
 

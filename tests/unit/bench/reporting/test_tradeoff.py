@@ -14,9 +14,9 @@ from bench.analysis.table.build import build
 from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap
 from bench.errors import UsageError
-from bench.report import report
-from bench.report.cells import DAGGER, MINUS
-from bench.report.trade import _gap, _rough, band_of, fronts_of, grids
+from bench.reporting.cells import DAGGER, MINUS
+from bench.reporting.report import report
+from bench.reporting.tradeoff import _gap, _rough, band_of, fronts_of, grids
 from bench.runs import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))

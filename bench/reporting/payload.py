@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.stats import Interval
 from bench.analysis.table.arrays import Array, prompts_of
 from bench.analysis.table.costs import cost_columns
-from bench.report.cells import decimals
-from bench.report.plots import diversity_axes, point_names, quality_axes
-from bench.report.style import looks
-from bench.report.trade import band_of
+from bench.reporting.cells import decimals
+from bench.reporting.plots import diversity_axes, point_names, quality_axes
+from bench.reporting.style import looks
+from bench.reporting.tradeoff import band_of
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table

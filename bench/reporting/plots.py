@@ -17,9 +17,9 @@ import numpy as np
 from bench.analysis.pareto import front, staircase
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Row, Table
-from bench.report.cells import DAGGER
-from bench.report.labels import Box, place
-from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
+from bench.reporting.cells import DAGGER
+from bench.reporting.label_placement import Box, place
+from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.runs import MetricFacts
 
 if TYPE_CHECKING:

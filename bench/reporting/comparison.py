@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.stats import POWER
 from bench.formatting import aligned, one_line, shorten
-from bench.report.cells import MISSING, decimals, difference_cell, number
+from bench.reporting.cells import MISSING, decimals, difference_cell, number
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.analysis.table.rows import Curve
 from bench.analysis.tradeoff import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
-from bench.report.cells import DAGGER, MISSING, CellText, decimals, number
-from bench.report.plots import quality_axes
+from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, number
+from bench.reporting.plots import quality_axes
 
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval

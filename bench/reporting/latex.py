@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from bench.analysis.table.rows import Table
-from bench.report.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench.report.pictures as pictures_module
+import bench.reporting.thumbnails as pictures_module
 from bench.analysis.table.arrays import most_changed, prompt_averages
 from bench.errors import UsageError
 from bench.records import ScoreRow
-from bench.report import report
-from bench.report.beside import replace_folder
-from bench.report.page import SCRIPTS
-from bench.report.payload import embedded_json
+from bench.reporting.image_folder import replace_folder
+from bench.reporting.page import SCRIPTS
+from bench.reporting.payload import embedded_json
+from bench.reporting.report import report
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]
@@ -34,7 +34,7 @@ ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028{{
 def _no_figures() -> Iterator[None]:
     """The still pictures are tested elsewhere, and drawing them takes most of a report's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.report._pictures", lambda table: {"pareto.svg": b"<svg/>"})
+        patch.setattr("bench.reporting.report._pictures", lambda table: {"pareto.svg": b"<svg/>"})
         yield
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.table.rows import Row, Table
-from bench.report.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
+from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.table.arrays import Array
 from bench.analysis.table.costs import cost_columns
 from bench.analysis.table.rows import Best, Row, Table
-from bench.report.cells import DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells, number
-from bench.report.payload import embedded_json, payload
-from bench.report.pictures import Pictures
-from bench.report.sections import environments, metric_card, origins, protocol
-from bench.report.style import looks
-from bench.report.trade import fronts_of, grids
+from bench.reporting.cells import DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells, number
+from bench.reporting.payload import embedded_json, payload
+from bench.reporting.sections import environments, metric_card, origins, protocol
+from bench.reporting.style import looks
+from bench.reporting.thumbnails import Pictures
+from bench.reporting.tradeoff import fronts_of, grids
 
 if TYPE_CHECKING:
     from jinja2 import Environment

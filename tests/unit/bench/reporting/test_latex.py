@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.table.build import build
-from bench.report import report
-from bench.report.latex import escape_latex, latex
+from bench.reporting.latex import escape_latex, latex
+from bench.reporting.report import report
 from bench.runs import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.report.labels import place
+from bench.reporting.label_placement import place
 
 FRAME = (0.0, 0.0, 400.0, 300.0)
 

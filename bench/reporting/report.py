@@ -87,10 +87,10 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
     from bench.analysis.tradeoff import joint_bootstrap
     from bench.files import atomic_write, make_folder
-    from bench.report.beside import replace_folder
-    from bench.report.latex import latex
-    from bench.report.pictures import FOLDER
-    from bench.report.tables import differences_csv, markdown, means_csv, scores_csv
+    from bench.reporting.image_folder import replace_folder
+    from bench.reporting.latex import latex
+    from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
+    from bench.reporting.thumbnails import FOLDER
 
     make_folder(out)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
@@ -118,8 +118,8 @@ def _page(
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.analysis.table.arrays import metric_values, most_changed
-    from bench.report.page import page
-    from bench.report.pictures import pictures
+    from bench.reporting.page import page
+    from bench.reporting.thumbnails import pictures
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
@@ -130,8 +130,8 @@ def _page(
 def _pictures(table: Table) -> dict[str, bytes]:
     import warnings
 
-    from bench.report.gallery import gallery_figure
-    from bench.report.plots import pareto_figure
+    from bench.reporting.gallery import gallery_figure
+    from bench.reporting.plots import pareto_figure
 
     pictures: dict[str, bytes] = {}
     with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def _pictures(table: Table) -> dict[str, bytes]:
 
 
 def _drawn(figure: Figure, ending: str) -> bytes:
-    from bench.report.style import save
+    from bench.reporting.style import save
 
     buffer = io.BytesIO()
     save(figure, buffer, ending)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.table.caveats import noted
 from bench.analysis.table.common_noise import leading
 from bench.analysis.table.sweeps import GUIDANCE, parameters
-from bench.report.cells import number
+from bench.reporting.cells import number
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table

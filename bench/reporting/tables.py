@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.analysis.table.rows import Table
 from bench.formatting import aligned, escape_markdown
-from bench.report.cells import BEST, DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells
 
 
 def _markdown_cell(cell: CellText) -> str:
