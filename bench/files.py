@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.log import note
 from bench.records import SCHEMA_VERSION, check_version
+from bench.runtime.log import note
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import prompts
 from bench.errors import MissingError
-from bench.log import note
+from bench.runtime.log import note
 from prompts import Prompt
 
 

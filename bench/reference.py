@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.files import make_folder, temporary_name, write_error
-from bench.log import note
+from bench.runtime.log import note
 from metrics.types import digest_of
 from metrics.weights import sha256
 

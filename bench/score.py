@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.devices import out_of_memory
 from bench.errors import BenchError, MissingError, UsageError
 from bench.leakage import with_leakage
-from bench.log import note
-from bench.progress import Progress, Silent
 from bench.registry.metrics import ensure_metrics
+from bench.runtime.devices import out_of_memory, too_little_memory
+from bench.runtime.log import note
+from bench.runtime.progress import Progress, Silent
 from bench.scoring.chunk import Chunk, Tools
-from bench.scoring.memory import too_little_memory
 from bench.scoring.models import Models
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
 from bench.scoring.scope import Scope, scope_of

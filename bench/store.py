@@ -32,7 +32,6 @@ from bench.files import (
     write_part,
 )
 from bench.formatting import is_safe_name
-from bench.log import note
 from bench.records import (
     IMAGE_COLUMNS,
     NEVER_MADE,
@@ -44,6 +43,7 @@ from bench.records import (
     ScoreRow,
     migrate,
 )
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,11 +24,11 @@ import torch
 from generating import make_runs, total
 
 import prompts
-from bench.devices import prepare_torch
 from bench.generation.batches import Maker
 from bench.methods.resolve import resolve_methods
 from bench.models.loading import quiet
 from bench.models.weights import resolve
+from bench.runtime.devices import prepare_torch
 from bench.suite import Suite, load_suite
 
 

@@ -34,7 +34,7 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
     """Seconds an update, MiB, and the number of trainable values of one setting, in this process."""
     import torch
 
-    from bench.devices import peak_memory
+    from bench.runtime.devices import peak_memory
     from bench.suite import load_suite
     from bench.training.data import data_for
     from bench.training.loop import prepare, update

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, MissingError
 from bench.formatting import Table
-from bench.threads import explain_threads
+from bench.runtime.threads import explain_threads
 
 if TYPE_CHECKING:
     from bench.doctor.parity.compare import Outcome

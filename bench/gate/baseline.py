@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import provenance
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
 from bench.analysis.summary import ROUNDS, summary_of
@@ -17,6 +16,7 @@ from bench.analysis.tradeoff.verdict import shown
 from bench.errors import NotComparableError, UsageError
 from bench.files import atomic_write
 from bench.runs import Run, open_runs
+from bench.runtime import provenance
 
 BASELINE_VERSION = 1
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance

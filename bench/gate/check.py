@@ -20,8 +20,8 @@ from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.junit import junit
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
-from bench.log import note
 from bench.runs import LeftOut, Run, display_names, open_runs
+from bench.runtime.log import note
 
 __all__ = [
     "Verdict",

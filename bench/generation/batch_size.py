@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.log import note
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import provenance
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
-from bench.log import note
 from bench.plan import hash8
 from bench.records import ImageRow, Manifest
+from bench.runtime import provenance
+from bench.runtime.log import note
 from bench.scoring.reader import image_size
 from bench.stale import mark_stale
 from bench.store import RunStore, lock_runs

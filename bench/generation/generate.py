@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import provenance
-from bench.devices import prepare_torch
 from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
@@ -20,8 +18,10 @@ from bench.generation.recording import COUNTS, Run, open_run
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
 from bench.plan import RunPlan
-from bench.progress import Progress, Silent
 from bench.replace import starting_again
+from bench.runtime import provenance
+from bench.runtime.devices import prepare_torch
+from bench.runtime.progress import Progress, Silent
 from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
 from bench.store import RunStore, lock_runs

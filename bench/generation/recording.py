@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.devices import peak_memory
 from bench.errors import BenchError
 from bench.files import to_json
-from bench.log import note
 from bench.plan import RunPlan, same_pixels
 from bench.records import ImageRow, Manifest
+from bench.runtime.devices import peak_memory
+from bench.runtime.log import note
 from bench.sampling.batches import Key
 from bench.stale import mark_stale
 from bench.store import RunStore, find_runs

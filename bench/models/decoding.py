@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.devices import out_of_memory
 from bench.errors import UsageError
-from bench.threads import available_cores
+from bench.runtime.devices import out_of_memory
+from bench.runtime.threads import available_cores
 
 DECODED_AT_ONCE = 2**22
 """Pixels that one call of the decoder makes: four images of 1024 x 1024; its activations are the largest there are."""

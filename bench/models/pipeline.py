@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.log import note
 from bench.models.base import BASE, Conditioning, Network
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
@@ -19,6 +18,7 @@ from bench.models.families import TITLES, base_folder, family_of_config, family_
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
 from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from bench.suite import Suite

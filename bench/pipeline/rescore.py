@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.devices import check_device
 from bench.generation.external import take_images
-from bench.log import note
 from bench.pipeline.run import _complete, _has_all_images, _judge
-from bench.progress import Progress
 from bench.prompting import load_prompts
+from bench.runtime.devices import check_device
+from bench.runtime.log import note
+from bench.runtime.progress import Progress
 from bench.store import RunStore
 from bench.suite import Suite
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.analysis.summary import summarise
-from bench.devices import check_device
 from bench.errors import MissingError, UsageError, unknown
 from bench.generation.generate import Settings, generate
-from bench.log import note
 from bench.methods.resolve import resolve_methods
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
 from bench.plan import guidance_of, make_plan, weights_names
-from bench.progress import Progress
 from bench.prompting import load_prompts
+from bench.runtime.devices import check_device
+from bench.runtime.log import note
+from bench.runtime.progress import Progress
 from bench.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.methods.catalogue import Method
 from bench.methods.resolve import resolve_method
 from bench.pipeline.run import run
-from bench.progress import Progress
+from bench.runtime.progress import Progress
 from bench.suite import load_suite
 from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
 

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.log import note
+from bench.runtime.log import note
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench._callable import make_callable
-from bench.log import note
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.table.arrays import prompts_of
-from bench.provenance import available_cpus
+from bench.runtime.provenance import available_cpus
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table

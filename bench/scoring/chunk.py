@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.devices import out_of_memory
+from bench.runtime.devices import out_of_memory
 from bench.scoring.models import release
 from bench.scoring.reader import Reader
 from bench.scoring.shelf import FeatureCache

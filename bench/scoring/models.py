@@ -15,10 +15,9 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.devices import out_of_memory
 from bench.errors import BenchError
 from bench.metric_weights import here, load_metric
-from bench.scoring.memory import too_little_memory
+from bench.runtime.devices import out_of_memory, too_little_memory
 from metrics.weights import read_state
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Models:
     """The metrics of a suite that are to be scored, loaded group by group. `failures`: why one could not be loaded."""
 
     def __init__(self, names: Sequence[str], suite: Suite, device: str) -> None:
-        from bench.devices import prepare_torch
+        from bench.runtime.devices import prepare_torch
 
         self._place = prepare_torch(device)
         self._suite = suite

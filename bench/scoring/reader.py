@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.files import image_fault
-from bench.threads import available_cores
+from bench.runtime.threads import available_cores
 from metrics.images import MAX_PIXELS
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.files import atomic_write, clean_leftovers, make_folder, write_error
-from bench.log import note
+from bench.runtime.log import note
 from metrics.types import digest_of
 
 if TYPE_CHECKING:

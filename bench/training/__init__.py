@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.runtime.progress import Progress
     from bench.training.options import TrainOptions
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import log
 from bench.errors import UsageError
-from bench.progress import Progress, Silent
+from bench.runtime import log
+from bench.runtime.progress import Progress, Silent
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData, data_for
@@ -134,9 +134,9 @@ def prepare(
     suite: Suite, recipe: TrainRecipe, reward: dict[str, float], options: TrainOptions, data: TrainingData
 ) -> Training:
     """Load the model, its trainable network and the reward. Raises BenchError."""
-    from bench.devices import prepare_torch
     from bench.models import weights
     from bench.models.load import load_model
+    from bench.runtime.devices import prepare_torch
 
     device = own_device(prepare_torch(options.device))
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import prompts as prompt_sets
-from bench.log import note
 from bench.models.base import DiffusionModel
+from bench.runtime.log import note
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.tree import actions_of, build_tree
 from bench.suite import Suite

@@ -17,7 +17,7 @@ from bench.doctor.parity import environment
 from bench.doctor.parity.fixtures import SEED, Fixture, build
 from bench.doctor.parity.ours import SCORERS, Value, run_ours
 from bench.formatting import Table
-from bench.log import note
+from bench.runtime.log import note
 
 # Absolute, in float32, in each scorer's own unit.
 TOLERANCES = {

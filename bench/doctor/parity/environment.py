@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from bench.errors import MissingError
 from bench.files import make_folder
-from bench.log import note
+from bench.runtime.log import note
 
 VARIABLE = "BENCH_OFFICIAL_PYTHON"
 REQUIREMENTS = Path(__file__).with_name("official.txt")

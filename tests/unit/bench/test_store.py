@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import files, log
+from bench import files
 from bench.errors import UsageError
 from bench.files import atomic_write, to_json
 from bench.records import ImageRow, Manifest, ScoreRow
+from bench.runtime import log
 from bench.store import RunStore, find_runs, lock_runs
 
 PIXELS = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)

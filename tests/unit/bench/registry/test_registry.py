@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import metrics
-from bench import log
 from bench.errors import MissingError, UsageError
 from bench.registry import registry
 from bench.registry.metrics import ensure_metrics, metric_names
 from bench.registry.registry import Registry
+from bench.runtime import log
 
 
 def test_a_target_is_imported_on_first_use() -> None:

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import BenchError, MissingError, UsageError
 from bench.models.sd import StableDiffusion
+from bench.runtime import log
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint, loop
 from bench.training.data import ShapesData

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import log
+from bench.runtime import log
 
 
 def test_notes_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

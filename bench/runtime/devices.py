@@ -6,8 +6,8 @@ import functools
 import sys
 
 from bench.errors import MissingError, UsageError
-from bench.log import note
-from bench.threads import apply_threads
+from bench.runtime.log import note
+from bench.runtime.threads import apply_threads
 
 # What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
@@ -73,3 +73,12 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def too_little_memory(device: str, size: int | None = None) -> MissingError:
+    """The error for a metric that memory does not suffice for; `size`: what its weights take."""
+    needs = "" if size is None else f" (it needs about {size / 2**30:.1f} GiB)"
+    return MissingError(
+        f"there is too little memory on '{device}'{needs}: free some and run the command again, which makes what is "
+        "missing"
+    )

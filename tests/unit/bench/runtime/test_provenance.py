@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import provenance
+from bench.runtime import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import threads
+from bench.runtime import threads
 
 
 @pytest.fixture
