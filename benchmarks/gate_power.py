@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.analysis.tradeoff.verdict import Verdict
+from bench.gate.verdict import Verdict
 from bench.gate.check import baseline_of, check, exit_code
 from bench.runs import MetricFacts, Run, tidy_types
 

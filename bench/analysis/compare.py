@@ -61,7 +61,7 @@ class Comparison:
     @property
     def text(self) -> str:
         """The tables for a terminal, with a line on how to read them."""
-        from bench.analysis.tradeoff.texts import comparison_text
+        from bench.reporting.comparison import comparison_text
 
         return comparison_text(self)
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.analysis.stats import Interval, minimum_detectable_effect
-from bench.analysis.tradeoff.dominance import dominance
-from bench.analysis.tradeoff.entries import (
+from bench.gate.dominance import dominance
+from bench.gate.summary_entry import (
     Entry,
     gap,
     interval_of,
@@ -25,7 +25,7 @@ from bench.analysis.tradeoff.entries import (
     unscored_text,
     why_other,
 )
-from bench.analysis.tradeoff.rules import (
+from bench.gate.rules import (
     ALPHA,
     Gate,
     Summary,
@@ -37,7 +37,7 @@ from bench.analysis.tradeoff.rules import (
     prompts_of,
     unjudged,
 )
-from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.runs import LeftOut
 

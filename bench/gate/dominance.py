@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.stats import Interval
-from bench.analysis.tradeoff.entries import gap, same_order, unscored_text
-from bench.analysis.tradeoff.rules import (
+from bench.gate.summary_entry import gap, same_order, unscored_text
+from bench.gate.rules import (
     ALPHA,
     Gate,
     Summary,
@@ -19,7 +19,7 @@ from bench.analysis.tradeoff.rules import (
     prompts_of,
     unjudged,
 )
-from bench.analysis.tradeoff.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.gate.thresholds import Dominance
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.analysis.stats import POWER
-from bench.analysis.tradeoff.verdict import STATUSES, Verdict, counted, drops_told
+from bench.gate.verdict import STATUSES, Verdict, counted, drops_told
 from bench.errors import UsageError
 from bench.formatting import escape_markdown
 

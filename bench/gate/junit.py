@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
-    from bench.analysis.tradeoff.verdict import Verdict
+    from bench.gate.verdict import Verdict
 
 # Characters that XML 1.0 cannot hold even when escaped; names and reasons may contain anything.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

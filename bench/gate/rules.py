@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.stats import Interval
-from bench.analysis.tradeoff.entries import Entry, scored_prompts
-from bench.analysis.tradeoff.verdict import Status, Verdict, needed_text
+from bench.gate.summary_entry import Entry, scored_prompts
+from bench.gate.verdict import Status, Verdict, needed_text
 from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.runs import LeftOut
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis.tradeoff.verdict import Verdict, counted, drops_told
+from bench.gate.verdict import Verdict, counted, drops_told
 from bench.formatting import aligned, one_line
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.tradeoff.lines import line_of
+from bench.gate.toml_lines import line_of
 from bench.errors import UsageError, suggest
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The model families that a suite may name. Rows only: the adapters are in `bench.models`, which loads them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from bench.errors import UsageError
 from bench.registry.registry import Registry
 
 FAMILIES: Registry[str] = Registry("model family", "bench.models")
-"""Family name -> "module:Class" with a classmethod `load(folder, suite, device)`."""
+"""Family name -> "module:Class" with a classmethod `load(folder, suite, device)`; of built-in rows the module is one of
+the adapters in `bench.models`, which this floor does not import."""
 
+FAMILIES.add("sd", "sd:StableDiffusion", builtin=True)
+FAMILIES.add("sdxl", "sdxl:StableDiffusionXL", builtin=True)
+FAMILIES.add("pixart", "pixart:PixArt", builtin=True)
+FAMILIES.add("sd3", "sd3:StableDiffusion3", builtin=True)
+FAMILIES.add("flux", "flux:Flux", builtin=True)
 
 DISTILLED = frozenset({"flux"})
 """Families whose guidance is an input of the network, learned in distillation."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.tradeoff.entries import gap, relative_gap
-from bench.analysis.tradeoff.gate import drop_level
-from bench.analysis.tradeoff.lines import line_of
-from bench.analysis.tradeoff.verdict import Verdict, needed_text
+from bench.gate.summary_entry import gap, relative_gap
+from bench.gate.bounds import drop_level
+from bench.gate.toml_lines import line_of
+from bench.gate.verdict import Verdict, needed_text
 from bench.errors import UsageError
 from bench.gate.check import baseline_of, check, exit_code
 from bench.gate.thresholds import parse_thresholds
@@ -264,8 +264,8 @@ def test_lines_of_tables_that_are_written_inline() -> None:
 
 
 def test_the_committed_baseline_passes_the_committed_thresholds() -> None:
-    from bench.analysis.tradeoff.baseline import read_baseline
-    from bench.analysis.tradeoff.gate import verdicts
+    from bench.gate.baseline import read_baseline
+    from bench.gate.bounds import verdicts
     from bench.gate.thresholds import read_thresholds
     from bench.registry.metrics import metric_names
 

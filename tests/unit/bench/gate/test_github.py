@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.analysis.compare import Comparison
-from bench.analysis.tradeoff.ci import markdown_summary, workflow_commands
-from bench.analysis.tradeoff.texts import verdicts_text
-from bench.analysis.tradeoff.verdict import Verdict
+from bench.gate.github import markdown_summary, workflow_commands
+from bench.gate.text import verdicts_text
+from bench.gate.verdict import Verdict
 from bench.cli import main
 from bench.records import ScoreRow
 

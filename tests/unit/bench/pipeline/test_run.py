@@ -372,7 +372,8 @@ def test_wrong_settings_are_one_sentence(suite: Suite, tmp_path: Path, options: 
 def test_the_stages_are_light_to_import() -> None:
     import subprocess
 
-    code = "import sys, bench.pipeline.run; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), sys.modules"
+    code = "import sys, bench.pipeline.run; "
+    code += "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

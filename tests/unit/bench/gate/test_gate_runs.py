@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.tradeoff.ci import markdown_summary, workflow_commands
-from bench.analysis.tradeoff.gate import drop_level
-from bench.analysis.tradeoff.verdict import Verdict
+from bench.gate.github import markdown_summary, workflow_commands
+from bench.gate.bounds import drop_level
+from bench.gate.verdict import Verdict
 from bench.errors import NotComparableError, UsageError
 from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
 from bench.gate.thresholds import parse_thresholds
@@ -187,7 +187,7 @@ def test_runs_of_one_method_are_told_apart_everywhere(tmp_path: Path) -> None:
     assert all(one.who == "base" for one in found)
     limits = parse_thresholds(text, "t", ["base"], ["lpips"])
     assert drop_level(limits, [{"method": "base"}, {"method": "base"}]) == pytest.approx(0.975)
-    from bench.analysis.tradeoff.gate import verdicts
+    from bench.gate.bounds import verdicts
 
     before = [json.loads(json.dumps(baseline_of([run]))) for run in runs]
     both = verdicts(limits, [one["summaries"][0] for one in before], before[0])
