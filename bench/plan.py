@@ -67,7 +67,8 @@ def make_plan(
     """One plan per method, in order. The suite's limit cuts the prompts.
 
     `digests` maps the weights names of the suite's model and of the methods to digests
-    (`bench.models.weights.digest_of`). Raises UsageError when nothing is left to do, or for settings that do not fit the number of steps.
+    (`bench.models.weights.digest_of`). Raises UsageError when nothing is left to do, or for settings that do not fit
+    the number of steps.
     """
     chosen = tuple(prompts[: suite.limit])
     if not chosen:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.gate.verdict import Verdict
 from bench.gate.check import baseline_of, check, exit_code
+from bench.gate.verdict import Verdict
 from bench.runs import MetricFacts, Run, tidy_types
 
 METRICS = {

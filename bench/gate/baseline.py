@@ -11,10 +11,10 @@ from typing import Any
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
 from bench.analysis.summary import ROUNDS, summary_of
-from bench.gate.summary_entry import gap, same_order
-from bench.gate.verdict import shown
 from bench.errors import NotComparableError, UsageError
 from bench.files import atomic_write
+from bench.gate.summary_entry import gap, same_order
+from bench.gate.verdict import shown
 from bench.runs import Run, open_runs
 from bench.runtime import provenance
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.analysis.stats import Interval, minimum_detectable_effect
 from bench.gate.dominance import dominance
+from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
 from bench.gate.summary_entry import (
     Entry,
     gap,
@@ -25,20 +26,8 @@ from bench.gate.summary_entry import (
     unscored_text,
     why_other,
 )
-from bench.gate.rules import (
-    ALPHA,
-    Gate,
-    Summary,
-    absent,
-    make,
-    negative,
-    no_value,
-    one_pair,
-    prompts_of,
-    unjudged,
-)
-from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.gate.thresholds import Bound, Rule, Thresholds
+from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.runs import LeftOut
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from bench._callable import make_callable
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.summary import ROUNDS, summary_of
-from bench.gate.baseline import baseline_of, read_baseline, write_baseline
-from bench.gate.bounds import verdicts
-from bench.gate.text import verdicts_text
-from bench.gate.verdict import Verdict, exit_code, judge
 from bench.errors import UsageError
 from bench.formatting import one_line
+from bench.gate.baseline import baseline_of, read_baseline, write_baseline
+from bench.gate.bounds import verdicts
 from bench.gate.junit import junit
+from bench.gate.text import verdicts_text
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
+from bench.gate.verdict import Verdict, exit_code, judge
 from bench.runs import LeftOut, Run, display_names, open_runs
 from bench.runtime.log import note
 

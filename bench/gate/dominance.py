@@ -6,21 +6,10 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.stats import Interval
+from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
 from bench.gate.summary_entry import gap, same_order, unscored_text
-from bench.gate.rules import (
-    ALPHA,
-    Gate,
-    Summary,
-    absent,
-    make,
-    negative,
-    no_value,
-    one_pair,
-    prompts_of,
-    unjudged,
-)
-from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 from bench.gate.thresholds import Dominance
+from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 
 
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:

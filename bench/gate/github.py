@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.analysis.stats import POWER
-from bench.gate.verdict import STATUSES, Verdict, counted, drops_told
 from bench.errors import UsageError
 from bench.formatting import escape_markdown
+from bench.gate.verdict import STATUSES, Verdict, counted, drops_told
 
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from bench.analysis.stats import Interval
 from bench.gate.summary_entry import Entry, scored_prompts
-from bench.gate.verdict import Status, Verdict, needed_text
 from bench.gate.thresholds import Bound, Rule, Thresholds
+from bench.gate.verdict import Status, Verdict, needed_text
 from bench.runs import LeftOut
 
 Summary = Mapping[str, Any]

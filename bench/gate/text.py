@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.gate.verdict import Verdict, counted, drops_told
 from bench.formatting import aligned, one_line
+from bench.gate.verdict import Verdict, counted, drops_told
 
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:

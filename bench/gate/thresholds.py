@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.gate.toml_lines import line_of
 from bench.errors import UsageError, suggest
+from bench.gate.toml_lines import line_of
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"

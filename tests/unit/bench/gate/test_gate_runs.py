@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from bench.gate.github import markdown_summary, workflow_commands
-from bench.gate.bounds import drop_level
-from bench.gate.verdict import Verdict
 from bench.errors import NotComparableError, UsageError
+from bench.gate.bounds import drop_level
 from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
+from bench.gate.github import markdown_summary, workflow_commands
 from bench.gate.thresholds import parse_thresholds
+from bench.gate.verdict import Verdict
 from bench.records import ScoreRow
 from bench.reporting.report import report
 from bench.runs import open_runs

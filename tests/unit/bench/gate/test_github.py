@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.analysis.compare import Comparison
+from bench.cli import main
 from bench.gate.github import markdown_summary, workflow_commands
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict
-from bench.cli import main
 from bench.records import ScoreRow
 
 ROOT = Path(__file__).parents[4]
