@@ -95,7 +95,7 @@ def make_images(folder: Path, count: int, side: int) -> Path:
 def score(folder: Path, names: list[str], results: Path) -> None:
     """What the measured process does; prints its peak and what the models took, as JSON."""
     from bench.pipeline import run as pipeline
-    from bench.scoring import models
+    from bench.scoring import memory as models
     from bench.suite import Suite
 
     sizes: dict[str, int] = {}

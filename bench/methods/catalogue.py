@@ -24,7 +24,7 @@ class Method:
     objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
     that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
     when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.leakage`).
+    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`).
     """
 
     name: str

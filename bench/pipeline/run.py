@@ -18,7 +18,7 @@ from bench.prompting import load_prompts
 from bench.runtime.devices import check_device
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
-from bench.score import score
+from bench.scoring.score import score
 from bench.store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
 

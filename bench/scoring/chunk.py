@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.runtime.devices import out_of_memory
-from bench.scoring.models import release
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.memory import release
+from bench.scoring.missing import Key, Target
 from bench.scoring.reader import Reader
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Key, Target
 from bench.stale import UNEXPECTED, UNREADABLE
 
 if TYPE_CHECKING:

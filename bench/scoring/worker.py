@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import metrics
 from bench.errors import BenchError
 from bench.records import ScoreRow
-from bench.reference import reference_statistics
 from bench.runtime.log import note
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
-from bench.scoring.todo import Key, Target, Todo
+from bench.scoring.missing import Key, Target, Todo
+from bench.scoring.reference import reference_statistics
 from bench.stale import UNREADABLE
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Rew
 
 def load_scorer(name: str, suite: Suite, device: str) -> Any:
     """One scorer with the suite's weights and options. Raises BenchError or MetricError, one sentence."""
-    from bench.metric_weights import load_metric
+    from bench.scoring.metric_weights import load_metric
 
     return load_metric(name, suite.metrics.get(name), device)
 

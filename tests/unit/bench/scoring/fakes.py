@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import metrics
 from bench.records import ImageRow, Manifest
-from bench.scoring.todo import Target, target_of
+from bench.scoring.missing import Target, target_of
 from bench.store import RunStore
 from metrics.base import EmbeddingGroupMetric, FeatureMetric, ImageMetric
 from metrics.preprocess import to_unit

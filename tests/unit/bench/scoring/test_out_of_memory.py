@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import bench.score as stage
+import bench.scoring.score as stage
 from bench.errors import MissingError
 from bench.stale import is_current
 from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, run_of
@@ -32,7 +32,7 @@ def test_nothing_is_stored_and_the_next_call_makes_it(
     for one in made.values():
         monkeypatch.setattr(one, "seen", network)
     monkeypatch.setattr(stage, "scope_of", lambda *_: SimpleNamespace(digest="s", asked={}))
-    monkeypatch.setattr("bench.scoring.models.load_metric", lambda name, *_: made[name](name, network=name))
+    monkeypatch.setattr("bench.scoring.memory.load_metric", lambda name, *_: made[name](name, network=name))
     suite: Any = SimpleNamespace(
         metrics={name: SimpleNamespace(weights=None, options={}) for name in made}, reference=None, label=None
     )

@@ -79,7 +79,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
 
     Features of the images are shared with other metrics of the same network.
     """
-    from bench.scoring.shelf import features_identity
+    from bench.scoring.feature_cache import features_identity
 
     identity: dict[str, Any] = {"metric": metric.card.digest, "reference": reference_identity(reference)}
     by_features = bool(getattr(metric, "by_features", False))

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 import metrics
-from bench.scoring import models
-from bench.scoring.models import Models, expected_bytes, file_bytes, free_bytes, size_of
+from bench.scoring import memory as models
+from bench.scoring.memory import Models, expected_bytes, file_bytes, free_bytes, size_of
 from metrics import Direction, Facts, Kind, Request
 
 TOO_LITTLE = (
@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_read_counts_as_it_is(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_here_have_no_size_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("bench.metric_weights.cached", lambda _: None)
+    monkeypatch.setattr("bench.scoring.metric_weights.cached", lambda _: None)
     assert expected_bytes("sized_a", None) is None
     assert expected_bytes("sized_a", str(tmp_path / "nothing")) is None
     facts = Facts("sized_none", "none", Kind.IMAGE, Direction.HIGHER)

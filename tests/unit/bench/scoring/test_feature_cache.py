@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.scoring.shelf import MOST_BYTES, VARIABLE, FeatureCache, NoShelf, Shelf
+from bench.scoring.feature_cache import MOST_BYTES, VARIABLE, FeatureCache, NoShelf, Shelf
 from tests.unit.bench.scoring.fakes import SeenImage
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError
-from bench.metric_weights import here, load_metric
 from bench.runtime.devices import out_of_memory, too_little_memory
+from bench.scoring.metric_weights import here, load_metric
 from metrics.weights import read_state
 
 if TYPE_CHECKING:

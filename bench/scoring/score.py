@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError, MissingError, UsageError
-from bench.leakage import with_leakage
 from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory, too_little_memory
 from bench.runtime.log import note
 from bench.runtime.progress import Progress, Silent
 from bench.scoring.chunk import Chunk, Tools
-from bench.scoring.models import Models
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.identity import Scope, scope_of
+from bench.scoring.leakage import with_leakage
+from bench.scoring.memory import Models
+from bench.scoring.missing import Target, cards_differ, find_todo, target_of
 from bench.scoring.reader import KEEP_BYTES, image_size, reading
-from bench.scoring.scope import Scope, scope_of
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Target, cards_differ, find_todo, target_of
 from bench.scoring.worker import Scorer
 from bench.store import RunStore, lock_runs
 

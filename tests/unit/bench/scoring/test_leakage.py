@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.leakage import trained_on_data, with_leakage
 from bench.methods import resolve_method
+from bench.scoring.leakage import trained_on_data, with_leakage
 from bench.suite import Reference, Suite, load_suite
 
 COCO = Reference(kind="folder", path="coco", name="coco-val2017")

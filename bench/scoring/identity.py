@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.metric_weights import identity_of
-from bench.reference import reference_identity
+from bench.scoring.metric_weights import identity_of
+from bench.scoring.reference import reference_identity
 
 if TYPE_CHECKING:
     from bench.suite import MetricSpec, Suite

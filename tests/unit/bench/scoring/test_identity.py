@@ -12,10 +12,10 @@ import torch
 
 import metrics
 from bench.cards import card_difference
-from bench.metric_weights import here, load_metric
 from bench.models.weights import digest
-from bench.scoring.models import Models
-from bench.scoring.scope import Scope, scope_of
+from bench.scoring.identity import Scope, scope_of
+from bench.scoring.memory import Models
+from bench.scoring.metric_weights import here, load_metric
 from bench.suite import MetricSpec
 from tests.unit.metrics.checkpoints import FOLDERS, MAKERS, make_clip, make_hps, make_image_reward, make_vit
 
