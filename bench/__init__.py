@@ -22,7 +22,7 @@ from typing import Any
 # `bench.report` and `bench.check` are also modules; those can be called (see bench._callable), so either name works.
 _PUBLIC = {
     "run": "bench.pipeline.run",
-    "load_results": "bench.results",
+    "load_results": "bench.store.load_results",
     "report": "bench.report",
     "check": "bench.check",
     "Method": "bench.methods.catalogue",

@@ -22,7 +22,7 @@ from bench.analysis.differences import differences
 from bench.analysis.summary import metric_interval
 from bench.analysis.tradeoff import front_of, joint_bootstrap
 from bench.analysis.tradeoff.joint import Joint
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 METHODS, PROMPTS, SAMPLES = 20, 400, 5
 IMAGE = ("pickscore", "hpsv2.1", "image_reward", "clip_score")

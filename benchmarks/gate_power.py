@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.gate.check import baseline_of, check, exit_code
 from bench.gate.verdict import Verdict
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 METRICS = {
     "pickscore": MetricFacts("pickscore", "Normal", "image", "higher", digest="a"),

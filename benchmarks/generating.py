@@ -14,9 +14,9 @@ from bench.methods.catalogue import Method
 from bench.models.loading import quiet
 from bench.models.weights import digest_of
 from bench.plan import make_plan, weights_names
-from bench.records import Manifest
 from bench.sampling.tree import Action, build_tree, executed, needed
-from bench.store import RunStore
+from bench.store.records import Manifest
+from bench.store.run_store import RunStore
 from bench.suite import Suite
 
 

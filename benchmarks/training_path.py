@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.analysis.compare import compare
 from bench.analysis.stats import Interval
 from bench.reporting.style import FAINT, PAGE_WIDTH, RC, looks, save
-from bench.store import RunStore, find_runs
+from bench.store.run_store import RunStore, find_runs
 
 Point = tuple[int, dict[str, Interval]]
 

@@ -12,7 +12,7 @@ import numpy as np
 from bench.analysis.differences import Difference, paired_rows
 from bench.analysis.stats import EXACT_CLUSTERS, Floats, cluster_sums, holm, paired_difference, sign_flip_ps
 from bench.analysis.summary import ROUNDS, prompt_codes
-from bench.runs import Run
+from bench.store.runs import Run
 
 _FLIPS_A_TEST = 1000  # 50 / 0.05: at the threshold of the corrected table a sampled p rests on 50 hits ...
 _MOST_FLIPS = 200_000  # ... of tables of up to 200 tests; with 2,000 tests on five hits, still well below the threshold

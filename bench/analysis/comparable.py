@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.cards import card_difference, library_difference
 from bench.errors import NotComparableError
-from bench.runs import LeftOut, Run
+from bench.store.cards import card_difference, library_difference
+from bench.store.runs import Run
+from bench.store.select import LeftOut
 
 
 def why_not_comparable(a: Run, b: Run, seeds: bool = True) -> str | None:

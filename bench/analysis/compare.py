@@ -11,7 +11,8 @@ from bench._callable import make_callable
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
 from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
-from bench.runs import MetricFacts, Run, display_names, open_runs
+from bench.store.runs import MetricFacts, Run
+from bench.store.select import display_names, open_runs
 
 if TYPE_CHECKING:
     import pandas as pd

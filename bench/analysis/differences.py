@@ -17,7 +17,7 @@ from bench.analysis.stats import (
     paired_difference,
 )
 from bench.analysis.summary import ROUNDS, left_out_values, metric_interval, prompt_codes
-from bench.runs import MetricFacts, Run
+from bench.store.runs import MetricFacts, Run
 
 if TYPE_CHECKING:
     import pandas as pd

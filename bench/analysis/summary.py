@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.analysis.stats import Interval, clustered_bootstrap, jackknife_interval
-from bench.cards import identity_of
-from bench.runs import MetricFacts, Run, read_run
+from bench.store.cards import identity_of
+from bench.store.runs import MetricFacts, Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.store import RunStore
+    from bench.store.run_store import RunStore
 
 SCHEMA_VERSION = 1
 ROUNDS = 2000

@@ -21,7 +21,7 @@ def compare(
     B - A of every metric that both runs have, with 95 % intervals, per prompt tag, and the prompts that changed most.
     """
     from bench.analysis.compare import compare as compare_runs
-    from bench.cli.selection import select
+    from bench.store.select import select
 
     first, second = select([a, b], results)
     typer.echo(compare_runs(first, second, top=top).text.rstrip())

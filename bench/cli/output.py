@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.formatting import Table, plain
 
 if TYPE_CHECKING:
-    from bench.store import RunStore
+    from bench.store.run_store import RunStore
 
 
 def show(table: Table) -> None:
@@ -34,7 +34,7 @@ def show_runs(stores: Sequence[RunStore]) -> None:
     """The table of freshly summarised runs, and where they are."""
     from bench.analysis.table.build import build
     from bench.reporting.tables import text
-    from bench.runs import read_run
+    from bench.store.runs import read_run
 
     if stores:
         print(text(build([read_run(store) for store in stores])).rstrip())

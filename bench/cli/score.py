@@ -41,8 +41,8 @@ def score(
             chosen = load_suite(suite).override(prompts=prompts, metrics=wanted)
             stores = pipeline.adopt(images, chosen, name, results=results, device=device, progress=progress)
         else:
-            from bench.cli.selection import select
             from bench.pipeline import run as pipeline
+            from bench.store.select import select
 
             paths = select(runs or [], results)
             stores = pipeline.rescore(paths, metrics=wanted, device=device, progress=progress)

@@ -119,7 +119,7 @@ def verify(python: str | None, cache: Path | None, out: Path | None, values: Pat
     MissingError (exit code 4) where the originals' environment cannot be made; see `bench.doctor.parity`.
     """
     from bench.doctor.parity import compare, page
-    from bench.files import atomic_write
+    from bench.store.atomic import atomic_write
 
     outcome, official = compare.verify(python, cache)
     if out is not None:

@@ -12,11 +12,12 @@ from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
 from bench.analysis.summary import ROUNDS, summary_of
 from bench.errors import NotComparableError, UsageError
-from bench.files import atomic_write
 from bench.gate.summary_entry import gap, same_order
 from bench.gate.verdict import shown
-from bench.runs import Run, open_runs
 from bench.runtime import provenance
+from bench.store.atomic import atomic_write
+from bench.store.runs import Run
+from bench.store.select import open_runs
 
 BASELINE_VERSION = 1
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
@@ -137,7 +138,7 @@ def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
 
 def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:
     """Write a baseline whole or not at all: a method and metric a line, so that a difference can be read."""
-    from bench.files import to_json
+    from bench.store.atomic import to_json
 
     parts = [f'"{key}": {_line(value)}' for key, value in baseline.items() if key != "summaries"]
     summaries = []

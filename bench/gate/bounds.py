@@ -28,7 +28,7 @@ from bench.gate.summary_entry import (
 )
 from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
-from bench.runs import LeftOut
+from bench.store.select import LeftOut
 
 
 def verdicts(

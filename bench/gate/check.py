@@ -20,8 +20,9 @@ from bench.gate.junit import junit
 from bench.gate.text import verdicts_text
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict, exit_code, judge
-from bench.runs import LeftOut, Run, display_names, open_runs
 from bench.runtime.log import note
+from bench.store.runs import Run
+from bench.store.select import LeftOut, display_names, open_runs
 
 __all__ = [
     "Verdict",

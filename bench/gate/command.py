@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.files import atomic_write
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
 from bench.gate.check import check, limits_of
 from bench.gate.github import append_step_summary, markdown_summary, workflow_commands
 from bench.gate.junit import junit as junit_xml
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code
+from bench.store.atomic import atomic_write
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bench.analysis.stats import Interval
 from bench.gate.summary_entry import Entry, scored_prompts
 from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.gate.verdict import Status, Verdict, needed_text
-from bench.runs import LeftOut
+from bench.store.select import LeftOut
 
 Summary = Mapping[str, Any]
 ALPHA = 0.05

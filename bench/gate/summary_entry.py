@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.stats import Floats, Interval, clustered_bootstrap, independent_difference, jackknife_interval
-from bench.cards import card_difference, card_in_summary
+from bench.store.cards import card_difference, card_in_summary
 
 Entry = Mapping[str, Any]
 _NUMBERS = ("mean", "ci_low", "ci_high")

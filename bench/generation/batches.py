@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from bench.errors import MissingError
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.generation.writing import Leaf, Writer, Written
-from bench.records import ImageRow
 from bench.runtime.devices import out_of_memory
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.sampling.batches import Key, Work, cut
 from bench.sampling.tree import Action, build_tree, needed
+from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

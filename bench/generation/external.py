@@ -12,12 +12,12 @@ from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
 from bench.plan import hash8
-from bench.records import ImageRow, Manifest
 from bench.runtime import provenance
 from bench.runtime.log import note
-from bench.scoring.reader import image_size
-from bench.stale import mark_stale
-from bench.store import RunStore, lock_runs
+from bench.store.images import image_size
+from bench.store.outdated import mark_stale
+from bench.store.records import ImageRow, Manifest
+from bench.store.run_store import RunStore, lock_runs
 from bench.suite import MethodOverride
 from prompts import Prompt, digest
 

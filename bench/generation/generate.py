@@ -18,13 +18,13 @@ from bench.generation.recording import COUNTS, Run, open_run
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
 from bench.plan import RunPlan
-from bench.replace import starting_again
 from bench.runtime import provenance
 from bench.runtime.devices import prepare_torch
 from bench.runtime.progress import Progress, Silent
 from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
-from bench.store import RunStore, lock_runs
+from bench.store.replace import starting_again
+from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.files import to_json
 from bench.plan import RunPlan, same_pixels
-from bench.records import ImageRow, Manifest
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import note
 from bench.sampling.batches import Key
-from bench.stale import mark_stale
-from bench.store import RunStore, find_runs
+from bench.store.atomic import to_json
+from bench.store.outdated import mark_stale
+from bench.store.records import ImageRow, Manifest
+from bench.store.run_store import RunStore, find_runs
 
 if TYPE_CHECKING:
     from bench.suite import Suite

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError, UsageError, suggest
-from bench.files import read_json, sha256_file
 from bench.models.families import NETWORK_FOLDERS
 from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, config_beside
+from bench.store.atomic import read_json, sha256_file
 
 if TYPE_CHECKING:
     from metrics.hub import HubName

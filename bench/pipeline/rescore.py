@@ -11,7 +11,7 @@ from bench.prompting import load_prompts
 from bench.runtime.devices import check_device
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
-from bench.store import RunStore
+from bench.store.run_store import RunStore
 from bench.suite import Suite
 
 

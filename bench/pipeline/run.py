@@ -19,7 +19,7 @@ from bench.runtime.devices import check_device
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.scoring.score import score
-from bench.store import RunStore, lock_runs
+from bench.store.run_store import RunStore, lock_runs
 from bench.suite import Suite, load_suite
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
 from bench.analysis.table.corrected import survives
 from bench.analysis.table.rows import Row, Table
-from bench.runs import MetricFacts
+from bench.store.runs import MetricFacts
 
 DAGGER = "†"
 MISSING = "-"

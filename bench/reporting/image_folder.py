@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.files import make_folder, temporary_name, write_error
+from bench.store.atomic import make_folder, temporary_name, write_error
 
 _MARK = "made-by-bench-report.txt"
 _TEXT = "Images of the page beside this folder. `bench report` makes it anew each time.\n"

@@ -19,7 +19,7 @@ from bench.reporting.tradeoff import band_of
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
     from bench.analysis.tradeoff import Front
-    from bench.runs import MetricFacts
+    from bench.store.runs import MetricFacts
 
 # matplotlib's marker -> plotly's symbol
 _SYMBOLS = {

@@ -20,7 +20,7 @@ from bench.analysis.table.rows import Row, Table
 from bench.reporting.cells import DAGGER
 from bench.reporting.label_placement import Box, place
 from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
-from bench.runs import MetricFacts
+from bench.store.runs import MetricFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
-    from bench.runs import LeftOut, Run
+    from bench.store.runs import Run
+    from bench.store.select import LeftOut
 
 __all__ = ["report"]
 
@@ -46,7 +47,7 @@ def report(
     """
     from bench.analysis.comparable import require_comparable
     from bench.errors import unknown
-    from bench.runs import open_runs
+    from bench.store.select import open_runs
 
     opened, unfinished, named = open_runs(runs)
     suites = sorted({run.suite for run in opened})
@@ -86,11 +87,11 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
     from bench.analysis.tradeoff import joint_bootstrap
-    from bench.files import atomic_write, make_folder
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
+    from bench.store.atomic import atomic_write, make_folder
 
     make_folder(out)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)

@@ -13,8 +13,8 @@ from bench.reporting.cells import number
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
-    from bench.records import Manifest
-    from bench.runs import MetricFacts
+    from bench.store.records import Manifest
+    from bench.store.runs import MetricFacts
 
 Pairs = list[tuple[str, str]]
 

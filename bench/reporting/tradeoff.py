@@ -18,7 +18,7 @@ from bench.reporting.plots import quality_axes
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
     from bench.analysis.table.rows import Table
-    from bench.runs import MetricFacts
+    from bench.store.runs import MetricFacts
 
 _MOST_LINES = 24
 

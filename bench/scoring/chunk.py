@@ -16,7 +16,7 @@ from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.memory import release
 from bench.scoring.missing import Key, Target
 from bench.scoring.reader import Reader
-from bench.stale import UNEXPECTED, UNREADABLE
+from bench.store.outdated import UNEXPECTED, UNREADABLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image

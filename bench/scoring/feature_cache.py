@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import atomic_write, clean_leftovers, make_folder, write_error
 from bench.runtime.log import note
+from bench.store.atomic import atomic_write, clean_leftovers, make_folder, write_error
 from metrics.types import digest_of
 
 if TYPE_CHECKING:

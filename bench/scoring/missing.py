@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import metrics
-from bench.records import ImageRow
-from bench.stale import is_current
-from bench.store import RunStore, same_card
+from bench.store.outdated import is_current
+from bench.store.records import ImageRow
+from bench.store.run_store import RunStore, same_card
 
 Key = tuple[str, int]
 

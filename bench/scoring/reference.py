@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.files import make_folder, temporary_name, write_error
 from bench.runtime.log import note
+from bench.store.atomic import make_folder, temporary_name, write_error
 from metrics.types import digest_of
 from metrics.weights import sha256
 
@@ -58,7 +58,7 @@ def reference_sources(reference: Reference) -> Iterator[list[Source]]:
 
 def _open(path: Path) -> Image:
     """A reference image in its own mode: it becomes RGB where a generated one does, in the metric."""
-    from bench.scoring.reader import decode
+    from bench.store.images import decode
     from metrics.errors import BadInputError
     from metrics.images import to_pil
 

@@ -24,9 +24,10 @@ from bench.scoring.identity import Scope, scope_of
 from bench.scoring.leakage import with_leakage
 from bench.scoring.memory import Models
 from bench.scoring.missing import Target, cards_differ, find_todo, target_of
-from bench.scoring.reader import KEEP_BYTES, image_size, reading
+from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.worker import Scorer
-from bench.store import RunStore, lock_runs
+from bench.store.images import image_size
+from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
     from bench.suite import Suite

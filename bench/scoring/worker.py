@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError
-from bench.records import ScoreRow
 from bench.runtime.log import note
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
 from bench.scoring.missing import Key, Target, Todo
 from bench.scoring.reference import reference_statistics
-from bench.stale import UNREADABLE
+from bench.store.outdated import UNREADABLE
+from bench.store.records import ScoreRow
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import bench.reporting.thumbnails as pictures_module
-from bench.records import ScoreRow
 from bench.reporting.report import report
+from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parent.parent / "data" / "judging" / "fakes.py"))
 browser = runpy.run_path(str(Path(__file__).parent / "conftest.py"))

@@ -17,7 +17,7 @@ from PIL import Image
 from bench.analysis.table.build import build
 from bench.analysis.table.sweeps import curves
 from bench.models.sd import StableDiffusion
-from bench.runs import open_runs
+from bench.store.select import open_runs
 from bench.suite import load_suite
 
 PLACES = ["--set", "start_step=5", "--set", "grad_steps=6-7"]

@@ -36,7 +36,7 @@ LIGHT = [
     "bench.methods.schedule",
     "bench.plan",
     "bench.runtime.progress",
-    "bench.records",
+    "bench.store.records",
     "bench.registry.registry",
     "bench.suite",
     "bench.runtime.threads",

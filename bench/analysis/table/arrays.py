@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
-    from bench.runs import MetricFacts
+    from bench.store.runs import MetricFacts
 
 Array = NDArray[np.float32]
 

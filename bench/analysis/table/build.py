@@ -10,7 +10,8 @@ from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.corrected import gaps_against
 from bench.analysis.table.rows import Row, Table, family
-from bench.runs import LeftOut, MetricFacts, Run, display_names, metric_order
+from bench.store.runs import MetricFacts, Run, metric_order
+from bench.store.select import LeftOut, display_names
 
 # The order in which readers look for things; what is not listed follows by name.
 METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")

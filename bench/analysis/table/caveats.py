@@ -10,7 +10,7 @@ from bench.analysis.table.common_noise import other_noise
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
-    from bench.runs import MetricFacts
+    from bench.store.runs import MetricFacts
 
 _FEW_PROMPTS = 10
 _SET_IMAGES = 5_000  # the protocol of the ImageReFL paper

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
-    from bench.runs import Run
+    from bench.store.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from bench.analysis.stats import FEW, Interval
 from bench.analysis.summary import ROUNDS
 from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
-from bench.runs import MetricFacts, Run
+from bench.store.runs import MetricFacts, Run
 
 
 @dataclass(frozen=True, slots=True)

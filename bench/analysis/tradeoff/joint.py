@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bench.analysis.stats import Floats, Interval, draw_counts, expanded_tail, t_quantile
 
 if TYPE_CHECKING:
-    from bench.runs import MetricFacts, Run
+    from bench.store.runs import MetricFacts, Run
 
 ROUNDS = 2000
 ENOUGH = 0.975  # of the rounds: fewer in which something can be computed are a selection, with percentiles of its own
@@ -145,7 +145,7 @@ def joint_bootstrap(
     Metrics are those that any run has. Same seed, same numbers, whatever the order of runs; where every prompt is
     scored a cell's interval is that of `bench.analysis.stats.clustered_bootstrap`.
     """
-    from bench.runs import display_names
+    from bench.store.select import display_names
 
     methods = tuple(names if names is not None else display_names(runs))
     facts: dict[str, MetricFacts] = {name: one for run in runs for name, one in run.metrics.items()}

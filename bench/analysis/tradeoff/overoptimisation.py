@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.analysis.stats import Floats, Interval
 from bench.analysis.tradeoff.joint import Joint
-from bench.runs import Run
+from bench.store.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

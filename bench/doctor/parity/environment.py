@@ -15,8 +15,8 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import MissingError
-from bench.files import make_folder
 from bench.runtime.log import note
+from bench.store.atomic import make_folder
 
 VARIABLE = "BENCH_OFFICIAL_PYTHON"
 REQUIREMENTS = Path(__file__).with_name("official.txt")

@@ -19,7 +19,7 @@ from bench.models import decoding as pictures
 from bench.models.sd import StableDiffusion
 from bench.plan import RunPlan, make_plan
 from bench.sampling.batches import Work, cut
-from bench.store import RunStore
+from bench.store.run_store import RunStore
 from bench.suite import Suite
 from prompts import Prompt
 from tests.unit.bench.models.families import family_pipeline, tiny_network

@@ -12,8 +12,8 @@ import pytest
 import bench.analysis.compare
 from bench.analysis.compare import compare
 from bench.errors import NotComparableError, UsageError
-from bench.records import ScoreRow
-from bench.runs import read_run
+from bench.store.records import ScoreRow
+from bench.store.runs import read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]

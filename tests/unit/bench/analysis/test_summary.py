@@ -13,9 +13,10 @@ import pytest
 from bench.analysis.comparable import largest_comparable, require_comparable, why_not_comparable
 from bench.analysis.summary import summarise
 from bench.errors import NotComparableError, UsageError
-from bench.records import ScoreRow
-from bench.runs import display_names, open_runs, read_run
-from bench.store import RunStore
+from bench.store.records import ScoreRow
+from bench.store.run_store import RunStore
+from bench.store.runs import read_run
+from bench.store.select import display_names, open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]

@@ -19,7 +19,7 @@ from bench.gate.summary_entry import gap, relative_gap
 from bench.gate.thresholds import parse_thresholds
 from bench.gate.toml_lines import line_of
 from bench.gate.verdict import Verdict, needed_text
-from bench.records import ScoreRow
+from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]

@@ -18,9 +18,9 @@ from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
 from bench.gate.github import markdown_summary, workflow_commands
 from bench.gate.thresholds import parse_thresholds
 from bench.gate.verdict import Verdict
-from bench.records import ScoreRow
 from bench.reporting.report import report
-from bench.runs import open_runs
+from bench.store.records import ScoreRow
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]

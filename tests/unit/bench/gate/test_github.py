@@ -15,7 +15,7 @@ from bench.cli import main
 from bench.gate.github import markdown_summary, workflow_commands
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict
-from bench.records import ScoreRow
+from bench.store.records import ScoreRow
 
 ROOT = Path(__file__).parents[4]
 fakes = runpy.run_path(str(ROOT / "tests" / "data" / "judging" / "fakes.py"))

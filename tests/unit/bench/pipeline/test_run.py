@@ -15,10 +15,10 @@ from PIL import Image
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
 from bench.pipeline import run as pipeline
-from bench.records import ImageRow
-from bench.runs import read_run
-from bench.stale import STALE, is_current, mark_stale
-from bench.store import RunStore
+from bench.store.outdated import STALE, is_current, mark_stale
+from bench.store.records import ImageRow
+from bench.store.run_store import RunStore
+from bench.store.runs import read_run
 from bench.suite import Suite
 from tests.unit.bench.models import fake_metrics
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet

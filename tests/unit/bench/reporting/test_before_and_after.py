@@ -12,8 +12,8 @@ from bench.analysis.compare import compare
 from bench.analysis.tradeoff import joint_bootstrap
 from bench.gate.check import check
 from bench.reporting.report import report
-from bench.runs import read_run
-from bench.store import RunStore
+from bench.store.run_store import RunStore
+from bench.store.runs import read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, MEANS = fakes["make"], fakes["MEANS"]

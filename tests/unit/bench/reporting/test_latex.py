@@ -12,7 +12,7 @@ import pytest
 from bench.analysis.table.build import build
 from bench.reporting.latex import escape_latex, latex
 from bench.reporting.report import report
-from bench.runs import open_runs
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 ODD = r"a_b\end%$&#~^{}[x]<é>|"

@@ -19,11 +19,11 @@ import pytest
 import bench.reporting.thumbnails as pictures_module
 from bench.analysis.table.arrays import most_changed, prompt_averages
 from bench.errors import UsageError
-from bench.records import ScoreRow
 from bench.reporting.image_folder import replace_folder
 from bench.reporting.page import SCRIPTS
 from bench.reporting.payload import embedded_json
 from bench.reporting.report import report
+from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

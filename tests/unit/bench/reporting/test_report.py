@@ -15,12 +15,12 @@ import bench.reporting.report
 from bench.analysis.table.build import build
 from bench.analysis.table.rows import Table
 from bench.errors import NotComparableError, UsageError
-from bench.records import ScoreRow
 from bench.reporting.gallery import chosen_prompts, gallery_figure, sheet
 from bench.reporting.plots import diversity_axes, pareto_figure, point_names, quality_axes
 from bench.reporting.report import report
 from bench.reporting.style import looks, text_colour
-from bench.runs import open_runs
+from bench.store.records import ScoreRow
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

@@ -17,7 +17,7 @@ from bench.errors import UsageError
 from bench.reporting.cells import DAGGER, MINUS
 from bench.reporting.report import report
 from bench.reporting.tradeoff import _gap, _rough, band_of, fronts_of, grids
-from bench.runs import open_runs
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import metrics
-from bench.records import ImageRow, Manifest
 from bench.scoring.missing import Target, target_of
-from bench.store import RunStore
+from bench.store.records import ImageRow, Manifest
+from bench.store.run_store import RunStore
 from metrics.base import EmbeddingGroupMetric, FeatureMetric, ImageMetric
 from metrics.preprocess import to_unit
 from metrics.sets import FrechetMetric

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import metrics
-from bench.cards import card_difference
 from bench.models.weights import digest
 from bench.scoring.identity import Scope, scope_of
 from bench.scoring.memory import Models
 from bench.scoring.metric_weights import here, load_metric
+from bench.store.cards import card_difference
 from bench.suite import MetricSpec
 from tests.unit.metrics.checkpoints import FOLDERS, MAKERS, make_clip, make_hps, make_image_reward, make_vit
 

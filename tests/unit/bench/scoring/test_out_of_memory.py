@@ -11,7 +11,7 @@ import torch
 
 import bench.scoring.score as stage
 from bench.errors import MissingError
-from bench.stale import is_current
+from bench.store.outdated import is_current
 from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, run_of
 
 

@@ -13,7 +13,6 @@ import torch
 
 import bench.scoring.score as stage
 from bench.errors import MissingError
-from bench.records import ScoreRow
 from bench.scoring import worker
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.feature_cache import FeatureCache
@@ -21,6 +20,7 @@ from bench.scoring.missing import Target, Todo, find_todo
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
+from bench.store.records import ScoreRow
 from bench.suite import Reference
 from metrics.frechet import frechet_distance
 from metrics.moments import Moments

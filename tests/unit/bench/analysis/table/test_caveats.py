@@ -8,13 +8,13 @@ from typing import Any
 
 from bench.analysis.table.build import build
 from bench.analysis.table.costs import cost_columns
-from bench.records import Manifest
 from bench.reporting.gallery import gallery_figure
 from bench.reporting.report import report
 from bench.reporting.sections import environments, metric_card, origins, plain, protocol
 from bench.reporting.tables import markdown
-from bench.runs import open_runs
-from bench.store import RunStore
+from bench.store.records import Manifest
+from bench.store.run_store import RunStore
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

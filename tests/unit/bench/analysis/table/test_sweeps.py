@@ -9,9 +9,9 @@ import pytest
 
 from bench.analysis.table.build import build
 from bench.analysis.table.sweeps import curves
-from bench.records import Manifest
-from bench.runs import open_runs
-from bench.store import RunStore
+from bench.store.records import Manifest
+from bench.store.run_store import RunStore
+from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 

@@ -20,8 +20,8 @@ from bench.analysis.tradeoff import (
 )
 from bench.analysis.tradeoff.equal_reward import places_of
 from bench.analysis.tradeoff.joint import Joint, joint_means
-from bench.records import ScoreRow
-from bench.runs import Run, read_run
+from bench.store.records import ScoreRow
+from bench.store.runs import Run, read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]

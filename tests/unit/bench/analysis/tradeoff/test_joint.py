@@ -13,8 +13,8 @@ from bench.analysis.stats import jackknife_interval
 from bench.analysis.summary import metric_interval
 from bench.analysis.tradeoff import joint_bootstrap
 from bench.analysis.tradeoff.joint import Joint, joint_jackknife, joint_means
-from bench.records import ScoreRow
-from bench.runs import Run, read_run
+from bench.store.records import ScoreRow
+from bench.store.runs import Run, read_run
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

@@ -7,9 +7,9 @@ import pytest
 
 import bench
 from bench.errors import UsageError
-from bench.records import Manifest, ScoreRow
-from bench.results import load_results
-from bench.store import RunStore
+from bench.store.load_results import load_results
+from bench.store.records import Manifest, ScoreRow
+from bench.store.run_store import RunStore
 
 COLUMNS = ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason"]
 

@@ -1,6 +1,6 @@
 """Writing files so that a kill, a crash or a full disk never leaves half of one, and reading them back.
 
-`bench.store` says which files there are; this module only knows how to write and read one. Everything is written whole
+`bench.store.run_store` says which files there are; this module only knows how to write and read one. Everything is written whole
 to a temporary name in the same folder (`.<name>.<random>.tmp`), flushed to the disk, and renamed.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.records import SCHEMA_VERSION, check_version
 from bench.runtime.log import note
+from bench.store.records import SCHEMA_VERSION, check_version
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",

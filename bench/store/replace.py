@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.files import temporary_name, write_error
-from bench.store import RunStore, lock_runs
+from bench.store.atomic import temporary_name, write_error
+from bench.store.run_store import RunStore, lock_runs
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The folder of one run: the only module that knows the names of the files in it. See `bench.records` for the rows.
+"""The folder of one run: the only module that knows the names of the files in it. See `bench.store.records` for the rows.
 
 Layout: `<results>/runs/<suite>/<method>@<hash8>/` with `manifest.json`, `images/<prompt_id>/<sample>.png`,
 `images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}` and `summary.json`.
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.errors import UsageError
-from bench.files import (
+from bench.formatting import is_safe_name
+from bench.runtime.log import note
+from bench.store.atomic import (
     atomic_write,
     image_fault,
     locked,
@@ -31,8 +33,7 @@ from bench.files import (
     write_error,
     write_part,
 )
-from bench.formatting import is_safe_name
-from bench.records import (
+from bench.store.records import (
     IMAGE_COLUMNS,
     NEVER_MADE,
     SCORE_COLUMNS,
@@ -43,7 +44,6 @@ from bench.records import (
     ScoreRow,
     migrate,
 )
-from bench.runtime.log import note
 
 if TYPE_CHECKING:
     import numpy as np

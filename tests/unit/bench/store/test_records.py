@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.records import BadImage, ImageRow, Manifest, ScoreRow, migrate
+from bench.store.records import BadImage, ImageRow, Manifest, ScoreRow, migrate
 
 
 def manifest() -> Manifest:
@@ -63,7 +63,7 @@ def test_a_foreign_json_file_is_refused_with_what_it_lacks() -> None:
 
 
 def test_older_versions_are_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.records.SCHEMA_VERSION", 3)
+    monkeypatch.setattr("bench.store.records.SCHEMA_VERSION", 3)
     steps = {1: lambda data: data | {"one": data["name"]}, 2: lambda data: data | {"two": data["one"] * 2}}
     assert migrate({"schema_version": 1, "name": "a"}, steps, "x") == {
         "schema_version": 3,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.store import RunStore, find_runs
+from bench.store.run_store import RunStore, find_runs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from bench.records import ImageRow, ScoreRow
-from bench.store import RunStore
+from bench.store.records import ImageRow, ScoreRow
+from bench.store.run_store import RunStore
 
 STALE = "the images were made again after scoring"
 UNREADABLE = "the image cannot be used: "

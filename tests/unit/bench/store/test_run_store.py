@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import files
 from bench.errors import UsageError
-from bench.files import atomic_write, to_json
-from bench.records import ImageRow, Manifest, ScoreRow
 from bench.runtime import log
-from bench.store import RunStore, find_runs, lock_runs
+from bench.store import atomic as files
+from bench.store.atomic import atomic_write, to_json
+from bench.store.records import ImageRow, Manifest, ScoreRow
+from bench.store.run_store import RunStore, find_runs, lock_runs
 
 PIXELS = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
 CARD = {"name": "lpips", "kind": "group", "digest": "d1"}
@@ -177,7 +177,7 @@ def test_a_part_with_other_columns_is_ignored(store: RunStore, said: list[str]) 
 
 def test_a_part_of_a_newer_schema_is_an_error(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("bench.files.SCHEMA_VERSION", 2)
+        patch.setattr("bench.store.atomic.SCHEMA_VERSION", 2)
         add_image(store, "p1", 0)
     with pytest.raises(UsageError, match=r"newer version \(schema 2, this one reads up to 1\): upgrade"):
         store.images()
@@ -441,9 +441,7 @@ def test_the_lock_may_be_entered_twice_in_one_process(store: RunStore) -> None:
 @contextlib.contextmanager
 def other_process(code: str, store: RunStore, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Another interpreter that runs `code` with `store` defined; killed at the end if it still runs."""
-    head = (
-        "import sys, numpy as np; from bench.records import *; from bench.store import *; store = RunStore(sys.argv[1])"
-    )
+    head = "import sys, numpy as np; from bench.store.records import *; from bench.store.run_store import *; store = RunStore(sys.argv[1])"
     process = subprocess.Popen(
         [sys.executable, "-c", f"{head}\n{code}", str(store.path), *arguments],
         stdin=subprocess.PIPE,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bench.analysis.compare import compare
-from bench.cards import card_difference, card_in_summary, identity_of, library_difference
 from bench.cli import main
 from bench.gate.check import baseline_of
+from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference
 from metrics import Card, Direction, Facts, Kind
 
 fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))

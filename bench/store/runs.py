@@ -1,6 +1,6 @@
 """What the judging stages (summarise, report, check, compare) see of a run: rows and facts, without file names.
 
-A `Run` is read once from a `bench.store.RunStore`. Which runs may stand in one table is decided in
+A `Run` is read once from a `bench.store.run_store.RunStore`. Which runs may stand in one table is decided in
 `bench.analysis.comparable`.
 """
 
@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError
-
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.records import Manifest
-    from bench.store import RunStore
+    from bench.store.records import Manifest
+    from bench.store.run_store import RunStore
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = ("suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason")
@@ -131,17 +129,6 @@ class Run:
         return rows[list(COLUMNS)]
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A run that is not in a table, and why in one clause."""
-
-    run: str
-    why: str
-    method: str = ""
-    suite: str = ""
-    finished: bool = True
-
-
 def read_run(store: RunStore) -> Run:
     """Read a run for judging: its manifest, its cards and its score rows."""
     manifest = store.manifest()
@@ -198,77 +185,3 @@ def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
         columns = ["metric", "prompt_id", "sample", "value", "reason"]
         return tidy_types(pd.DataFrame({column: [] for column in columns}))
     return pd.concat(frames, ignore_index=True)
-
-
-def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
-    """Runs behind a results folder, a suite folder, a run folder, a store, a `Run`, or several of these.
-
-    Returns the finished runs, those left out, and whether every run was named by itself (then being not comparable
-    is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError: nothing there, or
-    a named run is not finished.
-    """
-    sources = [source] if isinstance(source, (str, Path)) or not isinstance(source, Iterable) else list(source)
-    runs: list[Run] = []
-    unfinished: list[LeftOut] = []
-    named = True
-    for one in sources:
-        stores, one_named = _stores(one)
-        named = named and one_named
-        for store in stores:
-            if isinstance(store, Run):
-                runs.append(store)
-            elif store.manifest().status == "complete":
-                runs.append(read_run(store))
-            elif one_named:
-                raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` that began it")
-            else:
-                method, suite = store.manifest().method, store.manifest().suite
-                unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
-    unique = {(run.suite, run.path, run.name): run for run in runs}
-    if not unique:
-        where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"
-        raise UsageError(f"no finished runs in {where}: make some with `bench run --method base --method refl`")
-    return list(unique.values()), unfinished, named
-
-
-def _stores(source: Any) -> tuple[list[Any], bool]:
-    from bench.store import RunStore, find_runs
-
-    if not isinstance(source, (str, Path)):
-        return [source], True
-    path = Path(source)
-    if not path.is_dir():
-        raise UsageError(f"there is no results folder or run {path}")
-    return list(find_runs(path)), RunStore(path).exists()
-
-
-def display_names(runs: Sequence[Run]) -> list[str]:
-    """What is printed for each run: the method, or the whole run name where a method occurs more than once.
-
-    Runs of one name in several folders (before and after a change) also have the part of their path that differs, for
-    instance "refl@1a2b3c4d (old)".
-    """
-    methods, names = [run.method for run in runs], [run.name for run in runs]
-    shown = [run.method if methods.count(run.method) == 1 else run.name for run in runs]
-    for name in {name for name in names if names.count(name) > 1}:
-        places = [place for place, one in enumerate(names) if one == name]
-        parts = _differing([runs[place].path for place in places])
-        for place, part in zip(places, parts, strict=True):
-            shown[place] = f"{name} ({part})" if part else name
-    return shown
-
-
-def _differing(paths: Sequence[Path]) -> list[str]:
-    """The middle of each path, without what all begin and end with; "." for none, "" where all are one path."""
-    parts = [path.absolute().parts for path in paths]
-    if len(set(parts)) == 1:
-        return [""] * len(parts)
-    start = _common(parts)
-    rest = [one[start:] for one in parts]
-    end = _common([one[::-1] for one in rest])
-    return ["/".join(one[: len(one) - end]) or "." for one in rest]
-
-
-def _common(parts: Sequence[Sequence[str]]) -> int:
-    """How many parts all begin with."""
-    return next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), min(map(len, parts)))
