@@ -13,11 +13,11 @@ from bench.generation.generate import Settings, actions_for, generate
 from bench.methods.catalogue import Method
 from bench.models.loading import quiet
 from bench.models.weights import digest_of
-from bench.plan import make_plan, weights_names
 from bench.sampling.tree import Action, build_tree, executed, needed
 from bench.store.records import Manifest
 from bench.store.run_store import RunStore
-from bench.suite import Suite
+from bench.suite.plan import make_plan, weights_names
+from bench.suite.schema import Suite
 
 
 def make_runs(suite: Suite, methods: Sequence[Method], results: Path, **settings: Any) -> list[Manifest]:

@@ -25,11 +25,12 @@ from generating import make_runs, total
 
 import prompts
 from bench.generation.batches import Maker
-from bench.methods.resolve import resolve_methods
 from bench.models.loading import quiet
 from bench.models.weights import resolve
 from bench.runtime.devices import prepare_torch
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
 
 
 def load_bare(suite: Suite, device: str) -> Any:

@@ -96,7 +96,7 @@ def score(folder: Path, names: list[str], results: Path) -> None:
     """What the measured process does; prints its peak and what the models took, as JSON."""
     from bench.pipeline import run as pipeline
     from bench.scoring import memory as models
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
     sizes: dict[str, int] = {}
     load = models.Models._load

@@ -16,7 +16,7 @@ from pathlib import Path
 import bench
 from bench.analysis.compare import compare
 from bench.analysis.differences import Difference
-from bench.suite import load_suite
+from bench.suite.load import load_suite
 
 METHODS = ("base", "refl", "combined", "imagerefl")
 REWARD = "pickscore"

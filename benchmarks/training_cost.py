@@ -35,7 +35,7 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
     import torch
 
     from bench.runtime.devices import peak_memory
-    from bench.suite import load_suite
+    from bench.suite.load import load_suite
     from bench.training.data import data_for
     from bench.training.loop import prepare, update
     from bench.training.options import NEED_PICTURES, TrainOptions

@@ -53,7 +53,7 @@ def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
     from bench.methods.checkpoints import CHECKPOINTS
     from bench.registry.families import model_families
-    from bench.suite import load_suite, suite_names
+    from bench.suite.load import load_suite, suite_names
 
     used: dict[tuple[str, str], list[str]] = {}
     for name in suite_names():
@@ -109,7 +109,7 @@ def prompt_sets() -> Table:
 
 def suites() -> Table:
     """Ready suites: a model, its prompts, sampler, methods and metrics."""
-    from bench.suite import load_suite, suite_names
+    from bench.suite.load import load_suite, suite_names
 
     rows = []
     for name in suite_names():

@@ -36,7 +36,7 @@ def score(
     with watching() as progress:
         if images is not None and name is not None:
             from bench.pipeline import run as pipeline
-            from bench.suite import load_suite
+            from bench.suite.load import load_suite
 
             chosen = load_suite(suite).override(prompts=prompts, metrics=wanted)
             stores = pipeline.adopt(images, chosen, name, results=results, device=device, progress=progress)

@@ -174,7 +174,7 @@ def _device() -> Finding:
 
 def _weights() -> Iterator[Finding]:
     """The weights that the embedded suite names: model, tuned checkpoints, metrics."""
-    from bench.suite import load_suite
+    from bench.suite.load import load_suite
 
     try:
         suite = load_suite("shapes")

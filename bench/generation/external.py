@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
-from bench.plan import hash8
 from bench.runtime import provenance
 from bench.runtime.log import note
 from bench.store.images import image_size
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, lock_runs
-from bench.suite import MethodOverride
+from bench.suite.plan import hash8
+from bench.suite.schema import MethodOverride
 from prompts import Prompt, digest
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 Found = dict[tuple[str, int], Path]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

@@ -17,7 +17,6 @@ from bench.generation.batches import Maker
 from bench.generation.recording import COUNTS, Run, open_run
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
-from bench.plan import RunPlan
 from bench.runtime import provenance
 from bench.runtime.devices import prepare_torch
 from bench.runtime.progress import Progress, Silent
@@ -25,10 +24,11 @@ from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
 from bench.store.replace import starting_again
 from bench.store.run_store import RunStore, lock_runs
+from bench.suite.plan import RunPlan
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 __all__ = ["COUNTS", "Settings", "actions_for", "generate"]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.plan import RunPlan, same_pixels
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import note
 from bench.sampling.batches import Key
@@ -15,9 +14,10 @@ from bench.store.atomic import to_json
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, find_runs
+from bench.suite.plan import RunPlan, same_pixels
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 SECONDS_BETWEEN_PARTS = 3.0
 COUNTS = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.methods.catalogue import Method, get_method, method_names, register_method
-from bench.methods.resolve import resolve_method, resolve_methods
 from bench.methods.schedule import Schedule
+from bench.suite.resolve import resolve_method, resolve_methods
 
 __all__ = [
     "Method",

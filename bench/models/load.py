@@ -12,7 +12,7 @@ from bench.registry.families import DISTILLED, FAMILIES
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:

@@ -21,7 +21,7 @@ from bench.models.schedulers import accepted, check_places, make_scheduler, sche
 from bench.runtime.log import note
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 
 class PipelineModel(Pictures):

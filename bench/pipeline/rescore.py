@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.generation.external import take_images
 from bench.pipeline.run import _complete, _has_all_images, _judge
-from bench.prompting import load_prompts
 from bench.runtime.devices import check_device
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore
-from bench.suite import Suite
+from bench.suite.prompts import load_prompts
+from bench.suite.schema import Suite
 
 
 def rescore(

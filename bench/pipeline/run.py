@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from bench.analysis.summary import summarise
 from bench.errors import MissingError, UsageError, unknown
 from bench.generation.generate import Settings, generate
-from bench.methods.resolve import resolve_methods
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
-from bench.plan import guidance_of, make_plan, weights_names
-from bench.prompting import load_prompts
 from bench.runtime.devices import check_device
 from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.scoring.score import score
 from bench.store.run_store import RunStore, lock_runs
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.plan import guidance_of, make_plan, weights_names
+from bench.suite.prompts import load_prompts
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.methods.catalogue import Method
-from bench.methods.resolve import resolve_method
 from bench.pipeline.run import run
 from bench.runtime.progress import Progress
-from bench.suite import load_suite
+from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_method
 from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
 
 

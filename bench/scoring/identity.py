@@ -13,7 +13,7 @@ from bench.scoring.metric_weights import identity_of
 from bench.scoring.reference import reference_identity
 
 if TYPE_CHECKING:
-    from bench.suite import MetricSpec, Suite
+    from bench.suite.schema import MetricSpec, Suite
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bench.scoring.metric_weights import here, load_metric
 from metrics.weights import read_state
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 FLOOR = 512 << 20
 """Models that take less than this together may share the memory even where the largest is smaller."""

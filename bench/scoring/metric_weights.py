@@ -16,7 +16,7 @@ from metrics.hub import cached, commit_of, locate
 from metrics.pins import pinned
 
 if TYPE_CHECKING:
-    from bench.suite import MetricSpec
+    from bench.suite.schema import MetricSpec
 
 
 def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | None = None) -> Any:

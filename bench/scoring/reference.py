@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.scoring.chunk import Tools
-    from bench.suite import Reference
+    from bench.suite.schema import Reference
 
 CHUNK = 64
 Source = tuple[str, "Callable[[], Image]"]

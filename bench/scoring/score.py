@@ -30,7 +30,7 @@ from bench.store.images import image_size
 from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 CHUNK = 64
 """Images that are scored at a time, fewer where they are large, or one prompt's where those are more."""

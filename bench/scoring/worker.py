@@ -21,7 +21,7 @@ from bench.store.records import ScoreRow
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.suite import Reference
+    from bench.suite.schema import Reference
 
 SECONDS_BETWEEN_PARTS = 3.0
 MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512

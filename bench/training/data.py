@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError
-from bench.suite import Suite
+from bench.suite.schema import Suite
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,7 +68,7 @@ class PromptData:
     """The suite's prompt set: captions only."""
 
     def __init__(self, suite: Suite) -> None:
-        from bench.prompting import load_prompts
+        from bench.suite.prompts import load_prompts
 
         self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
 

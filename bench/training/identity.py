@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.suite import MetricSpec, Suite
+from bench.suite.schema import MetricSpec, Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData
 from bench.training.options import NEED_PICTURES, TrainOptions, reward_name

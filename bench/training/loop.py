@@ -20,7 +20,8 @@ from torch import Tensor
 from bench.errors import UsageError
 from bench.runtime import log
 from bench.runtime.progress import Progress, Silent
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData, data_for
 from bench.training.identity import default_out, difference, facts_of, still_to_do

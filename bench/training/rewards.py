@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.suite import Suite, check_metrics
+from bench.suite.schema import Suite, check_metrics
 from metrics.errors import MissingWeightsError
 
 

@@ -18,7 +18,7 @@ from bench.analysis.table.build import build
 from bench.analysis.table.sweeps import curves
 from bench.models.sd import StableDiffusion
 from bench.store.select import open_runs
-from bench.suite import load_suite
+from bench.suite.load import load_suite
 
 PLACES = ["--set", "start_step=5", "--set", "grad_steps=6-7"]
 SMALL = ["--batch-size", "2", *PLACES, "--set", "probe_prompts=1", "--set", "probe_samples=2"]

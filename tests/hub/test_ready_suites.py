@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from bench.methods.checkpoints import repository
 from bench.pipeline import run as pipeline
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from tests.hub.server import Hub
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_unet

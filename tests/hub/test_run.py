@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from bench.models.loading import quiet
 from bench.models.weights import digest_of
 from bench.pipeline import run as pipeline
-from bench.suite import Suite
+from bench.suite.schema import Suite
 from tests.hub.server import Hub
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_pipeline, tiny_suite, tiny_unet

@@ -10,7 +10,7 @@ from bench.errors import MissingError, UsageError
 from bench.methods import get_method, method_names, resolve_method
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page
-from bench.suite import Suite
+from bench.suite.schema import Suite
 
 PAGE = Path(__file__).parents[3] / "docs" / "checkpoints.md"
 FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}

@@ -14,13 +14,13 @@ from bench.errors import MissingError, UsageError
 from bench.generation import generate as stage
 from bench.generation.batch_size import LARGEST, largest_batch, starting_size
 from bench.generation.generate import Settings, generate
-from bench.methods.resolve import resolve_methods
 from bench.models import decoding as pictures
 from bench.models.sd import StableDiffusion
-from bench.plan import RunPlan, make_plan
 from bench.sampling.batches import Work, cut
 from bench.store.run_store import RunStore
-from bench.suite import Suite
+from bench.suite.plan import RunPlan, make_plan
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
 from prompts import Prompt
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet

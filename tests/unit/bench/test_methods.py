@@ -8,7 +8,8 @@ from bench.errors import MissingError, UsageError
 from bench.formatting import is_safe_name
 from bench.methods import Method, Schedule, get_method, method_names, register_method, resolve_method, resolve_methods
 from bench.methods.catalogue import METHODS
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from bench.cli.listing import table_of
 from bench.errors import MissingError
 from bench.methods import resolve_method, resolve_methods
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, repository
-from bench.suite import load_suite, suite_names
-from bench.suite_page import page
+from bench.suite.load import load_suite, suite_names
+from bench.suite.page import page
 
 PAGE = Path(__file__).parents[3] / "docs" / "suites.md"
 READY = [name for name in suite_names() if name != "shapes"]

@@ -6,7 +6,8 @@ import pytest
 
 from bench.cli.listing import table_of
 from bench.errors import UsageError
-from bench.suite import check_metrics, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import check_metrics
 
 
 def test_metrics_that_are_not_supported_are_listed_as_such() -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 import metrics
 from bench.pipeline import run as pipeline
-from bench.suite import MetricSpec, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import MetricSpec
 from tests.unit.metrics.checkpoints import make_image_reward
 
 

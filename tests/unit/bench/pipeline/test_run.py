@@ -19,7 +19,7 @@ from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
-from bench.suite import Suite
+from bench.suite.schema import Suite
 from tests.unit.bench.models import fake_metrics
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 

@@ -78,7 +78,7 @@ LIGHT = """
 import sys
 import bench, bench.registry, bench.suite, bench.plan, bench.records, bench.errors, bench.methods, bench.log
 import bench.store, bench.results, bench.weights, bench.provenance, prompts, metrics
-bench.registry.metrics.metric_names(), bench.methods.method_names(), bench.suite.load_suite("shapes")
+bench.registry.metrics.metric_names(), bench.methods.method_names(), bench.suite.load.load_suite("shapes")
 heavy = {"torch", "pandas", "numpy", "pyarrow", "diffusers", "transformers", "PIL", "matplotlib", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))
 """

@@ -6,7 +6,8 @@ import pytest
 
 from bench.methods import resolve_method
 from bench.scoring.leakage import trained_on_data, with_leakage
-from bench.suite import Reference, Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Reference, Suite
 
 COCO = Reference(kind="folder", path="coco", name="coco-val2017")
 SAID = (

@@ -21,7 +21,7 @@ from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
 from bench.store.records import ScoreRow
-from bench.suite import Reference
+from bench.suite.schema import Reference
 from metrics.frechet import frechet_distance
 from metrics.moments import Moments
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, target

@@ -17,7 +17,8 @@ from torch import Tensor
 from bench.errors import BenchError, MissingError, UsageError
 from bench.models.sd import StableDiffusion
 from bench.runtime import log
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training import checkpoint, loop
 from bench.training.data import ShapesData
 from bench.training.options import TrainOptions

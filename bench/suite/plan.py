@@ -16,7 +16,7 @@ from bench.registry.families import FAMILIES
 from prompts import Prompt
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 # Raised whenever the code itself begins to draw other pixels from the same inputs.
 SAMPLING_VERSION = 1

@@ -1,16 +1,17 @@
-"""The ready suites and public prompt sets as Markdown: `python -m bench.suite_page > docs/suites.md`."""
+"""The ready suites and public prompt sets as Markdown: `python -m bench.suite.page > docs/suites.md`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import prompts
-from bench.methods.resolve import resolve_method
-from bench.suite import Suite, load_suite, suite_names
+from bench.suite.load import load_suite, suite_names
+from bench.suite.resolve import resolve_method
+from bench.suite.schema import Suite
 
 _HEAD = """# Ready suites and public prompts
 
-Written by `python -m bench.suite_page > docs/suites.md` from `bench/suites/*.toml` and `prompts/catalogue.toml`; the
+Written by `python -m bench.suite.page > docs/suites.md` from `bench/suites/*.toml` and `prompts/catalogue.toml`; the
 tests fail when it is out of date.
 
 A suite says what is evaluated: model, prompts, sampler, methods, metrics. `bench run --suite sd15-hpdv2 --method

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from bench.errors import UsageError
-from bench.suite import Suite, load_suite, suite_names
+from bench.suite.load import load_suite, suite_names
+from bench.suite.schema import Suite
 
 MINIMAL = """
 prompts = "shapes"

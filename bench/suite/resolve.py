@@ -14,7 +14,7 @@ from bench.methods.checkpoints import Checkpoint, find_checkpoint, published, re
 from bench.methods.schedule import FIELDS, number_text
 
 if TYPE_CHECKING:
-    from bench.suite import MethodOverride, Suite
+    from bench.suite.schema import MethodOverride, Suite
 
 _WHOLE = frozenset({"switch_step"})
 _TEXT = frozenset({"weights"})

@@ -7,9 +7,10 @@ import pytest
 
 from bench.errors import UsageError
 from bench.methods import resolve_method, resolve_methods
-from bench.plan import Item, RunPlan, hash8, make_plan, same_pixels, weights_names
 from bench.registry.families import FAMILIES
-from bench.suite import Sampler, Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.plan import Item, RunPlan, hash8, make_plan, same_pixels, weights_names
+from bench.suite.schema import Sampler, Suite
 from prompts import Prompt
 
 PROMPTS = [Prompt("a", "a red circle"), Prompt("b", "a blue star")]
