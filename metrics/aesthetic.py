@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metrics.base import ImageMetric, make_card, pick_device
+from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import folder_of, weight_files

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.base import ImageMetric, make_card, pick_device
+from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.base import make_card, pick_device
+from metrics.base.kinds import make_card, pick_device
 from metrics.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.hf_folder import folder_of, weight_files
 from metrics.moments import Array, Features

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metrics.base import make_card, pick_device
+from metrics.base.kinds import make_card, pick_device
 from metrics.errors import MissingWeightsError
 from metrics.hf_folder import folder_of, load_folder, weight_files
 from metrics.moments import Moments

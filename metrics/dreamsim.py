@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.base import EmbeddingGroupMetric, make_card, pick_device
+from metrics.base.kinds import EmbeddingGroupMetric, make_card, pick_device
 from metrics.dreamsim_trunks import TYPES, files_of, published_network
 from metrics.errors import MetricError
 from metrics.hf_folder import weight_files

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.base import EmbeddingGroupMetric
+from metrics.base.kinds import EmbeddingGroupMetric
 from metrics.types import Card, digest_of
 
 

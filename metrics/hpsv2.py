@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.base import ImageMetric, make_card, pick_device
+from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hub import locate
 from metrics.pins import pinned

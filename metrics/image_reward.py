@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.base import ImageMetric, make_card, pick_device
+from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.blip import BlipReward, build, tokenizer_for
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from metrics.base import S, make_card, pick_device
+from metrics.base.kinds import S, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.hf_folder import load_folder, weight_files
 from metrics.hub import locate, release_file

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.base import GroupMetric, make_card, pick_device
+from metrics.base.kinds import GroupMetric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError
 from metrics.hub import locate, release_file
 from metrics.images import Images, to_pil

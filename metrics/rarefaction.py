@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metrics.base import mean_of_pairs
+from metrics.base.kinds import mean_of_pairs
 from metrics.errors import BadInputError
 from metrics.vendi_score import effective_number, kernel_matrix
 

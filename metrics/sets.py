@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.base import FeatureMetric, S, SetMetric
+from metrics.base.kinds import FeatureMetric, S, SetMetric
 from metrics.encoders import Encoder
 from metrics.frechet import frechet_distance
 from metrics.images import Images

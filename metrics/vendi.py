@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from metrics.base import make_card, pick_device
+from metrics.base.kinds import make_card, pick_device
 from metrics.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
 from metrics.clip_image import DEFAULT as CLIP
 from metrics.encoders import Encoder, EncoderGroupMetric

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from metrics.features import FeatureMetric
+    from metrics.base.features import FeatureMetric
 
 MULTIPLE = 4
 """Batches are filled up to it: kernels treat what is left over of a vector's width otherwise in the last digit."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from metrics.features import FeatureMetric
+    from metrics.base.features import FeatureMetric
 
     Rows = NDArray[np.float32]
 

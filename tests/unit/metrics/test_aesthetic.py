@@ -100,7 +100,7 @@ def test_card(loaded: Any, weights: dict[str, Path], monkeypatch: pytest.MonkeyP
 def published_head(digest: str) -> Any:
     from dataclasses import replace
 
-    from metrics.base import make_card
+    from metrics.base.kinds import make_card
 
     return lambda facts, *rest: make_card(replace(facts, sha256=(digest,)), *rest)
 

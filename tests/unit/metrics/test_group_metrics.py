@@ -10,7 +10,7 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.base import cosine_distances, mean_of_pairs
+from metrics.base.kinds import cosine_distances, mean_of_pairs
 from metrics.preprocess import to_unit
 from tests.unit.metrics.checkpoints import picture
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metrics import BadInputError
-from metrics.base import cosine_distances, mean_of_pairs
+from metrics.base.kinds import cosine_distances, mean_of_pairs
 from metrics.rarefaction import pairwise_curve, rarefy, vendi_curve
 from metrics.vendi_score import vendi_score
 from tests.unit.metrics.checkpoints import picture

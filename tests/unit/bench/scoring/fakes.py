@@ -16,7 +16,7 @@ import metrics
 from bench.scoring.missing import Target, target_of
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore
-from metrics.base import EmbeddingGroupMetric, FeatureMetric, ImageMetric
+from metrics.base.kinds import EmbeddingGroupMetric, FeatureMetric, ImageMetric
 from metrics.preprocess import to_unit
 from metrics.sets import FrechetMetric
 from metrics.types import Card, Direction, Facts, Kind, Request

@@ -1,6 +1,6 @@
 """The three kinds of metric: of an image and its prompt, of the images of a prompt, of a set of images.
 
-Those that see images through features only (`metrics.features`) can share preprocessing and features.
+Those that see images through features only (`metrics.base.features`) can share preprocessing and features.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from metrics.base.features import FeatureMetric
+from metrics.base.metric import Metric, make_card, pick_device
+from metrics.base.pairs import cosine_distances, mean_of_pairs
+from metrics.base.prompt_cache import KnownTexts, cut_notes
 from metrics.errors import BadInputError
-from metrics.features import FeatureMetric
 from metrics.images import Images, check_prompts, to_pil
-from metrics.metric import Metric, make_card, pick_device
-from metrics.pairs import cosine_distances, mean_of_pairs
-from metrics.texts import KnownTexts
-from metrics.tokens import cut_notes
 from metrics.types import Card, Kind
 
 __all__ = [

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from metrics.base.metric import Metric
 from metrics.images import Images, to_pil
-from metrics.metric import Metric
 from metrics.types import digest_of
 
 # The settings of a card that together say what `prepare` does. Where one of them is absent, nothing is concluded.

@@ -51,3 +51,10 @@ def _stack(rows: Sequence[Tensor]) -> Tensor:
     if len({tuple(row.shape) for row in rows}) == 1:
         return torch.stack(list(rows))
     return pad_sequence(list(rows), batch_first=True)
+
+
+def cut_notes(count: int, limit: int) -> list[str]:
+    """The sentence about `count` different prompts that are longer than `limit` tokens; none for none."""
+    if count == 0:
+        return []
+    return [f"{count} prompt{'s' * (count > 1)} longer than {limit} tokens {'was' if count == 1 else 'were'} cut"]
