@@ -144,7 +144,7 @@ _add(
     "other images of the batch",
 )
 _add(
-    "metrics.lpips:LPIPS",
+    "metrics.group.lpips:LPIPS",
     name="lpips",
     title="LPIPS diversity",
     kind=Kind.GROUP,
@@ -161,7 +161,7 @@ _add(
     beside=(),
 )
 _add(
-    "metrics.dreamsim:DreamSim",
+    "metrics.group.dreamsim:DreamSim",
     name="dreamsim",
     title="DreamSim diversity",
     kind=Kind.GROUP,
@@ -178,7 +178,7 @@ _add(
     beside=(*_FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
 )
 _add(
-    "metrics.dino:Dino",
+    "metrics.group.dino:Dino",
     name="dino",
     title="DINO diversity",
     kind=Kind.GROUP,
@@ -192,7 +192,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.vendi:Vendi",
+    "metrics.group.vendi:Vendi",
     name="vendi",
     title="Vendi score",
     kind=Kind.GROUP,
@@ -206,7 +206,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.clip_diversity:ClipDiversity",
+    "metrics.group.clip_diversity:ClipDiversity",
     name="clip_diversity",
     title="CLIP diversity",
     kind=Kind.GROUP,

@@ -59,8 +59,8 @@ def _meanings() -> Mapping[tuple[str, str], str]:
     """What the options are, where their names do not say it; choices are read from the code."""
     from metrics.clip_image import BACKBONES
     from metrics.dreamsim_trunks import TYPES
-    from metrics.lpips import TRUNKS
-    from metrics.vendi_score import KERNELS
+    from metrics.group.lpips import TRUNKS
+    from metrics.group.vendi_score import KERNELS
 
     def one_of(names: Iterable[str]) -> str:
         return "one of " + ", ".join(f"`{name}`" for name in names)

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import FeatureMetric, S, SetMetric
-from metrics.encoders import Encoder
 from metrics.frechet import frechet_distance
 from metrics.images import Images
 from metrics.moments import Array, Features, Moments
+from metrics.networks.encoder import Encoder
 from metrics.types import Card
 
 

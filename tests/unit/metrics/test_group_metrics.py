@@ -85,7 +85,7 @@ def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None
 def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
     from torchvision import models
 
-    from metrics.lpips import TRUNKS, _lin_file, build
+    from metrics.group.lpips import TRUNKS, _lin_file, build
     from metrics.weights import read_state
 
     maker = {"alex": models.alexnet, "vgg": models.vgg16, "squeeze": models.squeezenet1_1}[net]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -10,21 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base.kinds import EmbeddingGroupMetric
+from metrics.networks.encoder import Encoder
 from metrics.types import Card, digest_of
-
-
-class Encoder(Protocol):
-    """Images -> embeddings; `settings` say what decides them."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides the embeddings, besides the weights."""
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image as network input, float32 [3, S, S]."""
-
-    def encode(self, inputs: Tensor) -> Tensor:
-        """Network input [B, 3, S, S] -> embeddings, float32 [B, D]."""
 
 
 def features_digest(card: Card, settings: dict[str, Any]) -> str:

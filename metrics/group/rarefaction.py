@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metrics.base.kinds import mean_of_pairs
 from metrics.errors import BadInputError
-from metrics.vendi_score import effective_number, kernel_matrix
+from metrics.group.vendi_score import effective_number, kernel_matrix
 
 MOST_SUBSETS = 1000
 

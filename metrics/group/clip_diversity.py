@@ -7,7 +7,7 @@ from typing import Self
 
 from metrics.base.kinds import make_card, pick_device
 from metrics.clip_image import CLIP_FILES, DEFAULT, identify, load_clip_images, with_backbone
-from metrics.encoders import EncoderGroupMetric
+from metrics.group.embedding import EncoderGroupMetric
 from metrics.hf_folder import folder_of, weight_files
 from metrics.types import Facts, Request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from metrics.base.kinds import make_card, pick_device
-from metrics.encoders import EncoderGroupMetric
+from metrics.group.embedding import EncoderGroupMetric
 from metrics.hf_folder import folder_of, weight_files
 from metrics.types import Facts, Request
 from metrics.vit import load_encoder
