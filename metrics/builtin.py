@@ -43,7 +43,7 @@ _FID = {"unit": "Frechet distance", "low": 0.0, **_INCEPTION}
 _HEUSEL = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500"
 
 _add(
-    "metrics.image_reward:ImageReward",
+    "metrics.image.image_reward:ImageReward",
     name="image_reward",
     title="ImageReward",
     kind=Kind.IMAGE,
@@ -56,7 +56,7 @@ _add(
     beside=("med_config.json", "vocab.txt"),
 )
 _add(
-    "metrics.hpsv2:HPSv2",
+    "metrics.image.hpsv2:HPSv2",
     name="hpsv2",
     title="HPSv2",
     version="2.0",
@@ -65,7 +65,7 @@ _add(
     **_HPS,
 )
 _add(
-    "metrics.hpsv2:HPSv2",
+    "metrics.image.hpsv2:HPSv2",
     name="hpsv2.1",
     title="HPSv2.1",
     version="2.1",
@@ -74,7 +74,7 @@ _add(
     **_HPS,
 )
 _add(
-    "metrics.clip_hf:PickScore",
+    "metrics.image.clip_score:PickScore",
     name="pickscore",
     title="PickScore",
     kind=Kind.IMAGE,
@@ -87,7 +87,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.clip_hf:CLIPScore",
+    "metrics.image.clip_score:CLIPScore",
     name="clip_score",
     title="CLIPScore",
     kind=Kind.IMAGE,
@@ -102,7 +102,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.aesthetic:Aesthetic",
+    "metrics.image.aesthetic:Aesthetic",
     name="aesthetic",
     title="LAION aesthetic",
     kind=Kind.IMAGE,

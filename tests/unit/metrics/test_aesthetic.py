@@ -9,7 +9,7 @@ from torchvision import transforms
 
 import metrics
 from metrics import MetricError, MissingWeightsError
-from metrics.aesthetic import build_head
+from metrics.image.aesthetic import build_head
 from metrics.preprocess import CLIP_MEAN, CLIP_STD, to_unit
 from tests.unit.metrics.checkpoints import aesthetic_state, make_clip, picture
 
