@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base.kinds import make_card, pick_device
-from metrics.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
-from metrics.hf_folder import folder_of, weight_files
 from metrics.moments import Array, Features
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, normalise, squash, to_unit
+from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
+from metrics.networks.hf_folder import folder_of, weight_files
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, normalise, squash, to_unit
 from metrics.sets import EncoderSetMetric, KernelMetric
 from metrics.types import Facts, Request
 

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from metrics.base.kinds import make_card, pick_device
 from metrics.errors import MissingWeightsError
-from metrics.hf_folder import folder_of, load_folder, weight_files
 from metrics.moments import Moments
-from metrics.preprocess import IMAGENET_MEAN, IMAGENET_STD, PASSES, normalise, squash, to_unit
+from metrics.networks.hf_folder import folder_of, load_folder, weight_files
+from metrics.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, PASSES, normalise, squash, to_unit
 from metrics.sets import EncoderSetMetric, FrechetMetric
 from metrics.types import Facts, Request
 from metrics.weights import sha256

@@ -57,10 +57,10 @@ def _main_row(facts: Facts) -> list[str]:
 
 def _meanings() -> Mapping[tuple[str, str], str]:
     """What the options are, where their names do not say it; choices are read from the code."""
-    from metrics.clip_image import BACKBONES
-    from metrics.dreamsim_trunks import TYPES
     from metrics.group.lpips import TRUNKS
     from metrics.group.vendi_score import KERNELS
+    from metrics.networks.clip_image import BACKBONES
+    from metrics.networks.dreamsim_trunks import TYPES
 
     def one_of(names: Iterable[str]) -> str:
         return "one of " + ", ".join(f"`{name}`" for name in names)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from metrics.inception import InceptionMetric
 from metrics.moments import Moments
-from metrics.resize import ANTIALIASED, CLEAN
+from metrics.networks.resize import ANTIALIASED, CLEAN
 from metrics.sets import FrechetMetric
 
 

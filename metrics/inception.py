@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from metrics.base.kinds import S, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hf_folder import load_folder, weight_files
 from metrics.hub import locate, release_file
-from metrics.preprocess import to_bytes
-from metrics.resize import BILINEAR, Convention
+from metrics.networks.hf_folder import load_folder, weight_files
+from metrics.networks.preprocess import to_bytes
+from metrics.networks.resize import BILINEAR, Convention
 from metrics.sets import FeatureSetMetric
 from metrics.types import Card, Facts, Request
 from metrics.weights import read_state, sha256

@@ -201,7 +201,7 @@ def no_pictures() -> MissingError:
 
 def to_picture(image: Image.Image, resolution: int) -> Tensor:
     """RGB image -> float32 [3, R, R] in [-1, 1]: PIL bicubic on the shorter side, centre crop."""
-    from metrics.preprocess import resize_crop, to_unit
+    from metrics.networks.preprocess import resize_crop, to_unit
 
     return to_unit(resize_crop(image, resolution)) * 2.0 - 1.0
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Self
 
 from metrics.base.kinds import make_card, pick_device
-from metrics.clip_image import CLIP_FILES, DEFAULT, identify, load_clip_images, with_backbone
 from metrics.group.embedding import EncoderGroupMetric
-from metrics.hf_folder import folder_of, weight_files
+from metrics.networks.clip_image import CLIP_FILES, DEFAULT, identify, load_clip_images, with_backbone
+from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.types import Facts, Request
 
 

@@ -6,9 +6,9 @@ from typing import Self
 
 from metrics.base.kinds import make_card, pick_device
 from metrics.group.embedding import EncoderGroupMetric
-from metrics.hf_folder import folder_of, weight_files
+from metrics.networks.hf_folder import folder_of, weight_files
+from metrics.networks.vit import load_encoder
 from metrics.types import Facts, Request
-from metrics.vit import load_encoder
 
 
 class Dino(EncoderGroupMetric):

@@ -22,7 +22,7 @@ from metrics.base.kinds import GroupMetric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError
 from metrics.hub import locate, release_file
 from metrics.images import Images, to_pil
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
 from metrics.types import Card, Facts, Request
 from metrics.weights import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
 

@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 
 from metrics.base.kinds import make_card, pick_device
-from metrics.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
-from metrics.clip_image import DEFAULT as CLIP
 from metrics.errors import MetricError
 from metrics.group.embedding import EncoderGroupMetric
 from metrics.group.rarefaction import MOST_SUBSETS, Rarefied, vendi_curve
 from metrics.group.vendi_score import check_kernel, check_order, vendi_score
-from metrics.hf_folder import folder_of, weight_files
 from metrics.images import Images
+from metrics.networks.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
+from metrics.networks.clip_image import DEFAULT as CLIP
 from metrics.networks.encoder import Encoder
+from metrics.networks.hf_folder import folder_of, weight_files
+from metrics.networks.vit import load_encoder
 from metrics.types import Card, Facts, Request
-from metrics.vit import load_encoder
 
 _SEED = 0
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
-from metrics.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hf_folder import folder_of, weight_files
 from metrics.hub import locate, release_file
 from metrics.images import to_rgb
+from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
+from metrics.networks.hf_folder import folder_of, weight_files
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.pins import pinned
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of
 from metrics.weights import find_file, load_strict, read_state
 

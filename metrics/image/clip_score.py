@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
-from metrics.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.networks.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
+from metrics.networks.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.

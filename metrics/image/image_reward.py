@@ -13,12 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
-from metrics.blip import BlipReward, build, tokenizer_for
 from metrics.errors import MissingWeightsError
 from metrics.hub import locate
 from metrics.images import to_rgb
+from metrics.networks.blip import BlipReward, build, tokenizer_for
+from metrics.networks.preprocess import (
+    CLIP_MEAN,
+    CLIP_STD,
+    PASSES,
+    Crop,
+    normalise,
+    resize_crop,
+    resize_crop_tensor,
+    to_unit,
+)
 from metrics.pins import pinned
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request
 from metrics.weights import find_file, read_json, read_state
 

@@ -10,7 +10,7 @@ from torchvision import transforms
 import metrics
 from metrics import MetricError, MissingWeightsError
 from metrics.image.aesthetic import build_head
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, to_unit
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, to_unit
 from tests.unit.metrics.checkpoints import aesthetic_state, make_clip, picture
 
 HEAD = "sac+logos+ava1-l14-linearMSE.pth"

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from metrics.cmmd import cmmd
-from metrics.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD
 from tests.unit.metrics.checkpoints import picture
 
 

@@ -10,7 +10,7 @@ from torchvision import transforms
 
 import metrics
 from metrics.dinov2 import shrink_positions
-from metrics.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from metrics.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from tests.unit.metrics.checkpoints import make_dinov2, picture
 
 

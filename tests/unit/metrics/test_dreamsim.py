@@ -13,7 +13,7 @@ import torch
 import metrics
 from bench.doctor.parity import trunks
 from bench.doctor.parity.trunks import Draw
-from metrics.dreamsim_trunks import without_layer_scale
+from metrics.networks.dreamsim_trunks import without_layer_scale
 from tests.unit.metrics.checkpoints import picture
 
 WIDTH = 48

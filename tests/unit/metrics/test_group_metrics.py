@@ -11,7 +11,7 @@ from PIL import Image
 import metrics
 from metrics import BadInputError
 from metrics.base.kinds import cosine_distances, mean_of_pairs
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
 from tests.unit.metrics.checkpoints import picture
 
 NAMES = ["lpips", "dreamsim", "dino", "clip_diversity"]

@@ -7,7 +7,7 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.preprocess import to_bytes, to_unit
+from metrics.networks.preprocess import to_bytes, to_unit
 from tests.unit.metrics.checkpoints import make_clip, picture
 
 NAMES = ["image_reward", "hpsv2.1", "pickscore", "clip_score"]

@@ -11,8 +11,8 @@ import pytest
 
 import metrics
 from metrics.builtin import BUILTIN
-from metrics.clip_image import BACKBONES
 from metrics.hub import parse
+from metrics.networks.clip_image import BACKBONES
 from metrics.pins import PINS, pinned
 
 

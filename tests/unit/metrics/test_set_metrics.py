@@ -238,7 +238,7 @@ def test_fid_and_kid_share_the_network(loaded: Any, weights: dict[str, Path]) ->
 
 
 def test_features_are_the_pooled_resnet(loaded: Any) -> None:
-    from metrics.preprocess import to_unit
+    from metrics.networks.preprocess import to_unit
 
     frame = picture(3, 64, 64)
     with torch.no_grad():

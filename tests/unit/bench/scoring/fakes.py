@@ -17,7 +17,7 @@ from bench.scoring.missing import Target, target_of
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore
 from metrics.base.kinds import EmbeddingGroupMetric, FeatureMetric, ImageMetric
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
 from metrics.sets import FrechetMetric
 from metrics.types import Card, Direction, Facts, Kind, Request
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hf_folder import load_folder, weight_files
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, to_unit
+from metrics.networks.hf_folder import load_folder, weight_files
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, to_unit
 from metrics.types import Facts, Request
 from metrics.weights import read_json, sha256
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.preprocess import squash, to_bytes
+from metrics.networks.preprocess import squash, to_bytes
 
 
 def clean(image: Image.Image, size: int) -> Tensor:

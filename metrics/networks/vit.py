@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from metrics.errors import MissingWeightsError
-from metrics.hf_folder import load_folder
-from metrics.preprocess import HALF, PASSES, normalise, squash, to_unit
+from metrics.networks.hf_folder import load_folder
+from metrics.networks.preprocess import HALF, PASSES, normalise, squash, to_unit
 from metrics.weights import read_json, sha256
 
 # The checkpoints have a pooler or a head now and then; the CLS token is taken before either.
