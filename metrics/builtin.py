@@ -221,28 +221,28 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.fid:FID",
+    "metrics.set.fid:FID",
     name="fid",
     title="FID",
     citation=f"{_HEUSEL} (torch-fidelity's resize)",
     **_FID,
 )
 _add(
-    "metrics.fid:CleanFID",
+    "metrics.set.fid:CleanFID",
     name="fid_clean",
     title="FID (clean-fid's resize)",
     citation=f"{_HEUSEL}; resize: Parmar et al. 2022, arXiv 2104.11222",
     **_FID,
 )
 _add(
-    "metrics.fid:TorchmetricsFID",
+    "metrics.set.fid:TorchmetricsFID",
     name="fid_torchmetrics",
     title="FID (torchmetrics' resize)",
     citation=f"{_HEUSEL} (torchmetrics 1.9's default resize)",
     **_FID,
 )
 _add(
-    "metrics.kid:KID",
+    "metrics.set.kid:KID",
     name="kid",
     title="KID",
     unit="squared MMD",
@@ -250,7 +250,7 @@ _add(
     **_INCEPTION,
 )
 _add(
-    "metrics.cmmd:CMMD",
+    "metrics.set.cmmd:CMMD",
     name="cmmd",
     title="CMMD",
     kind=Kind.SET,
@@ -263,7 +263,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.dinov2:FDDinov2",
+    "metrics.set.fd_dinov2:FDDinov2",
     name="fd_dinov2",
     title="FD-DINOv2",
     kind=Kind.SET,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from metrics.leakage import SAW, leakage_notes
+from metrics.set.leakage import SAW, leakage_notes
 
 if TYPE_CHECKING:
     from bench.suite.schema import Reference

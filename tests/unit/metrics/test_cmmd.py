@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metrics.cmmd import cmmd
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.set.cmmd import cmmd
 from tests.unit.metrics.checkpoints import picture
 
 

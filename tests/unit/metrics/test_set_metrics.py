@@ -8,9 +8,9 @@ import torch
 
 import metrics
 from metrics import BadInputError
-from metrics.frechet import frechet_distance, trace_root
-from metrics.kid import squared_mmd
-from metrics.moments import Features, Moments
+from metrics.set.frechet import frechet_distance, trace_root
+from metrics.set.kid import squared_mmd
+from metrics.set.moments import Features, Moments
 from tests.unit.metrics.checkpoints import picture
 
 
@@ -77,7 +77,7 @@ def test_trace_is_the_exact_nuclear_norm_below_as_many_images_as_features() -> N
 @pytest.mark.parametrize("kind", ["frechet", "kid", "cmmd"])
 def test_any_split_in_any_order_gives_the_value_of_the_whole(kind: str) -> None:
     """On given features: what is left of a metric once the network, which runs in float32, is taken away."""
-    from metrics.cmmd import cmmd
+    from metrics.set.cmmd import cmmd
 
     rows, reference = samples(40, 60, 12) + 5.0, samples(41, 45, 12) + 5.0
     if kind == "cmmd":

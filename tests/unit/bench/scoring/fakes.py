@@ -18,7 +18,7 @@ from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore
 from metrics.base.kinds import EmbeddingGroupMetric, FeatureMetric, ImageMetric
 from metrics.networks.preprocess import to_unit
-from metrics.sets import FrechetMetric
+from metrics.set.kinds import FrechetMetric
 from metrics.types import Card, Direction, Facts, Kind, Request
 
 KINDS = {"seen_image": Kind.IMAGE, "seen_group": Kind.GROUP, "seen_set": Kind.SET}

@@ -17,7 +17,7 @@ from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_identity, reference_sources, reference_statistics
 from bench.suite.schema import Reference
-from metrics.moments import Moments
+from metrics.set.moments import Moments
 from tests.unit.bench.scoring.fakes import SeenSet
 
 

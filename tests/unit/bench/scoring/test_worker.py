@@ -22,8 +22,8 @@ from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
 from bench.store.records import ScoreRow
 from bench.suite.schema import Reference
-from metrics.frechet import frechet_distance
-from metrics.moments import Moments
+from metrics.set.frechet import frechet_distance
+from metrics.set.moments import Moments
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, target
 
 REFERENCE = Reference(kind="shapes", count=20, seed=3)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base.kinds import make_card, pick_device
-from metrics.moments import Array, Features
 from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, normalise, squash, to_unit
-from metrics.sets import EncoderSetMetric, KernelMetric
+from metrics.set.kinds import EncoderSetMetric, KernelMetric
+from metrics.set.moments import Array, Features
 from metrics.types import Facts, Request
 
 SIGMA = 10.0

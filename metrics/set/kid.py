@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics.inception import InceptionMetric
-from metrics.moments import Array, Features
-from metrics.sets import KernelMetric
+from metrics.set.inception import InceptionMetric
+from metrics.set.kinds import KernelMetric
+from metrics.set.moments import Array, Features
 
 _BLOCK = 2048
 

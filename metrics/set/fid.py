@@ -5,10 +5,10 @@ The resize of the images moves FID by far more than rounding, so each published 
 
 from __future__ import annotations
 
-from metrics.inception import InceptionMetric
-from metrics.moments import Moments
 from metrics.networks.resize import ANTIALIASED, CLEAN
-from metrics.sets import FrechetMetric
+from metrics.set.inception import InceptionMetric
+from metrics.set.kinds import FrechetMetric
+from metrics.set.moments import Moments
 
 
 class FID(InceptionMetric[Moments], FrechetMetric):

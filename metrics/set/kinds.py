@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import FeatureMetric, S, SetMetric
-from metrics.frechet import frechet_distance
 from metrics.images import Images
-from metrics.moments import Array, Features, Moments
 from metrics.networks.encoder import Encoder
+from metrics.set.frechet import frechet_distance
+from metrics.set.moments import Array, Features, Moments
 from metrics.types import Card
 
 

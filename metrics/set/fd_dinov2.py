@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from metrics.base.kinds import make_card, pick_device
 from metrics.errors import MissingWeightsError
-from metrics.moments import Moments
 from metrics.networks.hf_folder import folder_of, load_folder, weight_files
 from metrics.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, PASSES, normalise, squash, to_unit
-from metrics.sets import EncoderSetMetric, FrechetMetric
+from metrics.set.kinds import EncoderSetMetric, FrechetMetric
+from metrics.set.moments import Moments
 from metrics.types import Facts, Request
 from metrics.weights import sha256
 

@@ -19,7 +19,7 @@ from metrics.hub import locate, release_file
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import to_bytes
 from metrics.networks.resize import BILINEAR, Convention
-from metrics.sets import FeatureSetMetric
+from metrics.set.kinds import FeatureSetMetric
 from metrics.types import Card, Facts, Request
 from metrics.weights import read_state, sha256
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics.moments import Array, Moments
+from metrics.set.moments import Array, Moments
 
 
 def _factor(covariance: Array) -> Array:
