@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from metrics.builtin import BUILTIN
-from metrics.hub import parse
-from metrics.pins import pinned
 from metrics.types import Facts
+from metrics.weights.hub_name import parse
+from metrics.weights.pins import pinned
 
 _HEAD = """# Metrics
 

@@ -23,7 +23,7 @@ from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, config_beside
 from bench.store.atomic import read_json, sha256_file
 
 if TYPE_CHECKING:
-    from metrics.hub import HubName
+    from metrics.weights.hub_name import HubName
 
 _SHAPES = Path(__file__).parent / "shapes" / "weights"
 # Files that can change a pixel. Read-me files, previews and caches cannot.
@@ -197,7 +197,7 @@ def _find(name: str) -> Path:
 
 def hub_name(name: str) -> HubName | None:
     """The parts of a weights name (without its "#sha256=...") that means a repository of the hub; None for others."""
-    from metrics.hub import parse
+    from metrics.weights.hub_name import parse
 
     path = Path(name).expanduser()
     if name.startswith("shapes:") or path.exists() or path.is_absolute():
@@ -223,7 +223,7 @@ def _shapes(name: str) -> Path:
 def _from_hub(name: HubName) -> Path:
     """The local copy of what a hub name means."""
     from metrics.errors import MissingWeightsError
-    from metrics.hub import fetch_folder
+    from metrics.weights.hub import fetch_folder
 
     inner = name.inner.strip("/") if name.inner else None
     if inner and Path(inner).suffix in _CODE:
@@ -255,7 +255,7 @@ def _wanted(name: HubName, inner: str | None) -> list[str]:
 
 def _parts_of_pipeline(name: HubName) -> list[str] | None:
     """Folders of the parts that a repository's `model_index.json` names; None when it is no pipeline."""
-    from metrics.hub import fetch_folder, listing
+    from metrics.weights.hub import fetch_folder, listing
 
     whole = dataclasses.replace(name, inner=None)
     root = fetch_folder(whole, [_PIPELINE])
@@ -269,7 +269,7 @@ def _parts_of_pipeline(name: HubName) -> list[str] | None:
 
 def _nothing_there(name: HubName, inner: str | None) -> str:
     """Why a fetched repository has nothing to load under the name."""
-    from metrics.hub import listing
+    from metrics.weights.hub import listing
 
     files = listing(name)
     folders = sorted({file.rpartition("/")[0] for file in files if file.endswith(".safetensors")} - {""})

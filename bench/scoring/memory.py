@@ -18,7 +18,7 @@ import metrics
 from bench.errors import BenchError
 from bench.runtime.devices import out_of_memory, too_little_memory
 from bench.scoring.metric_weights import here, load_metric
-from metrics.weights import read_state
+from metrics.weights.state_dict import read_state
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.models.weights import check_pin, digest, hub_name, resolve, split_pin
-from metrics.hub import cached, commit_of, locate
-from metrics.pins import pinned
+from metrics.weights.hub import cached, commit_of, locate
+from metrics.weights.pins import pinned
 
 if TYPE_CHECKING:
     from bench.suite.schema import MetricSpec

@@ -15,7 +15,7 @@ from bench.errors import MissingError
 from bench.runtime.log import note
 from bench.store.atomic import make_folder, temporary_name, write_error
 from metrics.types import digest_of
-from metrics.weights import sha256
+from metrics.weights.state_dict import sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image

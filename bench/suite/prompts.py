@@ -17,7 +17,8 @@ def load_prompts(name_or_path: str) -> list[Prompt]:
 
 def _fetch(dataset: str, revision: str, file: str) -> Path:
     from metrics.errors import MissingWeightsError
-    from metrics.hub import HubName, fetch_file
+    from metrics.weights.hub import fetch_file
+    from metrics.weights.hub_name import HubName
 
     if not revision:
         note(

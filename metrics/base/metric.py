@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hub import commit_of
 from metrics.types import Card, Facts, Kind, Request
-from metrics.weights import digest_files, has_published, label_for, marked_label
+from metrics.weights.hub import commit_of
+from metrics.weights.state_dict import digest_files, has_published, label_for, marked_label
 
 Files = Mapping[str, Path] | Sequence[Path]
 

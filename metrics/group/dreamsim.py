@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from metrics.base.kinds import EmbeddingGroupMetric, make_card, pick_device
 from metrics.errors import MetricError
-from metrics.hub import locate
 from metrics.networks.dreamsim_trunks import TYPES, files_of, published_network
 from metrics.networks.hf_folder import weight_files
 from metrics.networks.preprocess import PASSES, squash, to_unit
 from metrics.networks.vit import load_encoder
 from metrics.types import Card, Facts, Request
+from metrics.weights.hub import locate
 
 _SIZE = 224
 _DEFAULT_FOLDER = "~/.cache/dreamsim"

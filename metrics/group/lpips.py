@@ -20,11 +20,11 @@ from torch import Tensor
 
 from metrics.base.kinds import GroupMetric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError
-from metrics.hub import locate, release_file
 from metrics.images import Images, to_pil
 from metrics.networks.preprocess import to_unit
 from metrics.types import Card, Facts, Request
-from metrics.weights import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
+from metrics.weights.hub import locate, release_file
+from metrics.weights.state_dict import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
 
 # torchvision's files; the last part of a name is the start of the file's sha256.
 TRUNKS = {

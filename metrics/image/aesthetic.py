@@ -21,14 +21,14 @@ from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hub import locate, release_file
 from metrics.images import to_rgb
 from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.pins import pinned
 from metrics.types import Card, Facts, Request, digest_of
-from metrics.weights import find_file, load_strict, read_state
+from metrics.weights.hub import locate, release_file
+from metrics.weights.pins import pinned
+from metrics.weights.state_dict import find_file, load_strict, read_state
 
 CLIP = "openai/clip-vit-large-patch14"
 _NAMES = ("sac+logos+ava1-l14-linearMSE.pth", "*.pth", "*aesthetic*.safetensors")

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hub import locate
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_pad_tensor, to_unit
-from metrics.pins import pinned
 from metrics.types import Card, Facts, Request
-from metrics.weights import WEIGHT_SUFFIXES, find_file, load_strict, read_json, read_state
+from metrics.weights.hub import locate
+from metrics.weights.pins import pinned
+from metrics.weights.state_dict import WEIGHT_SUFFIXES, find_file, load_strict, read_json, read_state
 
 _VIT_H_14 = {
     "embed_dim": 1024,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MissingWeightsError
-from metrics.hub import locate
 from metrics.images import to_rgb
 from metrics.networks.blip import BlipReward, build, tokenizer_for
 from metrics.networks.preprocess import (
@@ -27,9 +26,10 @@ from metrics.networks.preprocess import (
     resize_crop_tensor,
     to_unit,
 )
-from metrics.pins import pinned
 from metrics.types import Card, Facts, Request
-from metrics.weights import find_file, read_json, read_state
+from metrics.weights.hub import locate
+from metrics.weights.pins import pinned
+from metrics.weights.state_dict import find_file, read_json, read_state
 
 REWARD_MEAN = 0.16717362830052426
 REWARD_DEVIATION = 1.0333394966054072

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from metrics.errors import MissingWeightsError
-from metrics.weights import check_keys, load_strict
+from metrics.weights.state_dict import check_keys, load_strict
 
 _HEAD_WIDTH = 64
 _VISION = (

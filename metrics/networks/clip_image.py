@@ -16,7 +16,7 @@ from metrics.errors import MetricError, MissingWeightsError
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, to_unit
 from metrics.types import Facts, Request
-from metrics.weights import read_json, sha256
+from metrics.weights.state_dict import read_json, sha256
 
 # Of a repository with several copies of its weights only transformers' own are fetched.
 CLIP_FILES = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hub import fetch_release
-from metrics.weights import load_strict, read_state
+from metrics.weights.hub import fetch_release
+from metrics.weights.state_dict import load_strict, read_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from metrics.errors import MissingWeightsError
-from metrics.hub import locate
-from metrics.pins import pinned
 from metrics.types import Facts, Request
-from metrics.weights import check_keys, find_file, read_json
+from metrics.weights.hub import locate
+from metrics.weights.pins import pinned
+from metrics.weights.state_dict import check_keys, find_file, read_json
 
 MODEL_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")

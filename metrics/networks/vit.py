@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metrics.errors import MissingWeightsError
 from metrics.networks.hf_folder import load_folder
 from metrics.networks.preprocess import HALF, PASSES, normalise, squash, to_unit
-from metrics.weights import read_json, sha256
+from metrics.weights.state_dict import read_json, sha256
 
 # The checkpoints have a pooler or a head now and then; the CLS token is taken before either.
 _DROP = (r"pooler\..*", r"classifier\..*", r"(vit\.)?embeddings\.mask_token")

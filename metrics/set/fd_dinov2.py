@@ -24,7 +24,7 @@ from metrics.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD, PASSES, nor
 from metrics.set.kinds import EncoderSetMetric, FrechetMetric
 from metrics.set.moments import Moments
 from metrics.types import Facts, Request
-from metrics.weights import sha256
+from metrics.weights.state_dict import sha256
 
 GRID = 16  # patches along a side: 224 pixels of 14
 OFFSET = 0.1  # DINOv2's own, against rounding

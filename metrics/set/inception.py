@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from metrics.base.kinds import S, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.hub import locate, release_file
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import to_bytes
 from metrics.networks.resize import BILINEAR, Convention
 from metrics.set.kinds import FeatureSetMetric
 from metrics.types import Card, Facts, Request
-from metrics.weights import read_state, sha256
+from metrics.weights.hub import locate, release_file
+from metrics.weights.state_dict import read_state, sha256
 
 _SMALL_SIZE = 64
 _SIZE = 299

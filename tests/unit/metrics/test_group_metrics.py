@@ -62,7 +62,7 @@ def test_fewer_than_two_images_are_undefined(name: str, loaded: Any) -> None:
 
 
 def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None:
-    from metrics.weights import read_state
+    from metrics.weights.state_dict import read_state
 
     frames = [picture(seed, 64, 48) for seed in range(4)]
     with warnings.catch_warnings():
@@ -86,7 +86,7 @@ def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
     from torchvision import models
 
     from metrics.group.lpips import TRUNKS, _lin_file, build
-    from metrics.weights import read_state
+    from metrics.weights.state_dict import read_state
 
     maker = {"alex": models.alexnet, "vgg": models.vgg16, "squeeze": models.squeezenet1_1}[net]
     with torch.device("meta"):

@@ -6,7 +6,7 @@ a revision of its own, and weights that the user names, are taken as they are.
 
 from __future__ import annotations
 
-from metrics.hub import HubName, parse
+from metrics.weights.hub_name import HubName, parse
 
 PINS = {
     "THUDM/ImageReward": "5736be03b2652728fb87788c9797b0570450ab72",
