@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PARITY = Path(__file__).parents[1] / "bench" / "parity"
+PARITY = Path(__file__).parents[1] / "bench" / "doctor" / "parity"
 PROMPT = "a watercolour of two foxes in the snow"
 
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What works on this machine, and the proof that the scorers equal their originals."""

@@ -154,7 +154,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _install(what: str) -> str:
-    constraints = Path(__file__).parent.parent / "constraints.txt"
+    constraints = Path(__file__).parents[2] / "constraints.txt"
     pinned = f" -c {constraints}" if constraints.is_file() else ""
     return f"{sys.executable} -m pip install{pinned} {what}"
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Verdicts as aligned text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The suite's model: its family's adapter over a local pipeline folder."""
 
 from __future__ import annotations
 

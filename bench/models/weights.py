@@ -25,7 +25,7 @@ from bench.store.atomic import read_json, sha256_file
 if TYPE_CHECKING:
     from metrics.weights.hub_name import HubName
 
-_SHAPES = Path(__file__).parent / "shapes" / "weights"
+_SHAPES = Path(__file__).parents[1] / "shapes" / "weights"
 # Files that can change a pixel. Read-me files, previews and caches cannot.
 _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth", ".tar", ".ckpt"})
 # What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Scores without generating: finished runs again, or images from anywhere as a run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Names -> things, loaded on use: methods, model families, metrics; plug-ins add theirs."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The metrics of the embedded world, made known to `metrics`."""
 
 from __future__ import annotations
 

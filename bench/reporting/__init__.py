@@ -1,1 +1,1 @@
-"""TODO."""
+"""Judgements -> what people read: page, plots, tables, gallery."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The process: devices, threads, progress, log, provenance."""

@@ -19,7 +19,7 @@ PACKAGES = (
     "open_clip_torch", "lpips", "dreamsim", "torchmetrics", "torch-fidelity", "timm", "numpy", "scipy", "pandas",
     "pyarrow", "pillow", "huggingface_hub",
 )  # fmt: skip
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def collect(device: str = "cpu") -> dict[str, Any]:

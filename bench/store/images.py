@@ -1,4 +1,4 @@
-"""TODO."""
+"""Image files -> pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of one run: the only module that knows the names of the files in it. See `bench.store.records` for the rows.
+"""The folder of one run: the only module that knows the names of the files in it. `bench.store.records` has the rows.
 
 Layout: `<results>/runs/<suite>/<method>@<hash8>/` with `manifest.json`, `images/<prompt_id>/<sample>.png`,
 `images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}` and `summary.json`.

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which runs are meant: RUN arguments and folders -> runs, with those left out and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Suite files and ready suites -> a validated `Suite`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import UsageError, unknown
 from bench.suite.schema import _PROMPT_ENDINGS, Suite, _validated, check_metrics
 
-_FOLDER = Path(__file__).parent / "suites"
+_FOLDER = Path(__file__).parent / "ready"
 
 
 def suite_names() -> list[str]:
@@ -27,7 +27,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     path = Path(text).expanduser()
     if text in suite_names():
         path = _FOLDER / f"{text}.toml"
-        where = f"suites/{text}.toml"
+        where = f"bench/suite/ready/{text}.toml"
     elif path.suffix == ".toml" or len(path.parts) > 1:
         where = text
     else:

@@ -11,7 +11,7 @@ from bench.suite.schema import Suite
 
 _HEAD = """# Ready suites and public prompts
 
-Written by `python -m bench.suite.page > docs/suites.md` from `bench/suites/*.toml` and `prompts/catalogue.toml`; the
+Written by `python -m bench.suite.page > docs/suites.md` from `bench/suite/ready/*.toml` and `prompts/catalogue.toml`; the
 tests fail when it is out of date.
 
 A suite says what is evaluated: model, prompts, sampler, methods, metrics. `bench run --suite sd15-hpdv2 --method

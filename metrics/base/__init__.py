@@ -1,1 +1,1 @@
-"""TODO."""
+"""What metrics are built on: their kinds, features of images, pairs, caches of prompts."""

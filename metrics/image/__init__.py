@@ -1,1 +1,1 @@
-"""TODO."""
+"""Metrics of one image and its prompt, one module each."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A network that turns images into embeddings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Metrics of all images against a reference set, one module each."""

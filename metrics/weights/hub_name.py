@@ -1,4 +1,4 @@
-"""TODO."""
+"""Names of files and folders in hub repositories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Comparable runs -> the table that the terminal, the report and its plots show."""
 
 from __future__ import annotations
 

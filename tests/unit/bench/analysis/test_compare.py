@@ -15,7 +15,7 @@ from bench.errors import NotComparableError, UsageError
 from bench.store.records import ScoreRow
 from bench.store.runs import read_run
 
-fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 

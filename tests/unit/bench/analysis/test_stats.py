@@ -80,7 +80,7 @@ def test_shapes_are_checked() -> None:
         stats.clustered_bootstrap([1.0, 2.0], [0])
 
 
-COVERAGE = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "interval_coverage.py"))
+COVERAGE = runpy.run_path(str(Path(__file__).parents[4] / "benchmarks" / "interval_coverage.py"))
 WORLDS = [world for world in COVERAGE["worlds"]() if world.prompts <= 100]
 
 

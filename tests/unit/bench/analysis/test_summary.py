@@ -18,7 +18,7 @@ from bench.store.run_store import RunStore
 from bench.store.runs import read_run
 from bench.store.select import display_names, open_runs
 
-fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]
 
 KEYS = {"mean", "ci_low", "ci_high", "n", "n_unscored", "direction", "kind", "version", "unit", "title", "card_digest"}

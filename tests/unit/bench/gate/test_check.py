@@ -17,7 +17,7 @@ from bench.errors import NotComparableError, UsageError
 from bench.gate.check import baseline_of, check, exit_code, judge, junit, verdicts_text
 from bench.gate.thresholds import parse_thresholds
 
-fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]
 
 
@@ -244,7 +244,7 @@ def test_junit_is_well_formed_whatever_the_names(results: Path) -> None:
 def test_the_committed_thresholds_are_valid() -> None:
     from bench.registry.metrics import metric_names
 
-    path = Path(__file__).parents[3] / "results" / "thresholds" / "shapes.toml"
+    path = Path(__file__).parents[4] / "results" / "thresholds" / "shapes.toml"
     methods = ["base", "refl", "combined", "imagerefl"]
     assert parse_thresholds(path.read_text(encoding="utf-8"), str(path), methods, metric_names()).suite == "shapes"
 

@@ -85,6 +85,6 @@ print(sorted(heavy & set(sys.modules)))
 
 
 def test_the_core_imports_nothing_heavy() -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", LIGHT], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

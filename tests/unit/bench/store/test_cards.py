@@ -16,7 +16,7 @@ from bench.gate.check import baseline_of
 from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference
 from metrics import Card, Direction, Facts, Kind
 
-fakes = runpy.run_path(str(Path(__file__).parents[2] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]
 
 FACTS = Facts(

@@ -441,12 +441,13 @@ def test_the_lock_may_be_entered_twice_in_one_process(store: RunStore) -> None:
 @contextlib.contextmanager
 def other_process(code: str, store: RunStore, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Another interpreter that runs `code` with `store` defined; killed at the end if it still runs."""
-    head = "import sys, numpy as np; from bench.store.records import *; from bench.store.run_store import *; store = RunStore(sys.argv[1])"
+    head = "import sys, numpy as np; from bench.store.records import *; from bench.store.run_store import *; "
+    head += "store = RunStore(sys.argv[1])"
     process = subprocess.Popen(
         [sys.executable, "-c", f"{head}\n{code}", str(store.path), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
         text=True,
     )
     try:

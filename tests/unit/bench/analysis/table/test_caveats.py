@@ -16,7 +16,7 @@ from bench.store.records import Manifest
 from bench.store.run_store import RunStore
 from bench.store.select import open_runs
 
-fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]
 
 

@@ -18,7 +18,7 @@ from bench.reporting.cells import clear_of_zero, difference_cells, number
 from bench.reporting.latex import latex
 from bench.reporting.tables import differences_csv, markdown
 
-run = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "plain_runs.py"))["run"]
+run = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "plain_runs.py"))["run"]
 
 
 def test_a_method_that_loses_every_pair_is_not_the_best_for_its_easier_prompts() -> None:

@@ -16,7 +16,7 @@ from bench.analysis.tradeoff.joint import Joint, joint_jackknife, joint_means
 from bench.store.records import ScoreRow
 from bench.store.runs import Run, read_run
 
-fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]
 
 
