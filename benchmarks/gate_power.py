@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.gate.check import baseline_of, check, exit_code
-from bench.gate.verdict import Verdict
+from bench.gate.baseline import baseline_of
+from bench.gate.check import check
+from bench.gate.verdict import Verdict, exit_code
 from bench.store.runs import MetricFacts, Run, tidy_types
 
 METRICS = {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench._callable import make_callable
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
 from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
@@ -35,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`table` has one row per metric, `tag_table` one per metric and tag; `text` is all of it for a terminal."""
+    """`table` has one row per metric, `tag_table` one per metric and tag."""
 
     a: str
     b: str
@@ -58,13 +57,6 @@ class Comparison:
 
         rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
         return pd.DataFrame(rows)
-
-    @property
-    def text(self) -> str:
-        """The tables for a terminal, with a line on how to read them."""
-        from bench.reporting.comparison import comparison_text
-
-        return comparison_text(self)
 
 
 def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
@@ -133,6 +125,3 @@ def _one_run(source: Any) -> Run:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} holds {len(runs)} runs ({names}): name one of their folders")
     return runs[0]
-
-
-make_callable(__name__, compare)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench._callable import make_callable
 from bench.runtime.log import note
 
 if TYPE_CHECKING:
@@ -151,6 +150,3 @@ def _drawn(figure: Figure, ending: str) -> bytes:
     buffer = io.BytesIO()
     save(figure, buffer, ending)
     return buffer.getvalue()
-
-
-make_callable(__name__, report)

@@ -11,12 +11,12 @@ from bench.suite.schema import Suite
 
 _HEAD = """# Ready suites and public prompts
 
-Written by `python -m bench.suite.page > docs/suites.md` from `bench/suite/ready/*.toml` and `prompts/catalogue.toml`; the
-tests fail when it is out of date.
+Written by `python -m bench.suite.page > docs/suites.md` from `bench/suite/ready/*.toml` and `prompts/catalogue.toml`;
+the tests fail when it is out of date.
 
 A suite says what is evaluated: model, prompts, sampler, methods, metrics. `bench run --suite sd15-hpdv2 --method
-base,imagerefl,dpo` fetches what it needs, once; `--limit 20` is a first look. Each file under `bench/suites` says in
-its first lines where its settings were read. Copy one and give it with `--suite mine.toml` to change it.
+base,imagerefl,dpo` fetches what it needs, once; `--limit 20` is a first look. Each file under `bench/suite/ready`
+says in its first lines where its settings were read. Copy one and give it with `--suite mine.toml` to change it.
 
 `refl`, `draft`, `combined`, `aig` and `scaled` have no published checkpoint: `--set weights=...` gives yours to all
 methods of the call that have weights, `--set combined.weights=...` to one, and `bench train` makes one.

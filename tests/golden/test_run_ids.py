@@ -9,10 +9,11 @@ import hashlib
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.methods import method_names, resolve_method
+from bench.methods import method_names
 from bench.plan import make_plan, weights_names
 from bench.prompting import load_prompts
 from bench.suite import load_suite, suite_names
+from bench.suite.resolve import resolve_method
 from bench.weights import digest_of
 from prompts import Prompt
 

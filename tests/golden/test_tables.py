@@ -12,6 +12,7 @@ from bench.compare import Comparison, differences
 from bench.report.latex import latex
 from bench.report.model import Table, build
 from bench.report.tables import differences_csv, markdown, means_csv, scores_csv, text
+from bench.reporting.comparison import comparison_text
 from bench.runs import MetricFacts, Run, tidy_types
 
 HERE = Path(__file__).parent
@@ -72,5 +73,6 @@ def test_table(table: Table, name: str, writer: object) -> None:
 
 def test_comparison(table: Table) -> None:
     compare(
-        "compare.txt", Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",)).text
+        "compare.txt",
+        comparison_text(Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",))),
     )

@@ -8,8 +8,10 @@ from dataclasses import replace
 from bench.analysis.summary import ROUNDS, metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
+from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import gaps_against
 from bench.analysis.table.rows import Row, Table, family
+from bench.analysis.table.sweeps import curves
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
 
@@ -59,6 +61,8 @@ def build(
         differences=gaps,
         rounds=rounds,
         best=best_of(rows, [one.name for one in facts], rounds, seed),
+        curves=tuple(curves(rows)),
+        same_noise=not other_noise(rows),
     )
     notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
     return replace(table, notes=tuple(notes))

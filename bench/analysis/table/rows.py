@@ -1,14 +1,12 @@
-"""What a report shows, computed once: methods x metrics with intervals, differences against a reference, notes."""
+"""The table of one group of comparable runs, as data: rows, cells, curves, best of each metric. `build` fills it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import FEW, Interval
 from bench.analysis.summary import ROUNDS
-from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
 
@@ -36,6 +34,28 @@ class Row:
         return metric in self.run.trained_on
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The method with the best mean, and the others that it does not beat beyond the uncertainty."""
+
+    name: str
+    tied: frozenset[str] = frozenset()
+
+    @property
+    def significant(self) -> bool:
+        """True when it is better than every other method beyond the uncertainty."""
+        return not self.tied
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Rows of one family along one parameter; `members` are (row name, value as printed) in ascending order."""
+
+    family: str
+    parameter: str
+    members: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """Everything that the tables and plots of one group of comparable runs need."""
@@ -49,18 +69,8 @@ class Table:
     notes: tuple[str, ...] = ()
     rounds: int = ROUNDS
     best: dict[str, Best] = field(default_factory=dict)  # per metric
-
-    @cached_property
-    def curves(self) -> list[Curve]:
-        """Methods at several settings, in order: what plots join by a line."""
-        from bench.analysis.table.sweeps import curves
-
-        return curves(self.rows)
-
-    @property
-    def same_noise(self) -> bool:
-        """True when all methods are known to have been sampled from the same noise."""
-        return not other_noise(self.rows)
+    curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
+    same_noise: bool = False  # whether all methods are known to have been sampled from the same noise
 
     @property
     def label(self) -> str:
@@ -94,25 +104,3 @@ class Table:
 def family(name: str) -> str:
     """The method without run hash and sweep setting."""
     return name.split("@", 1)[0].split("[", 1)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The method with the best mean, and the others that it does not beat beyond the uncertainty."""
-
-    name: str
-    tied: frozenset[str] = frozenset()
-
-    @property
-    def significant(self) -> bool:
-        """True when it is better than every other method beyond the uncertainty."""
-        return not self.tied
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Rows of one family along one parameter; `members` are (row name, value as printed) in ascending order."""
-
-    family: str
-    parameter: str
-    members: tuple[tuple[str, str], ...]

@@ -21,8 +21,8 @@ public call, in an environment of its own, and through ours. This page is writte
 
     make parity        # bench doctor --verify-metrics --out docs/parity.md
 
-which makes that environment on first use (Python 3.11 and `bench/doctor/parity/official.txt`), and ends with exit code 1 if a
-scorer differs. `tests/parity` repeats the comparison with the originals' recorded values on every test run.
+which makes that environment on first use (Python 3.11 and `bench/doctor/parity/official.txt`), and ends with exit
+code 1 if a scorer differs. `tests/parity` repeats the comparison with the originals' recorded values on every test run.
 
 The checkpoints are made from a seed in the originals' file formats, small where the original allows it: what is proven
 is the whole path from PIL image and string to value, not the values of the published weights. `largest` and `relative`

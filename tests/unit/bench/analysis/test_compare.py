@@ -12,6 +12,7 @@ import pytest
 import bench.analysis.compare
 from bench.analysis.compare import compare
 from bench.errors import NotComparableError, UsageError
+from bench.reporting.comparison import comparison_text
 from bench.store.records import ScoreRow
 from bench.store.runs import read_run
 
@@ -32,7 +33,7 @@ def test_differences_are_b_minus_a_and_know_the_direction(tmp_path: Path) -> Non
     assert (table.loc["pickscore", "n"], table.loc["lpips", "n"]) == (60, 12)
     assert math.isnan(table.loc["fid", "ci_low"])
     assert table.loc["fid", "difference"] == pytest.approx(27.6)
-    assert "base" in found.text
+    assert "base" in comparison_text(found)
 
 
 def test_pairs_join_on_prompt_and_sample(tmp_path: Path) -> None:
@@ -63,8 +64,8 @@ def test_wins_follow_the_direction(tmp_path: Path) -> None:
         store.append_scores("image_reward", [ScoreRow(f"p000{p}", 0, float(v)) for p, v in enumerate(values)], lower)
     found = compare(*stores)
     assert found.table.iloc[0]["win_rate"] == 0.75
-    assert "75%" in found.text
-    assert "share of pairs in which refl is better" in found.text
+    assert "75%" in comparison_text(found)
+    assert "share of pairs in which refl is better" in comparison_text(found)
 
 
 def test_stars_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
@@ -83,9 +84,9 @@ def test_stars_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
     assert (few.prompts, few.too_few, few.difference.paired.p) == (5, True, 2 / 2**5)
     assert (some.prompts, some.too_few, some.difference.paired.p) == (9, False, 2 / 2**9)  # last of those that pass
     assert some.difference.p_holm < 0.05
-    assert "few (5)°" in found.text
-    assert "some (9) " in found.text
-    assert "° too few prompts" in found.text
+    assert "few (5)°" in comparison_text(found)
+    assert "some (9) " in comparison_text(found)
+    assert "° too few prompts" in comparison_text(found)
     same = make(tmp_path, "refl", prompts=64, seed=3, metrics=("lpips",), means=MEANS["base"])
     nothing = compare(dataclasses.replace(first, tags=tags), same, top=0)
     assert {one.tag for one in nothing.tags if one.too_few} == {"few", "some"}  # 62 * 2 / 2**9 is above 0.05

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
+from bench.gate.baseline import baseline_of
 from bench.gate.bounds import drop_level
-from bench.gate.check import baseline_of, check, exit_code
+from bench.gate.check import check
 from bench.gate.summary_entry import gap, relative_gap
 from bench.gate.thresholds import parse_thresholds
 from bench.gate.toml_lines import line_of
-from bench.gate.verdict import Verdict, needed_text
+from bench.gate.verdict import Verdict, exit_code, needed_text
 from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))

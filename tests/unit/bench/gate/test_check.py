@@ -14,8 +14,12 @@ import pytest
 
 import bench.gate.check
 from bench.errors import NotComparableError, UsageError
-from bench.gate.check import baseline_of, check, exit_code, judge, junit, verdicts_text
+from bench.gate.baseline import baseline_of
+from bench.gate.check import check
+from bench.gate.junit import junit
+from bench.gate.text import verdicts_text
 from bench.gate.thresholds import parse_thresholds
+from bench.gate.verdict import exit_code, judge
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make, card = fakes["make"], fakes["card"]

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from bench.errors import NotComparableError, UsageError
+from bench.gate.baseline import baseline_of
 from bench.gate.bounds import drop_level
-from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
+from bench.gate.check import check
 from bench.gate.github import markdown_summary, workflow_commands
+from bench.gate.junit import junit
+from bench.gate.text import verdicts_text
 from bench.gate.thresholds import parse_thresholds
-from bench.gate.verdict import Verdict
+from bench.gate.verdict import Verdict, exit_code
 from bench.reporting.report import report
 from bench.store.records import ScoreRow
 from bench.store.select import open_runs

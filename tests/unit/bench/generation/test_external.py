@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import metrics
-from bench.pipeline import run as pipeline
+from bench.pipeline import rescore
 from bench.suite.load import load_suite
 from bench.suite.schema import MetricSpec
 from tests.unit.metrics.checkpoints import make_image_reward
@@ -27,7 +27,7 @@ def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
     prompts.write_text(f'{{"id": "p", "text": "{text}"}}\n')
     spec = {"image_reward": MetricSpec(weights=str(weights))}
     suite = load_suite("shapes").model_copy(update={"metrics": spec, "prompts": str(prompts), "limit": None})
-    (store,) = pipeline.adopt(tmp_path / "mine", suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.adopt(tmp_path / "mine", suite, "mine", results=tmp_path / "results")
     rows = {row.sample: row for row in store.scores("image_reward")}
 
     scorer = metrics.load("image_reward", weights=weights)

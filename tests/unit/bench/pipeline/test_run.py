@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
+from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
 from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow
@@ -284,23 +285,23 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
         (folder / prompt_id).mkdir(parents=True)
         for sample in range(2):
             Image.new("RGB", (32, 32), (level + sample,) * 3).save(folder / prompt_id / f"{sample}.png")
-    (store,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
     assert values_of(store)["fake_image", "p2", 1] == 201.0
     assert store.manifest().status == "complete"
     assert any("no images for 1 of 3 prompts" in line for line in said)
-    (again,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (again,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
-        pipeline.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
+        rescore.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
     (tmp_path / "lossy" / "p1").mkdir(parents=True)
     for sample in range(2):
         Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
     with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, and only \.png is taken"):
-        pipeline.adopt(tmp_path / "lossy", suite, "mine", results=tmp_path / "results")
+        rescore.adopt(tmp_path / "lossy", suite, "mine", results=tmp_path / "results")
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
-        pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+        rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
 
 
 def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, tmp_path: Path, said: list[str]) -> None:
@@ -312,7 +313,7 @@ def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, t
     whole = (folder / "p1" / "1.png").read_bytes()
     (folder / "p1" / "1.png").write_bytes(whole[:60])
     (folder / "p2" / "cover.webp").write_bytes(b"")
-    (store,) = pipeline.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
     assert (store.path / "images" / "p2" / "0.png").read_bytes() == (folder / "p2" / "0.png").read_bytes()
     values = values_of(store)
     assert {key for key in values if key[0] == "fake_image"} == {
@@ -332,9 +333,9 @@ def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, t
 
 def test_rescore_takes_the_suite_from_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     stores = pipeline.run(suite.override(metrics=["fake_image"]), METHODS[:2], results=tmp_path)
-    pipeline.rescore([store.path for store in stores], metrics=["fake_group"])
+    rescore.rescore([store.path for store in stores], metrics=["fake_group"])
     assert all(store.score_metrics() == ["fake_group", "fake_image"] for store in stores)
-    pipeline.rescore([store.path for store in stores])
+    rescore.rescore([store.path for store in stores])
     assert said[-1].startswith("nothing to do")
 
 

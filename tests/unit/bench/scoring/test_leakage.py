@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.methods import resolve_method
 from bench.scoring.leakage import trained_on_data, with_leakage
 from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_method
 from bench.suite.schema import Reference, Suite
 
 COCO = Reference(kind="folder", path="coco", name="coco-val2017")

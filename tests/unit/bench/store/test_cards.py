@@ -12,7 +12,7 @@ import pytest
 
 from bench.analysis.compare import compare
 from bench.cli import main
-from bench.gate.check import baseline_of
+from bench.gate.baseline import baseline_of
 from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference
 from metrics import Card, Direction, Facts, Kind
 

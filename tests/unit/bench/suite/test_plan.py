@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from bench.errors import UsageError
-from bench.methods import resolve_method, resolve_methods
 from bench.registry.families import FAMILIES
 from bench.suite.load import load_suite
 from bench.suite.plan import Item, RunPlan, hash8, make_plan, same_pixels, weights_names
+from bench.suite.resolve import resolve_method, resolve_methods
 from bench.suite.schema import Sampler, Suite
 from prompts import Prompt
 

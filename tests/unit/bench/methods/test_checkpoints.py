@@ -7,12 +7,13 @@ import pytest
 import metrics
 from bench.cli.listing import table_of
 from bench.errors import MissingError, UsageError
-from bench.methods import get_method, method_names, resolve_method
+from bench.methods import get_method, method_names
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page
+from bench.suite.resolve import resolve_method
 from bench.suite.schema import Suite
 
-PAGE = Path(__file__).parents[3] / "docs" / "checkpoints.md"
+PAGE = Path(__file__).parents[4] / "docs" / "checkpoints.md"
 FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}
 NO_METRIC = {"geneval", "ocr"}  # rewards that are measured by no metric here
 

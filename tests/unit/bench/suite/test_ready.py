@@ -10,12 +10,12 @@ import pytest
 import prompts
 from bench.cli.listing import table_of
 from bench.errors import MissingError
-from bench.methods import resolve_method, resolve_methods
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, repository
 from bench.suite.load import load_suite, suite_names
 from bench.suite.page import page
+from bench.suite.resolve import resolve_method, resolve_methods
 
-PAGE = Path(__file__).parents[3] / "docs" / "suites.md"
+PAGE = Path(__file__).parents[4] / "docs" / "suites.md"
 READY = [name for name in suite_names() if name != "shapes"]
 SETTINGS = {  # suite -> steps, guidance, resolution, images per prompt
     "sd15-hpdv2": (40, 7.5, 512, 5),

@@ -6,9 +6,10 @@ import pytest
 
 from bench.errors import MissingError, UsageError
 from bench.formatting import is_safe_name
-from bench.methods import Method, Schedule, get_method, method_names, register_method, resolve_method, resolve_methods
+from bench.methods import Method, Schedule, get_method, method_names, register_method
 from bench.methods.catalogue import METHODS
 from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_method, resolve_methods
 from bench.suite.schema import Suite
 
 
