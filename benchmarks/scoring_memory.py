@@ -94,7 +94,7 @@ def make_images(folder: Path, count: int, side: int) -> Path:
 
 def score(folder: Path, names: list[str], results: Path) -> None:
     """What the measured process does; prints its peak and what the models took, as JSON."""
-    from bench.pipeline import rescore
+    from bench.pipeline.rescore import rescore
     from bench.scoring import memory as models
     from bench.suite.schema import Suite
 

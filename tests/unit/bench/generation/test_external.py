@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import metrics
-from bench.pipeline import rescore
+from bench.pipeline.rescore import rescore
 from bench.suite.load import load_suite
 from bench.suite.schema import MetricSpec
 from tests.unit.metrics.checkpoints import make_image_reward
