@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.check import baseline_of, check, exit_code, junit, verdicts_text
-from bench.compare import compare
-from bench.judging.baseline import changes, changes_text
-from bench.judging.ci import markdown_summary, workflow_commands
-from bench.judging.verdict import Verdict
+from bench.analysis.compare import compare
+from bench.gate.baseline import changes, changes_text
+from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
+from bench.gate.github import markdown_summary, workflow_commands
+from bench.gate.verdict import Verdict
 from bench.reporting.comparison import comparison_text
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 HERE = Path(__file__).parent
 SCORES = HERE.parent / "data" / "judging" / "scores.csv"

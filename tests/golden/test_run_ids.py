@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.methods import method_names
-from bench.plan import make_plan, weights_names
-from bench.prompting import load_prompts
-from bench.suite import load_suite, suite_names
+from bench.models.weights import digest_of
+from bench.suite.load import load_suite, suite_names
+from bench.suite.plan import make_plan, weights_names
+from bench.suite.prompts import load_prompts
 from bench.suite.resolve import resolve_method
-from bench.weights import digest_of
 from prompts import Prompt
 
 GOLDEN = Path(__file__).parent / "run_ids.txt"

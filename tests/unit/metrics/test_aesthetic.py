@@ -92,7 +92,7 @@ def test_card(loaded: Any, weights: dict[str, Path], monkeypatch: pytest.MonkeyP
     assert card.settings["colour"] == "resized in the image's own mode, then RGB"
     assert card.label == "own weights"
     own = card.weights[HEAD]  # the published predictor on another CLIP is not the published metric
-    monkeypatch.setattr("metrics.aesthetic.make_card", published_head(own))
+    monkeypatch.setattr("metrics.image.aesthetic.make_card", published_head(own))
     assert metrics.load("aesthetic", weights=weights["aesthetic"]).card.label == "own weights"
     assert metrics.load("aesthetic", weights=weights["aesthetic"], label="mine").card.label == "mine"
 

@@ -131,7 +131,7 @@ def test_lpips_refuses_what_it_cannot_compare(loaded: Any, weights: dict[str, Pa
 
 def test_lpips_chunks_do_not_matter(loaded: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loaded["lpips"].pairwise(pictures)
-    monkeypatch.setattr("metrics.lpips._CHUNK", 1000)
+    monkeypatch.setattr("metrics.group.lpips._CHUNK", 1000)
     monkeypatch.setattr(loaded["lpips"], "batch_size", 2)
     assert (loaded["lpips"].pairwise(pictures) - whole).abs().max() < 1e-6
 
