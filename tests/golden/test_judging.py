@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 
 from bench.analysis.compare import compare
-from bench.gate.baseline import changes, changes_text
-from bench.gate.check import baseline_of, check, exit_code, junit, verdicts_text
+from bench.gate.baseline import baseline_of, changes, changes_text
+from bench.gate.check import check
 from bench.gate.github import markdown_summary, workflow_commands
-from bench.gate.verdict import Verdict
+from bench.gate.junit import junit
+from bench.gate.text import verdicts_text
+from bench.gate.verdict import Verdict, exit_code
 from bench.reporting.comparison import comparison_text
 from bench.store.runs import MetricFacts, Run, tidy_types
 
