@@ -1,4 +1,4 @@
-"""Methods: weights plus a schedule. `catalogue` has the rows, `schedule` w_i; `bench.suite.resolve` applies settings."""
+"""Methods: weights plus a schedule. `catalogue` has the rows, `schedule` w_i; settings: `bench.suite.resolve`."""
 
 from __future__ import annotations
 
