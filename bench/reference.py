@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.files import make_folder, temporary_name, write_error
+from bench.files import make_folder, write_error
+from bench.leftovers import clean_leftovers, temporary_name
 from bench.log import note
 from metrics.types import digest_of
 from metrics.weights import sha256
@@ -134,6 +135,7 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
 
 def _save(statistics: Any, path: Path) -> None:
     make_folder(path.parent)
+    clean_leftovers(path.parent, deep=False)
     temporary = temporary_name(path)
     try:
         statistics.save(temporary)
