@@ -15,12 +15,12 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.leftovers import clean_leftovers, temporary_name
+from bench.leftovers import temporary_name
 from bench.log import note
 from bench.records import SCHEMA_VERSION, check_version
 
@@ -126,34 +126,6 @@ def remove_folder(folder: Path) -> None:
     except OSError as error:
         raise write_error(folder, error) from None
     shutil.rmtree(gone, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked(folder: Path, taken: str, *, clean: bool = True) -> Iterator[None]:
-    """Hold a folder for writing, alone among processes, and clean it of what a killed holder left.
-
-    While another process holds it, the message `taken` is told and this one waits. The same process may hold it twice,
-    also in another of its threads. With `clean=False`, for a single write, the folder is not searched.
-    """
-    from filelock import FileLock, Timeout
-
-    make_folder(folder)
-    # By its real path: under two names the one process would wait for itself.
-    lock = FileLock(folder.resolve() / ".lock", thread_local=False, is_singleton=True)
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            note(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
-            lock.acquire()
-    except OSError as error:
-        raise write_error(folder, error) from None
-    try:
-        if clean and lock.lock_counter == 1:
-            clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
 
 
 def sha256_file(path: Path) -> str:

@@ -1,7 +1,7 @@
 """The folder of one run: the only module that knows the names of the files in it. See `bench.records` for the rows.
 
 Layout: `<results>/runs/<suite>/<method>@<hash8>/` with `manifest.json`, `images/<prompt_id>/<sample>.png`,
-`images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}`, `summary.json` and `.lock` (empty; see `RunStore.lock`).
+`images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}`, `summary.json` and an empty `.lock`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from bench.files import (
     atomic_write,
     image_fault,
     link_or_copy,
-    locked,
     make_folder,
     part_files,
     png_bytes,
@@ -30,6 +29,7 @@ from bench.files import (
     to_json,
     write_part,
 )
+from bench.locks import locked
 from bench.log import note
 from bench.records import (
     IMAGE_COLUMNS,

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bench import generate as stage
-from bench import pipeline
+from bench import locks, pipeline
 from bench.errors import BenchError, MissingError, UsageError
 from bench.records import ImageRow
 from bench.runs import read_run
@@ -205,6 +205,25 @@ def test_never_starts_again_and_keeps_the_old_run_until_the_end(
     assert images_of(store) == before
     assert store.manifest().counts["images_generated"] == 6
     assert [path.name for path in store.path.parent.iterdir()] == [store.name]
+
+
+def test_a_run_is_held_from_the_first_image_to_complete(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken once: released in between, another process could replace the run, and this one call that complete."""
+    taken: list[str] = []
+    acquire = locks._acquire
+
+    def counted(lock: Any, folder: Path, message: str) -> None:
+        taken.append(folder.name)
+        acquire(lock, folder, message)
+
+    monkeypatch.setattr(locks, "_acquire", counted)
+    stores = pipeline.run(suite, METHODS, results=tmp_path)
+    assert sorted(taken) == sorted(store.name for store in stores)
+    taken.clear()
+    pipeline.rescore([store.path for store in stores])
+    assert sorted(taken) == sorted(store.name for store in stores)
 
 
 def test_a_new_metric_scores_without_generating(

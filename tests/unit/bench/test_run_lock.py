@@ -6,11 +6,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,36 @@ def test_the_lock_may_be_entered_twice_in_one_process(store: RunStore, left_by_a
         with store.lock():
             assert leftover.exists()  # only the first entry cleans
     assert not is_held(store)
+
+
+def test_threads_of_the_holder_enter_without_a_word(store: RunStore, said: list[str]) -> None:
+    with store.lock(), ThreadPoolExecutor(8) as threads:
+        written = [threads.submit(store.save_image, "p1", sample, PIXELS) for sample in range(100)]
+        assert len({future.result() for future in written}) == 100
+        assert is_held(store)
+    assert not is_held(store)
+    assert said == []
+
+
+def test_threads_of_no_holder_take_turns(store: RunStore) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        written = [threads.submit(store.save_image, "p1", sample, PIXELS) for sample in range(100)]
+        assert len({future.result() for future in written}) == 100
+    assert not is_held(store)
+
+
+def test_a_fork_does_not_hold_what_its_parent_holds(store: RunStore) -> None:
+    with store.lock():
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's
+                signal.setitimer(signal.ITIMER_REAL, 0.3)  # ends it while it waits for the parent
+                store.write_summary({})
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGALRM
+    assert store.summary() is None
 
 
 WRITES: dict[str, Callable[[RunStore], object]] = {
