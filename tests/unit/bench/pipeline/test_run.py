@@ -29,6 +29,11 @@ METHODS = ["base", "refl", "combined"]
 TEXTS = {"p1": "a red circle", "p2": "a large star", "p3": "a square on the left"}
 
 
+def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
+    """The images as a run of the method "mine"."""
+    return rescore.score(images=images, suite=suite, prompts=suite.prompts, name="mine", results=folder / "results")
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
@@ -316,7 +321,7 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     )
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
-        rescore.score(images=tmp_path, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results")
+        take(tmp_path, suite, tmp_path)
     (tmp_path / "lossy" / "p1").mkdir(parents=True)
     for sample in range(2):
         Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
@@ -327,7 +332,7 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
-        rescore.score(images=folder, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results")
+        take(folder, suite, tmp_path)
 
 
 def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, tmp_path: Path, said: list[str]) -> None:
