@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import ROUNDS, summary_of
+from bench.analysis.summary import N_RESAMPLES, summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -31,7 +31,7 @@ def judged(
     runs: RunSources,
     thresholds: Path | str,
     baseline: Path | str | dict[str, Any] | None = None,
-    rounds: int = ROUNDS,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     results: Path | str = Path("results"),
 ) -> list[Verdict]:
@@ -52,9 +52,9 @@ def judged(
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
         raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     chosen, left_out = _judged_runs(opened, limits, named)
-    left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
-    for one in left_out:
-        note(one_line(f"left out of the gate: {one.run} ({one.why})"))
+    left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
+    for omitted in left_out:
+        note(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]
@@ -62,7 +62,7 @@ def judged(
     for run, shown in zip(chosen, display_names(chosen), strict=True):
         if run.method in wanted:
             one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, rounds, seed, per_prompt=True), **one_name})
+            summaries.append({**summary_of(run, n_resamples, seed, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 
@@ -142,7 +142,7 @@ def check(
     junit: Path | str | None = None,
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
-    rounds: int = ROUNDS,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
@@ -167,7 +167,7 @@ def check(
     else:
         if thresholds is None:
             raise UsageError("nothing to judge by: give --thresholds FILE, for example results/thresholds/shapes.toml")
-        found = judged(chosen, thresholds, baseline, rounds, seed, results)
+        found = judged(chosen, thresholds, baseline, n_resamples, seed, results)
         outcome = Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 

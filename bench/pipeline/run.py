@@ -96,7 +96,7 @@ def _resolved(methods: Sequence[Method | str], suite: Suite, settings: Mapping[s
         return resolve_methods(names, suite, texts)
     if texts:
         raise UsageError("settings go with methods given by name, and one of these is resolved already")
-    listed = [resolve_methods([one], suite) if isinstance(one, str) else [one] for one in methods]
+    listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
     return list({method.name: method for found in listed for method in found}.values())
 
 
