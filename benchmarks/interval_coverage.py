@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="worlds whose name holds this text")
     given = parser.parse_args()
     print(
-        f"Coverage of nominal 95 % intervals in {given.trials:,} experiments each, {given.n_resamples:,} bootstrap resamples.\n"
+        f"Coverage of nominal 95 % intervals in {given.trials:,} experiments each, {given.n_resamples:,} resamples.\n"
     )
     print("| world | prompts | images per prompt | coverage | expected |\n| :--- | ---: | ---: | ---: | ---: |")
     for world in (world for world in worlds() if given.only in world.name):
