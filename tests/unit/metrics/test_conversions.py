@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metrics import BadInputError
-from metrics.conversions import cosine_of, preference, score_gap, score_of
+from metrics.image.pickscore_scale import cosine_of, preference, score_gap, score_of
 from tests.tolerance import assert_close
 
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import metrics
-from metrics.preprocess import to_bytes
-from metrics.resize import antialiased, bilinear, clean
+from metrics.networks.preprocess import to_bytes
+from metrics.networks.resize import antialiased, bilinear, clean
 from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
 from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
