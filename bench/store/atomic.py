@@ -1,7 +1,7 @@
 """Writing files so that a kill, a crash or a full disk never leaves half of one, and reading them back.
 
 `bench.store.run_store` says which files there are; this module only knows how to write and read one. Everything is
-written whole to a temporary name in the same folder (`bench.store.leftovers`), flushed to the disk, and renamed.
+written whole to a temporary name in the same folder (see `bench.store.leftovers`), flushed to the disk, and renamed.
 """
 
 from __future__ import annotations

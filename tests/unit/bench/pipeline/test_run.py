@@ -14,8 +14,8 @@ from PIL import Image
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
+from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
-from bench.pipeline.rescore import rescore
 from bench.store import locks
 from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow
@@ -224,7 +224,7 @@ def test_a_run_is_held_from_the_first_image_to_complete(
     stores = pipeline.run(suite, METHODS, results=tmp_path)
     assert sorted(taken) == sorted(store.name for store in stores)
     taken.clear()
-    pipeline.rescore([store.path for store in stores])
+    rescore.rescore([store.path for store in stores])
     assert sorted(taken) == sorted(store.name for store in stores)
 
 

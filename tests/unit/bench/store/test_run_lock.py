@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bench
 from bench.analysis.summary import summarise
 from bench.errors import UsageError
 from bench.store.records import ImageRow, Manifest, ScoreRow
@@ -156,7 +155,7 @@ def other_process(code: str, store: RunStore, *arguments: str) -> Iterator[subpr
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(Path(bench.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
         text=True,
     )
     try:
