@@ -40,7 +40,7 @@ class Maker:
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
-        """Make all; whatever ends it, what was written is recorded. Raises BenchError."""
+        """Make all; whatever ends it, the batches that were written whole are recorded. Raises BenchError."""
         from bench.sampling.loop import evaluations_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
@@ -134,6 +134,9 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
+        """Count what was written. Not half a batch: the rest would be made again in other company, and its last bits."""
+        if written.error is not None and not out_of_memory(written.error):
+            return
         for name, saved in written.saved.items():
             run = self.runs[name]
             for index, path, sha256 in saved:
