@@ -17,6 +17,7 @@ and what a file of one's own needs (`bench run --plugin my_methods.py`):
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 # No submodule of `bench` has the name of a function here, so each name is the function and nothing else.
@@ -41,6 +42,10 @@ __all__ = [
     "report",
     "run",
 ]
+
+
+if os.environ.get("BENCH_LOG_LEVEL"):  # how the processes that a command starts are heard: see bench.runtime.log
+    importlib.import_module("bench.runtime.log").show()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.generation.external import take_images
 from bench.pipeline.run import _complete, _has_all_images, _judge
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 
 def rescore(
@@ -34,7 +36,7 @@ def rescore(
     if metrics is None:  # all that the run's own suite asks for
         _complete([store for store in stores if _has_all_images(store)])
     if values == 0:
-        note("nothing to do: all scores are there.")
+        logger.info("nothing to do: all scores are there.")
     return stores
 
 

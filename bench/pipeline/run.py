@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from bench.generation.generate import Settings, generate
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.scoring.score import score
 from bench.store.run_store import RunStore, lock_runs
@@ -25,6 +25,8 @@ from bench.suite.schema import Suite
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method
+
+logger = logging.getLogger(__name__)
 
 RESUME = ("missing", "never", "always")
 ENGINES = ("local", "ray")
@@ -69,7 +71,7 @@ def run(
     _check_images(stores)
     _complete(stores)
     if made == 0 and values == 0:
-        note("nothing to do: all images and scores are there.")
+        logger.info("nothing to do: all images and scores are there.")
     return stores
 
 

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.store.records import SCHEMA_VERSION, check_version
+
+logger = get_logger(__name__)
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -128,7 +130,7 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            note(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
+            logger.warning(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
             lock.acquire()
     except OSError as error:
         raise write_error(folder, error) from None
@@ -225,15 +227,15 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         check_version(int(version) if version.isdigit() else version, str(path))
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        note(
+        logger.warning(
             f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
-        note(
+        logger.warning(
             f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.runtime.log import note
 from bench.store.atomic import (
     atomic_write,
     image_fault,
@@ -48,6 +48,8 @@ from bench.store.records import (
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs", "same_card"]
 
@@ -201,7 +203,7 @@ class RunStore:
         folder = self._scores(metric)
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
-            note(
+            logger.warning(
                 f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
             )
             self.drop_scores(metric)

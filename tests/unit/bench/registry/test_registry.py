@@ -12,7 +12,6 @@ from bench.errors import MissingError, UsageError
 from bench.registry import registry
 from bench.registry.metrics import ensure_metrics, metric_names
 from bench.registry.registry import Registry
-from bench.runtime import log
 
 
 def test_a_target_is_imported_on_first_use() -> None:
@@ -48,12 +47,10 @@ def test_what_cannot_be_imported_is_missing(target: str) -> None:
         things.get("x")
 
 
-def test_entry_points_are_read_late_and_never_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_points_are_read_late_and_never_replace(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     asked: list[str] = []
-    said: list[str] = []
     points = [EntryPoint("pi", "math:pi", "bench.things"), EntryPoint("number", "math:e", "bench.things")]
     monkeypatch.setattr(registry, "entry_points", lambda group: (asked.append(group), points)[1])
-    monkeypatch.setattr(log._channel, "sink", said.append)
     things: Registry[float] = Registry("thing")
     things.add("number", 7.0)
     assert things.get("number") == 7.0
