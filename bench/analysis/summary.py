@@ -145,6 +145,7 @@ def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
 
 def summarise(store: RunStore, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
     """Summarise the stored rows of a run, write its summary and return it."""
-    summary = summary_of(read_run(store), rounds, seed)
-    store.write_summary(summary)
+    with store.lock():  # no other process adds rows between reading them and writing what they come to
+        summary = summary_of(read_run(store), rounds, seed)
+        store.write_summary(summary)
     return summary

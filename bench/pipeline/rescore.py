@@ -10,7 +10,7 @@ from bench.generation.external import take_images
 from bench.pipeline.run import _complete, _has_all_images, _judge
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
-from bench.store.run_store import RunStore
+from bench.store.run_store import RunStore, lock_runs
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
 
@@ -32,9 +32,10 @@ def rescore(
         suite = suite_of(store).override(metrics=metrics)
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
-    values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
-    if metrics is None:  # all that the run's own suite asks for
-        _complete([store for store in stores if _has_all_images(store)])
+    with lock_runs(stores):
+        values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
+        if metrics is None:  # all that the run's own suite asks for
+            _complete([store for store in stores if _has_all_images(store)])
     if values == 0:
         logger.info("nothing to do: all scores are there.")
     return stores
@@ -57,8 +58,9 @@ def adopt(
     check_device(device)
     chosen = load_prompts(suite.prompts)[: suite.limit]
     store = take_images(Path(images), chosen, suite, name, Path(results))
-    _judge([store], suite, device, progress)
-    _complete([store])
+    with lock_runs([store]):
+        _judge([store], suite, device, progress)
+        _complete([store])
     return [store]
 
 

@@ -66,10 +66,11 @@ def run(
     wanted = [_with_training(method) if method.weights in digests else method for method in wanted]
     plans = make_plan(chosen, wanted, prompts, digests)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
-    made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-    values = _judge(stores, chosen, device, progress)
-    _check_images(stores)
-    _complete(stores)
+    with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
+        made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
+        values = _judge(stores, chosen, device, progress)
+        _check_images(stores)
+        _complete(stores)
     if made == 0 and values == 0:
         logger.info("nothing to do: all images and scores are there.")
     return stores
@@ -93,7 +94,7 @@ def _with_training(method: Method) -> Method:
 
 
 def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
-    """Score and summarise. The summaries are written even if a metric cannot be loaded, with what there is."""
+    """Score and summarise; the caller holds the runs. Summaries are written even if a metric cannot be loaded."""
     made = 0
     try:
         made = score(stores, suite, device=device, progress=progress)
@@ -105,13 +106,12 @@ def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Prog
 
 
 def _complete(stores: Sequence[RunStore]) -> None:
-    """Write `complete`, last of all: images, scores and summary are there."""
-    with lock_runs(stores):
-        for store in stores:
-            manifest = store.manifest()
-            if not manifest.complete:
-                manifest.status = "complete"
-                store.write_manifest(manifest)
+    """Write `complete`, last of all: images, scores and summary are there. The caller holds the runs."""
+    for store in stores:
+        manifest = store.manifest()
+        if not manifest.complete:
+            manifest.status = "complete"
+            store.write_manifest(manifest)
 
 
 def _check_images(stores: Sequence[RunStore]) -> None:

@@ -5,9 +5,9 @@ of a network's folder is a digest of the metric's `backbone` (weights, preproces
 features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
-Parts are written whole to a temporary name and renamed, under a lock, so a kill or two runs at once leave nothing
-half-written; a part that is damaged is said, removed and made again. The folder may be deleted at any time. The
-environment variable BENCH_FEATURE_CACHE=off does without it.
+Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
+leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import io
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
-from bench.store.atomic import atomic_write, clean_leftovers, make_folder, write_error
+from bench.store.atomic import atomic_write
+from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class Shelf:
         np.savez(buffer, images=np.array(list(new), dtype="S64"), rows=rows)
         path = self.folder / f"part-{uuid.uuid4().hex}.npz"
         try:
-            with _writing(self.folder):
-                atomic_write(path, buffer.getvalue())
+            atomic_write(path, buffer.getvalue())
         except UsageError as error:
             logger.warning(f"features are not kept: {error}", extra=ONCE)
             return
@@ -94,8 +93,7 @@ class Shelf:
     def _index(self) -> dict[str, tuple[Path, int]]:
         if self._places is None:
             self._places = {}
-            if self.folder.is_dir():
-                _clean(self.folder)
+            clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
                 images = self._read(path, "images")
                 if images is not None:
@@ -175,30 +173,3 @@ def features_identity(metric: FeatureMetric) -> dict[str, Any]:
 def switched_off() -> bool:
     """Whether the environment says so."""
     return os.environ.get(VARIABLE, "").strip().lower() in ("0", "off", "no", "false")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold a folder for the moment of writing. A temporary file that is there under the lock was left by a kill."""
-    from filelock import FileLock
-
-    make_folder(folder)
-    lock = FileLock(folder / ".lock", thread_local=False)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise write_error(folder, error) from None
-    try:
-        clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
-
-
-def _clean(folder: Path) -> None:
-    if any(folder.glob(".*.tmp")):
-        try:
-            with _writing(folder):
-                pass
-        except UsageError:  # a folder that may only be read
-            return

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.store.atomic import make_folder, temporary_name, write_error
+from bench.store.atomic import make_folder, write_error
+from bench.store.leftovers import clean_leftovers, temporary_name
 from metrics.types import digest_of
 from metrics.weights.state_dict import sha256
 
@@ -136,6 +137,7 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
 
 def _save(statistics: Any, path: Path) -> None:
     make_folder(path.parent)
+    clean_leftovers(path.parent, deep=False)
     temporary = temporary_name(path)
     try:
         statistics.save(temporary)

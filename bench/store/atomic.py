@@ -1,7 +1,7 @@
 """Writing files so that a kill, a crash or a full disk never leaves half of one, and reading them back.
 
 `bench.store.run_store` says which files there are; this module only knows how to write and read one. Everything is
-written whole to a temporary name in the same folder (`.<name>.<random>.tmp`), flushed to the disk, and renamed.
+written whole to a temporary name in the same folder (see `bench.store.leftovers`), flushed to the disk, and renamed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
+from bench.store.leftovers import temporary_name
 from bench.store.records import SCHEMA_VERSION, check_version
 
 logger = get_logger(__name__)
@@ -99,47 +100,34 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
         sync_folder(path.parent)
 
 
-def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process has, hidden, and recognised by `clean_leftovers`."""
-    return path.with_name(f".{path.name[:150]}.{uuid.uuid4().hex}.tmp")
-
-
-def clean_leftovers(folder: Path) -> int:
-    """Remove temporary files (and folders on their way out) that a killed process left under `folder`; their number."""
-    leftovers = [path for path in folder.rglob(".*.tmp") if path.exists()]
-    for path in leftovers:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    return len(leftovers)
-
-
-@contextlib.contextmanager
-def locked(folder: Path, taken: str) -> Iterator[None]:
-    """Hold a folder for writing, alone among processes, and clean it of what a killed holder left.
-
-    While another process holds it, the message `taken` is told and this one waits. The same process may hold it twice.
-    """
-    from filelock import FileLock, Timeout
-
-    make_folder(folder)
-    lock = FileLock(folder / ".lock", thread_local=False, is_singleton=True)
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give the file a second name, or copy it where that cannot be. Raises UsageError when the system refuses."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
     try:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.warning(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
-            lock.acquire()
+            os.link(source, temporary)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, at once for whoever looks; none is fine. Raises UsageError when the system refuses."""
+    gone = temporary_name(folder)
+    try:
+        folder.rename(gone)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise write_error(folder, error) from None
-    try:
-        if lock.lock_counter == 1:
-            clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def sha256_file(path: Path) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from bench.errors import UsageError
 
@@ -64,6 +64,14 @@ class ScoreRow:
     def key(self) -> tuple[str | None, int | None]:
         """What a row is found by."""
         return (self.prompt_id, self.sample)
+
+
+_Row = TypeVar("_Row", ImageRow, ScoreRow)
+
+
+def last_wins(rows: Iterable[_Row]) -> list[_Row]:
+    """One row per key, the last, in the order of the keys' first rows."""
+    return list({row.key: row for row in rows}.values())
 
 
 class BadImage(NamedTuple):

@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import metrics
-from bench.pipeline.rescore import rescore
+from bench.pipeline import rescore
 from bench.suite.load import load_suite
 from bench.suite.schema import MetricSpec
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_image_reward
 
 
@@ -33,8 +33,8 @@ def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
     scorer = metrics.load("image_reward", weights=weights)
     frames = [Image.open(folder / f"{sample}.png") for sample in range(2)]
     wanted = scorer.score(frames, [text] * 2).tolist()
-    assert [rows[sample].value for sample in range(2)] == pytest.approx(wanted, abs=1e-6)
+    assert_close([rows[sample].value for sample in range(2)], wanted)
     early = scorer.score([frame.convert("RGB") for frame in frames], [text] * 2).tolist()
-    assert all(abs(a - b) > 1e-4 for a, b in zip(wanted, early, strict=True))
+    assert all(relative_difference(a, b) > 1e-4 for a, b in zip(wanted, early, strict=True))
     assert math.isnan(rows[2].value)
     assert "mode 'I;16', which has no agreed conversion" in str(rows[2].reason)

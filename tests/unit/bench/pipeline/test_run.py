@@ -14,8 +14,9 @@ from PIL import Image
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
+from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
-from bench.pipeline.rescore import rescore
+from bench.store import locks
 from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow
 from bench.store.run_store import RunStore
@@ -206,6 +207,25 @@ def test_never_starts_again_and_keeps_the_old_run_until_the_end(
     assert images_of(store) == before
     assert store.manifest().counts["images_generated"] == 6
     assert [path.name for path in store.path.parent.iterdir()] == [store.name]
+
+
+def test_a_run_is_held_from_the_first_image_to_complete(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken once: released in between, another process could replace the run, and this one call that complete."""
+    taken: list[str] = []
+    acquire = locks._acquire
+
+    def counted(lock: Any, folder: Path, message: str) -> None:
+        taken.append(folder.name)
+        acquire(lock, folder, message)
+
+    monkeypatch.setattr(locks, "_acquire", counted)
+    stores = pipeline.run(suite, METHODS, results=tmp_path)
+    assert sorted(taken) == sorted(store.name for store in stores)
+    taken.clear()
+    rescore.rescore([store.path for store in stores])
+    assert sorted(taken) == sorted(store.name for store in stores)
 
 
 def test_a_new_metric_scores_without_generating(

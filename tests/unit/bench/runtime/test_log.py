@@ -48,10 +48,10 @@ logger.warning("a part is damaged"), logger.info("step 1 of 2")
         ("", {}, "a part is damaged\n"),  # logging's last resort: what is dropped is never silent
         ("", {"BENCH_LOG_LEVEL": "info"}, "a part is damaged\nstep 1 of 2\n"),
         ("", {"BENCH_LOG_LEVEL": "error"}, ""),
-        ("import logging; logging.basicConfig(format='%(name)s %(message)s')", {}, "bench.store.atomic a part is damaged\n"),
+        ("import logging; logging.basicConfig(format='> %(message)s')", {}, "> a part is damaged\n"),
         ("import logging; logging.getLogger('bench').addHandler(logging.NullHandler())", {}, ""),
     ],
-)  # fmt: skip
+)
 def test_what_a_program_hears(before: str, environment: dict[str, str], printed: str) -> None:
     done = run(before + TWO, **environment)
     assert (done.stdout, done.stderr) == ("", printed)
@@ -75,9 +75,7 @@ def test_a_message_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("level", "printed"), [("debug", "d i w"), ("info", "i w"), ("warning", "w"), ("error", ""), ("loud", "i w")]
 )
-def test_levels(
-    level: str, printed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_levels(level: str, printed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_LOG_LEVEL", level)
     with shown():
         logger.debug("d"), logger.info("i"), logger.warning("w")
