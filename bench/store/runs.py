@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.registry.metrics import display_order
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,14 +26,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = ("suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason")
 # Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
 _CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
-
-
-# The order in which readers look for metrics; others follow by name.
-_KIND_ORDER = ("image", "group", "set")
-_METRIC_ORDER = (
-    *("image_reward", "hpsv2.1", "hpsv2", "pickscore", "clip_score", "attribute_accuracy"),
-    *("lpips", "dreamsim", "attribute_entropy", "dino", "vendi", "fid", "kid"),
-)
+_KIND_ORDER = ("image", "group", "set")  # quality, diversity, then both at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +60,8 @@ class MetricFacts:
 
 
 def metric_order(facts: MetricFacts) -> tuple[int, int, str]:
-    """Sort key: quality, diversity, then set metrics; within each the usual order."""
-    rank = _METRIC_ORDER.index(facts.name) if facts.name in _METRIC_ORDER else len(_METRIC_ORDER)
-    return _KIND_ORDER.index(facts.kind), rank, facts.name
+    """Sort key: quality, diversity, then set metrics; within each by the order of their facts, then by name."""
+    return _KIND_ORDER.index(facts.kind), display_order(facts.name), facts.name
 
 
 def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None) -> MetricFacts:

@@ -18,7 +18,7 @@ from bench.errors import NotComparableError, UsageError
 from bench.reporting.gallery import chosen_prompts, gallery_figure, sheet
 from bench.reporting.plots import diversity_axes, pareto_figure, point_names, quality_axes
 from bench.reporting.report import report
-from bench.reporting.style import looks, text_colour
+from bench.reporting.style import looks
 from bench.store.records import ScoreRow
 from bench.store.select import open_runs
 
@@ -224,10 +224,3 @@ def test_empty_results_folder(tmp_path: Path) -> None:
 
 def test_the_package_can_be_called_like_its_function(results: Path, tmp_path: Path) -> None:
     assert bench.report(results, tmp_path, rounds=100)  # type: ignore[operator]
-
-
-def test_thirty_methods_look_different_and_their_names_can_be_read() -> None:
-    found = looks([f"method-{i}" for i in range(30)])
-    assert len(set(found.values())) == 30
-    assert text_colour("#0072b2") == "#0072b2"  # dark enough as it is
-    assert text_colour("#e69f00") != "#e69f00"
