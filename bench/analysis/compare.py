@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
-from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
+from bench.analysis.summary import N_RESAMPLES, prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import display_names, open_runs
 
@@ -48,14 +48,14 @@ class Comparison:
         """Columns metric, title, kind, direction, a, b, difference, ci_low, ci_high, p, p_holm, win_rate, n, ..."""
         import pandas as pd
 
-        return pd.DataFrame([difference_row(one) for one in self.differences])
+        return pd.DataFrame([difference_row(difference) for difference in self.differences])
 
     @property
     def tag_table(self) -> pd.DataFrame:
         """The columns of `table` with tag and prompts before them."""
         import pandas as pd
 
-        rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
+        rows = [{"tag": tag.tag, "prompts": tag.prompts, **difference_row(tag.difference)} for tag in self.tags]
         return pd.DataFrame(rows)
 
 
@@ -71,7 +71,7 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP) -> Comparison:
+def compare(a: Any, b: Any, n_resamples: int = N_RESAMPLES, seed: int = 0, top: int = TOP) -> Comparison:
     """Paired differences b - a between two runs (stores or run folders), per metric and per prompt tag.
 
     `top`: how many of the prompts that changed most are listed per metric.
@@ -96,9 +96,9 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
     return Comparison(
         names[0],
         names[1],
-        differences(first, second, rounds, seed),
+        differences(first, second, n_resamples, seed),
         tuple(notes),
-        tag_differences(first, second, rounds, seed),
+        tag_differences(first, second, n_resamples, seed),
         changed_most(first, second, top),
     )
 

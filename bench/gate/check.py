@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import ROUNDS, summary_of
+from bench.analysis.summary import N_RESAMPLES, summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -33,7 +33,7 @@ def check(
     runs: Any,
     thresholds: Path | str,
     baseline: Path | str | dict[str, Any] | None = None,
-    rounds: int = ROUNDS,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> list[Verdict]:
     """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
@@ -53,9 +53,9 @@ def check(
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
         raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     judged, left_out = _judged_runs(opened, limits, named)
-    left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
-    for one in left_out:
-        logger.warning(one_line(f"left out of the gate: {one.run} ({one.why})"))
+    left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
+    for omitted in left_out:
+        logger.warning(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in judged]
@@ -63,7 +63,7 @@ def check(
     for run, shown in zip(judged, display_names(judged), strict=True):
         if run.method in wanted:
             one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, rounds, seed, per_prompt=True), **one_name})
+            summaries.append({**summary_of(run, n_resamples, seed, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 

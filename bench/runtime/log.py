@@ -89,7 +89,7 @@ def show(level: str | None = None) -> None:
 def shown(level: str | None = None) -> Iterator[None]:
     """As `show` while the context lasts; then all is as it was."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(one, one.level, one.propagate, _stderr in one.handlers) for one in loggers]
+    before = [(logger, logger.level, logger.propagate, _stderr in logger.handlers) for logger in loggers]
     variable = os.environ.get(LEVEL_VARIABLE)
     show(level)
     try:
