@@ -21,6 +21,7 @@ and what a file of one's own needs (`bench run --plugin my_methods.py`):
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 # No submodule of `bench` has the name of a function here, so each name is the function and nothing else.
@@ -64,6 +65,10 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.registry.families import register_model
     from bench.reporting.report import report
     from bench.store.load_results import load_results
+
+
+if os.environ.get("BENCH_LOG_LEVEL"):  # how the processes that a command starts are heard: see bench.runtime.log
+    importlib.import_module("bench.runtime.log").show()
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ An interval that straddles a bound decides nothing: the verdict is `inconclusive
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from bench.gate.junit import junit as junit_xml
 from bench.gate.text import verdicts_text
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict, exit_code
-from bench.runtime.log import note
 from bench.store.atomic import atomic_write
 from bench.store.runs import Run
 from bench.store.select import LeftOut, RunSources, display_names, open_runs
+
+logger = logging.getLogger(__name__)
 
 
 def judged(
@@ -54,7 +56,7 @@ def judged(
     chosen, left_out = _judged_runs(opened, limits, named)
     left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
     for omitted in left_out:
-        note(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
+        logger.warning(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from bench.generation.external import take_images
 from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
 from bench.suite.load import load_suite
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 
 def score(
@@ -86,7 +88,7 @@ def _rescore(
         if metrics is None and given is None:  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
-        note("nothing to do: all scores are there.")
+        logger.info("nothing to do: all scores are there.")
     return list(stores)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from bench.models.weights import digest_of, trained_on
 from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.load import load_suite
@@ -22,6 +22,8 @@ from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 RESUME = ("missing", "never", "always")
 ENGINES = ("local",)
@@ -84,7 +86,7 @@ def run(
         check_images(stores)
         mark_complete(stores)
     if made == 0 and values == 0:
-        note("nothing to do: all images and scores are there.")
+        logger.info("nothing to do: all images and scores are there.")
     return stores
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from bench.analysis.tradeoff import Joint
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["report"]
 
@@ -89,7 +90,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for omitted in left_out:
-        note(one_line(f"left out of the report: {omitted.run} ({omitted.why})"))
+        logger.warning(one_line(f"left out of the report: {omitted.run} ({omitted.why})"))
     return build(runs, left_out, reference, n_resamples)
 
 

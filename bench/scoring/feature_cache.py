@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import atomic_write
 from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from metrics.base.features import FeatureMetric
 
     Rows = NDArray[np.float32]
+
+logger = get_logger(__name__)
 
 VARIABLE = "BENCH_FEATURE_CACHE"
 MOST_BYTES = 32 << 10
@@ -84,7 +86,7 @@ class NetworkFeatures:
         try:
             atomic_write(path, buffer.getvalue())
         except UsageError as error:
-            note(f"features are not kept: {error}", once=True)
+            logger.warning(f"features are not kept: {error}", extra=ONCE)
             return
         self._add(path, list(new))
 
@@ -126,7 +128,7 @@ class NetworkFeatures:
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            note(f"{path} is damaged ({why}): removed, its features are made again")
+            logger.warning(f"{path} is damaged ({why}): removed, its features are made again")
             path.unlink(missing_ok=True)
         assert self._entries is not None
         self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.runtime.log import note
 from bench.store.atomic import make_folder, write_error
 from bench.store.leftovers import clean_leftovers, temporary_name
 from metrics.types import digest_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from bench.scoring.chunk import Tools
     from bench.suite.schema import Reference
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 64
 Source = tuple[str, "Callable[[], Image]"]
@@ -97,7 +99,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         try:
             return kind.read(path)
         except Exception as error:  # damaged: made again below
-            note(f"{path} is damaged ({error}): made again")
+            logger.warning(f"{path} is damaged ({error}): made again")
     total = None
     for sources in reference_sources(reference):
         if by_features:

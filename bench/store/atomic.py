@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.store.leftovers import temporary_name
 from bench.store.records import PART, SCHEMA_VERSION, check_version
+
+logger = get_logger(__name__)
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -213,15 +215,15 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         check_version(int(version) if version.isdigit() else version, str(path))
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        note(
+        logger.warning(
             f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
-        note(
+        logger.warning(
             f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     return rows

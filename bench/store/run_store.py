@@ -10,13 +10,13 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.runtime.log import note
 from bench.store.atomic import (
     atomic_write,
     image_fault,
@@ -50,6 +50,8 @@ from bench.store.records import (
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs", "same_card"]
 
@@ -211,7 +213,7 @@ class RunStore:
         folder = self._scores(metric)
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
-            note(
+            logger.warning(
                 f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
             )
             self.drop_scores(metric)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.formatting import ARROWS
+from bench.registry.metrics import display_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,14 +40,7 @@ COLUMNS = {
 }
 # Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
 _CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
-
-
-# The order in which readers look for metrics; others follow by name.
-_KIND_ORDER = ("image", "group", "set")
-_METRIC_ORDER = (
-    *("image_reward", "hpsv2.1", "hpsv2", "pickscore", "clip_score", "attribute_accuracy"),
-    *("lpips", "dreamsim", "attribute_entropy", "dino", "vendi", "fid", "kid"),
-)
+_KIND_ORDER = ("image", "group", "set")  # quality, diversity, then both at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +74,8 @@ class MetricFacts:
 
 
 def metric_order(facts: MetricFacts) -> tuple[int, int, str]:
-    """Sort key: quality, diversity, then set metrics; within each the usual order."""
-    rank = _METRIC_ORDER.index(facts.name) if facts.name in _METRIC_ORDER else len(_METRIC_ORDER)
-    return _KIND_ORDER.index(facts.kind), rank, facts.name
+    """Sort key: quality, diversity, then set metrics; within each by the order of their facts, then by name."""
+    return _KIND_ORDER.index(facts.kind), display_order(facts.name), facts.name
 
 
 def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None) -> MetricFacts:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from bench.store.runs import MetricFacts, Run
 
 N_RESAMPLES = 2000
-# Share of the resamples in which something has to be computable: fewer are a selection, with percentiles of its own.
-ENOUGH = 0.975
+ENOUGH = (
+    0.975  # of the resamples: fewer in which something can be computed are a selection, with percentiles of its own
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class Joint:
     def interval(self, estimate: float, draws: Floats) -> Interval:
         """Expanded percentile interval of anything computed of the draws [resamples]; `n` counts prompts.
 
-        Resamples in which it could not be computed (NaN) are left out; of fewer than 97.5 % of the resamples no
-        interval is made.
+        Resamples in which it could not be computed (NaN) are left out; fewer than 97.5 % of them give no interval.
         """
         finite = draws[np.isfinite(draws)]
         if not math.isfinite(estimate):

@@ -10,10 +10,16 @@ from PIL import Image
 
 import metrics
 from bench.pipeline import rescore
+from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
-from bench.suite.schema import MetricSpec
+from bench.suite.schema import MetricSpec, Suite
 from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_image_reward
+
+
+def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
+    """The images as a run of the method "mine"."""
+    return rescore.score(images=images, suite=suite, prompts=suite.prompts, name="mine", results=folder / "results")
 
 
 def test_modes_are_those_of_the_file(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 from bench.errors import MissingError
 from bench.models.families import family_of_keys
 from bench.models.load import load_model
-from bench.runtime import log
 from tests.tolerance import assert_close, relative_difference
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
@@ -332,21 +331,14 @@ def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], 
     assert torch.equal(prediction(model, "base"), before)
 
 
-def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path) -> None:
-    said: list[str] = []
-    before = log.set_sink(said.append)
+def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path, said: list[str]) -> None:
     state, expected, _ = lora_state("sd", folders["sd"], alpha=6)
     named = {f"base_model.model.{key}": value for key, value in state.items()}
     model = model_of("sd", folders["sd"])
-    try:
-        model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
-        assert [
-            line for line in said if "adapter_config.json beside it, which says its alpha: taken as its rank" in line
-        ]
-        facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
-        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
-        model.add_network("told", tmp_path / "a" / "mine.safetensors")
-    finally:
-        log.set_sink(before)
+    model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
+    assert [line for line in said if "adapter_config.json beside it, which says its alpha: taken as its rank" in line]
+    facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
+    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
+    model.add_network("told", tmp_path / "a" / "mine.safetensors")
     assert_close(prediction(model, "told"), expected)
     assert relative_difference(prediction(model, "beside"), expected) > 1e-3
