@@ -1,4 +1,4 @@
-"""`bench doctor`: what works on this machine, and what mends the rest."""
+"""`bench doctor`: checks this installation and prints the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def doctor(
         Path | None, typer.Option(help="With --verify-metrics: keep the originals' values in this .json file.")
     ] = None,
 ) -> int:
-    """Say what works here, and what mends the rest."""
+    """Check this installation and print the command that fixes each problem."""
     from bench.cli.output import show
     from bench.doctor.examine import examine, verify
 
@@ -43,7 +43,7 @@ def doctor(
     given = {"--official": official, "--cache": cache, "--out": out, "--values": values}
     for option, value in given.items():
         if value is not None:
-            raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
+            raise UsageError(f"{option} applies only to --verify-metrics: add that, or omit {option}")
     report = examine(ask_hub=hub)
     show(report.table())
     typer.echo("")

@@ -30,18 +30,18 @@ def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: f
     if path.is_dir():
         path = _what_a_folder_holds(path, base)
     elif not path.is_file():
-        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file.")
+        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file")
     if path.is_dir():
         network = _load_folder(path, base, dtype)
     elif path.suffix != ".safetensors":
-        raise MissingError(f"checkpoint {path} is not a .safetensors file: other formats are not read.")
+        raise MissingError(f"checkpoint {path} is not a .safetensors file: other formats are not read")
     else:
         tensors = read_safetensors(path)
         if is_lora(tensors):
             return load_lora(path, base, dtype, adapter, scale)
         network = _load_file(path, tensors, base, dtype)
     if scale != 1.0:
-        raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
+        raise MissingError(f"{path} contains full weights, not a LoRA, so that lora_scale {scale:g} has no effect")
     return network
 
 
@@ -61,7 +61,7 @@ def _what_a_folder_holds(folder: Path, base: Any) -> Path:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) > 1:
         names = first_few(file.name for file in files)
-        raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
+        raise MissingError(f"{folder} contains several checkpoints ({names}): give the path of one of them")
     return files[0] if files else folder  # an empty folder is told about when its config.json is not found
 
 
@@ -82,7 +82,7 @@ def _of_another_model(folder: Path, config: Mapping[str, Any], base: Any) -> Mis
     return MissingError(
         f"{folder} holds a {what}, but the suite's model needs a {type(base).__name__}"
         + (f" of {TITLES[own]}" if own else "")
-        + ": take another checkpoint."
+        + ": use another checkpoint"
     )
 
 
@@ -97,7 +97,7 @@ def _load_file(path: Path, tensors: dict[str, Tensor], base: Any, dtype: torch.d
     own, found = family_of_config(_config_of(base)), family_of_keys(tensors)
     if own and found and own != found:
         raise MissingError(
-            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}."
+            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}"
         )
     tensors = _in_our_layout(path, tensors, base)
     _compare(path, tensors, base)
@@ -124,7 +124,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
         raise MissingError(
             f"{path} is in no layout that diffusers can convert to a {type(base).__name__} ({short(error)}): it has "
-            f"{first_few(tensors)}."
+            f"{first_few(tensors)}"
         ) from error
     return found or tensors
 
@@ -153,4 +153,4 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     else:
         key = min(other)
         wrong = f"other shapes for {first_few(other)} ({key}: {tuple(tensors[key].shape)}, expected {expected[key]})"
-    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}.")
+    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}")

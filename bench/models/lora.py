@@ -63,9 +63,9 @@ def load_lora(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: fl
     except MissingError:
         raise
     except Exception as error:  # peft and diffusers fail in many ways on a LoRA that does not fit
-        raise MissingError(f"{path} does not fit the suite's model as a LoRA ({short(error)}).") from error
+        raise MissingError(f"{path} does not fit the suite's model as a LoRA ({short(error)})") from error
     if adapter not in getattr(base, "peft_config", {}):
-        raise MissingError(f"{path} matches no layer of the suite's model: take a LoRA that was trained on it.")
+        raise MissingError(f"{path} matches no layer of the suite's model: use a LoRA that was trained on this model")
     _finish(base, dtype, adapter, scale)
     return Network(base, adapter)
 
@@ -78,7 +78,7 @@ def _in_our_layout(path: Path, base: Any, part: str) -> tuple[dict[str, Tensor],
 
     tensors = read_safetensors(path)
     if any("dora_scale" in key for key in tensors):
-        raise MissingError(f"{path} is a DoRA, whose magnitudes diffusers drops: merge it into a full checkpoint.")
+        raise MissingError(f"{path} is a DoRA, whose magnitudes diffusers would drop: merge it into a full checkpoint")
     family = family_of_config({**base.config, "_class_name": type(base).__name__})
     alphas: dict[str, Any] | None = None
     if any(key.startswith(PEFT_PREFIX) for key in tensors):
@@ -95,14 +95,14 @@ def _in_our_layout(path: Path, base: Any, part: str) -> tuple[dict[str, Tensor],
     if text:
         raise MissingError(
             f"{path} tunes a text encoder too ({first_few(text, 1)}), which is not supported: save the LoRA of the "
-            f"{part} alone."
+            f"{part} alone"
         )
     if not any("lora_A" in key for key in tensors):
         tensors = convert_unet_state_dict_to_peft(tensors)
     if not any(key.startswith(f"{part}.") for key in tensors):
         other = "unet." if part == "transformer" else "transformer."
         if any(key.startswith(other) for key in tensors):
-            raise MissingError(f"{path} is a LoRA for a {other[:-1]}, but the suite's model has a {part}.")
+            raise MissingError(f"{path} is a LoRA for a {other[:-1]}, but the suite's model has a {part}")
         tensors = {f"{part}.{key}": value for key, value in tensors.items()}
     return tensors, alphas
 
@@ -113,15 +113,17 @@ def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     named = {_layer_of(key) for key in tensors if ".lora" in key}
     strange = named - layers.keys()
     if not named:
-        raise MissingError(f"{path} has no LoRA layer for the network.")
+        raise MissingError(f"{path} has no LoRA layer for the network")
     if strange:
         family = family_of_keys(f"{name}." for name in named)
         guess = f" (it looks like one of {TITLES[family]})" if family and not named - strange else ""
         count = "matches no layer of the suite's model: it" if not named - strange else "does not fit: it"
-        raise MissingError(f"{path} {count} names layers that the suite's model has not: {first_few(strange)}{guess}.")
+        raise MissingError(
+            f"{path} {count} names layers that the suite's model does not have: {first_few(strange)}{guess}"
+        )
     absent = _absent_halves(tensors)
     if absent:
-        raise MissingError(f"{path} is an incomplete LoRA: it lacks {first_few(absent)}; get the file again.")
+        raise MissingError(f"{path} is an incomplete LoRA: it lacks {first_few(absent)}; download the file again")
     wrong = {}
     for key, value in tensors.items():
         weight = getattr(layers[_layer_of(key)], "weight", None) if ".lora" in key else None
@@ -131,7 +133,7 @@ def _check_layers(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     if wrong:
         example = wrong[min(wrong)]
         raise MissingError(
-            f"{path} is a LoRA of another model than the suite's: other shapes for {first_few(wrong)} ({example})."
+            f"{path} is a LoRA of another model than the suite's: other shapes for {first_few(wrong)} ({example})"
         )
 
 
@@ -156,7 +158,7 @@ def _check_loaded(path: Path, tensors: Mapping[str, Tensor], base: Any, adapter:
         wrong = f"nothing takes its {first_few(dropped)}"
     if wrong:
         base.delete_adapters(adapter)
-        raise MissingError(f"{path} does not fit the suite's model as a LoRA: {wrong}.")
+        raise MissingError(f"{path} does not fit the suite's model as a LoRA: {wrong}")
 
 
 def _layer_of(key: str) -> str:
@@ -189,5 +191,7 @@ def _settings(path: Path, part: str) -> dict[str, Any] | None:
     found = json.loads(read_header(path).get("lora_adapter_metadata", "{}"))
     settings = {key: value for key, value in found.items() if key.split(".", 1)[-1] in _SETTINGS}
     if not settings and in_peft_layout(path):
-        logger.warning(f"{path} has no {PEFT_CONFIG} beside it, which says its alpha: taken as its rank.", extra=ONCE)
+        logger.warning(
+            f"{path} has no {PEFT_CONFIG} beside it, which would state alpha; assuming alpha = rank", extra=ONCE
+        )
     return settings or None

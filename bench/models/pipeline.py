@@ -67,7 +67,7 @@ class PipelineModel(Pictures):
         self._truncated = 0
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
-            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
+            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite")
         self.side = suite.resolution // self._vae_factor()
 
     @classmethod
@@ -87,7 +87,7 @@ class PipelineModel(Pictures):
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
-                f"({TITLES[self.family]}): set model.family = '{found}', or take other weights."
+                f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 
     def _network_folder(self) -> Path:
@@ -214,7 +214,7 @@ class PipelineModel(Pictures):
             self._truncated += longer
             count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"
             logger.warning(
-                f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", extra=ONCE
+                f"{count} longer than the text encoder's limit of {limit} tokens; the rest is truncated", extra=ONCE
             )
 
     # --- denoising

@@ -114,7 +114,7 @@ def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[list[f
 
 
 def _front(front: Front, index: Mapping[str, int]) -> dict[str, Any]:
-    """How surely each method is on the front, and the band of the front under resampling."""
+    """How often each method is on the front, and the band of the front under resampling."""
     shares = zip(front.methods, front.probability.tolist(), strict=True)
     return {"share": {index[name]: round(share, 4) for name, share in shares}, "band": band_of(front)}
 

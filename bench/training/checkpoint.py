@@ -95,11 +95,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """The state of an unfinished training, None if there is none. Raises UsageError if it is damaged."""
     if not path.exists():
         return None
-    advice = "give --resume never to start anew, or another --out."
+    advice = "pass --resume never to restart, or another --out"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise UsageError(f"{path} is damaged and the training cannot go on from it: {advice}") from error
+        raise UsageError(f"{path} is damaged, and the training cannot be resumed from it: {advice}") from error
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
         raise UsageError(f"{path} was written by another version of this program: {advice}")
     return state
@@ -152,8 +152,8 @@ def _whole(target: Path, partial: Path) -> Iterator[None]:
             raise
         why = error.strerror if isinstance(error, OSError) else hidden and hidden[1].rpartition(": ")[2]
         raise MissingError(
-            f"{target} cannot be written ({why}): free space or choose another --out; what was saved before is kept, "
-            "and the same command goes on from there."
+            f"{target} cannot be written ({why}): free space or pass another --out; what was saved before is kept, "
+            "and the same command resumes from it"
         ) from error
 
 

@@ -129,7 +129,7 @@ class FolderData(PictureData):
             with Image.open(path) as image:
                 return image.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
-            raise UsageError(f"{path} cannot be read as an image ({error}): repair or remove it.") from error
+            raise UsageError(f"{path} cannot be read as an image ({error}): repair or remove it") from error
 
     def listing(self) -> str:
         """sha256 of names, sizes in bytes and captions: reading every image would take as long as training on it."""
@@ -170,7 +170,7 @@ class _Column(Sequence[Sequence[str]]):
         value = self._rows[int(index)][self._name]
         texts = [value] if isinstance(value, str) else [text for text in value or () if isinstance(text, str)]
         if not any(text.strip() for text in texts):
-            raise UsageError(f"{self._source}: row {index} has no caption in column '{self._name}': remove it.")
+            raise UsageError(f"{self._source}: row {index} has no caption in column '{self._name}': remove it")
         return texts
 
 
@@ -194,8 +194,8 @@ def data_for(suite: Suite, source: str | None, needs_pictures: bool) -> Training
 def no_pictures() -> MissingError:
     """The error for an objective that needs real pictures where none were given (returned, not raised)."""
     return MissingError(
-        "this objective needs real pictures with captions: give --data a folder of images with metadata.jsonl or .txt "
-        "files beside them, or a repository of the datasets library; refl and draft need prompts alone."
+        "this objective needs real images with captions: pass as --data a folder of images with metadata.jsonl or .txt "
+        "files beside them, or a repository of the datasets library; refl and draft need only prompts"
     )
 
 
@@ -221,20 +221,20 @@ def _from_metadata(folder: Path) -> dict[Path, list[str]]:
             texts = next(row[key] for key in CAPTION_KEYS if row.get(key))
         except (ValueError, TypeError, KeyError, StopIteration):
             raise UsageError(
-                f'{where}: line {number} must be {{"file_name": ..., "text": ...}} with a caption in it.'
+                f'{where}: line {number} must be {{"file_name": ..., "text": ...}} with a caption in it'
             ) from None
         if not (folder / name).is_file():
-            raise UsageError(f"{where}: line {number} names {name}, which is not in {folder}.")
+            raise UsageError(f"{where}: line {number} names {name}, which is not in {folder}")
         found[folder / name] = [texts] if isinstance(texts, str) else [str(text) for text in texts]
     if not found:
-        raise UsageError(f"{where} names no images.")
+        raise UsageError(f"{where} names no images")
     return found
 
 
 def _from_text_files(folder: Path) -> dict[Path, list[str]]:
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
     if not images:
-        raise UsageError(f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}): give --data another folder.")
+        raise UsageError(f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}): give --data another folder")
     found: dict[Path, list[str]] = {}
     without = []
     for path in images:
@@ -249,7 +249,7 @@ def _from_text_files(folder: Path) -> dict[Path, list[str]]:
         more = f" and {len(without) - 3} more" if len(without) > 3 else ""
         raise UsageError(
             f"{folder}: {', '.join(without[:3])}{more} have no caption: put one into a .txt file of the same name, or "
-            f'write {METADATA} with a line {{"file_name": ..., "text": ...}} for each image.'
+            f'write {METADATA} with a line {{"file_name": ..., "text": ...}} for each image'
         )
     return found
 
@@ -264,8 +264,8 @@ def _open_dataset(source: str) -> Any:
         import datasets
     except ImportError:
         raise MissingError(
-            f"--data {source} is no folder here, and reading a repository needs the package datasets: "
-            "run `pip install datasets`."
+            f"--data {source} is not a folder, and reading a repository needs the package datasets: "
+            "run `pip install datasets`"
         ) from None
     name, _, split = source.partition(":")
     try:
@@ -277,9 +277,7 @@ def _open_dataset(source: str) -> Any:
             rows = datasets.load_dataset(name, split=split or "train")
     except Exception as error:  # the library fails in many ways: no network, no such repository, no such split
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
-        raise MissingError(
-            f"--data {source} is neither a folder here nor a dataset that can be read ({reason})."
-        ) from error
+        raise MissingError(f"--data {source} is neither a folder nor a readable dataset ({reason})") from error
     return rows
 
 
@@ -291,7 +289,7 @@ def _columns(rows: Any, source: str) -> tuple[str, str]:
     texts = [name for name in CAPTION_KEYS if name in rows.features]
     if not images or not texts:
         what = "image column" if not images else f"caption column ({', '.join(CAPTION_KEYS)})"
-        raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(rows.features)}.")
+        raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(rows.features)}")
     if len(rows) == 0:
-        raise UsageError(f"--data {source} has no rows.")
+        raise UsageError(f"--data {source} has no rows")
     return images[0], texts[0]

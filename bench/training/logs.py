@@ -119,6 +119,6 @@ class Watch:
 
 def _stopped(step: int, why: str) -> BenchError:
     return BenchError(
-        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or start anew "
+        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or restart "
         "with --resume never."
     )

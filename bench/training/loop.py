@@ -117,18 +117,18 @@ def train(
     facts = facts_of(options, suite, reward, recipe, data)
     path = checkpoint.state_path(out)
     if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
-        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        logger.info(f"nothing to do: {out} already contains this training run; pass `--resume never` to retrain")
         return None
     state = None if options.resume == "never" else checkpoint.load_state(path)
     if state is not None and (other := difference(state["facts"], facts)):
         raise UsageError(
-            f"{path} is of another training ({other}): choose another --out, or --resume never to replace it."
+            f"{path} belongs to another training run ({other}): pass another --out, or --resume never to replace it"
         )
     training = prepare(suite, recipe, reward, options, data)
     training.facts, training.evaluate = facts, evaluate
     if state is not None:
         training.go_on(state)
-        logger.info(f"going on after update {training.done} of {recipe.steps}.")
+        logger.info(f"resuming after update {training.done} of {recipe.steps}")
     run(training, progress or Silent())
     return out
 

@@ -92,11 +92,9 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
         model.networks[TUNED] = model.networks[BASE]
     network = model.networks[TUNED]
     if network.adapter is not None and not recipe.lora_rank:
-        raise UsageError(f"{init} is a LoRA: give its rank with --lora-rank to go on training it.")
+        raise UsageError(f"{init} is a LoRA: pass its rank as --lora-rank to continue training it")
     if network.adapter is None and recipe.lora_rank:
-        raise UsageError(
-            f"{init} holds whole weights, not a LoRA: leave --lora-rank out, or start from the base model."
-        )
+        raise UsageError(f"{init} contains full weights, not a LoRA: omit --lora-rank, or start from the base model")
     module: Any = network.module
     module.requires_grad_(False)
     chosen = {
@@ -139,8 +137,8 @@ def new_lora(module: Any, recipe: TrainRecipe) -> dict[str, Tensor]:
         except ValueError:  # PEFT found no target
             layers = sorted({name.rpartition(".")[2] for name, part in module.named_modules() if _is_linear(part)})
             raise UsageError(
-                f"lora_targets {','.join(recipe.lora_targets)} name no layer of the {type(module).__name__}: "
-                f"its linear layers end in {', '.join(layers[:12])}."
+                f"lora_targets {','.join(recipe.lora_targets)} match no layer of the {type(module).__name__}: "
+                f"the names of its linear layers end in {', '.join(layers[:12])}"
             ) from None
     generator = torch.Generator().manual_seed(LORA_SEED)
     return {

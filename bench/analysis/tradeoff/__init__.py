@@ -2,7 +2,7 @@
 one bootstrap over prompts that resamples every method and metric together (`bench.analysis.tradeoff.joint`).
 
     joint = joint_bootstrap(runs)
-    front_of(joint, "pickscore", "lpips")                               who is on the front, how surely, and its band
+    front_of(joint, "pickscore", "lpips")                               share of resamples on the front; its band
     at_equal_reward(joint, ["imagerefl[switch_step=20]", ...], "refl", "pickscore", "lpips")
     price(joint, "refl", "base", "pickscore", "lpips")                  what a unit of reward costs in diversity
     over_optimisation(joint, runs, "base")                              gain in the trained reward against the others

@@ -119,14 +119,14 @@ def price(joint: Joint, method: str, base: str, reward: str, diversity: str) -> 
     """What one unit of reward gained over `base` cost in diversity: loss of diversity / gain in reward.
 
     Both in their own direction, so a positive price is a loss. Unit: the diversity's per the reward's. NaN with a
-    reason when the reward did not surely rise: a ratio over something that may be zero says nothing.
+    reason when the reward did not rise significantly: a ratio over something that may be zero says nothing.
     """
     (gain, gains), (loss, losses) = (
         _change(joint, method, base, reward, 1.0),
         _change(joint, method, base, diversity, -1.0),
     )
     if not joint.interval(gain, gains).low > 0:
-        reason = f"{reward} did not surely rise over {base}"
+        reason = f"{reward} did not rise significantly over {base}"
         return Interval(math.nan, math.nan, math.nan, 0, 0, joint.clusters, reason)
     with np.errstate(invalid="ignore", divide="ignore"):
         return joint.interval(loss / gain, np.where(gains > 0, losses / gains, np.nan))

@@ -1,4 +1,4 @@
-"""The front under resampling: how surely each method is on it, how much it attains, and between which borders.
+"""The front under resampling: how often each method is on it, how much it attains, and between which borders.
 
 Attainment surfaces are those of Grunert da Fonseca, Fonseca & Hall (2001): the surface of level p is the border of
 what the front attains in at least a share p of the resamples; computed by `moocore`, as the hypervolume is.

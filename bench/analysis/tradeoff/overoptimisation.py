@@ -31,7 +31,9 @@ class OverOptimisation:
     in_gain: Interval  # mean over the trained rewards
     held_out_gain: Interval  # mean over the held-out metrics, all of one weight: see `gains` for each
     difference: Interval  # in_gain - held_out_gain
-    index: Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not surely rise
+    index: (
+        Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not rise significantly
+    )
     gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
 
 
@@ -80,7 +82,7 @@ def _one(
             draws = np.where(inside[1] > 0, 1 - outside[1] / inside[1], np.nan)
         index = joint.interval(1 - outside[0] / inside[0], draws)
     else:
-        reason = f"{' and '.join(trained)} did not surely rise over {base}"
+        reason = f"{' and '.join(trained)} did not rise significantly over {base}"
         index = Interval(math.nan, math.nan, math.nan, 0, 0, joint.clusters, reason)
     return OverOptimisation(
         method=method,

@@ -336,7 +336,9 @@ def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path:
     named = {f"base_model.model.{key}": value for key, value in state.items()}
     model = model_of("sd", folders["sd"])
     model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
-    assert [line for line in said if "adapter_config.json beside it, which says its alpha: taken as its rank" in line]
+    assert [
+        line for line in said if "adapter_config.json beside it, which would state alpha; assuming alpha = rank" in line
+    ]
     facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
     (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
     model.add_network("told", tmp_path / "a" / "mine.safetensors")

@@ -359,6 +359,6 @@ def test_faults_of_files_are_said_once_for_all_metrics(said: list[str], tmp_path
     run.faults.update({("p00", sample): "truncated" for sample in range(5)})
     stage._tell_faults(run)
     assert said == [
-        f"{run.store.name}: 5 images cannot be used, so groups and sets with such an image have no value "
+        f"{run.store.name}: 5 images cannot be used, so that groups and sets with such an image have no value "
         "(p00/0.png: truncated; p00/1.png: truncated; p00/2.png: truncated; and 2 more)"
     ]
