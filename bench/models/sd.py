@@ -30,6 +30,9 @@ class StableDiffusion(PipelineModel):
     }
 
     def _encode_text(self, side: TextSide, text: str) -> dict[str, Tensor]:
+        if side.clip_skip is not None and not hasattr(side.pipeline.text_encoder, "text_model"):
+            # diffusers 0.42 looks for the final norm in `text_model`, which transformers 5 has merged into the encoder.
+            object.__setattr__(side.pipeline.text_encoder, "text_model", side.pipeline.text_encoder)
         return {"text": side.pipeline.encode_prompt(text, self.device, 1, False, clip_skip=side.clip_skip)[0]}
 
     def _encode_negative(self, side: TextSide, text: str | None) -> dict[str, Tensor]:
