@@ -117,9 +117,11 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     given, tensors = tensors, network_tensors(tensors, expected, part_of(base))
     if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
         return tensors
-    if what := (what_keys(given) if not tensors or family_of_keys(tensors) is None else None):
+    original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
+    what = None if original else what_keys(given)
+    if what and not what.startswith("a network"):
         raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}.")
-    if part_of(base) == "unet" and not any(key.startswith(NETWORK_PREFIX) for key in tensors):
+    if part_of(base) == "unet" and not original:
         tensors = {f"{NETWORK_PREFIX}{key}": value for key, value in tensors.items()}
     convert = CONVERTERS[type(base).__name__]["checkpoint_mapping_fn"]
     try:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from bench.log import note
-from bench.models.base import Conditioning, Network
+from bench.models.base import Conditioning, Network, States, TextSide
 from bench.models.loading import quiet
-
-States = dict[str, Tensor]
-
-
-@dataclass(slots=True, eq=False)
-class TextSide:
-    """Text encoders and tokenizers in a diffusers pipeline, and what they have encoded so far.
-
-    Sides of a step that share their encoders and settings share this object, so nothing is encoded twice. `clip_skip`
-    is the pipeline's, `parts` are its parts by their folders' names. `known` holds the states of prompts, `negatives`
-    those that guidance leads away from (None: the pipeline's default, the empty prompt), each without the axis N.
-    """
-
-    pipeline: Any
-    encoders: list[Any]
-    tokenizers: list[Any]
-    clip_skip: int | None = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    known: dict[str, States] = field(default_factory=dict)
-    negatives: dict[str | None, States] = field(default_factory=dict)
-
-    def to(self, device: torch.device | str) -> None:
-        """Move the encoders."""
-        for encoder in self.encoders:
-            encoder.to(device)
+from bench.runtime.log import note
 
 
 class PromptEncoding:

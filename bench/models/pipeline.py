@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.log import note
-from bench.models.base import BASE, Conditioning, Network
+from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
-from bench.models.encoding import PromptEncoding, TextSide
+from bench.models.decoding import Pictures
+from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
-from bench.models.pictures import Pictures
 from bench.models.recognise import families_read, is_foreign, pipeline_of, read_index, what_config
 from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.textual_inversion import conditioned
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from bench.methods.conditions import PromptConditions
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 
 GUIDANCE = "guidance"
@@ -74,7 +74,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self._place()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
-        self.sides: dict[Any, TextSide] = {}
+        self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
             raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
@@ -215,13 +215,20 @@ class PipelineModel(PromptEncoding, Pictures):
         """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
         if name not in self.networks:
             network = self.networks[of]
-            text = conditioned(self, network.text or self.text, conditions.clip_skip, embeddings)
+            text = self._conditioned(network.text or self.text, conditions.clip_skip, embeddings)
             self.networks[name] = dataclasses.replace(
                 network,
                 text=None if text is self.text else text,
                 negative_prompt=conditions.negative_prompt,
                 guidance_rescale=conditions.guidance_rescale or 0.0,
             )
+
+    def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
+        """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""
+        key = (id(side), clip_skip, tuple(sorted(embeddings.items())))
+        if key not in self._sides_made:
+            self._sides_made[key] = conditioned(side, clip_skip, embeddings, self._text_side)
+        return self._sides_made[key]
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import MissingError
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.loading import quiet
+from bench.runtime import log
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.original_layout import open_clip, original_clip, original_unet, original_vae
 from tests.unit.bench.models.tiny import tiny_suite
