@@ -172,6 +172,34 @@ _ROWS = (
         tuned_guidance=None,
         citation="Shen et al. 2025, SRPO, arXiv 2509.06942",
     ),
+    Method(
+        "flowdppo",
+        "Flow-DPPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Flow-DPPO, arXiv 2606.11025",
+    ),
+    # Trained without guidance, and sampled so.
+    Method(
+        "diffusionrvge",
+        "DiffusionRVGE",
+        Schedule("constant", value=1.0),
+        citation="model card of roundman/DiffusionRVGE-SD3.5M-MultiReward",
+    ),
+    Method(
+        "prefgrpo",
+        "Pref-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Pref-GRPO, arXiv 2508.20751",
+    ),
+    Method(
+        "boxflow",
+        "BoxFlow-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="model card of P1n3/boxflow-grpo-flux-lora",
+    ),
 )
 
 METHODS: Registry[Method] = Registry("method")

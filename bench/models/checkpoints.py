@@ -106,7 +106,9 @@ def _network_of(
     with quiet(), init_empty_weights(include_buffers=False):  # buffers that no file holds are computed
         module = type(base).from_config(settings)
     module.load_state_dict({key: value.to(dtype) for key, value in tensors.items()}, assign=True)
-    return Network(module.to(dtype).eval().requires_grad_(False))
+    with quiet():  # diffusers warns of any cast
+        module.to(dtype)
+    return Network(module.eval().requires_grad_(False))
 
 
 def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[str, Tensor]:
