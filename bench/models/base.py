@@ -33,10 +33,14 @@ class Conditioning:
 
 @dataclass(slots=True)
 class Network:
-    """A network by name: a module, and the LoRA adapter that makes it this network (None: the module as it is)."""
+    """A network by name: a module, and the LoRA adapter that makes it this network (None: the module as it is).
+
+    `text_adapter` is the name of the adapter in the text encoders (None: they are as they are).
+    """
 
     module: nn.Module
     adapter: str | None = None
+    text_adapter: str | None = None
 
 
 class DiffusionModel(Protocol):

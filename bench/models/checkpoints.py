@@ -10,23 +10,34 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
+from bench.models.adapters.base_weights import base_places, unchanged
+from bench.models.adapters.keys import NETWORK
 from bench.models.base import Network
 from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, load_part, quiet, read_safetensors, short
-from bench.models.lora import is_lora, load_lora
+from bench.models.lora import AdapterOptions, is_lora, load_lora
 from bench.models.peft_files import LORA_FILES
 
 _WRAPPERS = ("module.", "_orig_mod.", "unet.", "transformer.")
 """What training code leaves before every key of a checkpoint that it dumps."""
 
 
-def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: float = 1.0) -> Network:
+def load_tuned(
+    path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions | None = None
+) -> Network:
     """Load the checkpoint at `path` (a local file or folder) for the network `base`.
 
     A LoRA is added to `base` itself under the name `adapter`, so no second copy of the weights is made; it is left
-    switched on. `scale` is the LoRA's alone. Raises MissingError if nothing loadable is there, if a file is damaged,
-    or if it is of another model.
+    switched off. Raises MissingError if nothing loadable is there, if a file is damaged, or if it is of another model.
+    Whatever happens, the base network is what it was, to the bit: that is checked.
     """
+    options = options or AdapterOptions()
+    with unchanged({NETWORK: base, **options.encoders}):
+        return _load(path, base, dtype, adapter, options)
+
+
+def _load(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions) -> Network:
+    scale = options.scale
     if path.is_dir():
         path = _what_a_folder_holds(path, base)
     elif not path.is_file():
@@ -38,7 +49,7 @@ def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: f
     else:
         tensors = read_safetensors(path)
         if is_lora(tensors):
-            return load_lora(path, base, dtype, adapter, scale)
+            return load_lora(path, tensors, base, adapter, options)
         network = _load_file(path, tensors, base, dtype)
     if scale != 1.0:
         raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
@@ -130,12 +141,8 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
 
 
 def _shapes(base: Any) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the base network, LoRA layers in it aside."""
-    return {
-        key.replace(".base_layer.", "."): tuple(value.shape)
-        for key, value in base.state_dict().items()
-        if "lora_" not in key
-    }
+    """Keys and shapes of the base network, adapters in it aside."""
+    return {name: tuple(place.value.shape) for name, place in base_places(base).items()}
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:

@@ -16,6 +16,7 @@ from bench.models.base import BASE, Conditioning, Network
 from bench.models.checkpoints import load_tuned
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
+from bench.models.lora import AdapterOptions
 from bench.models.networks import Networks
 from bench.models.pictures import Pictures
 from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
@@ -150,7 +151,7 @@ class PipelineModel(Pictures):
         """Load a tuned network or LoRA under `name`; MissingError if it is damaged or of another model."""
         if name not in self.networks:
             self._ready.residence.bring(self.network)
-            network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", scale)
+            network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", AdapterOptions(scale))
             self._shape_memory(network.module)
             self.networks[name] = network
             self._ready.loaded(network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from bench import generate as stage
-from bench import log
 from bench.errors import MissingError, UsageError
 from bench.generate import Settings, generate
 from bench.generation.size import LARGEST, largest_batch, starting_size
@@ -37,14 +36,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_pipeline(folder / "pipeline")
     tiny_unet(5).save_pretrained(folder / "tuned")
     return folder
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bench import generate as stage
-from bench import log, pipeline
+from bench import pipeline
 from bench.errors import BenchError, MissingError, UsageError
 from bench.records import ImageRow
 from bench.runs import read_run
@@ -36,14 +35,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    log._channel.said.clear()  # what is told once a process was told in other tests
-    before = log.set_sink(lines.append)
+@pytest.fixture(autouse=True)
+def fakes() -> None:
     fake_metrics.install()
-    yield lines
-    log.set_sink(before)
 
 
 def write_prompts(path: Path, texts: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from bench import log
 from bench.errors import BenchError, MissingError, UsageError
 from bench.models import FAMILIES, load_model
 from bench.models.sd import StableDiffusion
@@ -25,14 +23,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tiny_pipeline(tmp_path_factory.mktemp("tiny") / "pipeline")
     tiny_unet(5).save_pretrained(path.parent / "tuned")
     return path
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 @pytest.fixture

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import torch
 from peft import LoraConfig
 from torch import nn
 
-from bench import log
 from bench.models.base import Network
 from bench.models.loading import quiet
 from bench.models.networks import HEADROOM, AdapterSwitch, Networks, Residence, size_of
 from tests.unit.bench.models.families import tiny_network
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 class SmallDevice(Residence):

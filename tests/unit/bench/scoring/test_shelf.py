@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import log
 from bench.scoring.shelf import MOST_BYTES, VARIABLE, FeatureCache, NoShelf, Shelf
 from tests.unit.bench.scoring.fakes import SeenImage
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    log._channel.said.clear()
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 def digest(name: str) -> str:

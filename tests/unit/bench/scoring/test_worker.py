@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import bench.score as stage
-from bench import log
 from bench.errors import MissingError
 from bench.records import ScoreRow
 from bench.reference import reference_sources
@@ -29,15 +28,6 @@ from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSe
 
 REFERENCE = Reference(kind="shapes", count=20, seed=3)
 Make = Callable[..., Scorer]
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    log._channel.said.clear()
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 @pytest.fixture
