@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from bench.errors import MissingError, UsageError, unknown
 from bench.external import take_images
 from bench.generate import Settings, generate
 from bench.log import note
+from bench.methods.conditions import check_conditions, conditions_of
 from bench.methods.resolve import resolve_methods
 from bench.models import check_guidance
 from bench.plan import guidance_of, make_plan, weights_names
@@ -59,10 +60,15 @@ def run(
     resolved = iter(resolve_methods(names, chosen) if names else [])
     wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
     check_guidance(chosen, {method.name: guidance_of(chosen, method) for method in wanted})
+    for method in wanted:
+        conditions, sides = conditions_of(chosen, method), guidance_of(chosen, method).values()
+        check_conditions(chosen.model.family, conditions, sides, method.name)
     prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
     wanted = [_with_training(method) if method.weights in digests else method for method in wanted]
-    plans = make_plan(chosen, wanted, prompts, digests)
+    from bench.models.reading import loader_versions  # reads tensors
+
+    plans = make_plan(chosen, wanted, prompts, digests, loader_versions(chosen, _networks(chosen, wanted, digests)))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
     values = _judge(stores, chosen, device, progress)
@@ -116,6 +122,12 @@ def adopt(
     _judge([store], suite, device, progress)
     _complete([store])
     return [store]
+
+
+def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
+    """The weights names of the networks that run."""
+    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
+    return list(dict.fromkeys([suite.model.weights, *tuned]))
 
 
 def _with_training(method: Method) -> Method:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, suggest, unknown
+from bench.methods.conditions import NAMES
 from bench.records import is_safe_name
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -20,6 +21,8 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
+Prompt = Annotated[str, Field(strict=True)]
+Skip = Annotated[Whole, Field(ge=1)]
 
 
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
@@ -66,6 +69,10 @@ class MethodOverride(_Part):
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
     lora_scale: Annotated[Number, Field(gt=0)] | None = None
+    negative_prompt: Prompt | None = None
+    guidance_rescale: Weight | None = None
+    clip_skip: Skip | None = None
+    embeddings: dict[str, Text] = {}
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
 
@@ -97,7 +104,11 @@ class Reference(_Part):
 
 
 class Suite(_Part):
-    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own."""
+    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
+
+    `negative_prompt`, `guidance_rescale`, `clip_skip` and `embeddings` (token -> weights of a textual inversion) hold
+    for both sides of all methods that do not say otherwise (`bench.methods.conditions`).
+    """
 
     name: Text
     title: str = ""
@@ -111,6 +122,10 @@ class Suite(_Part):
     resolution: Annotated[Whole, Field(ge=8, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     guidance: Guidance = 7.5
+    negative_prompt: Prompt | None = None
+    guidance_rescale: Weight | None = None
+    clip_skip: Skip | None = None
+    embeddings: dict[str, Text] = {}
     methods: dict[str, MethodOverride] = {}
     metrics: dict[str, MetricSpec] = Field(min_length=1)
     reference: Reference | None = None
@@ -144,8 +159,13 @@ class Suite(_Part):
         return _validated({**self.model_dump(), **given}, where="")
 
     def resolved(self) -> dict[str, Any]:
-        """The suite as plain JSON data, for the manifest."""
-        return self.model_dump(mode="json")
+        """The suite as plain JSON data, for the manifest; prompt conditions only where they are set."""
+        data = self.model_dump(mode="json")
+        for table in (data, *data["methods"].values()):
+            for name in NAMES:
+                if table[name] is None or table[name] == {}:
+                    del table[name]
+        return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
         check_metrics(names := list(names), self.metrics)
@@ -229,7 +249,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            return {name: walk(inner, name) for name, inner in value.items()}
+            return {name: walk(inner, "weights" if key == "embeddings" else name) for name, inner in value.items()}
         if key not in ("prompts", "weights", "path") or not isinstance(value, str) or not value:
             return value
         is_path = key != "prompts" or Path(value).suffix in _PROMPT_ENDINGS or len(Path(value).parts) > 1

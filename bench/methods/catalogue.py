@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import plugins
 from bench.errors import UsageError
+from bench.methods.conditions import NAMES
 from bench.methods.schedule import Schedule
 from bench.records import is_safe_name
 from bench.registry import Registry
@@ -20,10 +21,11 @@ class Method:
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
-    multiplies the strength of tuned weights that are a LoRA. `train` is the
-    objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
-    that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
-    when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
+    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`). `train`
+    is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
+    and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
+    catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
     `trained_on_data` image sets that the weights saw (`bench.leakage`).
     """
 
@@ -34,6 +36,10 @@ class Method:
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
     lora_scale: float = 1.0
+    negative_prompt: str | None = None
+    guidance_rescale: float | None = None
+    clip_skip: int | None = None
+    embeddings: tuple[tuple[str, str], ...] = ()
     trained_on: tuple[str, ...] = ()
     trained_on_data: tuple[str, ...] = ()
     citation: str = ""
@@ -63,6 +69,9 @@ class Method:
         """Plain JSON data for the manifest; of the schedule only the settings that its kind has."""
         data = dataclasses.asdict(self)
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
+        for name in NAMES:  # manifests of runs without any stay what they were
+            if not data[name] and data[name] != "":
+                del data[name]
         return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
 
 

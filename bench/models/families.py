@@ -15,6 +15,13 @@ TITLES = {
 }
 _PIPELINES = {
     "StableDiffusionPipeline": "sd",
+    # Other uses of the same weights.
+    "StableDiffusionImg2ImgPipeline": "sd",
+    "StableDiffusionPAGPipeline": "sd",
+    "LatentConsistencyModelPipeline": "sd",
+    "StableDiffusionXLPAGPipeline": "sdxl",
+    "PixArtSigmaPAGPipeline": "pixart",
+    "StableDiffusion3PAGPipeline": "sd3",
     "StableDiffusionXLPipeline": "sdxl",
     "PixArtAlphaPipeline": "pixart",
     "PixArtSigmaPipeline": "pixart",
