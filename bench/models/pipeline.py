@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
 from bench.log import note
+from bench.models.adapters.install import lay_out
 from bench.models.base import BASE, Conditioning, Network
 from bench.models.checkpoints import load_tuned
 from bench.models.encoding import PromptEncoding, TextSide
@@ -154,6 +155,7 @@ class PipelineModel(PromptEncoding, Pictures):
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
         if self.network_part == "unet":
             module.to(memory_format=torch.channels_last)
+            lay_out(module)
 
     @property
     def unet(self) -> Any:
@@ -176,8 +178,8 @@ class PipelineModel(PromptEncoding, Pictures):
     def add_network(self, name: str, path: Path, scale: float = 1.0, ignore_text: bool = False) -> None:
         """Load a tuned network or LoRA under `name`; MissingError if it is damaged or of another model.
 
-        Of a LoRA that tunes text encoders too, prompts of its side are encoded with it, unless `ignore_text` leaves that
-        out. Of a full pipeline its own text encoders and autoencoder come with it, if they are not those of the base.
+        Of a LoRA that tunes text encoders too, prompts of its side are encoded with it, unless `ignore_text` leaves
+        that out. Of a full pipeline its own text encoders and autoencoder come with it, if they are not the base's.
         """
         if name in self.networks:
             return

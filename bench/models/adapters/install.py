@@ -48,6 +48,14 @@ def uninstall(network: Any, adapter: str) -> None:
     network.peft_config = configs
 
 
+def lay_out(network: nn.Module) -> None:
+    """After a network was brought into another memory layout: DoRA of PEFT takes its factors in the plain one alone."""
+    for layer in adapter_layers(network):
+        for adapter in getattr(layer, "lora_variant", {}):
+            for factor in (layer.lora_A[adapter], layer.lora_B[adapter]):
+                factor.weight.data = factor.weight.data.contiguous()
+
+
 def adapter_layers(network: nn.Module) -> Iterator[Any]:
     """All layers of PEFT in a network."""
     from peft.tuners.tuners_utils import BaseTunerLayer

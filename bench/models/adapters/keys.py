@@ -69,7 +69,7 @@ _ENDINGS = tuple(
         (r"\.hra_.+", "refused", "an HRA adapter"),
     )
 )
-_MARKED = frozenset({"lora", "loha", "lokr", "oft", "oft_r", "oft_blocks"})
+_MARKED = frozenset({"lora", "loha", "lokr", "oft", "oft_r", "oft_blocks", "diff"})
 _WRAPPERS = (
     "module.",
     "base_model.model.",
