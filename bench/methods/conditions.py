@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
-from bench.log import note
+from bench.runtime.log import note
 
 NAMES = ("negative_prompt", "guidance_rescale", "clip_skip", "embeddings")
 SUPPORTED: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from bench.methods.conditions import PromptConditions
-    from bench.models.encoding import TextSide
 
 BASE = "base"
 """Name of the untuned network."""
@@ -40,6 +39,34 @@ class Conditioning:
         index = torch.tensor(list(rows), device=any_state.device)
         own = {name: one.take(rows) for name, one in self.own.items()}
         return Conditioning({name: state[index] for name, state in self.states.items()}, self.empty, own)
+
+
+States = dict[str, Tensor]
+
+
+@dataclass(slots=True, eq=False)
+class TextSide:
+    """Text encoders and tokenizers in a diffusers pipeline, and what they have encoded so far.
+
+    Sides of a step that share their encoders and settings share this object, so nothing is encoded twice. `clip_skip`
+    is the pipeline's, `parts` are its parts by their folders' names, `adapter` the name of the one that is on in the
+    encoders while they encode. `known` holds the states of prompts, `negatives` those that guidance leads away from
+    (None: the pipeline's default, the empty prompt), each without the axis N.
+    """
+
+    pipeline: Any
+    encoders: list[Any]
+    tokenizers: list[Any]
+    clip_skip: int | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
+    known: dict[str, States] = field(default_factory=dict)
+    negatives: dict[str | None, States] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the encoders."""
+        for encoder in self.encoders:
+            encoder.to(device)
 
 
 @dataclass(slots=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import MissingError
-from bench.log import note
 from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, part_of
 from bench.models.loading import check_config, first_few
 from bench.models.peft_files import LORA_FILES
 from bench.models.recognise import families_read, pipeline_of, what_config, what_unreadable
 from bench.models.weight_files import weight_files
+from bench.runtime.log import note
 
 _STEP = re.compile(r"(checkpoint|step|epoch|iter)[-_]?\w*\d+", re.IGNORECASE)
 _LORA = "lora"

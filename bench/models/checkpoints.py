@@ -120,7 +120,9 @@ def _network_of(
     with quiet(), init_empty_weights(include_buffers=False):  # buffers that no file holds are computed
         module = type(base).from_config(settings)
     module.load_state_dict({key: value.to(dtype) for key, value in tensors.items()}, assign=True)
-    return Network(module.to(dtype).eval().requires_grad_(False))
+    with quiet():  # diffusers warns of any cast
+        module.to(dtype)
+    return Network(module.eval().requires_grad_(False))
 
 
 def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[str, Tensor]:
@@ -131,9 +133,11 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     given, tensors = tensors, network_tensors(tensors, expected, part_of(base))
     if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
         return tensors
-    if what := (what_keys(given) if not tensors or family_of_keys(tensors) is None else None):
+    original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
+    what = None if original else what_keys(given)
+    if what and not what.startswith("a network"):
         raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}.")
-    if part_of(base) == "unet" and not any(key.startswith(NETWORK_PREFIX) for key in tensors):
+    if part_of(base) == "unet" and not original:
         tensors = {f"{NETWORK_PREFIX}{key}": value for key, value in tensors.items()}
     convert = CONVERTERS[type(base).__name__]["checkpoint_mapping_fn"]
     try:

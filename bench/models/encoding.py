@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from bench.log import note
-from bench.models.base import Conditioning, Network
+from bench.models.base import Conditioning, Network, States, TextSide
 from bench.models.loading import quiet
 from bench.models.networks import AdapterSwitch
+from bench.runtime.log import note
 
-States = dict[str, Tensor]
 
-
-@dataclass(slots=True, eq=False)
-class TextSide:
-    """Text encoders and tokenizers in a diffusers pipeline, and what they have encoded so far.
-
-    Sides of a step that share their encoders and settings share this object, so nothing is encoded twice. `clip_skip`
-    is the pipeline's, `adapter` the name of the adapter that is on in the encoders while they encode, `parts` are the
-    pipeline's parts by their folders' names. `known` holds the states of prompts, `negatives` those that guidance leads
-    away from (None: the pipeline's default, the empty prompt), each without the axis N.
-    """
-
-    pipeline: Any
-    encoders: list[Any]
-    tokenizers: list[Any]
-    clip_skip: int | None = None
-    adapter: str | None = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    known: dict[str, States] = field(default_factory=dict)
-    negatives: dict[str | None, States] = field(default_factory=dict)
-
-    def to(self, device: torch.device | str) -> None:
-        """Move the encoders."""
-        for encoder in self.encoders:
-            encoder.to(device)
-
-    @contextlib.contextmanager
-    def adapted(self) -> Iterator[None]:
-        """With the side's adapter on; afterwards the encoders are the base model's again, to the bit."""
-        switches = [AdapterSwitch(encoder) for encoder in self.encoders] if self.adapter is not None else []
+@contextlib.contextmanager
+def adapted(side: TextSide) -> Iterator[None]:
+    """With the side's adapter on; afterwards the encoders are the base model's again, to the bit."""
+    switches = [AdapterSwitch(encoder) for encoder in side.encoders] if side.adapter is not None else []
+    for switch in switches:
+        switch.to(side.adapter)
+    try:
+        yield
+    finally:
         for switch in switches:
-            switch.to(self.adapter)
-        try:
-            yield
-        finally:
-            for switch in switches:
-                switch.to(None)
+            switch.to(None)
 
 
 class PromptEncoding:
@@ -117,7 +89,7 @@ class PromptEncoding:
 
     def _encode_with(self, side: TextSide, texts: Sequence[str], negatives: Sequence[str | None]) -> None:
         side.to(self.device)
-        with torch.no_grad(), quiet(), side.adapted():  # the pipeline's own warning about long texts names no prompt
+        with torch.no_grad(), quiet(), adapted(side):  # the pipeline's own warning about long texts names no prompt
             for text in texts:
                 # Kept in the host's memory: T5 states of a large prompt set would fill a device.
                 side.known[text] = {name: state[0].cpu() for name, state in self._encode_text(side, text).items()}

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.models.base import Conditioning
-from bench.models.encoding import TextSide
+from bench.models.base import Conditioning, TextSide
 from bench.models.pipeline import PipelineModel
 from bench.models.schedulers import resolution_shift
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 T5_TOKENS = 512
 EMBEDDED_GUIDANCE = 3.5

@@ -6,14 +6,13 @@ drops what it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from bench.log import note
 from bench.models.adapters.factors import Change
 from bench.models.adapters.install import install, uninstall
 from bench.models.adapters.keys import NETWORK, is_adapter
@@ -21,6 +20,7 @@ from bench.models.adapters.read import read_adapter
 from bench.models.adapters.verify import verify
 from bench.models.base import Network
 from bench.models.loading import quiet
+from bench.runtime.log import note
 
 is_lora = is_adapter
 
@@ -36,6 +36,21 @@ class AdapterOptions:
     encoders: Mapping[str, nn.Module] = field(default_factory=dict)
     ignore_text: bool = False
 
+    @classmethod
+    def of(cls, parts: Mapping[str, Any], scale: float, ignore_text: bool) -> AdapterOptions:
+        """For a pipeline of these parts, by their folders' names."""
+        encoders = {name: part for name, part in parts.items() if "text_encoder" in name and part is not None}
+        return cls(scale, encoders, ignore_text)
+
+
+def without_text(path: Path, parts: Sequence[str], ignore_text: bool) -> list[str]:
+    """Of the parts that a checkpoint brings those that are used; what is left out is said."""
+    left_out = [part for part in parts if "text_encoder" in part] if ignore_text else []
+    if left_out:
+        what = " and ".join(left_out)
+        note(f"{path}: what it says of {what} is left out, as text_encoder = 'ignore' asks.", once=True)
+    return [part for part in parts if part not in left_out]
+
 
 def load_lora(
     path: Path, tensors: Mapping[str, Tensor], base: nn.Module, adapter: str, options: AdapterOptions
@@ -47,11 +62,7 @@ def load_lora(
     parts, scale, ignore_text = {NETWORK: base, **options.encoders}, options.scale, options.ignore_text
     with quiet():
         read = read_adapter(path, tensors, parts, scale, ignore_text)
-    if read.left_out:
-        note(
-            f"{path}: what it says of {' and '.join(read.left_out)} is left out, as text_encoder = 'ignore' asks.",
-            once=True,
-        )
+    without_text(path, read.left_out, ignore_text)
     for part in read.parts:
         module: Any = parts[part]
         change = Change(read.layers.get(part, {}), read.weights.get(part, {}), scale)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from bench.errors import MissingError
-from bench.log import note
 from bench.models.loading import check_config, first_few, quiet, short
 from bench.models.weight_files import weight_files
+from bench.runtime.log import note
 
 
 def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:

@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.log import note
 from bench.models.adapters.install import lay_out
-from bench.models.base import BASE, Conditioning, Network
+from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
-from bench.models.encoding import PromptEncoding, TextSide
+from bench.models.decoding import Pictures
+from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
-from bench.models.lora import AdapterOptions
+from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
-from bench.models.pictures import Pictures
 from bench.models.recognise import families_read, is_foreign, pipeline_of, read_index, what_config
 from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.textual_inversion import conditioned
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
     from bench.methods.conditions import PromptConditions
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 
 GUIDANCE = "guidance"
@@ -67,16 +67,15 @@ class PipelineModel(PromptEncoding, Pictures):
         self.scheduler_config = check_config(folder / "scheduler", "scheduler_config.json")
         self.scheduler_class = scheduler_class(suite.sampler.scheduler, suite.sampler.options)
         self.network: Any = load_part(load_class(self.network_class), self._network_folder(), self.dtype)
-        loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
-        self.vae: Any = loaded["vae"]
-        self._loaded = loaded
-        self.text = self._text_side(loaded)
+        self._loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
+        self.vae: Any = self._loaded["vae"]
+        self.text = self._text_side(self._loaded)
         self.pipeline = self.text.pipeline
         self.networks: dict[str, Network] = {BASE: Network(self.network)}
         self._place()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
-        self.sides: dict[Any, TextSide] = {}
+        self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
             raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
@@ -186,19 +185,18 @@ class PipelineModel(PromptEncoding, Pictures):
         if path.is_dir():
             check_parameterisation(path, self.folder, self.sampler.options)
         self._ready.residence.bring(self.network)
-        encoders = {part: one for part, one in self._loaded.items() if "text_encoder" in part and one is not None}
-        options = AdapterOptions(scale, encoders, ignore_text)
+        options = AdapterOptions.of(self._loaded, scale, ignore_text)
         network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
             network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
-        self._bring_own_parts(network, path)
+        self._bring_own_parts(network, path, ignore_text)
         self.networks[name] = network
         self._ready.loaded(network)
 
-    def _bring_own_parts(self, network: Network, path: Path) -> None:
+    def _bring_own_parts(self, network: Network, path: Path, ignore_text: bool) -> None:
         dtype = next(key for key, value in DTYPES.items() if value == self.dtype)
-        names = own_parts(path, self.folder, self.parts, dtype)
+        names = without_text(path, own_parts(path, self.folder, self.parts, dtype), ignore_text)
         if not names:
             return
         own = {name: self._load_own(name, path) for name in names}
@@ -223,13 +221,20 @@ class PipelineModel(PromptEncoding, Pictures):
         """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
         if name not in self.networks:
             network = self.networks[of]
-            text = conditioned(self, network.text or self.text, conditions.clip_skip, embeddings)
+            text = self._conditioned(network.text or self.text, conditions.clip_skip, embeddings)
             self.networks[name] = dataclasses.replace(
                 network,
                 text=None if text is self.text else text,
                 negative_prompt=conditions.negative_prompt,
                 guidance_rescale=conditions.guidance_rescale or 0.0,
             )
+
+    def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
+        """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""
+        key = (id(side), clip_skip, tuple(sorted(embeddings.items())))
+        if key not in self._sides_made:
+            self._sides_made[key] = conditioned(side, clip_skip, embeddings, self._text_side)
+        return self._sides_made[key]
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""

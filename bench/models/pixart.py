@@ -10,7 +10,7 @@ from diffusers import PixArtTransformer2DModel
 from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor
 
-from bench.models.encoding import TextSide
+from bench.models.base import TextSide
 from bench.models.pipeline import PipelineModel
 
 _TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}

@@ -1,27 +1,29 @@
 """How weights are read, where that has changed: the version that goes into the identity of the runs concerned.
 
 The digest of weights says what was read, not how. Of a full pipeline older versions took the network alone, and a
-network of a latent consistency model was run without its guidance: pictures of such runs are not those of today.
+network of a latent consistency model was run without its guidance; of some adapters (`bench.models.adapters.versions`)
+the strength was wrong: pictures of such runs are not those of today.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.models import FAMILIES
+from bench.models.adapters.versions import read_otherwise
 from bench.models.families import NETWORK_FOLDERS, TUNED_FOLDERS
+from bench.models.load import family_class
 from bench.models.loading import check_config
 from bench.models.own_parts import check_parameterisation, own_parts
-from bench.weights import resolve
+from bench.models.weights import resolve
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 LOADER_VERSION = 2
-"""1: the network of a checkpoint alone. 2: with the parts that a pipeline brings, and embedded guidance."""
+"""1: the network of a checkpoint alone, adapters by diffusers' converters. 2: with the parts that a pipeline brings and
+embedded guidance, adapters by the one parser."""
 
 
 def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
@@ -31,25 +33,17 @@ def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
     were trained for another parameterisation than the suite's model.
     """
     base = resolve(suite.model.weights)
-    parts = _parts(suite.model.family)
+    # A family of one's own need not be built from diffusers' folders.
+    parts = dict(getattr(family_class(suite.model.family), "parts", {}))
     found = {}
     for name in names:
         path = resolve(name)
         if path.is_dir() and name != suite.model.weights and (base / "scheduler").is_dir():
             check_parameterisation(path, base, suite.sampler.options)
         brings = name != suite.model.weights and own_parts(path, base, parts, suite.dtype)
-        if brings or _is_consistency_model(path):
+        if brings or _is_consistency_model(path) or read_otherwise(path):
             found[name] = LOADER_VERSION
     return found
-
-
-def _parts(family: str) -> dict[str, str]:
-    """Folder -> class of a family's parts; none for a family that is not built from diffusers' folders."""
-    module, _, attribute = FAMILIES.get(family, "").partition(":")
-    try:
-        return dict(getattr(getattr(importlib.import_module(module), attribute), "parts", {}))
-    except (ImportError, AttributeError, ValueError):  # told when the model is loaded
-        return {}
 
 
 def _is_consistency_model(path: Path) -> bool:

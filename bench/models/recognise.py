@@ -13,6 +13,7 @@ from bench.models.loading import check_config
 from bench.models.lora import is_lora
 from bench.models.peft_files import LORA_FILES
 from bench.models.single_file import keys_of
+from bench.registry.families import FAMILIES
 
 HOW_TO_ADD = "docs/plugins.md says how to add a family"
 _TITLES = {
@@ -61,9 +62,7 @@ _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 def families_read() -> str:
     """ "families read: sd, sdxl, ...", with those of plug-ins."""
-    from bench.models import FAMILIES
-
-    return f"families read: {', '.join(FAMILIES)}; {HOW_TO_ADD}"
+    return f"families read: {', '.join(FAMILIES.names())}; {HOW_TO_ADD}"
 
 
 def title_of_class(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bench.models.encoding import TextSide
+from bench.models.base import TextSide
 from bench.models.pipeline import GUIDANCE, PipelineModel
 
 

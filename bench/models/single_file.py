@@ -141,7 +141,9 @@ def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, whe
     if absent or result.unexpected_keys:
         wrong = f"lacks {first_few(absent)}" if absent else f"has unknown keys {first_few(result.unexpected_keys)}"
         raise MissingError(f"{where} is not like the base model's: it {wrong}.")
-    return module.to(dtype).eval().requires_grad_(False)
+    with quiet():  # diffusers warns of any cast
+        module.to(dtype)
+    return module.eval().requires_grad_(False)
 
 
 def canonical(key: str) -> str:

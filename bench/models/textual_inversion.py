@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError
-from bench.models.encoding import TextSide
+from bench.models.base import TextSide
 from bench.models.loading import first_few, quiet, read_safetensors, short
-
-if TYPE_CHECKING:
-    from bench.models.pipeline import PipelineModel
 
 _ONE = "emb_params"
 _TWO = ("clip_l", "clip_g")
 
 
-def conditioned(
-    model: PipelineModel, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]
-) -> TextSide:
-    """The side with these settings: itself without any, and the same object again for the same settings."""
+Make = Callable[[Mapping[str, Any], int | None], TextSide]
+"""Makes a text side of a pipeline's parts, with the pipeline's clip_skip."""
+
+
+def conditioned(side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path], make: Make) -> TextSide:
+    """The side with these settings; itself without any. `embeddings` are files by token.
+
+    Raises UsageError for a clip_skip beyond the encoder's layers, MissingError for a file that is no textual inversion
+    for these encoders.
+    """
     if clip_skip is None and not embeddings:
         return side
-    files = tuple(sorted((token, str(path)) for token, path in embeddings.items()))
-    key = (id(side), clip_skip, files)
-    if key not in model.sides:
-        parts = dict(side.parts)
-        if embeddings:
-            for name in parts:
-                if ("text_encoder" in name or "tokenizer" in name) and parts[name] is not None:
-                    parts[name] = copy.deepcopy(parts[name])  # other sides must not know the new words
-        _check_clip_skip(clip_skip, side)
-        made = model._text_side(parts, clip_skip)
-        made.adapter = side.adapter
-        for token, path in embeddings.items():
-            _learn(made, token, path)
-        model.sides[key] = made
-    return model.sides[key]
+    _check_clip_skip(clip_skip, side)
+    parts = dict(side.parts)
+    if embeddings:
+        for name in parts:
+            if ("text_encoder" in name or "tokenizer" in name) and parts[name] is not None:
+                parts[name] = copy.deepcopy(parts[name])  # other sides must not know the new words
+    made = make(parts, clip_skip)
+    made.adapter = side.adapter
+    for token, path in embeddings.items():
+        _learn(made, token, path)
+    return made
 
 
 def _check_clip_skip(clip_skip: int | None, side: TextSide) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.errors import MissingError
-from bench.files import sha256_file
 from bench.models.loading import first_few, short
+from bench.store.atomic import sha256_file
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 """What diffusers, transformers and accelerate call a network's file, in the order in which they are looked for."""

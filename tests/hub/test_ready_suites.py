@@ -16,9 +16,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from bench import pipeline
 from bench.methods.checkpoints import repository
-from bench.suite import Suite, load_suite
+from bench.pipeline import run as pipeline
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from tests.hub.server import Hub
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_unet
@@ -40,7 +41,7 @@ def publish(hub: Hub, suite: Suite, folder: Path) -> None:
         for seed, weights in enumerate([told.weights for told in suite.methods.values() if told.weights], start=10):
             place = folder / str(seed)
             network = tiny_unet(seed) if family == "sd" else tiny_network(family, seed)
-            inner = weights.partition(":")[2]
+            inner, pin = weights.partition(":")[2], weights.partition("@")[2].partition(":")[0]
             if inner:
                 network.save_pretrained(place)
                 hub.add(repository(weights), files_in(place, "" if inner.endswith(".safetensors") else f"{inner}/"))
@@ -51,7 +52,7 @@ def publish(hub: Hub, suite: Suite, folder: Path) -> None:
                 LORA.save_pretrained(str(place))
                 named = {f"base_model.model.{key}": value.contiguous() for key, value in state.items()}
                 save_file(named, place / "adapter_model.safetensors")
-                hub.add(repository(weights), place)
+                hub.add(repository(weights), place, **({"commit": pin} if pin else {}))
     prompts = [{"prompt": f"a red circle {k}", "rank": [1]} for k in range(400)]
     hub.add("datasets/ymhao/HPDv2", {"test.json": json.dumps(prompts).encode()})
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import MissingError
-from bench.log import note
 from bench.models.adapters.base_weights import Place, base_places
 from bench.models.adapters.factors import TITLES, Factors, new_weight
 from bench.models.adapters.keys import Key
@@ -18,6 +17,7 @@ from bench.models.adapters.names import Names, Target, Targets
 from bench.models.adapters.settings import Settings
 from bench.models.loading import first_few
 from bench.models.peft_files import PEFT_CONFIG, in_peft_layout
+from bench.runtime.log import note
 
 # Factors without which a layer is incomplete; of each group one.
 _NEEDED = {

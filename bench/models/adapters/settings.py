@@ -101,12 +101,17 @@ def _of_peft(path: Path, config: Mapping[str, Any], source: str) -> Settings:
 
 def _check_init(path: Path, config: Mapping[str, Any]) -> None:
     init = config.get("init_lora_weights")
-    if isinstance(init, str) and init.lower().startswith(_CHANGING):
+    if is_changing(init):
         raise MissingError(
             f"{path} is a LoRA begun with init_lora_weights='{init}', which changed the base weights as well: it fits "
             "only those. Convert it with PEFT where it was trained (save_pretrained with "
             "path_initial_model_for_weight_conversion), and name the converted one."
         )
+
+
+def is_changing(init: Any) -> bool:
+    """Whether PEFT's init_lora_weights changes the base weights in training."""
+    return isinstance(init, str) and init.lower().startswith(_CHANGING)
 
 
 def _since_018(config: Mapping[str, Any]) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import log
-from bench.models import load_model
+from bench.models.load import load_model
+from bench.runtime import log
 from tests.unit.bench.models.adapter_truth import Layer, joint_weight, split
 from tests.unit.bench.models.families import family_pipeline
 from tests.unit.bench.models.tiny import tiny_suite

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from bench.errors import MissingError, UsageError
 from bench.methods.conditions import PromptConditions, check_conditions
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise

@@ -12,16 +12,16 @@ import pytest
 import torch
 from diffusers import LCMScheduler, UNet2DConditionModel
 
-from bench.generate import actions_for
-from bench.methods import resolve_method
-from bench.models import load_model
+from bench.generation.generate import actions_for
+from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.models.reading import loader_versions
-from bench.plan import make_plan
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import actions_of, build_tree
-from bench.suite import Suite
+from bench.suite.plan import make_plan
+from bench.suite.resolve import resolve_method
+from bench.suite.schema import Suite
 from prompts import Prompt
 from tests.unit.bench.models.families import family_pipeline
 from tests.unit.bench.models.test_families import IDS, ITEMS, NAMES, SAMPLES, encoded, suite_for

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from bench.errors import MissingError
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.own_parts import own_parts
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.tree import actions_of, build_tree

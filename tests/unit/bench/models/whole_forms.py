@@ -1,6 +1,6 @@
 """Whole checkpoints in the forms people publish and trainers leave, of every family, and what becomes of each.
 
-`python -m tests.unit.bench.models.whole_forms > docs/checkpoint_forms_full.md` writes the table.
+`python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md` writes the table.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import MissingError
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.loading import quiet
+from bench.runtime import log
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.original_layout import open_clip, original_clip, original_unet, original_vae
 from tests.unit.bench.models.tiny import tiny_suite
@@ -256,7 +256,7 @@ def outcome(world: World, form: Form, path: Path, before: Tensor) -> str:
 
 HEAD = """# Whole checkpoints: which forms are read
 
-Written by `python -m tests.unit.bench.models.whole_forms > docs/checkpoint_forms_full.md`. Every form is written with a
+Written by `python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md`. Every form is written with a
 tiny network of the family, loaded as tuned weights, and compared with the values put into the network by hand. "exact"
 gives the largest difference of a prediction, as a part of what the tuned network moves it (which is at least 0.1). The
 base network is the same to the last bit after each of them, those that are refused included.
@@ -290,7 +290,3 @@ def page() -> str:
     ]
     lines += [f"| {one.name} | {one.family} | {text.replace('|', '/')} |" for one, text in refused]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import actions_of, build_tree
