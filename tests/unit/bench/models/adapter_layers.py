@@ -193,3 +193,26 @@ ENCODERS = {
     ),
     "pixart": (("text_encoder", "te", *["encoder.block.0.layer.1.DenseReluDense.wo"] * 2),),
 }
+
+
+def sgm(name: str, layers: int) -> str:
+    """A layer of a UNet with `layers` layers a block, in the numbering of the authors' code."""
+    words = name.split(".")
+    if words[0] == "mid_block":
+        place = "1" if words[1] == "attentions" else str(2 * int(words[2]))
+        return ".".join(["middle_block", place, *_inside(words[3:])])
+    block, kind, inside = int(words[1]), words[2], _inside(words[4:])
+    if words[0] == "down_blocks":
+        first = 1 + block * (layers + 1)
+        if kind == "downsamplers":
+            return f"input_blocks.{first + layers}.0.op"
+        return ".".join([f"input_blocks.{first + int(words[3])}", "1" if kind == "attentions" else "0", *inside])
+    first = block * (layers + 1)
+    if kind == "upsamplers":
+        return f"output_blocks.{first + layers}.2.conv"
+    return ".".join([f"output_blocks.{first + int(words[3])}", "1" if kind == "attentions" else "0", *inside])
+
+
+def _inside(words: list[str]) -> list[str]:
+    names = _RESNET | {"conv_shortcut": "skip_connection"}
+    return [names.get(words[0], words[0]), *words[1:]]

@@ -183,6 +183,11 @@ def rotated(draw: Draw, piece: Piece, weight: Tensor, rank: int, rescaled: bool 
     return Layer(piece, "oft", {}, tensors, 0, new)
 
 
+def rescaled(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
+    """The same with a factor for each row."""
+    return rotated(draw, piece, weight, rank, rescaled=True)
+
+
 def rotated_input(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
     """PEFT's OFT of linear layers: blocks of the input are rotated, by Cayley's transform, exact."""
     del rank

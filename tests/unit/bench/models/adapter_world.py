@@ -23,21 +23,26 @@ FAMILIES = ("sd", "sdxl", "pixart", "sd3", "flux")
 class Case:
     """What one file says: layers, alphas as they are written, and the scale that each comes to.
 
-    `whole` are whole parameters of the network, by name.
+    `whole` are whole parameters of the network by name, `text` what is added to weights of text encoders, by
+    (encoder, layer).
     """
 
     layers: list[Layer]
     alphas: Mapping[str, float | None]
     scales: Mapping[str, float]
     whole: Mapping[str, Tensor] = field(default_factory=dict)
+    text: Mapping[tuple[str, str], Tensor] = field(default_factory=dict)
 
 
 class World:
     """The base pipeline, a plain model to merge into, and one that adapters are loaded into."""
 
-    def __init__(self, family: str, folder: Path) -> None:
+    def __init__(self, family: str, folder: Path, network: Any = None) -> None:
+        """With `network` in the place of the family's tiny one."""
         self.family = family
         self.folder = family_pipeline(family, folder)
+        if network is not None:
+            network.save_pretrained(self.folder / "unet")
         self.plain = self.model()
         self.weights = {name: value.detach().clone() for name, value in self.plain.network.state_dict().items()}
         self.before = prediction(self.plain, "base")
@@ -73,20 +78,21 @@ class World:
 
     def truth(self, case: Case) -> Tensor:
         """The prediction with the weights merged by hand; in a layer with a bias of its own that is merged too."""
-        merged = {**self.weights, **case.whole}
-        hooks = []
+        plain, merged, hooks = self.model() if case.text else self.plain, {**self.weights, **case.whole}, []
+        for (part, name), added in case.text.items():
+            getattr(plain.pipeline, part).get_submodule(name).weight.data += added
         for layer in case.layers:
             scale = case.scales[layer.piece.name]
             made = layer.new_weight(joint_weight(layer.piece, merged), scale)
             merged |= split(layer.piece, made, merged)
             if layer.bias is not None:
                 (target,) = layer.piece.targets
-                hooks.append(_add_bias(self.plain.network.get_submodule(target), layer.bias(scale)))
+                hooks.append(_add_bias(plain.network.get_submodule(target), layer.bias(scale)))
         try:
-            self.plain.network.load_state_dict(merged)
-            return prediction(self.plain, "base")
+            plain.network.load_state_dict(merged)
+            return prediction(plain, "base")
         finally:
-            self.plain.network.load_state_dict(self.weights)
+            plain.network.load_state_dict(self.weights)
             for hook in hooks:
                 hook.remove()
 
