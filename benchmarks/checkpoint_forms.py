@@ -1,0 +1,28 @@
+"""Every form of a whole checkpoint x family, as Markdown: exact, with the largest error, or refused, with the sentence.
+
+`python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md` (four minutes on one core). The forms are those
+of the tests (tests/unit/bench/models/whole_forms.py), which fail where one of them is not exact or not refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Print the page."""
+    sys.path.insert(0, str(ROOT))
+    package = ModuleType("tests")  # other distributions install a package of this name
+    package.__path__ = [str(ROOT / "tests")]
+    sys.modules["tests"] = package
+    from tests.unit.bench.models.whole_forms import page
+
+    print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()
