@@ -145,7 +145,7 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
-        """Count what was written. Not half a batch: the rest would be made again in other company (other last bits)."""
+        """Count what was written, in whole batches: half a one would be made again in other company."""
         if written.error is not None and not out_of_memory(written.error):
             return
         for name, saved in written.saved.items():

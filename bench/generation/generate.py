@@ -165,7 +165,9 @@ def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
     """The tuned network of a run, and both sides' networks under its prompt conditions."""
     method = plan.method
     if plan.identity["tuned"] is not None:
-        model.add_network(str(plan.identity["tuned"]), resolve(str(method.weights)), method.lora_scale)
+        # A family of one's own may have an `add_network` that knows nothing of text encoders.
+        more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
+        model.add_network(str(plan.identity["tuned"]), resolve(str(method.weights)), method.lora_scale, **more)
     conditions = conditions_of(suite, method)
     for side in plan.identity.get("conditions", {}):
         plain = "base" if side == "base" else str(plan.identity["tuned"])

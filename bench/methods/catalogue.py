@@ -26,12 +26,13 @@ class Method:
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
-    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`). `train`
+    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
+    `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
     catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour`
-    ("#rrggbb") with `marker` (one of MARKERS); without them a look that no row has is found from the name.
+    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
+    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Method:
     guidance_rescale: float | None = None
     clip_skip: int | None = None
     embeddings: tuple[tuple[str, str], ...] = ()
+    text_encoder: str | None = None
     trained_on: tuple[str, ...] = ()
     trained_on_data: tuple[str, ...] = ()
     citation: str = ""
@@ -85,7 +87,7 @@ class Method:
         data = dataclasses.asdict(self)
         del data["colour"], data["marker"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
-        for name in NAMES:  # manifests of runs without any stay what they were
+        for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
             if not data[name] and data[name] != "":
                 del data[name]
         return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}

@@ -49,8 +49,9 @@ class TextSide:
     """Text encoders and tokenizers in a diffusers pipeline, and what they have encoded so far.
 
     Sides of a step that share their encoders and settings share this object, so nothing is encoded twice. `clip_skip`
-    is the pipeline's, `parts` are its parts by their folders' names. `known` holds the states of prompts, `negatives`
-    those that guidance leads away from (None: the pipeline's default, the empty prompt), each without the axis N.
+    is the pipeline's, `parts` are its parts by their folders' names, `adapter` the name of the one that is on in the
+    encoders while they encode. `known` holds the states of prompts, `negatives` those that guidance leads away from
+    (None: the pipeline's default, the empty prompt), each without the axis N.
     """
 
     pipeline: Any
@@ -58,6 +59,7 @@ class TextSide:
     tokenizers: list[Any]
     clip_skip: int | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
     known: dict[str, States] = field(default_factory=dict)
     negatives: dict[str | None, States] = field(default_factory=dict)
 
@@ -71,12 +73,14 @@ class TextSide:
 class Network:
     """A network by name: a module, and the LoRA adapter that makes it this network (None: the module as it is).
 
+    `text_adapter` is the name of the adapter in the text encoders (None: they are as they are).
     `text` are text encoders of its own and `vae` an autoencoder of its own (None: the base model's), as a tuned full
     pipeline brings them. `negative_prompt` and `guidance_rescale` hold for this network's side of a step.
     """
 
     module: nn.Module
     adapter: str | None = None
+    text_adapter: str | None = None
     text: TextSide | None = None
     vae: Any = None
     negative_prompt: str | None = None
@@ -100,10 +104,10 @@ class DiffusionModel(Protocol):
     def latents_shape(self) -> tuple[int, ...]:
         """Shape of one sample's latents, such as (C, H, W)."""
 
-    def add_network(self, name: str, path: Path, scale: float = 1.0) -> None:
+    def add_network(self, name: str, path: Path, scale: float = 1.0, ignore_text: bool = False) -> None:
         """Load a tuned checkpoint of any form under `name`; MissingError if it is damaged or of another model.
 
-        `scale` multiplies the strength of a LoRA.
+        `scale` multiplies the strength of a LoRA; with `ignore_text` what it says of text encoders is left out.
         """
 
     def add_conditions(self, name: str, of: str, conditions: PromptConditions, embeddings: Mapping[str, Path]) -> None:

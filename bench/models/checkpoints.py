@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
+from bench.models.adapters.base_weights import base_places, unchanged
+from bench.models.adapters.keys import NETWORK
 from bench.models.base import Network
 from bench.models.checkpoint_folders import config_of, find_checkpoint, of_another_model
 from bench.models.families import TITLES, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, quiet, read_safetensors, short
-from bench.models.lora import is_lora, load_lora
+from bench.models.lora import AdapterOptions, is_lora, load_lora
 from bench.models.parts import load_part
 from bench.models.recognise import quantised, what_keys, what_unreadable
 from bench.models.single_file import NETWORK_PREFIX, network_tensors
@@ -24,13 +26,23 @@ _EMBEDDED = "time_embedding.cond_proj.weight"
 """What a UNet with embedded guidance (a latent consistency model) has beside the others."""
 
 
-def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: float = 1.0) -> Network:
+def load_tuned(
+    path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions | None = None
+) -> Network:
     """Load the checkpoint at `path` (a local file or folder) for the network `base`.
 
     A LoRA is added to `base` itself under the name `adapter`, so no second copy of the weights is made; it is left
-    switched on. `scale` is the LoRA's alone. A folder that tunes text encoders alone gives the base network. Raises
-    MissingError if nothing loadable is there, if a file is damaged, or if it is of another model.
+    switched off. A folder that tunes text encoders alone gives the base network. Raises MissingError if nothing
+    loadable is there, if a file is damaged, or if it is of another model.
+    Whatever happens, the base network is what it was, to the bit: that is checked.
     """
+    options = options or AdapterOptions()
+    with unchanged({NETWORK: base, **options.encoders}):
+        return _load(path, base, dtype, adapter, options)
+
+
+def _load(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions) -> Network:
+    scale = options.scale
     found: Path | None = path
     if path.is_dir():
         found = find_checkpoint(path, base)
@@ -41,9 +53,9 @@ def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: f
     elif found.is_dir():
         network = _load_folder(found, base, dtype)
     else:
-        loaded = _load_file(found, base, dtype)
-        if loaded is None:
-            return load_lora(found, base, dtype, adapter, scale)
+        loaded = _load_file(found, base, dtype, adapter, options)
+        if loaded.adapter is not None or loaded.text_adapter is not None:
+            return loaded
         network = loaded
     if scale != 1.0:
         raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
@@ -76,13 +88,15 @@ def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:
     return _network_of(folder, tensors, base, dtype, config)
 
 
-def _load_file(path: Path, base: Any, dtype: torch.dtype) -> Network | None:
-    """A whole network as one safetensors file, in diffusers' or the original key names; None for a LoRA."""
+def _load_file(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions) -> Network:
+    """A LoRA, or a whole network as one safetensors file, in diffusers' or the original key names."""
     if path.suffix != ".safetensors":
         what = what_unreadable(path) or "not a .safetensors file: other formats are not read"
         raise MissingError(f"checkpoint {path} is {what}.")
     tensors = read_safetensors(path)
-    return None if is_lora(tensors) else _network_of(path, tensors, base, dtype)
+    if is_lora(tensors):
+        return load_lora(path, tensors, base, adapter, options)
+    return _network_of(path, tensors, base, dtype)
 
 
 def _network_of(
@@ -138,12 +152,8 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
 
 
 def _shapes(base: Any) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the base network, LoRA layers in it aside."""
-    return {
-        key.replace(".base_layer.", "."): tuple(value.shape)
-        for key, value in base.state_dict().items()
-        if "lora_" not in key
-    }
+    """Keys and shapes of the base network, adapters in it aside."""
+    return {name: tuple(index.value.shape) for name, index in base_places(base).items()}
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from bench.models.base import Conditioning, Network, States, TextSide
 from bench.models.loading import quiet
+from bench.models.networks import AdapterSwitch
 from bench.runtime.log import ONCE, get_logger
 
 logger = get_logger(__name__)
+
+
+@contextlib.contextmanager
+def adapted(side: TextSide) -> Iterator[None]:
+    """With the side's adapter on; afterwards the encoders are the base model's again, to the bit."""
+    switches = [AdapterSwitch(encoder) for encoder in side.encoders] if side.adapter is not None else []
+    for switch in switches:
+        switch.to(side.adapter)
+    try:
+        yield
+    finally:
+        for switch in switches:
+            switch.to(None)
 
 
 class PromptEncoding:
@@ -76,7 +91,7 @@ class PromptEncoding:
 
     def _encode_with(self, side: TextSide, texts: Sequence[str], negatives: Sequence[str | None]) -> None:
         side.to(self.device)
-        with torch.no_grad(), quiet():  # the pipeline's own warning about long texts names no prompt
+        with torch.no_grad(), quiet(), adapted(side):  # the pipeline's own warning about long texts names no prompt
             for text in texts:
                 # Kept in the host's memory: T5 states of a large prompt set would fill a device.
                 side.known[text] = {name: state[0].cpu() for name, state in self._encode_text(side, text).items()}

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
+from bench.models.adapters.install import lay_out
 from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
-from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
+from bench.models.families import TITLES, base_folder
 from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
+from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
-from bench.models.recognise import families_read, is_foreign, pipeline_of, read_index, what_config
+from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.textual_inversion import conditioned
@@ -67,10 +69,9 @@ class PipelineModel(PromptEncoding, Pictures):
         self.scheduler_config = check_config(folder / "scheduler", "scheduler_config.json")
         self.scheduler_class = scheduler_class(suite.sampler.scheduler, suite.sampler.options)
         self.network: Any = load_part(load_class(self.network_class), self._network_folder(), self.dtype)
-        loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
-        self.vae: Any = loaded["vae"]
-        self._loaded = loaded
-        self.text = self._text_side(loaded)
+        self._loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
+        self.vae: Any = self._loaded["vae"]
+        self.text = self._text_side(self._loaded)
         self.pipeline = self.text.pipeline
         self.networks: dict[str, Network] = {BASE: Network(self.network)}
         self._move_to_device()
@@ -90,17 +91,7 @@ class PipelineModel(PromptEncoding, Pictures):
     # --- loading
 
     def _check_family(self) -> None:
-        found = family_of_index(self.index)
-        if found is None and is_foreign(self.index):
-            raise MissingError(f"{self.folder} is {pipeline_of(self.index)}; {families_read()}.")
-        if found is None and (self._network_folder() / "config.json").is_file():
-            config = check_config(self._network_folder())
-            found = family_of_config(config)
-            if found is None:
-                raise MissingError(f"{self.folder} holds {what_config(config)}; {families_read()}.")
-        if found is None:
-            there = [name for name in ("unet", "transformer") if base_folder(self.folder, name).is_dir()]
-            found = family_of_config(check_config(base_folder(self.folder, there[0]))) if there else None
+        found = family_of_pipeline(self.folder, self.index, self.network_part)
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
@@ -126,7 +117,7 @@ class PipelineModel(PromptEncoding, Pictures):
         """The prompts' side of these parts."""
         encoders = [part for name, part in loaded.items() if "text_encoder" in name and part is not None]
         tokenizers = [part for name, part in loaded.items() if "tokenizer" in name and part is not None]
-        return TextSide(self._assemble(loaded), encoders, tokenizers, clip_skip, loaded)
+        return TextSide(self._assemble(loaded), encoders, tokenizers, clip_skip, parts=loaded)
 
     def _assemble(self, loaded: Mapping[str, Any]) -> Any:
         """The diffusers pipeline of these parts; only its prompt encoding and helpers are used."""
@@ -155,6 +146,7 @@ class PipelineModel(PromptEncoding, Pictures):
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
         if self.network_part == "unet":
             module.to(memory_format=torch.channels_last)
+            lay_out(module)
 
     @property
     def unet(self) -> Any:
@@ -174,25 +166,29 @@ class PipelineModel(PromptEncoding, Pictures):
     def _vae_factor(self) -> int:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
-    def add_network(self, name: str, path: Path, scale: float = 1.0) -> None:
+    def add_network(self, name: str, path: Path, scale: float = 1.0, ignore_text: bool = False) -> None:
         """Load a tuned network or LoRA under `name`; MissingError if it is damaged or of another model.
 
-        Of a full pipeline its own text encoders and autoencoder come with it, if they are not those of the base.
+        Of a LoRA that tunes text encoders too, prompts of its side are encoded with it, unless `ignore_text` leaves
+        that out. Of a full pipeline its own text encoders and autoencoder come with it, if they are not the base's.
         """
         if name in self.networks:
             return
         if path.is_dir():
             check_parameterisation(path, self.folder, self.sampler.options)
         self._ready.residence.bring(self.network)
-        network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", scale)
+        options = AdapterOptions.of(self._loaded, scale, ignore_text)
+        network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", options)
         self._shape_memory(network.module)
-        self._bring_own_parts(network, path)
+        if network.text_adapter is not None:
+            network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
+        self._bring_own_parts(network, path, ignore_text)
         self.networks[name] = network
         self._ready.loaded(network)
 
-    def _bring_own_parts(self, network: Network, path: Path) -> None:
+    def _bring_own_parts(self, network: Network, path: Path, ignore_text: bool) -> None:
         dtype = next(key for key, value in DTYPES.items() if value == self.dtype)
-        names = own_parts(path, self.folder, self.parts, dtype)
+        names = without_text(path, own_parts(path, self.folder, self.parts, dtype), ignore_text)
         if not names:
             return
         own = {name: self._load_own(name, path) for name in names}
@@ -201,14 +197,13 @@ class PipelineModel(PromptEncoding, Pictures):
             self._place_vae(network.vae)
         if own:
             network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
-        words = f"{path} brings its own {' and '.join(names)}: used for its side of each step."
-        logger.info(words, extra=ONCE)
+        logger.warning(f"{path} brings its own {' and '.join(names)}: used for its side of each step.", extra=ONCE)
 
     def _load_own(self, name: str, path: Path) -> Any:
         if path.is_dir():
             return self._load(name, self.parts[name], path)
-        found = parts_of_file(path, self.parts, self.folder)
-        return build_part(self._loaded[name], found.tensors(name), self.dtype, f"the {name} in {path}")
+        tensors = parts_of_file(path, self.parts, self.folder).tensors(name)
+        return build_part(self._loaded[name], tensors, self.dtype, f"the {name} in {path}")
 
     def _own_tokenizers(self, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
         wanted = [name.replace("text_encoder", "tokenizer") for name in own]

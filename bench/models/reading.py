@@ -1,7 +1,8 @@
 """How weights are read, where that has changed: the version that goes into the identity of the runs concerned.
 
 The digest of weights says what was read, not how. Of a full pipeline older versions took the network alone, and a
-network of a latent consistency model was run without its guidance: pictures of such runs are not those of today.
+network of a latent consistency model was run without its guidance; of some adapters (`bench.models.adapters.versions`)
+the strength was wrong: pictures of such runs are not those of today.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.models.adapters.versions import read_otherwise
 from bench.models.families import NETWORK_FOLDERS, TUNED_FOLDERS
 from bench.models.load import family_class
 from bench.models.loading import check_config
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from bench.suite.schema import Suite
 
 LOADER_VERSION = 2
-"""1: the network of a checkpoint alone. 2: with the parts that a pipeline brings, and embedded guidance."""
+"""1: the network of a checkpoint alone, adapters by diffusers' converters. 2: with the parts that a pipeline brings and
+embedded guidance, adapters by the one parser."""
 
 
 def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
@@ -38,7 +41,7 @@ def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
         if path.is_dir() and name != suite.model.weights and (base / "scheduler").is_dir():
             check_parameterisation(path, base, suite.sampler.options)
         brings = name != suite.model.weights and own_parts(path, base, parts, suite.dtype)
-        if brings or _is_consistency_model(path):
+        if brings or _is_consistency_model(path) or read_otherwise(path):
             found[name] = LOADER_VERSION
     return found
 

@@ -85,12 +85,12 @@ def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
         )
 
 
-def take_step(scheduler: Any, prediction: Tensor, place: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
+def take_step(scheduler: Any, prediction: Tensor, index: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
     """The latents after the step at this place of `scheduler.timesteps`.
 
     After the last one the predicted original, where the suite asks for that.
     """
-    t, last = scheduler.timesteps[place], place == len(scheduler.timesteps) - 1
+    t, last = scheduler.timesteps[index], index == len(scheduler.timesteps) - 1
     if not (getattr(scheduler, "returns_original", False) and last):
         return torch.as_tensor(scheduler.step(prediction, t, latents, **extra, return_dict=False)[0])
     return torch.as_tensor(getattr(scheduler.step(prediction, t, latents, **extra), _FIELD))

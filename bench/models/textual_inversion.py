@@ -36,6 +36,7 @@ def conditioned(side: TextSide, clip_skip: int | None, embeddings: Mapping[str, 
             if ("text_encoder" in name or "tokenizer" in name) and parts[name] is not None:
                 parts[name] = copy.deepcopy(parts[name])  # other sides must not know the new words
     made = make(parts, clip_skip)
+    made.adapter = side.adapter
     for token, path in embeddings.items():
         _learn(made, token, path)
     return made

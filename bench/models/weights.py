@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
-from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, config_beside
+from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, TRAINER_CONFIG, config_beside, trainer_config_beside
 from bench.models.variants import TWINS, is_twin, only_variants
 from bench.store.atomic import read_json, sha256_file
 
@@ -82,13 +82,13 @@ def split_pin(spec: str) -> tuple[str, str | None]:
 def digest(path: Path | str) -> str:
     """sha256 (64 hex digits) over the names and contents of the weight, configuration and vocabulary files.
 
-    A single file's own name does not count, and neither does the place of a folder. The adapter_config.json that is
-    read with a LoRA's file counts. In a folder of diffusers only what its loader reads counts. Raises MissingError when
-    there is nothing to digest.
+    A single file's own name does not count, and neither does the place of a folder. The configuration that is read with
+    a LoRA's file counts. In a folder of diffusers only what its loader reads counts. Raises MissingError when there is
+    nothing to digest.
     """
     root = Path(path)
     if root.is_file():
-        config = config_beside(root)
+        config = config_beside(root) or trainer_config_beside(root)
         if config is None:
             return _content(root)
         return hashlib.sha256(f"{_content(root)}\n{_content(config)}\n".encode()).hexdigest()
@@ -129,7 +129,7 @@ def _loaded(root: Path, files: list[str]) -> list[str]:
     kept = [name for name in files if name.endswith(_SAFE) and name != _TRAINING]
     networks = {f"{folder}/" for folders in NETWORK_FOLDERS.values() for folder in folders}
     if _PIPELINE in kept and any(name.startswith(tuple(networks)) for name in kept):
-        beside = {_PIPELINE, PEFT_CONFIG, *LORA_FILES}
+        beside = {_PIPELINE, PEFT_CONFIG, TRAINER_CONFIG, *LORA_FILES}
         kept = [name for name in kept if name in beside or name.partition("/")[0] not in {*_UNUSED_PARTS, name}]
     twins = {name for name in kept if is_twin(name)}
     whole = {name.rpartition("/")[0] for name in kept if name.endswith(".safetensors") and name not in twins}
@@ -248,7 +248,8 @@ def _wanted(name: HubName, inner: str | None) -> list[str]:
     """Patterns of the files that the name needs."""
     if inner and inner.endswith(".safetensors"):
         folder = inner.rpartition("/")[0]
-        return [inner, f"{folder}/adapter_config.json".lstrip("/")]  # the scale of a LoRA in PEFT's layout
+        # The scale of a LoRA in PEFT's layout, and of one of DanceGRPO or FastVideo.
+        return [inner, *(f"{folder}/{name}".lstrip("/") for name in (PEFT_CONFIG, TRAINER_CONFIG))]
     folders = [inner] if inner else _parts_of_pipeline(name)
     if folders is None:
         return [f"*{ending}" for ending in _SAFE]

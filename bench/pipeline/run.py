@@ -114,8 +114,8 @@ def _planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
     """The plans of the methods, with the digests of all weights that run."""
     check_guidance(suite, {method.name: guidance_of(suite, method) for method in methods})
     for method in methods:
-        sides = guidance_of(suite, method).values()
-        check_conditions(suite.model.family, conditions_of(suite, method), sides, method.name)
+        conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()
+        check_conditions(suite.model.family, conditions, sides, method.name)
     prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
     trained = [_with_training(method) if method.weights in digests else method for method in methods]

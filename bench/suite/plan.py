@@ -146,9 +146,13 @@ def _loader_version(suite: Suite, method: Method, loaders: Mapping[str, int]) ->
 
 
 def _tuned(method: Method, digests: Mapping[str, str]) -> str:
-    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained."""
+    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained.
+
+    What is left out of them is said, where something is.
+    """
     digest = digests[str(method.weights)]
-    return digest if method.lora_scale == 1.0 else f"{digest}*{number_text(method.lora_scale)}"
+    strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
+    return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
 
 
 def hash8(identity: Mapping[str, Any]) -> str:

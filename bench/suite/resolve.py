@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.suite.schema import MethodOverride, Suite
 
 _WHOLE = frozenset({"switch_step", "clip_skip"})
-_TEXT = frozenset({"weights", "negative_prompt"})
+_TEXT = frozenset({"weights", "negative_prompt", "text_encoder"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _LISTS = frozenset({"table"})
 _SCHEDULE = frozenset(itertools.chain.from_iterable(FIELDS.values()))
@@ -60,7 +60,11 @@ def known_methods(suite: Suite) -> list[str]:
 
 def setting_names(method: Method) -> tuple[str, ...]:
     """What `--set` may change of a method."""
-    own = (*method.schedule.fields, "weights", "lora_scale", "tuned_guidance") if method.uses_weights else ()
+    own = (
+        (*method.schedule.fields, "weights", "lora_scale", "text_encoder", "tuned_guidance")
+        if method.uses_weights
+        else ()
+    )
     return (*own, "base_guidance", *_CONDITIONS)
 
 
@@ -190,6 +194,8 @@ def _finish(method: Method, suite: Suite) -> Method:
 
 def _check_conditions(method: Method) -> None:
     """What a suite's file is checked for already, for settings that came from a call."""
+    if method.text_encoder not in (None, "ignore"):
+        raise UsageError(f"text_encoder of method '{method.name}' must be 'ignore', got '{method.text_encoder}'")
     if method.guidance_rescale is not None and not 0.0 <= method.guidance_rescale <= 1.0:
         raise UsageError(f"guidance_rescale of method '{method.name}' must be in 0..1, got {method.guidance_rescale:g}")
     if method.clip_skip is not None and method.clip_skip < 1:

@@ -70,6 +70,7 @@ class MethodOverride(_Part):
     guidance_rescale: Weight | None = None
     clip_skip: Skip | None = None
     embeddings: dict[str, Text] = {}
+    text_encoder: Literal["ignore"] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
 
@@ -162,12 +163,17 @@ class Suite(_Part):
         return _validated({**self.model_dump(), **given}, where="")
 
     def resolved(self) -> dict[str, Any]:
-        """The suite as plain JSON data, for the manifest; prompt conditions only where they are set."""
-        data = self.model_dump(mode="json", exclude=None if self.unselected else {"unselected"})
+        """The suite as plain JSON data, for the manifest; what is not set is not in it."""
+        data = self.model_dump(mode="json")
         for table in (data, *data["methods"].values()):
             for name in NAMES:
                 if table[name] is None or table[name] == {}:
                     del table[name]
+        for table in data["methods"].values():
+            if table["text_encoder"] is None:
+                del table["text_encoder"]
+        if not self.unselected:
+            del data["unselected"]
         return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bench.reporting.plots import diversity_axes, pareto_figure, point_names, qu
 from bench.reporting.report import report
 from bench.reporting.style import looks
 from bench.store.records import ScoreRow
+from bench.store.runs import COLUMNS
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -106,7 +107,7 @@ def test_scores_csv_has_the_columns_of_load_results(results: Path, tmp_path: Pat
     report(results, tmp_path, n_resamples=200)
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason"]
+    assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == 4 * (4 * 12 + 3 * 6 + 1)
 
 
