@@ -60,6 +60,7 @@ class Paired:
     ties: int
     losses: int
     mde: float = math.nan  # the smallest true difference that would be found with a probability of POWER
+    win: Interval | None = None  # the share of pairs with b > a, ties half, with its interval within [0, 1]
 
     @property
     def win_rate(self) -> float:
