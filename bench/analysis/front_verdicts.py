@@ -1,0 +1,48 @@
+"""Which methods are surely on the front of two or more metrics, surely dominated, or undecided.
+
+In a plot of M methods each is wrongly placed with at most 5 % in all (family-wise). A method is
+
+- surely dominated where one other is better in every metric, each beyond its uncertainty (intersection-union test,
+  Berger 1982), at a level shared among the M - 1 others;
+- surely on the front where against every other it is better in some metric (again all of them have to hold), at a level
+  shared among the metrics.
+
+Of these two claims about a method at most one is false, so M claims share the 5 % (Bonferroni). The share of resamples
+in which a method is on the front is no probability of that: where methods are close it is far too low.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+ON, DOMINATED, UNDECIDED = "surely on the front", "surely dominated", "undecided"
+
+
+def front_p_values(better: Floats) -> tuple[Floats, Floats]:
+    """p [M] of "is dominated" and of "is on the front" from one-sided p values [M, M, D].
+
+    `better[i, j, k]` is the p of the claim "i is better than j in metric k"; the diagonal is not read. NaN (nothing
+    could be computed) counts as 1.
+    """
+    methods, metrics = better.shape[0], better.shape[2]
+    p = np.where(np.isfinite(better), better, 1.0)
+    if methods == 1:
+        return np.ones(1), np.zeros(1)
+    others = ~np.eye(methods, dtype=bool)
+    everywhere = np.where(others, p.max(axis=2), 1.0)  # [i, j]: i dominates j
+    dominated = np.minimum(1.0, (methods - 1) * everywhere.min(axis=0))
+    somewhere = np.where(others, np.minimum(1.0, metrics * p.min(axis=2)), 0.0)  # [i, j]: i better than j somewhere
+    return dominated, somewhere.max(axis=1)
+
+
+def front_verdicts(better: Floats, alpha: float = 0.05) -> list[str]:
+    """ON, DOMINATED or UNDECIDED per method; wrong for any of them in at most `alpha` of experiments."""
+    dominated, on = front_p_values(better)
+    share = alpha / len(on)
+    return [
+        DOMINATED if d <= share and d < o else ON if o <= share else UNDECIDED
+        for d, o in zip(dominated.tolist(), on.tolist(), strict=True)
+    ]
