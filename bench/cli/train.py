@@ -63,8 +63,8 @@ def train(
 ) -> int:
     """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
     from bench.cli.progress import watching
+    from bench.pipeline.trajectory import evaluator
     from bench.training import train as run_training
-    from bench.trajectory import evaluator
 
     options = TrainOptions(
         objective=objective,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError
-from bench.suite import Suite
+from bench.suite.schema import Suite
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,7 +68,7 @@ class PromptData:
     """The suite's prompt set: captions only."""
 
     def __init__(self, suite: Suite) -> None:
-        from bench.prompting import load_prompts
+        from bench.suite.prompts import load_prompts
 
         self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
 
@@ -201,7 +201,7 @@ def no_pictures() -> MissingError:
 
 def to_picture(image: Image.Image, resolution: int) -> Tensor:
     """RGB image -> float32 [3, R, R] in [-1, 1]: PIL bicubic on the shorter side, centre crop."""
-    from metrics.preprocess import resize_crop, to_unit
+    from metrics.networks.preprocess import resize_crop, to_unit
 
     return to_unit(resize_crop(image, resolution)) * 2.0 - 1.0
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 import metrics
-from bench.parity import compare
-from bench.parity.fixtures import IMAGE_SCORERS, Fixture
-from bench.parity.ours import SCORERS, load, run_ours
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, to_unit
+from bench.doctor.parity import compare
+from bench.doctor.parity.fixtures import IMAGE_SCORERS, Fixture
+from bench.doctor.parity.ours import SCORERS, load, run_ours
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, to_unit
 
 SLOW = {"dreamsim-ensemble", "dreamsim-dino_vitb16"}
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCORERS]

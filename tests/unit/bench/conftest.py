@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import log
+from bench.runtime import log
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from torchvision import transforms
 
 import metrics
 from metrics import MetricError, MissingWeightsError
-from metrics.aesthetic import build_head
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, to_unit
+from metrics.image.aesthetic import build_head
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, to_unit
 from tests.unit.metrics.checkpoints import aesthetic_state, make_clip, picture
 
 HEAD = "sac+logos+ava1-l14-linearMSE.pth"
@@ -92,7 +92,7 @@ def test_card(loaded: Any, weights: dict[str, Path], monkeypatch: pytest.MonkeyP
     assert card.settings["colour"] == "resized in the image's own mode, then RGB"
     assert card.label == "own weights"
     own = card.weights[HEAD]  # the published predictor on another CLIP is not the published metric
-    monkeypatch.setattr("metrics.aesthetic.make_card", published_head(own))
+    monkeypatch.setattr("metrics.image.aesthetic.make_card", published_head(own))
     assert metrics.load("aesthetic", weights=weights["aesthetic"]).card.label == "own weights"
     assert metrics.load("aesthetic", weights=weights["aesthetic"], label="mine").card.label == "mine"
 
@@ -100,7 +100,7 @@ def test_card(loaded: Any, weights: dict[str, Path], monkeypatch: pytest.MonkeyP
 def published_head(digest: str) -> Any:
     from dataclasses import replace
 
-    from metrics.base import make_card
+    from metrics.base.kinds import make_card
 
     return lambda facts, *rest: make_card(replace(facts, sha256=(digest,)), *rest)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import metrics
 from metrics import MetricError, MissingWeightsError, Request
-from metrics.clip_image import BACKBONES, identify, with_backbone
+from metrics.networks.clip_image import BACKBONES, identify, with_backbone
 from tests.unit.metrics.checkpoints import picture
 
 CLIP_METRICS = ["clip_score", "clip_diversity"]

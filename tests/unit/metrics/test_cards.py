@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import metrics
+from metrics.base.metric import make_card, revision_of
+from metrics.base.prompt_cache import cut_notes
 from metrics.builtin import BUILTIN
-from metrics.metric import make_card, revision_of
-from metrics.tokens import cut_notes
 from metrics.types import Request
-from metrics.weights import digest_files
+from metrics.weights.state_dict import digest_files
 from tests.unit.metrics.checkpoints import picture
 
 WITH_TEXT = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metrics.cmmd import cmmd
-from metrics.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.set.cmmd import cmmd
 from tests.unit.metrics.checkpoints import picture
 
 
@@ -36,7 +36,7 @@ def test_blocks_splits_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) 
     a, b = rows(1, 50), rows(2, 40)
     whole = cmmd(a, b)
     assert cmmd(np.random.default_rng(0).permutation(a), b) == pytest.approx(whole, rel=1e-10)
-    monkeypatch.setattr("metrics.cmmd._BLOCK", 7)
+    monkeypatch.setattr("metrics.set.cmmd._BLOCK", 7)
     assert cmmd(a, b) == pytest.approx(whole, rel=1e-10)
 
 

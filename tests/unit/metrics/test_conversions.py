@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metrics import BadInputError
-from metrics.conversions import cosine_of, preference, score_gap, score_of
+from metrics.image.pickscore_scale import cosine_of, preference, score_gap, score_of
 
 
 def test_score_and_cosine_are_a_factor_apart() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import metrics
-from bench.parity import trunks
-from bench.parity.trunks import Draw
-from metrics.dreamsim_trunks import without_layer_scale
+from bench.doctor.parity import trunks
+from bench.doctor.parity.trunks import Draw
+from metrics.networks.dreamsim_trunks import without_layer_scale
 from tests.unit.metrics.checkpoints import picture
 
 WIDTH = 48

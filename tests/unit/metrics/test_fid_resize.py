@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import metrics
-from metrics.preprocess import to_bytes
-from metrics.resize import antialiased, bilinear, clean
+from metrics.networks.preprocess import to_bytes
+from metrics.networks.resize import antialiased, bilinear, clean
 from tests.unit.metrics.checkpoints import picture
 
 SIZES = [(299, 299), (256, 256), (400, 300), (64, 90)]

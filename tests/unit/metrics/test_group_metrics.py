@@ -10,8 +10,8 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.base import cosine_distances, mean_of_pairs
-from metrics.preprocess import to_unit
+from metrics.base.kinds import cosine_distances, mean_of_pairs
+from metrics.networks.preprocess import to_unit
 from tests.unit.metrics.checkpoints import picture
 
 NAMES = ["lpips", "dreamsim", "dino", "clip_diversity"]
@@ -62,7 +62,7 @@ def test_fewer_than_two_images_are_undefined(name: str, loaded: Any) -> None:
 
 
 def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None:
-    from metrics.weights import read_state
+    from metrics.weights.state_dict import read_state
 
     frames = [picture(seed, 64, 48) for seed in range(4)]
     with warnings.catch_warnings():
@@ -85,8 +85,8 @@ def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None
 def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
     from torchvision import models
 
-    from metrics.lpips import TRUNKS, _lin_file, build
-    from metrics.weights import read_state
+    from metrics.group.lpips import TRUNKS, _lin_file, build
+    from metrics.weights.state_dict import read_state
 
     maker = {"alex": models.alexnet, "vgg": models.vgg16, "squeeze": models.squeezenet1_1}[net]
     with torch.device("meta"):
@@ -131,7 +131,7 @@ def test_lpips_refuses_what_it_cannot_compare(loaded: Any, weights: dict[str, Pa
 
 def test_lpips_chunks_do_not_matter(loaded: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loaded["lpips"].pairwise(pictures)
-    monkeypatch.setattr("metrics.lpips._CHUNK", 1000)
+    monkeypatch.setattr("metrics.group.lpips._CHUNK", 1000)
     monkeypatch.setattr(loaded["lpips"], "batch_size", 2)
     assert (loaded["lpips"].pairwise(pictures) - whole).abs().max() < 1e-6
 

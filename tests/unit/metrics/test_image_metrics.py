@@ -7,7 +7,7 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.preprocess import to_bytes, to_unit
+from metrics.networks.preprocess import to_bytes, to_unit
 from tests.unit.metrics.checkpoints import make_clip, picture
 
 NAMES = ["image_reward", "hpsv2.1", "pickscore", "clip_score"]
@@ -179,7 +179,7 @@ def test_bfloat16_is_near_and_in_the_card(name: str, weights: dict[str, Path], l
 def test_standard_clip_tokenizer_is_open_clips_vocabulary() -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
-    from metrics.clip_hf import load_tokenizer
+    from metrics.image.clip_score import load_tokenizer
 
     tokenizer = load_tokenizer(Path("/nowhere"), 49408, "x")
     text = "a photo of two cats, isn't it 42?"

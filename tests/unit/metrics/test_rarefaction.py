@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from metrics import BadInputError
-from metrics.base import cosine_distances, mean_of_pairs
-from metrics.rarefaction import pairwise_curve, rarefy, vendi_curve
-from metrics.vendi_score import vendi_score
+from metrics.base.kinds import cosine_distances, mean_of_pairs
+from metrics.group.rarefaction import pairwise_curve, rarefy, vendi_curve
+from metrics.group.vendi_score import vendi_score
 from tests.unit.metrics.checkpoints import picture
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
 from tests.unit.metrics.checkpoints import picture
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)

@@ -8,9 +8,9 @@ import torch
 
 import metrics
 from metrics import BadInputError
-from metrics.frechet import frechet_distance, trace_root
-from metrics.kid import squared_mmd
-from metrics.moments import Features, Moments
+from metrics.set.frechet import frechet_distance, trace_root
+from metrics.set.kid import squared_mmd
+from metrics.set.moments import Features, Moments
 from tests.unit.metrics.checkpoints import picture
 
 
@@ -77,7 +77,7 @@ def test_trace_is_the_exact_nuclear_norm_below_as_many_images_as_features() -> N
 @pytest.mark.parametrize("kind", ["frechet", "kid", "cmmd"])
 def test_any_split_in_any_order_gives_the_value_of_the_whole(kind: str) -> None:
     """On given features: what is left of a metric once the network, which runs in float32, is taken away."""
-    from metrics.cmmd import cmmd
+    from metrics.set.cmmd import cmmd
 
     rows, reference = samples(40, 60, 12) + 5.0, samples(41, 45, 12) + 5.0
     if kind == "cmmd":
@@ -238,7 +238,7 @@ def test_fid_and_kid_share_the_network(loaded: Any, weights: dict[str, Path]) ->
 
 
 def test_features_are_the_pooled_resnet(loaded: Any) -> None:
-    from metrics.preprocess import to_unit
+    from metrics.networks.preprocess import to_unit
 
     frame = picture(3, 64, 64)
     with torch.no_grad():
@@ -262,5 +262,5 @@ def test_kid_is_the_unbiased_mmd() -> None:
 def test_kid_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = samples(11, 30, 5), samples(12, 20, 5)
     whole = squared_mmd(a, b)
-    monkeypatch.setattr("metrics.kid._BLOCK", 7)
+    monkeypatch.setattr("metrics.set.kid._BLOCK", 7)
     assert squared_mmd(a, b) == pytest.approx(whole, abs=1e-10)

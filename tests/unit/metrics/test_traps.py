@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import metrics
-from metrics.lpips import _squared_differences
+from metrics.group.lpips import _squared_differences
 from tests.unit.metrics.checkpoints import picture
 
 

@@ -7,7 +7,7 @@ import torch
 
 import metrics
 from metrics import MetricError
-from metrics.vendi_score import effective_number, kernel_matrix, vendi_score
+from metrics.group.vendi_score import effective_number, kernel_matrix, vendi_score
 from tests.unit.metrics.checkpoints import picture
 
 INF = math.inf

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import metrics
 from metrics import MissingWeightsError
-from metrics import weights as files
+from metrics.weights import state_dict as files
 
 FILES = {
     "pickscore": "model.safetensors",
@@ -164,7 +164,7 @@ def test_unknown_path_and_offline_hub(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_the_hub_cache_comes_first(monkeypatch: pytest.MonkeyPatch, weights: dict[str, Path], tmp_path: Path) -> None:
     import huggingface_hub
 
-    from metrics import hub
+    from metrics.weights import hub
 
     asked: list[bool] = []
 

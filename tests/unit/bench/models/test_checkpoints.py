@@ -13,10 +13,10 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import MissingError
-from bench.models import load_model
 from bench.models.families import family_of_keys
+from bench.models.load import load_model
+from bench.runtime import log
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 

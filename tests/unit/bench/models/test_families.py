@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise
@@ -185,7 +185,7 @@ def test_decoding_runs_beside_the_next_batch_only_where_there_are_cores_for_both
     decode = type(model).decode
     monkeypatch.setattr(type(model), "decode", lambda self, z: decoded.append(1) or decode(self, z))
     for cores, at_once in ((1, 1), (2, 0)):
-        monkeypatch.setattr("bench.models.pictures.available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("bench.models.decoding.available_cores", lambda cores=cores: cores)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         decoded.clear()
         waiting = model.decoding(latents)

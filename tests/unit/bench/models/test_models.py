@@ -11,8 +11,9 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError, MissingError, UsageError
-from bench.models import FAMILIES, load_model
+from bench.models.load import load_model
 from bench.models.sd import StableDiffusion
+from bench.registry.families import FAMILIES
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
 
 UNET = "diffusion_pytorch_model.safetensors"
@@ -185,7 +186,7 @@ def test_pictures_of_no_numbers_are_refused(folder: Path, dtype: str, words: str
 def test_a_family_whose_class_is_not_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str
 ) -> None:
-    monkeypatch.setitem(FAMILIES, "mine", target)
+    monkeypatch.setattr(FAMILIES, "_targets", {**FAMILIES._targets, "mine": target})
     suite = tiny_suite()
     suite.model.family = "mine"
     with pytest.raises(UsageError, match=f"model family 'mine'.* {words}"):

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.sampling.loop import Batch, as_batch, evaluations_per_step, run_tree, steps_of
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, actions_of, build_tree, executed

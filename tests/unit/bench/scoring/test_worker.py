@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-import bench.score as stage
+import bench.scoring.score as stage
 from bench.errors import MissingError
-from bench.records import ScoreRow
-from bench.reference import reference_sources
 from bench.scoring import worker
 from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.missing import Target, Todo, find_todo
 from bench.scoring.reader import reading
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Target, Todo, find_todo
+from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
-from bench.suite import Reference
-from metrics.frechet import frechet_distance
-from metrics.moments import Moments
+from bench.store.records import ScoreRow
+from bench.suite.schema import Reference
+from metrics.set.frechet import frechet_distance
+from metrics.set.moments import Moments
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, target
 
 REFERENCE = Reference(kind="shapes", count=20, seed=3)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.models import load_model
 from bench.models.base import BASE, Network
+from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.training.network import make_trainable
 from bench.training.optimise import Optimiser

@@ -12,7 +12,8 @@ import metrics
 from bench.errors import UsageError
 from bench.shapes.captions import random_caption
 from bench.shapes.world import random_scene, render
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training.rewards import check_differentiable, differentiable, load_rewards
 from metrics import Direction, Facts, Kind, Request, catalogue
 
