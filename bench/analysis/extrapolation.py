@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats import Interval, jackknife_interval, t_quantile
+from bench.analysis.stats import Interval, jackknife_interval, t_quantile
 
 ENOUGH = 4  # images per feature: below it the line in 1 / N misses the limit by more than its interval
 _FRECHET = "Frechet distance"  # the unit that a card of such a metric states

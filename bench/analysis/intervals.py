@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from bench.analysis.bounded import Bounds, bounded_limits, bounded_one_sided, few_varying
 from bench.analysis.means import MeanStats, limits, one_sided, ratio_stats
-from bench.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
+from bench.analysis.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
 
 FEW_PROMPTS = 30  # below it `rare_prompts` is said
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.stats import Interval
+from bench.analysis.stats import Interval
 
 
 class Judged(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.means import limits, mean_stats, one_sided, two_sided
-from bench.stats import Interval
+from bench.analysis.stats import Interval
 
 Floats = NDArray[np.float64]
 

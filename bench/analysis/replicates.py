@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.means import limits, mean_stats
-from bench.stats import Interval, t_quantile
+from bench.analysis.stats import Interval, t_quantile
 
 Floats = NDArray[np.float64]
 
