@@ -9,7 +9,8 @@ import numpy as np
 
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
-from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
+from bench.analysis.intervals import rare_prompts
+from bench.analysis.summary import prompt_clusters, prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import display_names, open_runs
 
@@ -41,6 +42,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     tags: tuple[TagDifference, ...] = ()
+    trained: frozenset[str] = frozenset()  # metrics that either method was trained on
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
 
     @property
@@ -71,7 +73,7 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP) -> Comparison:
+def compare(a: Any, b: Any, top: int = TOP) -> Comparison:
     """Paired differences b - a between two runs (stores or run folders), per metric and per prompt tag.
 
     `top`: how many of the prompts that changed most are listed per metric.
@@ -87,6 +89,7 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
     if first.conditions.get("seed") != second.conditions.get("seed"):
         seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
         notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
+    notes += prompt_notes(first)
     one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
@@ -96,11 +99,22 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
     return Comparison(
         names[0],
         names[1],
-        differences(first, second, rounds, seed),
+        differences(first, second),
         tuple(notes),
-        tag_differences(first, second, rounds, seed),
+        tag_differences(first, second),
+        frozenset(first.trained_on) | frozenset(second.trained_on),
         changed_most(first, second, top),
     )
+
+
+def prompt_notes(run: Run) -> list[str]:
+    """What the number of prompts keeps from being seen, and which prompts are one cluster; the same in all tables."""
+    clusters = len(set(prompt_clusters(run).values()))
+    found = [rare_prompts(clusters)] if rare_prompts(clusters) else []
+    if clusters < len(run.prompts):
+        why = f"the same tag {run.cluster}" if run.cluster else "the same text"
+        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
+    return found
 
 
 def unscored_notes(run: Run, name: str) -> list[str]:

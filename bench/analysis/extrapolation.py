@@ -48,7 +48,8 @@ class BlockMean:
 
     def p(self, at: float = 0.0) -> float:
         """Two-sided p that the true value is `at`."""
-        return min(1.0, 2 * min(self.one_sided(at)))
+        above, below = self.one_sided(at)
+        return math.nan if math.isnan(above) else min(1.0, 2 * min(above, below))
 
     def interval(self, level: float = 0.95) -> Interval:
         """Its interval; NaN limits with the reason."""

@@ -70,7 +70,8 @@ class ClusterMean:
 
     def p(self, at: float = 0.0) -> float:
         """Two-sided p that the true mean is `at`: below 1 - level exactly where the interval excludes `at`."""
-        return min(1.0, 2 * min(self.one_sided(at)))
+        above, below = self.one_sided(at)
+        return math.nan if math.isnan(above) else min(1.0, 2 * min(above, below))
 
     def interval(self, level: float = 0.95) -> Interval:
         """The mean with its limits; `n` units in `clusters` clusters. NaN limits come with a reason."""

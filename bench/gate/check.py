@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import ROUNDS, summary_of
+from bench.analysis.summary import summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -31,8 +31,6 @@ def check(
     runs: Any,
     thresholds: Path | str,
     baseline: Path | str | dict[str, Any] | None = None,
-    rounds: int = ROUNDS,
-    seed: int = 0,
 ) -> list[Verdict]:
     """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
 
@@ -61,7 +59,7 @@ def check(
     for run, shown in zip(judged, display_names(judged), strict=True):
         if run.method in wanted:
             one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, rounds, seed, per_prompt=True), **one_name})
+            summaries.append({**summary_of(run, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 

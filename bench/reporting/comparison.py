@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.stats import POWER
-from bench.formatting import aligned, one_line, shorten
-from bench.reporting.cells import MISSING, decimals, difference_cell, number
+from bench.formatting import aligned, counted, one_line, shorten
+from bench.reporting.cells import DAGGER, MISSING, better_sign, decimals, difference_cell, number
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
@@ -34,17 +35,33 @@ def _metrics(comparison: Comparison) -> str:
     for one in comparison.differences:
         digits = decimals([one.interval])
         cell = difference_cell(one, digits)
-        share = f"{one.win_rate:.0%}" if math.isfinite(one.win_rate) else MISSING
-        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
-        tests = [_p(one.paired.p), _p(one.p_holm), share, str(one.interval.n), number(one.paired.mde, digits)]
+        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or cell.suffix or MISSING]
+        tests = [_p(one.paired.p), _p(one.p_holm), _wins(one), str(one.interval.n), number(one.detects, digits)]
         winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
-        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, *tests, winner])
+        dagger = DAGGER if one.facts.name in comparison.trained else ""
+        lines.append([f"{one.facts.display}{dagger} {one.facts.arrow}", *values, *tests, better_sign(one), winner])
+    tests_made = sum(math.isfinite(one.paired.p) for one in comparison.differences)
     how = (
-        "p: sign flips over prompts; p Holm: corrected for the number of metrics;\n"
-        f"wins: share of pairs in which {comparison.b} is better, ties half;\n"
-        f"detects: smallest true difference found with {POWER:.0%} probability; better: the interval excludes zero\n"
+        "p: the larger of Student's t and Hall's correction for skewness, over prompts; below 0.05 exactly where the\n"
+        f"95 % interval excludes zero; p Holm: corrected for the {counted(tests_made, 'difference')} of this table\n"
+        f"▲ {comparison.b} better, ▼ worse: {SURE}; △ ▽: {UNSURE}\n"
+        f"wins: share of pairs in which {comparison.b} is better, ties half, with its 95 % interval over prompts\n"
+        f"detects: smallest true difference that would be marked ▲ or ▼ here with {POWER:.0%} probability\n"
     )
-    return aligned([*head, "detects", "better"], lines) + how
+    if tests_made and not any(math.isfinite(one.detects) for one in comparison.differences):
+        how += "no full mark is possible in this table: it has no interval at the level that the correction asks for\n"
+    if comparison.trained:
+        how += f"{DAGGER} {comparison.a} or {comparison.b} was trained on this metric\n"
+    return aligned([*head, "detects", "", "better"], lines) + how
+
+
+def _wins(one: Difference) -> str:
+    """ "72% [61, 81]": the share with its interval."""
+    win = one.win_interval
+    if win is None or not math.isfinite(win.mean):
+        return MISSING
+    limits = f" [{100 * win.low:.0f}, {100 * win.high:.0f}]" if math.isfinite(win.low) else ""
+    return f"{win.mean:.0%}{limits}"
 
 
 def _p(value: float) -> str:
@@ -70,15 +87,15 @@ def _tags(comparison: Comparison) -> str:
     else:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
         table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
-    how = "* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
-    few = f"{_FEW} too few prompts: in this table no difference of theirs could have a star\n" if hopeless else ""
+    how = f"▲ ▼: {SURE}; △ ▽: {UNSURE}; in brackets the number of prompts\n"
+    few = f"{_FEW} too few prompts: no difference of theirs can have a mark\n" if hopeless else ""
     return f"{table}{how}{few}"
 
 
 def _tag_cell(one: Difference | None, digits: int) -> str:
     if one is None:
         return MISSING
-    return number(one.interval.mean, digits, signed=True) + ("*" if one.p_holm < 0.05 else " ")
+    return number(one.interval.mean, digits, signed=True) + (better_sign(one) or " ")
 
 
 def _changed(comparison: Comparison) -> str:

@@ -94,11 +94,15 @@ class Reference(_Part):
 
 
 class Suite(_Part):
-    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own."""
+    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
+
+    `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
+    """
 
     name: Text
     title: str = ""
     label: Text | None = None
+    cluster: Text | None = None
     model: ModelSpec
     prompts: Text
     samples: Annotated[Whole, Field(ge=1)] = 5

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.analysis.summary import ROUNDS, metric_interval
+from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import gaps_against
-from bench.analysis.table.rows import Row, Table, family
+from bench.analysis.table.rows import ROUNDS, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
@@ -41,16 +41,16 @@ def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
 
 
 def build(
-    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS, seed: int = 0
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
     ordered = order_runs(runs)
     rows = tuple(
-        Row(shown, run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
+        Row(shown, run, {name: metric_interval(run, name) for name in run.metrics})
         for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
+    gaps = gaps_against(base, rows) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
@@ -60,7 +60,7 @@ def build(
         reference=base.name if base else None,
         differences=gaps,
         rounds=rounds,
-        best=best_of(rows, [one.name for one in facts], rounds, seed),
+        best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         same_noise=not other_noise(rows),
     )

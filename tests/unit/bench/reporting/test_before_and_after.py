@@ -68,7 +68,7 @@ def test_report_has_both_with_their_own_values_and_pictures(
 def test_the_gate_says_which(two: list[RunStore], tmp_path: Path) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[base.lpips]\nmin = 0.5\n", encoding="utf-8")
-    found = check(two, gate, rounds=200)
+    found = check(two, gate)
     assert [(one.status, one.who) for one in found] == [
         ("fail", f"{two[0].name} (old)"),
         ("pass", f"{two[0].name} (new)"),

@@ -13,8 +13,12 @@ in which a method is on the front is no probability of that: where methods are c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.analysis.tradeoff.pairs import Pairs
 
 Floats = NDArray[np.float64]
 
@@ -46,3 +50,13 @@ def front_verdicts(better: Floats, alpha: float = 0.05) -> list[str]:
         DOMINATED if d <= share and d < o else ON if o <= share else UNDECIDED
         for d, o in zip(dominated.tolist(), on.tolist(), strict=True)
     ]
+
+
+def verdicts_of(pairs: Pairs, methods: Sequence[str], metrics: Sequence[str], alpha: float = 0.05) -> dict[str, str]:
+    """Method -> verdict on the front of `metrics` among `methods`."""
+    better = np.full((len(methods), len(methods), len(metrics)), np.nan)
+    for i, a in enumerate(methods):
+        for j, b in enumerate(methods[:i]):
+            for k, metric in enumerate(metrics):
+                better[j, i, k], better[i, j, k] = pairs.better(a, b, metric)
+    return dict(zip(methods, front_verdicts(better, alpha), strict=True))

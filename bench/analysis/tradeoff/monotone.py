@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bench.analysis.stats import Interval
@@ -29,6 +29,30 @@ class Judged(Protocol):
     def one_sided(self, at: float = 0.0) -> tuple[float, float]: ...
 
     def interval(self, level: float = 0.95) -> Interval: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """A difference with its sign changed."""
+
+    of: Judged
+
+    @property
+    def mean(self) -> float:
+        return -self.of.mean
+
+    def one_sided(self, at: float = 0.0) -> tuple[float, float]:
+        above, below = self.of.one_sided(-at)
+        return below, above
+
+    def interval(self, level: float = 0.95) -> Interval:
+        one = self.of.interval(level)
+        return replace(one, mean=-one.mean, low=-one.high, high=-one.low)
+
+
+def oriented(one: Judged, higher: bool) -> Judged:
+    """The difference with higher values better."""
+    return one if higher else _Turned(one)
 
 
 @dataclass(frozen=True, slots=True)
