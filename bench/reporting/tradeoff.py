@@ -136,7 +136,7 @@ def _over_optimisation(table: Table) -> Grid | None:
 
 
 def _index_differences(table: Table) -> Grid | None:
-    """The index of each method minus that of each other, both trained on the same rewards and with the same held out."""
+    """The index of each method minus that of each other, of methods with the same training and held-out metrics."""
     if table.reference is None:
         return None
     found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)

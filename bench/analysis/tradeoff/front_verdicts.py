@@ -7,7 +7,8 @@ In a plot of M methods each is wrongly placed with at most 5 % in all (family-wi
 - surely on the front where against every other it is better in some metric (again all of them have to hold), at a level
   shared among the metrics.
 
-Of these two claims about a method at most one is false, so M claims share the 5 % (Bonferroni). The share of resamples
+Of these two claims about a method at most one is false, and never are both near, so M tests share the 5 %, step by step
+as in Holm 1979: what is decided of one method no longer counts when the next is judged. The share of resamples
 in which a method is on the front is no probability of that: where methods are close it is far too low.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.stats import holm
 from bench.analysis.tradeoff.pairs import Pairs
 
 Floats = NDArray[np.float64]
@@ -45,10 +47,10 @@ def front_p_values(better: Floats) -> tuple[Floats, Floats]:
 def front_verdicts(better: Floats, alpha: float = 0.05) -> list[str]:
     """ON, DOMINATED or UNDECIDED per method; wrong for any of them in at most `alpha` of experiments."""
     dominated, on = front_p_values(better)
-    share = alpha / len(on)
+    decided = holm(np.minimum(dominated, on)) <= alpha
     return [
-        DOMINATED if d <= share and d < o else ON if o <= share else UNDECIDED
-        for d, o in zip(dominated.tolist(), on.tolist(), strict=True)
+        UNDECIDED if not sure else DOMINATED if d < o else ON
+        for sure, d, o in zip(decided.tolist(), dominated.tolist(), on.tolist(), strict=True)
     ]
 
 

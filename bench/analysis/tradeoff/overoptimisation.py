@@ -4,9 +4,9 @@ Gains have different units, so each is divided by the standard deviation of imag
 and the method (a standardised mean difference, Cohen 1988, section 2.5): the base's alone is next to nothing in a
 metric that it nearly always fulfils, and would make any loss there a huge one. The deviation is an estimate like the
 mean, and its uncertainty is in every interval (`bench.analysis.tradeoff.standardised`). The index is 1 - held-out gain
-/ gain in the trained reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out metrics fall. Metrics
-differ in how far any method can move them, so the index compares methods under the same metrics; it is no absolute
-measure. See Gao, Schulman & Hilton, Scaling Laws for Reward Model Overoptimization (2023).
+/ gain in the trained reward: 0 when both gain alike, 1 when nothing transfers, above 1 when the held-out metrics fall.
+Metrics differ in how far any method can move them, so the index compares methods under the same metrics; it is no
+absolute measure. See Gao, Schulman & Hilton, Scaling Laws for Reward Model Overoptimization (2023).
 """
 
 from __future__ import annotations
