@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.means import limits, mean_stats
-from bench.analysis.stats import Interval, t_quantile
+from bench.analysis.stats import Interval
 
 Floats = NDArray[np.float64]
 
@@ -45,9 +45,19 @@ class TwoWay:
         stats = mean_stats(self.prompt_values)
         low, high = map(float, limits(stats, level))
         share = max(0.0, 1 - self.rest / float(stats.error) ** 2) if float(stats.error) > 0 else 0.0
-        seeds = sum((t_quantile(0.5 + level / 2, count - 1) ** 2) * variance for variance, count in self.seeds)
+        seeds = self._seeds(level)
         below, above = self.mean - low, high - self.mean
         return self.mean - math.sqrt(share * below**2 + seeds), self.mean + math.sqrt(share * above**2 + seeds)
+
+    def _seeds(self, level: float) -> float:
+        """Squared half width that training again makes; of two methods with Welch's degrees of freedom."""
+        from scipy.special import stdtrit
+
+        variance = sum(one for one, _ in self.seeds)
+        if variance == 0:
+            return 0.0
+        freedom = variance**2 / sum(one**2 / (count - 1) for one, count in self.seeds)
+        return float(stdtrit(freedom, 0.5 + level / 2)) ** 2 * variance
 
     def interval(self, level: float = 0.95) -> Interval:
         """`n` values of `clusters` prompts; the reason says so where no side has several checkpoints."""
