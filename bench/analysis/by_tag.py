@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.analysis.differences import Difference, corrected, paired_rows
-from bench.analysis.intervals import bounds_of, cluster_difference, paired_difference
+from bench.analysis.intervals import FEW_PROMPTS, bounds_of, cluster_difference, paired_difference
 from bench.analysis.stats import Floats
 from bench.analysis.summary import prompt_codes
 from bench.store.runs import Run
@@ -19,7 +19,7 @@ from bench.store.runs import Run
 class TagDifference:
     """b - a on one metric over the prompts of one tag; `p_holm` is corrected over all metrics and tags.
 
-    `too_few`: fewer than two prompts were scored on both sides, so that no difference could be significant.
+    `too_few`: fewer than 30 prompts were scored on both sides: a kind of prompt rarer than 3/n is not seen.
     """
 
     tag: str
@@ -47,7 +47,7 @@ def tag_differences(a: Run, b: Run) -> tuple[TagDifference, ...]:
             means = _mean(before[mine]), _mean(after[mine])
             estimate = cluster_difference(*parts, bounds)
             one = Difference(facts, *means, paired_difference(*parts, bounds=bounds), estimate=estimate)
-            found.append(TagDifference(tag, tags[tag], one, estimate.sums.size < 2))
+            found.append(TagDifference(tag, tags[tag], one, estimate.sums.size < FEW_PROMPTS))
     together = corrected([one.difference for one in found])
     return tuple(replace(one, difference=new) for one, new in zip(found, together, strict=True))
 

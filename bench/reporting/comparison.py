@@ -70,9 +70,10 @@ def _p(value: float) -> str:
 
 def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
-    hopeless = {one.tag for one in comparison.tags} - {one.tag for one in comparison.tags if not one.too_few}
+    few_prompts = {one.tag for one in comparison.tags} - {one.tag for one in comparison.tags if not one.too_few}
     prompts = {
-        one.tag: f"{shorten(one.tag)} ({one.prompts}){_FEW if one.tag in hopeless else ''}" for one in comparison.tags
+        one.tag: f"{shorten(one.tag)} ({one.prompts}){_FEW if one.tag in few_prompts else ''}"
+        for one in comparison.tags
     }
     by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
     metrics = list(dict.fromkeys(one.difference.facts for one in comparison.tags))
@@ -88,7 +89,7 @@ def _tags(comparison: Comparison) -> str:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
         table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
     how = f"▲ ▼: {SURE}; △ ▽: {UNSURE}; in brackets the number of prompts\n"
-    few = f"{_FEW} too few prompts: no difference of theirs can have a mark\n" if hopeless else ""
+    few = f"{_FEW} fewer than 30 prompts: a kind of prompt rarer than 3/n cannot be seen\n" if few_prompts else ""
     return f"{table}{how}{few}"
 
 
