@@ -89,11 +89,11 @@ def compare(a: Any, b: Any, top: int = TOP) -> Comparison:
     if first.conditions.get("seed") != second.conditions.get("seed"):
         seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
         notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
-    notes += prompt_notes(first)
     one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
+    notes += prompt_notes(first)
     names = display_names([first, second])
     notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
     return Comparison(
