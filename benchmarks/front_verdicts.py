@@ -28,8 +28,8 @@ def step_of(prompts: int) -> float:
 
 def verdicts(values: np.ndarray) -> list[str]:
     """Of values [prompts, methods, 2]."""
-    gaps = values[:, :, None, :] - values[:, None, :, :]  # i minus j
-    stats = mean_stats(np.moveaxis(gaps, 0, -1) + 0.0)
+    differences = values[:, :, None, :] - values[:, None, :, :]  # i minus j
+    stats = mean_stats(np.moveaxis(differences, 0, -1) + 0.0)
     above, _ = one_sided(stats)
     return front_verdicts(np.asarray(above))
 
@@ -46,9 +46,9 @@ def truth_of(kind: str, prompts: int) -> tuple[np.ndarray, np.ndarray]:
     x = np.arange(6.0)
     if kind == "line":  # all on the front, one standard error apart
         return np.column_stack([x, -x]) * step_of(prompts), np.ones(6, dtype=bool)
-    gap = {"far": 7.0, "moderate": 3.0, "close": 1.0}[kind]
-    front = np.column_stack([x[:4] * 2, -x[:4] * 2]) * gap
-    beaten = (front[:2] + front[1:3]) / 2 - gap * 1.5
+    difference = {"far": 7.0, "moderate": 3.0, "close": 1.0}[kind]
+    front = np.column_stack([x[:4] * 2, -x[:4] * 2]) * difference
+    beaten = (front[:2] + front[1:3]) / 2 - difference * 1.5
     return np.vstack([front, beaten]) * step_of(prompts), np.arange(6) < 4
 
 
@@ -74,10 +74,10 @@ def curve(x: float) -> float:
     return float(np.sqrt(1 - x * x))
 
 
-def sweep_line(place: float, prompts: int, above: float, low: float, high: float) -> Line:
+def sweep_line(index: float, prompts: int, above: float, low: float, high: float) -> Line:
     """A method `above` the curve at `place`, against a sweep of three settings; a mark after Holm over four cells."""
     settings = [(x, curve(x)) for x in (0.0, 0.5, 0.95)]
-    truth = np.array([*settings, (place, curve(place) + above)])
+    truth = np.array([*settings, (index, curve(index) + above)])
 
     def draw(rng: Rng, trials: int) -> np.ndarray:
         found = []
@@ -85,20 +85,20 @@ def sweep_line(place: float, prompts: int, above: float, low: float, high: float
             p = []
             for _ in range(4):  # a table of four such cells
                 noise = 0.3 * rng.normal(size=(prompts, 1, 2)) + 0.15 * rng.normal(size=(prompts, 4, 2))
-                gaps = (truth + noise)[:, :3] - (truth + noise)[:, 3:]
-                p.append(bounded_by_settings([setting(gaps[:, s]) for s in range(3)]).p)
+                differences = (truth + noise)[:, :3] - (truth + noise)[:, 3:]
+                p.append(bounded_by_settings([setting(differences[:, s]) for s in range(3)]).p)
             marked = holm(p) < 0.05
             found.append(marked.any() if above == 0 else marked.mean())
         return np.array(found)
 
-    name = f"sweep: method on the curve at {place}" if above == 0 else f"sweep: method {above} above it at {place}"
+    name = f"sweep: method on the curve at {index}" if above == 0 else f"sweep: method {above} above it at {index}"
     return Line(f"{name} marked, {prompts} prompts", draw, low, high, 1000, 250)
 
 
-def setting(gaps: np.ndarray) -> Setting:
+def setting(differences: np.ndarray) -> Setting:
     """A setting minus the method, gaps [prompts, 2]."""
-    one = np.ones(len(gaps))
-    return Setting(ClusterMean(gaps[:, 0], one), ClusterMean(gaps[:, 1], one))
+    one = np.ones(len(differences))
+    return Setting(ClusterMean(differences[:, 0], one), ClusterMean(differences[:, 1], one))
 
 
 def lines() -> list[Line]:
@@ -110,7 +110,7 @@ def lines() -> list[Line]:
             least = {"far": 0.8}.get(kind, 0.0)
             made.append(front_line(kind, prompts, decided=True, low=least, high=1.0))
         made.append(front_line("line", prompts, decided=False, skewed=True, low=0.0, high=0.05))
-        made += [sweep_line(place, prompts, 0.0, 0.0, 0.05) for place in (0.75, 0.52)]
+        made += [sweep_line(index, prompts, 0.0, 0.0, 0.05) for index in (0.75, 0.52)]
         made.append(sweep_line(0.75, prompts, 0.5, 0.8, 1.0))
     return made
 

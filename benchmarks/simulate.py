@@ -80,7 +80,7 @@ def main(doc: str | None, lines: Sequence[Line], what: str) -> None:
     given = parser.parse_args()
     print(f"| line | trials | {what} | binomial limits | wanted | |\n| :--- | ---: | ---: | ---: | ---: | :--- |")
     start, missed = time.process_time(), 0
-    for line in (one for one in lines if given.only in one.name):
+    for line in (line for line in lines if given.only in line.name):
         hits, trials = run_line(line, given.trials or line.trials, given.save)
         low, high = binomial_limits(hits, trials)
         wrong = high < line.low or low > line.high  # surely outside, given the number of trials

@@ -50,14 +50,14 @@ class Comparison:
         """Columns metric, title, kind, direction, a, b, difference, ci_low, ci_high, p, p_holm, win_rate, n, ..."""
         import pandas as pd
 
-        return pd.DataFrame([difference_row(one) for one in self.differences])
+        return pd.DataFrame([difference_row(difference) for difference in self.differences])
 
     @property
     def tag_table(self) -> pd.DataFrame:
         """The columns of `table` with tag and prompts before them."""
         import pandas as pd
 
-        rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
+        rows = [{"tag": tag.tag, "prompts": tag.prompts, **difference_row(tag.difference)} for tag in self.tags]
         return pd.DataFrame(rows)
 
 

@@ -79,29 +79,29 @@ class Difference:
         return minimum_detectable_effect(self.estimate.interval(level), level)
 
 
-def difference_row(one: Difference) -> dict[str, Any]:
+def difference_row(difference: Difference) -> dict[str, Any]:
     """A difference as plain values, one row of the table."""
-    interval = one.interval
+    interval = difference.interval
     return {
-        "metric": one.facts.name,
-        "title": one.facts.display,
-        "kind": one.facts.kind,
-        "direction": one.facts.direction,
-        "a": one.a,
-        "b": one.b,
+        "metric": difference.facts.name,
+        "title": difference.facts.display,
+        "kind": difference.facts.kind,
+        "direction": difference.facts.direction,
+        "a": difference.a,
+        "b": difference.b,
         "difference": interval.mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "p": one.paired.p,
-        "p_holm": one.p_holm,
-        "win_rate": one.win_rate,
-        "win_low": one.win_interval.low if one.win_interval else math.nan,
-        "win_high": one.win_interval.high if one.win_interval else math.nan,
-        "detects": one.detects,
+        "p": difference.paired.p,
+        "p_holm": difference.p_holm,
+        "win_rate": difference.win_rate,
+        "win_low": difference.win_interval.low if difference.win_interval else math.nan,
+        "win_high": difference.win_interval.high if difference.win_interval else math.nan,
+        "detects": difference.detects,
         "n": interval.n,
         "n_unscored": interval.n_unscored,
-        "better": one.better,
-        "sure": one.sure,
+        "better": difference.better,
+        "sure": difference.sure,
         "reason": interval.reason,
     }
 
@@ -145,18 +145,21 @@ def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b
 def set_estimate(a: Run, b: Run, facts: MetricFacts) -> BlockMean:
     """b - a of a set metric, block by block; without an interval, and with the reason, where there can be none."""
     mean_a, mean_b = metric_interval(a, facts.name), metric_interval(b, facts.name)
-    gap, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
+    difference, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
     before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
     features = features_of(facts.card)
     reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else None
     if reason is None and mean_a.n != mean_b.n:
-        gap, reason = math.nan, f"N differs ({mean_a.n:,} and {mean_b.n:,}): values of a set metric are not subtracted"
+        difference, reason = (
+            math.nan,
+            f"N differs ({mean_a.n:,} and {mean_b.n:,}): values of a set metric are not subtracted",
+        )
     reason = reason or not_estimable(features, n)
     if not reason and (a.prompts != b.prompts or len(before) != len(after) or len(before) < 2):
         reason = _SET_REASON
     if reason:
-        return BlockMean(gap, math.nan, 0, n, reason)
-    return block_mean(gap, np.asarray(after) - np.asarray(before), n, extrapolate=features is not None)
+        return BlockMean(difference, math.nan, 0, n, reason)
+    return block_mean(difference, np.asarray(after) - np.asarray(before), n, extrapolate=features is not None)
 
 
 def differences(a: Run, b: Run) -> tuple[Difference, ...]:

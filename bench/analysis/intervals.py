@@ -103,11 +103,11 @@ def cluster_mean(values: ArrayLike, clusters: ArrayLike, bounds: Bounds | None =
 
 def cluster_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, bounds: Bounds | None = None) -> ClusterMean:
     """Of b - a over aligned pairs [N] of which both sides are finite; `bounds` is the range of the metric itself."""
-    gaps = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    sums, counts = cluster_sums(gaps, clusters)
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    sums, counts = cluster_sums(differences, clusters)
     wide = bounds.of_differences() if bounds else None
     ends = (wide.low, 0.0, wide.high) if wide else ()
-    return ClusterMean(sums, counts.astype(np.float64), gaps.size - int(counts.sum()), wide, ends)
+    return ClusterMean(sums, counts.astype(np.float64), differences.size - int(counts.sum()), wide, ends)
 
 
 def mean_interval(
@@ -132,11 +132,11 @@ def paired_difference(
     sha256), so that the difference is 0 without any uncertainty.
     """
     found = cluster_difference(a, b, clusters, bounds)
-    gaps = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    finite = gaps[np.isfinite(gaps)]
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    finite = differences[np.isfinite(differences)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
     counts = wins, finite.size - wins - losses, losses
-    shares = np.where(np.isfinite(gaps), (np.sign(gaps) + 1) / 2, np.nan)
+    shares = np.where(np.isfinite(differences), (np.sign(differences) + 1) / 2, np.nan)
     win = mean_interval(shares, clusters, level, Bounds(0.0, 1.0))
     if identical:
         same = Interval(0.0, 0.0, 0.0, found.n, found.n_unscored, found.sums.size, "the pictures are identical")

@@ -83,14 +83,14 @@ def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uin
     return drawn.astype(np.uint16)
 
 
-def draw_counts(clusters: int, rounds: int, seed: int) -> Iterator[NDArray[np.uint16]]:
-    """How often each cluster is drawn, `rounds` rows in all, in blocks [rows, clusters] that fit in little memory.
+def draw_counts(clusters: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each cluster is drawn, `resamples` rows in all, in blocks [rows, clusters] that fit in little memory.
 
     The same arguments give the same draws: whatever is computed of them can be paired.
     """
     step = max(1, _CELLS // clusters)
-    for part, start in enumerate(range(0, rounds, step)):
-        yield _resamples(clusters, min(step, rounds - start), seed, part)
+    for part, start in enumerate(range(0, n_resamples, step)):
+        yield _resamples(clusters, min(step, n_resamples - start), seed, part)
 
 
 @lru_cache(maxsize=256)

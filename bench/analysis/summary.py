@@ -138,9 +138,9 @@ def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
     rows = run.rows(metric)
     rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    places = rows["sample"].to_numpy(dtype=np.int64)
-    order = np.argsort(places)
-    if not (places[order] == np.arange(len(places))).all():
+    indices = rows["sample"].to_numpy(dtype=np.int64)
+    order = np.argsort(indices)
+    if not (indices[order] == np.arange(len(indices))).all():
         return []
     return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
 

@@ -12,7 +12,7 @@ from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
 from bench.analysis.summary import summary_of
 from bench.errors import NotComparableError, UsageError
-from bench.gate.summary_entry import gap, same_order
+from bench.gate.summary_entry import difference, same_order
 from bench.gate.verdict import shown
 from bench.runtime import provenance
 from bench.store.atomic import atomic_write
@@ -45,10 +45,10 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
         raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
     if version != BASELINE_VERSION or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
         raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
-    for place, summary in enumerate(data["summaries"]):
+    for index, summary in enumerate(data["summaries"]):
         wrong = _wrong_summary(summary)
         if wrong:
-            raise UsageError(f"{path} is not a baseline file: summary {place + 1} {wrong}")
+            raise UsageError(f"{path} is not a baseline file: summary {index + 1} {wrong}")
     return data
 
 
@@ -175,7 +175,7 @@ def _mean(entry: Mapping[str, Any]) -> str:
 def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> str:
     if then.get("mean") is None or now.get("mean") is None:
         return "-"
-    found: Interval = gap(then, now, ordered)
+    found: Interval = difference(then, now, ordered)
     return shown(found) if math.isfinite(found.mean) else "-"
 
 

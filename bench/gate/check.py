@@ -49,9 +49,9 @@ def check(
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
         raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
     judged, left_out = _judged_runs(opened, limits, named)
-    left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
-    for one in left_out:
-        note(one_line(f"left out of the gate: {one.run} ({one.why})"))
+    left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
+    for omitted in left_out:
+        note(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in judged]

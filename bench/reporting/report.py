@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-_ROUNDS = 2000
+_N_RESAMPLES = 2000
 _REFERENCE = "base"
 _SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
 
@@ -31,7 +31,7 @@ def report(
     *,
     reference: str = _REFERENCE,
     comparable_only: bool | None = None,
-    rounds: int = _ROUNDS,
+    n_resamples: int = _N_RESAMPLES,
     gallery: int | None = None,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
@@ -63,12 +63,14 @@ def report(
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
-        table = _table(members, [one for one in unfinished if one.suite == name], subset, reference, rounds)
+        table = _table(
+            members, [omitted for omitted in unfinished if omitted.suite == name], subset, reference, n_resamples
+        )
         written += write(table, folder, gallery)
     return written
 
 
-def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
+def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, n_resamples: int) -> Table:
     from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.analysis.table.build import build
     from bench.formatting import one_line
@@ -78,9 +80,9 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
         runs, left_out = largest_comparable(runs)
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
-    for one in left_out:
-        note(one_line(f"left out of the report: {one.run} ({one.why})"))
-    return build(runs, left_out, reference, rounds)
+    for omitted in left_out:
+        note(one_line(f"left out of the report: {omitted.run} ({omitted.why})"))
+    return build(runs, left_out, reference, n_resamples)
 
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
@@ -93,7 +95,7 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     from bench.store.atomic import atomic_write, make_folder
 
     make_folder(out)
-    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
+    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
         "table.csv": means_csv(table),

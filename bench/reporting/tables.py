@@ -82,14 +82,24 @@ def differences_csv(table: Table) -> str:
     head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm"]
     head += ["win_rate", "win_low", "win_high", "detects", "n", "n_unscored", "better", "sure"]
     rows = []
-    for name, gaps in table.differences.items():
-        for one in gaps:
-            i = one.interval
-            better = {"": "", "a": "no", "b": "yes"}[one.better]
-            win = one.win_interval or Interval(math.nan, math.nan, math.nan, 0)
-            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, win.mean, win.low, win.high, one.detects)
-            counts = [str(i.n), str(i.n_unscored), better, "yes" if one.sure else ""]
-            rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
+    for name, differences in table.differences.items():
+        for difference in differences:
+            i = difference.interval
+            better = {"": "", "a": "no", "b": "yes"}[difference.better]
+            win = difference.win_interval or Interval(math.nan, math.nan, math.nan, 0)
+            values = (
+                i.mean,
+                i.low,
+                i.high,
+                difference.paired.p,
+                difference.p_holm,
+                win.mean,
+                win.low,
+                win.high,
+                difference.detects,
+            )
+            counts = [str(i.n), str(i.n_unscored), better, "yes" if difference.sure else ""]
+            rows.append([name, table.reference or "", difference.facts.name, *map(_digits, values), *counts])
     return _written(head, rows)
 
 

@@ -149,8 +149,8 @@ def _index_differences(table: Table) -> Grid | None:
     ]
     if not pairs:
         return None
-    digits = decimals(gap for _, _, gap in pairs)
-    lines = tuple(((b.method, a.method), (_cell(gap, digits, signed=True),)) for a, b, gap in pairs)
+    digits = decimals(difference for _, _, difference in pairs)
+    lines = tuple(((b.method, a.method), (_cell(difference, digits, signed=True),)) for a, b, difference in pairs)
     return Grid(
         "Differences of the over-optimisation index",
         "Index of the first method minus that of the second, paired by prompt; negative: the first loses less of its "
@@ -222,7 +222,8 @@ def _at_equal(
         (
             names,
             tuple(
-                _gap(one, facts, digit, next(corrected)) for one, facts, digit in zip(found, read, digits, strict=True)
+                _difference(one, facts, digit, next(corrected))
+                for one, facts, digit in zip(found, read, digits, strict=True)
             ),
         )
         for names, found in lines
@@ -243,21 +244,21 @@ def _at_equal(
     )
 
 
-def _cell(one: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
-    if one is None or not math.isfinite(one.mean):
+def _cell(interval: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
+    if interval is None or not math.isfinite(interval.mean):
         return CellText(MISSING)
-    return CellText(number(one.mean, digits, signed), _range(one, digits, signed), mark)
+    return CellText(number(interval.mean, digits, signed), _range(interval, digits, signed), mark)
 
 
-def _range(one: Interval, digits: int, signed: bool) -> str:
-    if not math.isfinite(one.low):
+def _range(interval: Interval, digits: int, signed: bool) -> str:
+    if not math.isfinite(interval.low):
         return ""
-    return f"[{number(one.low, digits, signed)}, {number(one.high, digits, signed)}]"
+    return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 
 
-def _gap(found: AtEqual, facts: MetricFacts, digits: int, p_holm: float) -> CellText:
+def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int, p_holm: float) -> CellText:
     """The difference at equal reward or diversity, with the limits that hold for any monotone curve."""
-    one = found.difference
+    one = at_equal.difference
     if not math.isfinite(one.mean):
         return CellText(MISSING)
     value = number(one.mean, digits, True)
@@ -278,4 +279,6 @@ def _rough(column: Sequence[Interval]) -> int:
 
 
 def _reasons(intervals: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.reason for one in intervals if one.reason and not math.isfinite(one.low)))
+    return tuple(
+        dict.fromkeys(interval.reason for interval in intervals if interval.reason and not math.isfinite(interval.low))
+    )

@@ -33,8 +33,8 @@ def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
     runs: list[Run] = []
     unfinished: list[LeftOut] = []
     named = True
-    for one in sources:
-        stores, one_named = _stores(one)
+    for source in sources:
+        stores, one_named = _stores(source)
         named = named and one_named
         for store in stores:
             if isinstance(store, Run):
@@ -48,7 +48,7 @@ def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
                 unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
-        where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"
+        where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
         raise UsageError(f"no finished runs in {where}: make some with `bench run --method base --method refl`")
     return list(unique.values()), unfinished, named
 
@@ -73,10 +73,10 @@ def display_names(runs: Sequence[Run]) -> list[str]:
     methods, names = [run.method for run in runs], [run.name for run in runs]
     shown = [run.method if methods.count(run.method) == 1 else run.name for run in runs]
     for name in {name for name in names if names.count(name) > 1}:
-        places = [place for place, one in enumerate(names) if one == name]
-        parts = _differing([runs[place].path for place in places])
-        for place, part in zip(places, parts, strict=True):
-            shown[place] = f"{name} ({part})" if part else name
+        indices = [index for index, one in enumerate(names) if one == name]
+        parts = _differing([runs[index].path for index in indices])
+        for index, part in zip(indices, parts, strict=True):
+            shown[index] = f"{name} ({part})" if part else name
     return shown
 
 
@@ -86,7 +86,7 @@ def _differing(paths: Sequence[Path]) -> list[str]:
     if len(set(parts)) == 1:
         return [""] * len(parts)
     start = _common(parts)
-    rest = [one[start:] for one in parts]
+    rest = [part[start:] for part in parts]
     end = _common([one[::-1] for one in rest])
     return ["/".join(one[: len(one) - end]) or "." for one in rest]
 

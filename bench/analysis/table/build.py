@@ -9,8 +9,8 @@ from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
-from bench.analysis.table.corrected import gaps_against
-from bench.analysis.table.rows import ROUNDS, Row, Table, family
+from bench.analysis.table.corrected import differences_against
+from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
@@ -41,7 +41,7 @@ def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
 
 
 def build(
-    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", n_resamples: int = N_RESAMPLES
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
     ordered = order_runs(runs)
@@ -50,7 +50,7 @@ def build(
         for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    gaps = gaps_against(base, rows) if base is not None else {}
+    differences = differences_against(base, rows) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
@@ -58,11 +58,11 @@ def build(
         metrics=facts,
         rows=rows,
         reference=base.name if base else None,
-        differences=gaps,
-        rounds=rounds,
+        differences=differences,
+        n_resamples=n_resamples,
         best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         same_noise=not other_noise(rows),
     )
-    notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
+    notes = notes_of(table, reference) + [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]
     return replace(table, notes=tuple(notes))

@@ -33,7 +33,12 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
     if len(run.prompts) == 1:
         yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
     yield from prompt_notes(run)
-    tests = [one for gaps in table.differences.values() for one in gaps if math.isfinite(one.paired.p)]
+    tests = [
+        difference
+        for differences in table.differences.values()
+        for difference in differences
+        if math.isfinite(difference.paired.p)
+    ]
     if tests:
         yield (
             f"Holm's correction covers {counted(len(tests), 'difference')} against {table.reference}: all methods and "

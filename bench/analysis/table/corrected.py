@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bench.analysis.table.rows import Row
 
 
-def gaps_against(base: Row, rows: Sequence[Row]) -> dict[str, tuple[Difference, ...]]:
+def differences_against(base: Row, rows: Sequence[Row]) -> dict[str, tuple[Difference, ...]]:
     """Name -> row minus base on every metric that both have; `p_holm` is corrected over all cells together."""
     found = [
         (row.name, difference(base.run, row.run, name))

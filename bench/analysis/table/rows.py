@@ -9,7 +9,7 @@ from bench.analysis.stats import Interval
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
 
-ROUNDS = 2000  # of the bootstrap that draws the band of a front
+N_RESAMPLES = 2000  # of the bootstrap that draws the band of a front
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Table:
     reference: str | None
     differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)  # p_holm: over the whole table
     notes: tuple[str, ...] = ()
-    rounds: int = ROUNDS
+    n_resamples: int = N_RESAMPLES
     best: dict[str, Best] = field(default_factory=dict)  # per metric
     curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
     same_noise: bool = False  # whether all methods are known to have been sampled from the same noise

@@ -45,16 +45,16 @@ def interpolate(x: ArrayLike, y: ArrayLike, at: ArrayLike, near: float | None = 
     Points that are not finite are not part of their curve. Of several places the first, or the one nearest to `near`:
     a place on the curve, counted in points (1.5 is half way between the second point and the third).
     """
-    places, values = _crossings(x, y, at)
-    distance = np.where(np.isfinite(places), np.abs(places - (0.0 if near is None else near)), np.inf)
+    indices, values = _crossings(x, y, at)
+    distance = np.where(np.isfinite(indices), np.abs(indices - (0.0 if near is None else near)), np.inf)
     chosen = np.argmin(distance, axis=-1)
     return np.asarray(np.take_along_axis(values, chosen[..., None], -1)[..., 0])
 
 
-def places_of(x: ArrayLike, at: float) -> list[float]:
+def crossings_of(x: ArrayLike, at: float) -> list[float]:
     """Where on the curve through x [S], in the order of the points and counted in them, x = `at`: [] for nowhere."""
-    places, _ = _crossings(x, np.zeros_like(np.asarray(x, dtype=np.float64)), at)
-    return sorted({float(place) for place in places if math.isfinite(place)})
+    indices, _ = _crossings(x, np.zeros_like(np.asarray(x, dtype=np.float64)), at)
+    return sorted({float(index) for index in indices if math.isfinite(index)})
 
 
 def _crossings(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[Floats, Floats]:
@@ -87,7 +87,7 @@ def at_equal(pairs: Pairs, sweep: Sequence[str], reference: str, at: str, metric
     xs = np.array([pairs.mean(name, at) for name in sweep])
     ys = np.array([pairs.mean(name, metric) for name in sweep])
     level, own = pairs.mean(reference, at), pairs.mean(reference, metric)
-    found = places_of(np.where(np.isfinite(ys), xs, np.nan), level) if math.isfinite(level) else []
+    found = crossings_of(np.where(np.isfinite(ys), xs, np.nan), level) if math.isfinite(level) else []
     value = float(interpolate(xs, ys, level)) if len(found) == 1 else math.nan
     reason = _why_not(found, xs, ys, pairs, at, metric, reference)
     p, n = math.nan, len(pairs.prompts)
@@ -110,8 +110,8 @@ def at_equal(pairs: Pairs, sweep: Sequence[str], reference: str, at: str, metric
             reason = f"no setting has surely more, or less, {at} than {reference}: no limits"
     if len(found) != 1 or "trade-off" in reason:
         value = math.nan
-    gap = Interval(value - own, low, high, n, 0, n, reason or None)
-    return AtEqual(tuple(sweep), reference, at, metric, level, value, gap, p, len(found))
+    difference = Interval(value - own, low, high, n, 0, n, reason or None)
+    return AtEqual(tuple(sweep), reference, at, metric, level, value, difference, p, len(found))
 
 
 def _why_not(found: Sequence[float], xs: Floats, ys: Floats, pairs: Pairs, at: str, metric: str, reference: str) -> str:

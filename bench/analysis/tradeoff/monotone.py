@@ -80,9 +80,9 @@ def bounded_by_settings(settings: Sequence[Setting], level: float = 0.95) -> Bou
     count = len(settings)
     tail = (1 - level) / 2 / count
     low, high, up, down = -math.inf, math.inf, 1.0, 1.0
-    for one in settings:
-        (right, left), (above, below) = one.at.one_sided(), one.metric.one_sided()
-        limits = one.metric.interval(1 - 2 * tail)
+    for setting in settings:
+        (right, left), (above, below) = setting.at.one_sided(), setting.metric.one_sided()
+        limits = setting.metric.interval(1 - 2 * tail)
         if right < tail and math.isfinite(limits.low):
             low = max(low, limits.low)
         if left < tail and math.isfinite(limits.high):

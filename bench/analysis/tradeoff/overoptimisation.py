@@ -31,7 +31,7 @@ class OverOptimisation:
     held_out: tuple[str, ...]
     in_gain: Interval  # mean over the trained rewards
     held_out_gain: Interval  # mean over the held-out metrics, all of one weight: see `gains` for each
-    gap: Interval  # in_gain - held_out_gain
+    difference: Interval  # in_gain - held_out_gain
     index: Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not surely rise
     influence: tuple[float, ...]  # of each prompt on the index, around it; () without an index
     gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
@@ -66,8 +66,8 @@ def index_difference(a: OverOptimisation, b: OverOptimisation) -> Interval:
     if not a.influence or not b.influence:
         reason = a.index.reason or b.index.reason or "no index"
         return Interval(math.nan, math.nan, math.nan, 0, 0, 0, reason)
-    gap = b.index.mean - a.index.mean
-    return pseudo_interval([gap + y - x for x, y in zip(a.influence, b.influence, strict=True)])
+    difference = b.index.mean - a.index.mean
+    return pseudo_interval([difference + y - x for x, y in zip(a.influence, b.influence, strict=True)])
 
 
 def _family(metric: str) -> str:
@@ -97,7 +97,7 @@ def _one(method: str, base: str, trained: list[str], held_out: list[str], gains:
         held_out=tuple(held_out),
         in_gain=pseudo_interval(inside.pseudo),
         held_out_gain=pseudo_interval(outside.pseudo),
-        gap=pseudo_interval(inside.pseudo - outside.pseudo),
+        difference=pseudo_interval(inside.pseudo - outside.pseudo),
         index=index,
         influence=influence,
         gains={name: pseudo_interval(gains[name].pseudo) for name in (*trained, *held_out)},

@@ -59,11 +59,11 @@ class Pairs:
         key = method, metric
         if key not in self._values:
             rows = self.run(method).rows(metric)
-            places = rows["prompt_id"].map(self.prompts).fillna(-1).to_numpy(dtype=np.int64)
+            indices = rows["prompt_id"].map(self.prompts).fillna(-1).to_numpy(dtype=np.int64)
             samples = rows["sample"].fillna(0).to_numpy(dtype=np.int64)
             array = np.full((len(self.prompts), int(samples.max(initial=0)) + 1), np.nan)
-            keep = places >= 0
-            array[places[keep], samples[keep]] = rows["value"].to_numpy(dtype=np.float64)[keep]
+            keep = indices >= 0
+            array[indices[keep], samples[keep]] = rows["value"].to_numpy(dtype=np.float64)[keep]
             self._values[key] = array
         return self._values[key]
 
@@ -108,10 +108,10 @@ class Pairs:
         """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""
         first, second = self._pair(a, b, metric)
         sign = 1.0 if self.metrics[metric].higher else -1.0
-        gaps = sign * (second - first)
+        differences = sign * (second - first)
         count = int(self.clusters.max()) + 1
-        known = np.isfinite(gaps)
-        totals = np.bincount(self.clusters, weights=np.where(known, gaps, 0).sum(axis=1), minlength=count)
+        known = np.isfinite(differences)
+        totals = np.bincount(self.clusters, weights=np.where(known, differences, 0).sum(axis=1), minlength=count)
         sizes = np.bincount(self.clusters, weights=known.sum(axis=1), minlength=count)
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan))

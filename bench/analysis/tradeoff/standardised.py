@@ -36,10 +36,10 @@ class Gain:
 
 def prompt_moments(values: ArrayLike, prompts: ArrayLike, count: int) -> PromptMoments:
     """Of values [N], the prompt of each as a number below `count` [N]; values that are not finite are left out."""
-    array, places = np.asarray(values, dtype=np.float64), np.asarray(prompts, dtype=np.int64)
-    keep = np.isfinite(array) & (places >= 0)
-    array, places = array[keep], places[keep]
-    counts, sums, squares = (np.bincount(places, weights=w, minlength=count) for w in (array * 0 + 1, array, array**2))
+    array, indices = np.asarray(values, dtype=np.float64), np.asarray(prompts, dtype=np.int64)
+    keep = np.isfinite(array) & (indices >= 0)
+    array, indices = array[keep], indices[keep]
+    counts, sums, squares = (np.bincount(indices, weights=w, minlength=count) for w in (array * 0 + 1, array, array**2))
     return PromptMoments(counts.astype(np.float64), sums.astype(np.float64), squares.astype(np.float64))
 
 
@@ -54,7 +54,7 @@ def standardised_gain(before: PromptMoments, after: PromptMoments, sign: float =
 
 def mean_gain(gains: list[Gain]) -> Gain:
     """The plain mean of several gains."""
-    return Gain(float(np.mean([one.value for one in gains])), np.mean([one.pseudo for one in gains], axis=0))
+    return Gain(float(np.mean([gain.value for gain in gains])), np.mean([gain.pseudo for gain in gains], axis=0))
 
 
 def _total(moments: PromptMoments) -> tuple[Floats, Floats, Floats]:

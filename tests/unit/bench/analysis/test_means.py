@@ -75,7 +75,7 @@ def test_many_means_at_once_are_those_of_each() -> None:
 def test_equal_values_say_nothing() -> None:
     found = mean_stats([0.1 + 0.2, 0.3, 0.3])  # equal but for rounding
     assert math.isnan(found.error)
-    assert all(math.isnan(one) for one in limits(found))
+    assert all(math.isnan(limit) for limit in limits(found))
     with pytest.raises(ValueError, match="needs two"):
         mean_stats([1.0])
 

@@ -154,7 +154,7 @@ def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, capsys: pytes
         manifest = store.manifest()
         store.write_manifest(dataclasses.replace(manifest, identity={**manifest.identity, "sampler": sampler}))
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
-    report(tmp_path / "r", tmp_path / "out", rounds=100)
+    report(tmp_path / "r", tmp_path / "out", n_resamples=100)
     err = capsys.readouterr().err
     assert "left out of the gate: refl@" in err
     assert "left out of the report: refl@" in err
