@@ -1,11 +1,11 @@
-"""How long the statistics of a large table take: 20 methods, 400 prompts, 5 images, 8 metrics, 2,000 bootstrap resamples.
+"""How long the statistics of a large table take: 20 methods, 400 prompts, 5 images, 8 metrics, 2,000 resamples.
 
     python benchmarks/bootstrap_time.py [--n-resamples R] [--repeats N]
 
 Three figures, each the best of N, in seconds of this process's processor time: the joint bootstrap alone; everything
 that a report takes of it (an interval a cell, paired differences with p values against the first method, the front of
 every pair of a quality and a diversity metric); and a naive loop over resamples, methods and metrics that draws prompts
-and averages, run for a share of the resamples and scaled up. The ratio compares the joint bootstrap with the naive loop.
+and averages, run for a share of the resamples and scaled up. The ratio compares joint bootstrap and naive loop.
 """
 
 from __future__ import annotations

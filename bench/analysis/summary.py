@@ -27,12 +27,12 @@ def metric_interval(run: Run, metric: str, level: float = 0.95) -> Interval:
     """Mean and interval of one metric of a run, in the metric's unit.
 
     Image and group metrics: clustered by the prompt's text. Set metrics: n is the number of images; the row without a
-    sample is the value; rows with a sample, if any, are values with one block of prompts left out each (jackknife).
+    sample is the value, and `left_out` its values with one block of prompts left out each (jackknife).
     """
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
-        return _set_interval(run, rows, values, level)
+        return _set_interval(run, metric, level)
     found = mean_interval(values, prompt_codes(run, rows), level, bounds_of(run.metrics[metric].card))
     if found.n or not len(values):
         return found
@@ -48,15 +48,14 @@ def unscored_reason(run: Run, metric: str) -> str:
     return str(reasons.mode().iloc[0]) if len(reasons) else ""
 
 
-def _set_interval(
-    run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]], level: float
-) -> Interval:
-    whole = rows["sample"].isna().to_numpy()
-    value = float(values[whole][0]) if whole.any() else math.nan
-    interval = jackknife_interval(value, values[~whole], run.n_images, level)
+def _set_interval(run: Run, metric: str, level: float) -> Interval:
+    rows = run.rows(metric)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    value = float(values[0]) if len(values) else math.nan
+    interval = jackknife_interval(value, run.left_out.get(metric, ()), run.n_images, level)
     if math.isfinite(value):
         return interval
-    reasons = rows.loc[whole, "reason"].dropna()
+    reasons = rows["reason"].dropna()
     reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
     return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
 
@@ -136,13 +135,7 @@ def summary_of(run: Run, per_prompt: bool = False) -> dict[str, Any]:
 
 def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
-    rows = run.rows(metric)
-    rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    indices = rows["sample"].to_numpy(dtype=np.int64)
-    order = np.argsort(indices)
-    if not (indices[order] == np.arange(len(indices))).all():
-        return []
-    return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
+    return list(run.left_out.get(metric, ()))
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -161,6 +154,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 def summarise(store: RunStore) -> dict[str, Any]:
     """Summarise the stored rows of a run, write its summary and return it."""
-    summary = summary_of(read_run(store))
-    store.write_summary(summary)
+    with store.lock():  # no other process adds rows between reading them and writing what they come to
+        summary = summary_of(read_run(store))
+        store.write_summary(summary)
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,6 @@ from bench.errors import MissingError
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.sampling.batches import Key, Work, cut
 from bench.sampling.tree import Action, build_tree, needed
@@ -21,6 +21,8 @@ from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Maker:
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
-        """Make all; whatever ends it, what was written is recorded. Raises BenchError."""
+        """Make all; whatever ends it, the batches that were written whole are recorded. Raises BenchError."""
         from bench.sampling.loop import evaluations_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
@@ -96,7 +98,7 @@ class Maker:
                 "dtype, or another device."
             )
         self.size = max(1, size // 2)
-        note(f"out of memory with {size} images at a time: going on with {self.size}")
+        logger.warning(f"out of memory with {size} images at a time: going on with {self.size}")
         for run in self.runs.values():
             run.manifest.timings["batch_size"] = self.size
 
@@ -134,6 +136,9 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
+        """Count what was written. Not half a batch: the rest would be made again in other company, with other last bits."""
+        if written.error is not None and not out_of_memory(written.error):
+            return
         for name, saved in written.saved.items():
             run = self.runs[name]
             for index, path, sha256 in saved:

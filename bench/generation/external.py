@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
 from bench.runtime import provenance
-from bench.runtime.log import note
 from bench.store.images import image_size
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
@@ -23,6 +23,8 @@ from prompts import Prompt, digest
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 Found = dict[tuple[str, int], Path]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -63,10 +65,10 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
         raise UsageError(_nothing_found(folder, prompts))
     without = [prompt.id for prompt in prompts if not any(key[0] == prompt.id for key in found)]
     if without:
-        note(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
+        logger.warning(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
     ignored = sorted(path.relative_to(folder).as_posix() for path in set(_pictures(folder)) - set(found.values()))
     if ignored:
-        note(
+        logger.warning(
             f"{folder}: {len(ignored)} files are not used, since they are not <prompt_id>/<sample>.png of one of the "
             f"prompts ({_some(ignored)})"
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.runtime.devices import peak_memory
-from bench.runtime.log import note
 from bench.sampling.batches import Key
 from bench.store.atomic import to_json
 from bench.store.outdated import mark_stale
@@ -18,6 +18,8 @@ from bench.suite.plan import RunPlan, same_pixels
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_PARTS = 3.0
 COUNTS = (
@@ -126,7 +128,7 @@ def _inspect(run: Run, say: bool = True) -> None:
     if say and damaged:
         shown = ", ".join(f"{one.prompt_id}/{one.sample}.png is {one.why}" for one in damaged[:3])
         more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-        note(f"{run.plan.name}: {shown}{more}: made again")
+        logger.warning(f"{run.plan.name}: {shown}{more}: made again")
 
 
 def _adopt(run: Run) -> int:
@@ -151,5 +153,5 @@ def _adopt(run: Run) -> int:
     if taken:
         run.manifest.counts["images_reused"] += taken
         run.write_manifest()
-        note(f"{run.plan.name}: {taken} images taken over from a run that differs only in its prompts")
+        logger.info(f"{run.plan.name}: {taken} images taken over from a run that differs only in its prompts")
     return taken

@@ -15,7 +15,9 @@ from bench.models.base import Network
 from bench.models.families import TITLES, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, quiet, read_header, read_safetensors, short
 from bench.models.peft_files import PEFT_CONFIG, PEFT_PREFIX, config_beside, in_peft_layout
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 _MARKS = ("lora_A", "lora_B", "lora_down", "lora_up", ".lora.", "dora_scale")
 _TEXT = ("text_encoder.", "text_encoder_2.", "text_encoder_3.")
@@ -187,5 +189,5 @@ def _settings(path: Path, part: str) -> dict[str, Any] | None:
     found = json.loads(read_header(path).get("lora_adapter_metadata", "{}"))
     settings = {key: value for key, value in found.items() if key.split(".", 1)[-1] in _SETTINGS}
     if not settings and in_peft_layout(path):
-        note(f"{path} has no {PEFT_CONFIG} beside it, which says its alpha: taken as its rank.", once=True)
+        logger.warning(f"{path} has no {PEFT_CONFIG} beside it, which says its alpha: taken as its rank.", extra=ONCE)
     return settings or None

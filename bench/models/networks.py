@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from bench.models.base import Network
-from bench.runtime.log import note
+
+logger = logging.getLogger(__name__)
 
 HEADROOM = 1.25
 """A network stays on the device beside the others if this many times its size is free: the rest is for activations."""
@@ -108,7 +110,9 @@ class Residence:
     def _leave(self, module: nn.Module) -> None:
         module.to("cpu")
         if not self._said:
-            note("two networks do not fit on the device together: they are moved at each switch, which is slower")
+            logger.warning(
+                "two networks do not fit on the device together: they are moved at each switch, which is slower"
+            )
             self._said = True
 
 

@@ -18,10 +18,12 @@ from bench.models.families import TITLES, base_folder, family_of_config, family_
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = get_logger(__name__)
 
 
 class PipelineModel(Pictures):
@@ -211,7 +213,9 @@ class PipelineModel(Pictures):
         if longer:
             self._truncated += longer
             count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"
-            note(f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", once=True)
+            logger.warning(
+                f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", extra=ONCE
+            )
 
     # --- denoising
 

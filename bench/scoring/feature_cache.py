@@ -5,9 +5,9 @@ of a network's folder is a digest of the metric's `backbone` (weights, preproces
 features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
-Parts are written whole to a temporary name and renamed, under a lock, so a kill or two runs at once leave nothing
-half-written; a part that is damaged is said, removed and made again. The folder may be deleted at any time. The
-environment variable BENCH_FEATURE_CACHE=off does without it.
+Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
+leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import io
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
-from bench.store.atomic import atomic_write, clean_leftovers, make_folder, write_error
+from bench.runtime.log import ONCE, get_logger
+from bench.store.atomic import atomic_write
+from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from metrics.base.features import FeatureMetric
 
     Rows = NDArray[np.float32]
+
+logger = get_logger(__name__)
 
 VARIABLE = "BENCH_FEATURE_CACHE"
 MOST_BYTES = 32 << 10
@@ -82,18 +84,16 @@ class NetworkFeatures:
         np.savez(buffer, images=np.array(list(new), dtype="S64"), rows=rows)
         path = self.folder / f"part-{uuid.uuid4().hex}.npz"
         try:
-            with _writing(self.folder):
-                atomic_write(path, buffer.getvalue())
+            atomic_write(path, buffer.getvalue())
         except UsageError as error:
-            note(f"features are not kept: {error}", once=True)
+            logger.warning(f"features are not kept: {error}", extra=ONCE)
             return
         self._add(path, list(new))
 
     def _index(self) -> dict[str, tuple[Path, int]]:
         if self._entries is None:
             self._entries = {}
-            if self.folder.is_dir():
-                _clean(self.folder)
+            clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
                 images = self._read(path, "images")
                 if images is not None:
@@ -128,7 +128,7 @@ class NetworkFeatures:
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            note(f"{path} is damaged ({why}): removed, its features are made again")
+            logger.warning(f"{path} is damaged ({why}): removed, its features are made again")
             path.unlink(missing_ok=True)
         assert self._entries is not None
         self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}
@@ -175,30 +175,3 @@ def features_identity(metric: FeatureMetric) -> dict[str, Any]:
 def switched_off() -> bool:
     """Whether the environment says so."""
     return os.environ.get(VARIABLE, "").strip().lower() in ("0", "off", "no", "false")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold a folder for the moment of writing. A temporary file that is there under the lock was left by a kill."""
-    from filelock import FileLock
-
-    make_folder(folder)
-    lock = FileLock(folder / ".lock", thread_local=False)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise write_error(folder, error) from None
-    try:
-        clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
-
-
-def _clean(folder: Path) -> None:
-    if any(folder.glob(".*.tmp")):
-        try:
-            with _writing(folder):
-                pass
-        except UsageError:  # a folder that may only be read
-            return

@@ -16,7 +16,7 @@ import metrics
 from bench.errors import BenchError, MissingError, UsageError
 from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory, too_little_memory
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.runtime.progress import Progress, Silent
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.feature_cache import FeatureCache
@@ -31,6 +31,8 @@ from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = get_logger(__name__)
 
 CHUNK = 64
 """Images that are scored at a time, fewer where they are large, or one prompt's where those are more."""
@@ -225,7 +227,9 @@ def _tell_faults(target: Target) -> None:
     more = len(target.faults) - len(shown)
     listed = "; ".join(shown) + (f"; and {more} more" if more else "")
     what = "1 image cannot" if len(target.faults) == 1 else f"{len(target.faults)} images cannot"
-    note(f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})")
+    logger.warning(
+        f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})"
+    )
 
 
 def _add_seconds(store: RunStore, seconds: float) -> None:
@@ -244,7 +248,7 @@ def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
             cards[name] = card
     notes = with_leakage(manifest.notes, list(cards), suite.reference, manifest.resolved_method)
     for sentence in (one for name in notes for one in notes[name] if one not in manifest.notes.get(name, ())):
-        note(sentence, once=True)
+        logger.warning(sentence, extra=ONCE)
     if (cards, notes) != (manifest.cards, manifest.notes):
         manifest.cards, manifest.notes = cards, notes
         store.write_manifest(manifest)

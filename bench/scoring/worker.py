@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
 from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.reference import reference_statistics
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.suite.schema import Reference
+
+logger = get_logger(__name__)
 
 SECONDS_BETWEEN_PARTS = 3.0
 MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512
@@ -106,7 +108,7 @@ class Scorer:
         for reason, count in self.faults.items():
             if reason.startswith(UNREADABLE):  # said once for all metrics
                 continue
-            note(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
+            logger.warning(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
         return made
 
     def record(self, after: float = 0.0, last: bool = False) -> None:
@@ -241,7 +243,7 @@ class Scorer:
         """Say what the reader of the values should know, and keep it in the run's manifest."""
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences:
-            note(f"{named}{sentence}", once=True)
+            logger.warning(f"{named}{sentence}", extra=ONCE)
         manifest = self.target.store.manifest()
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)

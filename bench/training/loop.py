@@ -7,6 +7,7 @@ the batch in it), so a training that goes on after a kill is the training that w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.runtime.progress import Progress, Silent
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
@@ -34,6 +34,8 @@ from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_step_indices, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
 from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
+
+logger = logging.getLogger(__name__)
 
 Evaluate = Callable[[int, Path | None], None]
 """Called with (updates made, their checkpoint; None before the first) where the training shall be evaluated."""
@@ -115,7 +117,7 @@ def train(
     facts = facts_of(options, suite, reward, recipe, data)
     path = checkpoint.state_path(out)
     if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
         return None
     state = None if options.resume == "never" else checkpoint.load_state(path)
     if state is not None and (other := difference(state["facts"], facts)):
@@ -126,7 +128,7 @@ def train(
     training.facts, training.evaluate = facts, evaluate
     if state is not None:
         training.go_on(state)
-        log.note(f"going on after update {training.done} of {recipe.steps}.")
+        logger.info(f"going on after update {training.done} of {recipe.steps}.")
     run(training, progress or Silent())
     return out
 
@@ -278,4 +280,4 @@ def _tell(training: Training, values: dict[str, float]) -> None:
     done, total = training.done, training.recipe.steps
     if done % STEPS_BETWEEN_NOTES == 0 or done == total:
         reward = f"{values['reward']:.5g}" if "reward" in values else "-"
-        log.note(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")
+        logger.info(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")

@@ -12,15 +12,9 @@ from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import differences_against
 from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
+from bench.methods.catalogue import display_rank
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
-
-# The order in which readers look for things; what is not listed follows by name.
-METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
-
-
-def _rank(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
@@ -30,8 +24,8 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 
 
 def order_runs(runs: Sequence[Run]) -> list[Run]:
-    """Base first, then the tuned methods in the order of the catalogue, sweeps by their setting."""
-    return sorted(runs, key=lambda run: (_rank(family(run.method), METHOD_ORDER), _natural(run.method), run.name))
+    """In the order of the catalogue's rows, base first; methods that it does not have by name; sweeps by setting."""
+    return sorted(runs, key=lambda run: (display_rank(family(run.method)), _natural(run.method), run.name))
 
 
 def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:

@@ -67,10 +67,9 @@ class Joint:
         return self.means[:, indices], self.draws[:, :, indices]
 
     def interval(self, estimate: float, draws: Floats) -> Interval:
-        """Expanded percentile interval of anything computed of the draws [resamples]; `n` is the number of prompts.
+        """Expanded percentile interval of anything computed of the draws [resamples]; `n` counts prompts.
 
-        Resamples in which it could not be computed (NaN) are left out; of fewer than 97.5 % of the resamples no interval is
-        made.
+        Resamples in which it could not be computed (NaN) are left out; fewer than 97.5 % of them give no interval.
         """
         finite = draws[np.isfinite(draws)]
         if not math.isfinite(estimate):
@@ -121,7 +120,7 @@ def joint_means(sums: Floats, counts: Floats, n_resamples: int = N_RESAMPLES, se
 def joint_jackknife(
     whole: float, left_out: Floats, blocks: NDArray[np.int64], n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Floats:
-    """[resamples] draws of a set metric from its leave-one-block-out values [B]; `blocks` [prompts] says each one's block.
+    """[resamples] draws of a set metric from its leave-one-block-out values [B]; `blocks` [prompts] holds indices.
 
     Of fewer than two blocks, `whole` in every resample.
     """
@@ -189,9 +188,8 @@ def _set_draws(
     from bench.analysis.summary import left_out_values
 
     rows = run.rows(metric)
-    whole = rows["sample"].isna().to_numpy()
     values = rows["value"].to_numpy(dtype=np.float64)
-    value = float(values[whole][0]) if whole.any() else math.nan
+    value = float(values[0]) if len(values) else math.nan
     means[column] = value
     left_out = np.asarray(left_out_values(run, metric), dtype=np.float64)
     order = [codes[prompt_id] for prompt_id, _ in run.prompts if prompt_id in codes]  # blocks follow the run's order

@@ -5,6 +5,7 @@ The originals' values come live from their interpreter (`verify`) or from a file
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import tempfile
@@ -17,7 +18,8 @@ from bench.doctor.parity import environment
 from bench.doctor.parity.fixtures import SEED, Fixture, build
 from bench.doctor.parity.ours import SCORERS, Value, run_ours
 from bench.formatting import Table
-from bench.runtime.log import note
+
+logger = logging.getLogger(__name__)
 
 # Absolute, in float32, in each scorer's own unit.
 TOLERANCES = {
@@ -160,9 +162,9 @@ def verify(python: str | None = None, cache: Path | None = None, seed: int = SEE
     interpreter = environment.find_python(python, cache)
     with tempfile.TemporaryDirectory(prefix="bench-parity-") as made:
         folder = Path(made) / "fixture"
-        note("building the fixture ...")
+        logger.info("building the fixture ...")
         fixture = build(folder, seed=seed)
-        note(f"running the original scorers with {interpreter} ...")
+        logger.info(f"running the original scorers with {interpreter} ...")
         official = environment.run_official(interpreter, folder, list(SCORERS))
-        note("running ours ...")
+        logger.info("running ours ...")
         return judge(official, fixture, folder), official

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,9 @@ def test_a_part_that_was_removed_meanwhile_is_no_error(tmp_path: Path, said: lis
     assert said == []
 
 
-def test_what_a_kill_left_is_cleaned(tmp_path: Path) -> None:
+def test_what_a_kill_left_is_cleaned(tmp_path: Path, left_by_a_kill: Callable[[Path], Path]) -> None:
     NetworkFeatures(tmp_path).put(features("a"))
-    (tmp_path / ".part-x.npz.1.tmp").write_bytes(b"half")
+    left_by_a_kill(tmp_path / "part-x.npz").write_bytes(b"half")
     assert NetworkFeatures(tmp_path).known([digest("a")])
     assert not list(tmp_path.glob(".*.tmp"))
 

@@ -11,6 +11,7 @@ import torch
 from bench.errors import UsageError
 from bench.models.loading import quiet
 from bench.training.parameterisation import check_scheduler, kind_of, mix_at, model_input, random_mix, to_latents
+from tests.tolerance import FLOAT32, assert_close
 
 SCHEDULERS = [
     ("DDPMScheduler", "epsilon"),
@@ -42,7 +43,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
-@pytest.mark.parametrize("index", [1, 10, 19])
+@pytest.mark.parametrize("place", [1, 10, 19])
 def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, index: int) -> None:
     scheduler = scheduler_of(name, kind)
     assert kind_of(scheduler) == kind
@@ -50,8 +51,10 @@ def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, i
     mix = mix_at(scheduler, index)
     z = mix.noised(clean, eps)
     prediction = mix.target(clean, eps)
-    torch.testing.assert_close(mix.clean_of(prediction, z), clean, atol=2e-3, rtol=1e-3)
-    torch.testing.assert_close(mix.eps_of(prediction, z), eps, atol=2e-3, rtol=1e-3)
+    # Undoing the mixture divides by the smaller of its two shares, which magnifies the rounding.
+    magnified = FLOAT32 / float(min(mix.signal.min(), mix.noise.min()))
+    assert_close(mix.clean_of(prediction, z), clean, magnified)
+    assert_close(mix.eps_of(prediction, z), eps, magnified)
 
 
 @pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
@@ -65,8 +68,8 @@ def test_levels_are_those_of_the_scheduler(name: str, kind: str) -> None:
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(index)
     z = mix_at(scheduler, index).noised(clean, eps)
-    torch.testing.assert_close(to_latents(scheduler, z, index), own, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(model_input(scheduler, own, index), z, atol=1e-4, rtol=1e-3)
+    assert_close(to_latents(scheduler, z, index), own)
+    assert_close(model_input(scheduler, own, index), z)
 
 
 @pytest.mark.parametrize(("name", "kind"), [row for row in SCHEDULERS if row[0][:4] in ("DDPM", "DDIM", "Eule")])
@@ -78,7 +81,7 @@ def test_x0_is_the_schedulers_own(name: str, kind: str) -> None:
         scheduler.set_begin_index(index)
     z = model_input(scheduler, latents, index)
     own = scheduler.step(prediction, scheduler.timesteps[index], latents).pred_original_sample
-    torch.testing.assert_close(mix_at(scheduler, index).clean_of(prediction, z), own, atol=1e-4, rtol=1e-4)
+    assert_close(mix_at(scheduler, index).clean_of(prediction, z), own)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("DDPMScheduler", "epsilon"), ("FlowMatchEulerDiscreteScheduler", "flow")])
