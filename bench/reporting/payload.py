@@ -39,7 +39,10 @@ def embedded_json(data: Any) -> str:
 
 
 def payload(
-    table: Table, fronts: Mapping[tuple[str, str], Front], values: dict[str, Array], images: dict[str, Any]
+    table: Table,
+    fronts: Mapping[tuple[str, str], tuple[Front, Mapping[str, str]]],
+    values: dict[str, Array],
+    images: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything the script needs but the images themselves."""
     index = {row.name: i for i, row in enumerate(table.rows)}
@@ -61,7 +64,7 @@ def payload(
             {"family": c.family, "parameter": c.parameter, "members": [[index[n], v] for n, v in c.members]}
             for c in table.curves
         ],
-        "fronts": {f"{metrics.index(x)}/{metrics.index(y)}": _front(one, index) for (x, y), one in fronts.items()},
+        "fronts": {f"{metrics.index(x)}/{metrics.index(y)}": _front(*one, index) for (x, y), one in fronts.items()},
         "axes": {
             "x": metrics.index(diversity[0].name) if diversity else None,
             "y": metrics.index(quality[0][0].name) if quality else None,
@@ -113,10 +116,9 @@ def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[list[f
     return [found.get(metric) for metric in metrics] if found else None
 
 
-def _front(front: Front, index: Mapping[str, int]) -> dict[str, Any]:
-    """How surely each method is on the front, and the band of the front under resampling."""
-    shares = zip(front.methods, front.probability.tolist(), strict=True)
-    return {"share": {index[name]: round(share, 4) for name, share in shares}, "band": band_of(front)}
+def _front(front: Front, verdicts: Mapping[str, str], index: Mapping[str, int]) -> dict[str, Any]:
+    """Whether each method is surely on the front, and the band of the front under resampling."""
+    return {"verdict": {index[name]: verdict for name, verdict in verdicts.items()}, "band": band_of(front)}
 
 
 def _finite(value: float) -> float | None:

@@ -104,6 +104,7 @@ class Reference(_Part):
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
     of them can be scored with the rest as the suite means it.
 
@@ -114,6 +115,7 @@ class Suite(_Part):
     name: Text
     title: str = ""
     label: Text | None = None
+    cluster: Text | None = None
     model: ModelSpec
     prompts: Text
     samples: Annotated[Whole, Field(ge=1)] = 5

@@ -58,7 +58,6 @@
 
   // What the bootstrap says of this front; only for quality against diversity.
   const known = (x, y) => (x.metric === null || y.metric === null ? undefined : data.fronts[`${x.metric}/${y.metric}`]);
-  const percent = (share) => (share > 0.995 && share < 1 ? "over 99 %" : share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`);
 
   // The band in which the front lies in 95 % of the resamples. It is known for means, not for differences.
   function bandTrace(x, y) {
@@ -108,8 +107,8 @@
       const value = size.value(point.m);
       lines.push(value ? line(size, value) : `${plotText(size.title)}: not recorded`);
     }
-    const share = known(x, y)?.share[point.m];
-    lines.push((front.includes(point) ? "on the front" : "not on the front") + (share === undefined ? "" : `, in ${percent(share)} of the resamples`));
+    const verdict = known(x, y)?.verdict[point.m];
+    lines.push((front.includes(point) ? "on the front of the means" : "not on the front of the means") + (verdict === undefined ? "" : `: ${verdict}`));
     return lines.join("<br>");
   }
 
@@ -193,15 +192,13 @@
   function showFront({ points, front, x, y }) {
     const text = $("front");
     if (!points.length) { text.textContent = ""; return; }
-    const shares = known(x, y)?.share; // differences move all points alike, so they have the same front
-    const named = (point) => point.method.name + (shares ? ` (${percent(shares[point.m])})` : "");
-    const names = front.map(named).join(", ");
-    const near = shares ? points.filter((point) => !front.includes(point) && shares[point.m] >= 0.05) : [];
+    const verdicts = known(x, y)?.verdict; // differences move all points alike, so they have the same front
+    const named = (chosen) => chosen.map((point) => point.method.name).join(", ");
+    const judged = (verdict) => named(points.filter((point) => verdicts[point.m] === verdict)) || "none";
     const missing = data.methods.length - points.length;
     text.replaceChildren(
-      element("b", {}, "On the front: "), `${names}.`,
-      near.length ? ` Not on it, but in at least 5 % of the resamples: ${near.map(named).join(", ")}.` : "",
-      shares ? " In brackets: the share of resampled prompt sets in which the method is on the front." : "",
+      element("b", {}, "On the front of the means: "), `${named(front)}.`,
+      verdicts ? ` At 5 % over all methods of this plot: surely on the front: ${judged("surely on the front")}; surely dominated: ${judged("surely dominated")}; undecided: ${judged("undecided")}.` : "",
       missing ? ` ${missing} of ${data.methods.length} methods are not shown: not scored on both axes.` : "",
       y.role === "training reward" ? " The vertical axis is a training reward: what methods gain on it was bought by optimising it, so read it next to a held-out one." : "");
   }
