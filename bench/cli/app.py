@@ -19,6 +19,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
+from bench.runtime.log import shown
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
@@ -72,6 +73,11 @@ def build() -> typer.Typer:
 
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Parse and run one command; returns the exit code. Exceptions that are not the user's doing are let through."""
+    with shown():
+        return _execute(arguments)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(build())
     try:
         code = command(
@@ -103,8 +109,8 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     if isinstance(code, int):
         return str(wrong), code
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
-        place = f" '{wrong.filename}'" if wrong.filename else ""
-        return f"cannot write or read{place}: {os.strerror(wrong.errno)}.", 2
+        location = f" '{wrong.filename}'" if wrong.filename else ""
+        return f"cannot write or read{location}: {os.strerror(wrong.errno)}.", 2
     return None
 
 

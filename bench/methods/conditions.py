@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 NAMES = ("negative_prompt", "guidance_rescale", "clip_skip", "embeddings")
 SUPPORTED: dict[str, tuple[str, ...]] = {
@@ -81,4 +83,4 @@ def check_conditions(family: str, conditions: PromptConditions, guidances: Itera
     if not any(guidance > 1.0 for guidance in guidances):
         for name in ("negative_prompt", "guidance_rescale"):
             if getattr(conditions, name) is not None and getattr(conditions, name) != 0:
-                note(f"method '{method}' runs without guidance: {name} has no effect on it.", once=True)
+                logger.warning(f"method '{method}' runs without guidance: {name} has no effect on it.", extra=ONCE)

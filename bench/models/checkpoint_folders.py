@@ -13,7 +13,9 @@ from bench.models.loading import check_config, first_few
 from bench.models.peft_files import LORA_FILES
 from bench.models.recognise import families_read, pipeline_of, what_config, what_unreadable
 from bench.models.weight_files import weight_files
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 _STEP = re.compile(r"(checkpoint|step|epoch|iter)[-_]?\w*\d+", re.IGNORECASE)
 _LORA = "lora"
@@ -38,7 +40,7 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
         return found
     average = folder / f"{part}_ema"
     if average.is_dir():
-        note(f"{folder} holds averaged weights only ({average.name}): they are taken.", once=True)
+        logger.warning(f"{folder} holds averaged weights only ({average.name}): they are taken.", extra=ONCE)
         return average
     if (folder / "config.json").is_file() or weight_files(folder).stem:
         return folder
@@ -64,7 +66,8 @@ def _adapter(folder: Path) -> Path | None:
 def _tell_of_average(folder: Path, found: Path, part: str) -> None:
     average = folder / f"{part}_ema"
     if average.is_dir():
-        note(f"{folder} holds averaged weights too: {found.name} is taken; name {average} for those.", once=True)
+        words = f"{folder} holds averaged weights too: {found.name} is taken; name {average} for those."
+        logger.warning(words, extra=ONCE)
 
 
 def _refuse_other_parts(folder: Path, base: Any) -> None:
@@ -86,7 +89,7 @@ def _among_steps(folder: Path, base: Any) -> Path | None:
         names = ", ".join(step.name for step in steps[:6]) + (f" and {len(steps) - 6} more" if len(steps) > 6 else "")
         raise MissingError(f"{folder} holds several checkpoints of a training ({names}): name the one that is meant.")
     if steps:
-        note(f"{folder} holds one checkpoint of a training: {steps[0].name} is taken.", once=True)
+        logger.warning(f"{folder} holds one checkpoint of a training: {steps[0].name} is taken.", extra=ONCE)
         return find_checkpoint(steps[0], base)
     raise MissingError(f"{folder} {_why_nothing(folder)}.")
 

@@ -134,7 +134,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
         return tensors
     original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
-    what = None if original else what_keys(given)
+    what = None if original else what_keys(tensors or given)
     if what and not what.startswith("a network"):
         raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}.")
     if part_of(base) == "unet" and not original:

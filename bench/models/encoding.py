@@ -11,7 +11,9 @@ import torch
 from bench.models.base import Conditioning, Network, States, TextSide
 from bench.models.loading import quiet
 from bench.models.networks import AdapterSwitch
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 
 @contextlib.contextmanager
@@ -118,4 +120,6 @@ class PromptEncoding:
         if longer:
             self._truncated += longer
             count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"
-            note(f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", once=True)
+            logger.warning(
+                f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", extra=ONCE
+            )

@@ -20,7 +20,9 @@ from bench.models.adapters.read import read_adapter
 from bench.models.adapters.verify import verify
 from bench.models.base import Network
 from bench.models.loading import quiet
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 is_lora = is_adapter
 
@@ -48,7 +50,7 @@ def without_text(path: Path, parts: Sequence[str], ignore_text: bool) -> list[st
     left_out = [part for part in parts if "text_encoder" in part] if ignore_text else []
     if left_out:
         what = " and ".join(left_out)
-        note(f"{path}: what it says of {what} is left out, as text_encoder = 'ignore' asks.", once=True)
+        logger.warning(f"{path}: what it says of {what} is left out, as text_encoder = 'ignore' asks.", extra=ONCE)
     return [part for part in parts if part not in left_out]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench.models.adapters.install import lay_out
 from bench.models.adapters.patches import Patches, patches_of
 from bench.models.base import Network
-from bench.runtime.log import note
+
+logger = logging.getLogger(__name__)
 
 HEADROOM = 1.25
 """A network stays on the device beside the others if this many times its size is free: the rest is for activations."""
@@ -114,7 +117,9 @@ class Residence:
     def _leave(self, module: nn.Module) -> None:
         module.to("cpu")
         if not self._said:
-            note("two networks do not fit on the device together: they are moved at each switch, which is slower")
+            logger.warning(
+                "two networks do not fit on the device together: they are moved at each switch, which is slower"
+            )
             self._said = True
 
 
@@ -137,6 +142,7 @@ class Networks:
         """Say that a network was added."""
         if network.module is self._base:
             self._switch.forget()
+            lay_out(self._base)
 
     def ready(self, name: str) -> Any:
         """The module of the network, on the device, with exactly its adapter on."""

@@ -10,7 +10,9 @@ import torch
 from bench.errors import MissingError
 from bench.models.loading import check_config, first_few, quiet, short
 from bench.models.weight_files import weight_files
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 
 def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
@@ -25,7 +27,7 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     if not files:
         raise MissingError(f"{folder} holds no .safetensors file{_pickled(folder)}.")
     if weights.variant:
-        note(f"{folder} holds {weights.variant} weights only: they are taken as they are.", once=True)
+        logger.warning(f"{folder} holds {weights.variant} weights only: they are taken as they are.", extra=ONCE)
     try:
         with quiet():
             loaded, info = part.from_pretrained(

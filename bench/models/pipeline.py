@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.adapters.install import lay_out
 from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
@@ -24,14 +23,16 @@ from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
 from bench.models.recognise import families_read, is_foreign, pipeline_of, read_index, what_config
-from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
+from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.textual_inversion import conditioned
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 
 if TYPE_CHECKING:
     from bench.methods.conditions import PromptConditions
     from bench.suite.schema import Suite
+
+logger = get_logger(__name__)
 
 
 GUIDANCE = "guidance"
@@ -72,7 +73,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self.text = self._text_side(self._loaded)
         self.pipeline = self.text.pipeline
         self.networks: dict[str, Network] = {BASE: Network(self.network)}
-        self._place()
+        self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
         self._sides_made: dict[Any, TextSide] = {}
@@ -141,7 +142,7 @@ class PipelineModel(PromptEncoding, Pictures):
     def _pipeline_name(self) -> str:
         return self.pipeline_class
 
-    def _place(self) -> None:
+    def _move_to_device(self) -> None:
         self.text.to(self.device)
         self._place_vae(self.vae)
         self._shape_memory(self.network)
@@ -154,7 +155,6 @@ class PipelineModel(PromptEncoding, Pictures):
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
         if self.network_part == "unet":
             module.to(memory_format=torch.channels_last)
-            lay_out(module)
 
     @property
     def unet(self) -> Any:
@@ -182,11 +182,10 @@ class PipelineModel(PromptEncoding, Pictures):
         """
         if name in self.networks:
             return
-        if path.is_dir():
-            check_parameterisation(path, self.folder, self.sampler.options)
+        check_parameterisation(path, self.folder, self.sampler.options)
         self._ready.residence.bring(self.network)
-        options = AdapterOptions.of(self._loaded, scale, ignore_text)
-        network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", options)
+        options, adapter = AdapterOptions.of(self._loaded, scale, ignore_text), f"tuned{len(self.networks)}"
+        network = load_tuned(path, self.network, self.dtype, adapter, options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
             network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
@@ -205,7 +204,8 @@ class PipelineModel(PromptEncoding, Pictures):
             self._place_vae(network.vae)
         if own:
             network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
-        note(f"{path} brings its own {' and '.join(names)}: used for its side of each step.", once=True)
+        words = f"{path} brings its own {' and '.join(names)}: used for its side of each step."
+        logger.info(words, extra=ONCE)
 
     def _load_own(self, name: str, path: Path) -> Any:
         if path.is_dir():
@@ -251,7 +251,7 @@ class PipelineModel(PromptEncoding, Pictures):
             extra["num_inference_steps"] = self.sampler.steps
         with quiet(), told(scheduler, self.sampler):
             scheduler.set_timesteps(device=self.device, **extra)
-        check_places(scheduler, self.sampler.steps)
+        check_calls_per_step(scheduler, self.sampler.steps)
         return scheduler
 
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:

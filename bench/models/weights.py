@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
 from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, TRAINER_CONFIG, config_beside, trainer_config_beside
+from bench.models.variants import TWINS, is_twin, only_variants
 from bench.store.atomic import read_json, sha256_file
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", 
 _SAFE = (".safetensors", ".json", ".txt", ".model")
 # What can run code when it is read, or is code.
 _CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
-# Half-precision and other twins of weights that are fetched anyway.
-_TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.index.fp16.json")
 # Parts of a published pipeline that no image here passes through.
 _UNUSED_PARTS = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PIPELINE = "model_index.json"
@@ -106,11 +105,11 @@ def digest(path: Path | str) -> str:
 
 def _counted(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """The files that can matter, by their paths in a folder; folders that are links are entered, loops are not."""
-    place = root / inside
-    real = os.path.realpath(place)
-    if real in above or not place.is_dir():
+    folder = root / inside
+    real = os.path.realpath(folder)
+    if real in above or not folder.is_dir():
         return
-    for entry in os.scandir(place):
+    for entry in os.scandir(folder):
         name = f"{inside}{entry.name}"
         if entry.name.startswith("."):
             continue
@@ -132,7 +131,7 @@ def _loaded(root: Path, files: list[str]) -> list[str]:
     if _PIPELINE in kept and any(name.startswith(tuple(networks)) for name in kept):
         beside = {_PIPELINE, PEFT_CONFIG, TRAINER_CONFIG, *LORA_FILES}
         kept = [name for name in kept if name in beside or name.partition("/")[0] not in {*_UNUSED_PARTS, name}]
-    twins = {name for name in kept if any(fnmatch.fnmatch(name.rpartition("/")[2], twin) for twin in _TWINS)}
+    twins = {name for name in kept if is_twin(name)}
     whole = {name.rpartition("/")[0] for name in kept if name.endswith(".safetensors") and name not in twins}
     return [name for name in kept if name not in twins or name.rpartition("/")[0] not in whole]
 
@@ -223,7 +222,7 @@ def _shapes(name: str) -> Path:
 def _from_hub(name: HubName) -> Path:
     """The local copy of what a hub name means."""
     from metrics.errors import MissingWeightsError
-    from metrics.weights.hub import fetch_folder
+    from metrics.weights.hub import fetch_folder, listing
 
     inner = name.inner.strip("/") if name.inner else None
     if inner and Path(inner).suffix in _CODE:
@@ -232,7 +231,11 @@ def _from_hub(name: HubName) -> Path:
             ".safetensors file or a folder of them"
         )
     try:
-        root = fetch_folder(name, _wanted(name, inner), _TWINS)
+        wanted = _wanted(name, inner)
+        root = fetch_folder(name, wanted, TWINS)
+        matching = (file for file in listing(name) if any(fnmatch.fnmatch(file, pattern) for pattern in wanted))
+        if variants := only_variants(matching):
+            root = fetch_folder(name, variants)
     except MissingWeightsError as error:
         raise MissingError(str(error).rstrip(".")) from None
     path = root / inner if inner else root

@@ -7,7 +7,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -105,4 +107,4 @@ class Registry(Generic[T]):
         try:
             self.add(point.name, point.value, origin)
         except UsageError as error:
-            note(f"{origin} is ignored: {error}", once=True)
+            logger.warning(f"{origin} is ignored: {error}", extra=ONCE)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.store.atomic import make_folder, temporary_name, write_error
+from bench.store.atomic import make_folder, remove_folder, write_error
+from bench.store.leftovers import clean_leftovers, temporary_name
 
 _MARK = "made-by-bench-report.txt"
 _TEXT = "Images of the page beside this folder. `bench report` makes it anew each time.\n"
@@ -23,14 +24,12 @@ def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
         if files:
             raise UsageError(f"{folder} is in the way and was not made by bench: move it, or choose another --out")
         return
+    clean_leftovers(folder.parent, deep=False)
     fresh = temporary_name(folder)
     try:
         if files:
             _fill(fresh, files)
-        if folder.exists():
-            old = temporary_name(folder)
-            folder.rename(old)
-            shutil.rmtree(old, ignore_errors=True)
+        remove_folder(folder)
         if files:
             fresh.rename(folder)
     except OSError as error:

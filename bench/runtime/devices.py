@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 
 from bench.errors import MissingError, UsageError
-from bench.runtime.log import note
 from bench.runtime.threads import apply_threads
+
+logger = logging.getLogger(__name__)
 
 # What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
@@ -53,7 +55,7 @@ def prepare_torch(device: str) -> str:
 
 @functools.cache
 def _set_threads() -> None:
-    note(f"torch uses {apply_threads()}")
+    logger.info(f"torch uses {apply_threads()}")
 
 
 def peak_memory() -> int:

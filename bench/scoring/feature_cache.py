@@ -5,9 +5,9 @@ of a network's folder is a digest of the metric's `backbone` (weights, preproces
 features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
-Parts are written whole to a temporary name and renamed, under a lock, so a kill or two runs at once leave nothing
-half-written; a part that is damaged is said, removed and made again. The folder may be deleted at any time. The
-environment variable BENCH_FEATURE_CACHE=off does without it.
+Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
+leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import io
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
-from bench.store.atomic import atomic_write, clean_leftovers, make_folder, write_error
+from bench.runtime.log import ONCE, get_logger
+from bench.store.atomic import atomic_write
+from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float32]
 
+logger = get_logger(__name__)
+
 VARIABLE = "BENCH_FEATURE_CACHE"
 MOST_BYTES = 32 << 10
 """Of the features of one image; larger ones are not kept."""
@@ -42,27 +44,27 @@ FORMAT = 1
 _OPEN_PARTS = 8  # parts whose features are held in memory
 
 
-class Shelf:
+class NetworkFeatures:
     """The kept features of one network, by the sha256 (hex) of the image."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[str, tuple[Path, int]] | None = None
+        self._entries: dict[str, tuple[Path, int]] | None = None
         self._open: OrderedDict[Path, Rows] = OrderedDict()
 
     def known(self, images: Iterable[str]) -> set[str]:
         """Those of the images whose features are said to be here."""
-        places = self._index()
-        return {image for image in images if image in places}
+        entries = self._index()
+        return {image for image in images if image in entries}
 
     def get(self, images: Sequence[str]) -> dict[str, Tensor]:
         """The features of those images that are here, float32."""
         import torch
 
         found: dict[str, Tensor] = {}
-        places = self._index()
+        entries = self._index()
         for image in images:
-            path, row = places.get(image, (None, 0))
+            path, row = entries.get(image, (None, 0))
             rows = None if path is None else self._rows(path)
             if rows is not None and row < len(rows):
                 found[image] = torch.from_numpy(rows[row].copy())
@@ -82,28 +84,26 @@ class Shelf:
         np.savez(buffer, images=np.array(list(new), dtype="S64"), rows=rows)
         path = self.folder / f"part-{uuid.uuid4().hex}.npz"
         try:
-            with _writing(self.folder):
-                atomic_write(path, buffer.getvalue())
+            atomic_write(path, buffer.getvalue())
         except UsageError as error:
-            note(f"features are not kept: {error}", once=True)
+            logger.warning(f"features are not kept: {error}", extra=ONCE)
             return
         self._add(path, list(new))
 
     def _index(self) -> dict[str, tuple[Path, int]]:
-        if self._places is None:
-            self._places = {}
-            if self.folder.is_dir():
-                _clean(self.folder)
+        if self._entries is None:
+            self._entries = {}
+            clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
                 images = self._read(path, "images")
                 if images is not None:
                     self._add(path, [image.decode("ascii", "replace") for image in images.tolist()])
-        return self._places
+        return self._entries
 
     def _add(self, path: Path, images: Sequence[str]) -> None:
-        assert self._places is not None
+        assert self._entries is not None
         for row, image in enumerate(images):
-            self._places.setdefault(image, (path, row))
+            self._entries.setdefault(image, (path, row))
 
     def _rows(self, path: Path) -> Rows | None:
         if path not in self._open:
@@ -128,37 +128,39 @@ class Shelf:
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            note(f"{path} is damaged ({why}): removed, its features are made again")
+            logger.warning(f"{path} is damaged ({why}): removed, its features are made again")
             path.unlink(missing_ok=True)
-        assert self._places is not None
-        self._places = {image: place for image, place in self._places.items() if place[0] != path}
+        assert self._entries is not None
+        self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}
         return None
 
 
-class NoShelf(Shelf):
+class NoNetworkFeatures(NetworkFeatures):
     """Keeps nothing."""
 
     def __init__(self) -> None:
         super().__init__(Path())
-        self._places = {}
+        self._entries = {}
 
     def put(self, features: Mapping[str, Tensor]) -> None:
         """Nothing."""
 
 
 class FeatureCache:
-    """The shelves below a folder, or none."""
+    """The cached features of every network below a folder, or none."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if switched_off() else folder
-        self._shelves: dict[str, Shelf] = {}
+        self._by_network: dict[str, NetworkFeatures] = {}
 
-    def shelf(self, metric: FeatureMetric) -> Shelf:
-        """The shelf of the network that a metric sees images through."""
+    def features_of(self, metric: FeatureMetric) -> NetworkFeatures:
+        """The cached features of the network that a metric sees images through."""
         name = digest_of(format=FORMAT, **features_identity(metric))[:16]
-        if name not in self._shelves:
-            self._shelves[name] = NoShelf() if self._folder is None else Shelf(self._folder / name)
-        return self._shelves[name]
+        if name not in self._by_network:
+            self._by_network[name] = (
+                NoNetworkFeatures() if self._folder is None else NetworkFeatures(self._folder / name)
+            )
+        return self._by_network[name]
 
 
 def features_identity(metric: FeatureMetric) -> dict[str, Any]:
@@ -173,30 +175,3 @@ def features_identity(metric: FeatureMetric) -> dict[str, Any]:
 def switched_off() -> bool:
     """Whether the environment says so."""
     return os.environ.get(VARIABLE, "").strip().lower() in ("0", "off", "no", "false")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold a folder for the moment of writing. A temporary file that is there under the lock was left by a kill."""
-    from filelock import FileLock
-
-    make_folder(folder)
-    lock = FileLock(folder / ".lock", thread_local=False)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise write_error(folder, error) from None
-    try:
-        clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
-
-
-def _clean(folder: Path) -> None:
-    if any(folder.glob(".*.tmp")):
-        try:
-            with _writing(folder):
-                pass
-        except UsageError:  # a folder that may only be read
-            return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.runtime.log import note
-from bench.store.atomic import make_folder, temporary_name, write_error
+from bench.store.atomic import make_folder, write_error
+from bench.store.leftovers import clean_leftovers, temporary_name
 from metrics.types import digest_of
 from metrics.weights.state_dict import sha256
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from bench.scoring.chunk import Tools
     from bench.suite.schema import Reference
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 64
 Source = tuple[str, "Callable[[], Image]"]
@@ -96,7 +99,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         try:
             return kind.read(path)
         except Exception as error:  # damaged: made again below
-            note(f"{path} is damaged ({error}): made again")
+            logger.warning(f"{path} is damaged ({error}): made again")
     total = None
     for sources in reference_sources(reference):
         if by_features:
@@ -115,8 +118,8 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
     from bench.scoring.chunk import MULTIPLE
     from metrics.images import to_pil
 
-    shelf = tools.cache.shelf(metric)
-    found = shelf.get([sha256 for sha256, _ in sources])
+    cached = tools.cache.features_of(metric)
+    found = cached.get([sha256 for sha256, _ in sources])
     missing = [(sha256, get) for sha256, get in sources if sha256 not in found]
 
     def prepared(get: Callable[[], Image]) -> Tensor:
@@ -127,13 +130,14 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
         jobs = [tools.reader.submit(prepared, get) for _, get in missing]
         rows = metric.embed_inputs([job.result() for job in jobs], MULTIPLE)
         new = {sha256: row for (sha256, _), row in zip(missing, rows, strict=True)}
-        shelf.put(new)
+        cached.put(new)
         found |= new
     return torch.stack([found[sha256] for sha256, _ in sources])
 
 
 def _save(statistics: Any, path: Path) -> None:
     make_folder(path.parent)
+    clean_leftovers(path.parent, deep=False)
     temporary = temporary_name(path)
     try:
         statistics.save(temporary)

@@ -1,7 +1,7 @@
 """Writing files so that a kill, a crash or a full disk never leaves half of one, and reading them back.
 
 `bench.store.run_store` says which files there are; this module only knows how to write and read one. Everything is
-written whole to a temporary name in the same folder (`.<name>.<random>.tmp`), flushed to the disk, and renamed.
+written whole to a temporary name in the same folder (see `bench.store.leftovers`), flushed to the disk, and renamed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
-from bench.store.records import SCHEMA_VERSION, check_version
+from bench.runtime.log import ONCE, get_logger
+from bench.store.leftovers import temporary_name
+from bench.store.records import PART, SCHEMA_VERSION, check_version
+
+logger = get_logger(__name__)
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -97,47 +100,34 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
         sync_folder(path.parent)
 
 
-def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process has, hidden, and recognised by `clean_leftovers`."""
-    return path.with_name(f".{path.name[:150]}.{uuid.uuid4().hex}.tmp")
-
-
-def clean_leftovers(folder: Path) -> int:
-    """Remove temporary files (and folders on their way out) that a killed process left under `folder`; their number."""
-    leftovers = [path for path in folder.rglob(".*.tmp") if path.exists()]
-    for path in leftovers:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    return len(leftovers)
-
-
-@contextlib.contextmanager
-def locked(folder: Path, taken: str) -> Iterator[None]:
-    """Hold a folder for writing, alone among processes, and clean it of what a killed holder left.
-
-    While another process holds it, the message `taken` is told and this one waits. The same process may hold it twice.
-    """
-    from filelock import FileLock, Timeout
-
-    make_folder(folder)
-    lock = FileLock(folder / ".lock", thread_local=False, is_singleton=True)
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give the file a second name, or copy it where that cannot be. Raises UsageError when the system refuses."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
     try:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            note(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
-            lock.acquire()
+            os.link(source, temporary)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, at once for whoever looks; none is fine. Raises UsageError when the system refuses."""
+    gone = temporary_name(folder)
+    try:
+        folder.rename(gone)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise write_error(folder, error) from None
-    try:
-        if lock.lock_counter == 1:
-            clean_leftovers(folder)
-        yield
-    finally:
-        lock.release()
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def sha256_file(path: Path) -> str:
@@ -174,7 +164,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return data
 
 
-def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Path:
+def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], prefix: str = PART) -> Path:
     """Write rows as a new part file of `folder`, and return its path. Later parts sort behind earlier ones.
 
     The number in the name orders the parts; the random piece keeps two processes from ever using the same name.
@@ -188,26 +178,26 @@ def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping
     )
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
-    number = 1 + max((_part_number(path) for path in part_files(folder)), default=0)
-    path = folder / f"part-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
+    number = 1 + max((_part_number(path) for path in part_files(folder, prefix)), default=0)
+    path = folder / f"{prefix}-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
     atomic_write(path, buffer.getvalue())
     return path
 
 
-def read_parts(folder: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
+def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART) -> list[dict[str, Any]]:
     """The rows of all part files in the order they were written; a part that cannot be read is reported and ignored.
 
     Raises UsageError when a part was written by a newer version.
     """
     rows: list[dict[str, Any]] = []
-    for path in part_files(folder):
+    for path in part_files(folder, prefix):
         rows += _read_part(path, list(columns))
     return rows
 
 
-def part_files(folder: Path) -> list[Path]:
+def part_files(folder: Path, prefix: str = PART) -> list[Path]:
     """The part files of a folder, oldest first. A folder that is not there has none."""
-    return sorted(path for path in folder.glob("part-*.parquet") if path.is_file())
+    return sorted(path for path in folder.glob(f"{prefix}-*.parquet") if path.is_file())
 
 
 def _part_number(path: Path) -> int:
@@ -225,15 +215,15 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         check_version(int(version) if version.isdigit() else version, str(path))
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        note(
+        logger.warning(
             f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
-        note(
+        logger.warning(
             f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
-            once=True,
+            extra=ONCE,
         )
         return []
     return rows

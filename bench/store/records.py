@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from bench.errors import UsageError
 
@@ -23,6 +23,8 @@ IMAGE_COLUMNS = {
     "sha256": "string",
     "seconds": "float64",
 }
+PART, LEFT_OUT = "part", "left_out"
+"""How files of rows are called: values, and values of a set metric with a block of prompts left out each."""
 SCORE_COLUMNS = {"prompt_id": "string", "sample": "int64", "value": "float64", "reason": "string"}
 
 # version n -> function that turns a manifest of version n into one of n + 1.
@@ -61,9 +63,22 @@ class ScoreRow:
     reason: str | None = None
 
     @property
+    def left_out(self) -> bool:
+        """Whether this is the value of a set metric with one block of prompts left out; `sample` is the block."""
+        return self.prompt_id is None and self.sample is not None
+
+    @property
     def key(self) -> tuple[str | None, int | None]:
         """What a row is found by."""
         return (self.prompt_id, self.sample)
+
+
+_Row = TypeVar("_Row", ImageRow, ScoreRow)
+
+
+def last_wins(rows: Iterable[_Row]) -> list[_Row]:
+    """One row per key, the last, in the order of the keys' first rows."""
+    return list({row.key: row for row in rows}.values())
 
 
 class BadImage(NamedTuple):

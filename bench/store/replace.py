@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.store.atomic import temporary_name, write_error
+from bench.store.atomic import sync_folder, write_error
+from bench.store.leftovers import temporary_name
 from bench.store.run_store import RunStore, lock_runs
 
 
@@ -37,11 +38,30 @@ def _beside(path: Path) -> Path:
 
 
 def _swap(old: Path, new: Path) -> None:
-    gone = temporary_name(old).with_suffix("")
-    gone = gone.with_name(gone.name.replace("@", "-"))
+    """Put what is in `new` in the place of what is in `old`. The folder itself stays, for its lock file is held:
+    another process that waits for the lock must not be given that of a folder which is gone.
+
+    Readers take no lock, so the manifest, without which there is no run, goes first and comes last.
+    """
+    gone = temporary_name(old / "replaced")
+    moved: list[tuple[Path, Path]] = []
     try:
-        old.rename(gone)
-        new.rename(old)
+        gone.mkdir()
+        for source, target in ((old, gone), (new, old)):
+            manifest_is_last = source == new
+            for path in sorted(_content(source), key=lambda path: (path.name == "manifest.json") == manifest_is_last):
+                path.rename(target / path.name)
+                moved.append((path, target / path.name))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            for before, now in reversed(moved):
+                now.rename(before)
+            gone.rmdir()
         raise write_error(old, error) from None
+    sync_folder(old)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def _content(folder: Path) -> list[Path]:
+    """What belongs to the run, without its lock and without temporary files."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]

@@ -1,47 +1,49 @@
 """The folder of one run: the only module that knows the names of the files in it. `bench.store.records` has the rows.
 
 Layout: `<results>/runs/<suite>/<method>@<hash8>/` with `manifest.json`, `images/<prompt_id>/<sample>.png`,
-`images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}` and `summary.json`.
+`images/part-*.parquet`, `scores/<metric>/{card.json,part-*.parquet}`, `summary.json` and an empty `.lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.runtime.log import note
 from bench.store.atomic import (
     atomic_write,
     image_fault,
-    locked,
+    link_or_copy,
     make_folder,
     part_files,
     png_bytes,
     read_json,
     read_parts,
+    remove_folder,
     sync_folder,
-    temporary_name,
     to_json,
-    write_error,
     write_part,
 )
+from bench.store.locks import locked
 from bench.store.records import (
     IMAGE_COLUMNS,
+    LEFT_OUT,
     NEVER_MADE,
+    PART,
     SCORE_COLUMNS,
     SUMMARY_MIGRATIONS,
     BadImage,
     ImageRow,
     Manifest,
     ScoreRow,
+    last_wins,
     migrate,
 )
 
@@ -49,13 +51,30 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs", "same_card"]
 
-_Row = TypeVar("_Row", ImageRow, ScoreRow)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _locking(write: Callable[Concatenate[RunStore, _P], _T]) -> Callable[Concatenate[RunStore, _P], _T]:
+    """A write that holds the run: again where the caller does so for a whole stage, else for that write alone."""
+
+    @functools.wraps(write)
+    def writing(store: RunStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with store.lock(clean=False):
+            return write(store, *args, **kwargs)
+
+    return writing
 
 
 class RunStore:
-    """One run's folder. Every write is atomic; a killed writer leaves nothing that a reader could mistake."""
+    """One run's folder. Every write is atomic; a killed writer leaves nothing that a reader could mistake.
+
+    Every write holds the run's lock (see `lock`), taken by the caller for a whole stage, or else for that write alone.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -99,6 +118,7 @@ class RunStore:
             raise UsageError(f"{self.path} is not a run: it has no manifest.json")
         return Manifest.from_dict(data, str(self._manifest_path))
 
+    @_locking
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest. Write status "complete" after everything else."""
         self.flush()
@@ -110,6 +130,7 @@ class RunStore:
         data = read_json(path)
         return None if data is None else migrate(data, SUMMARY_MIGRATIONS, str(path))
 
+    @_locking
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary; NaN is written as null."""
         atomic_write(self.path / "summary.json", to_json(summary))
@@ -121,6 +142,7 @@ class RunStore:
         _check_name(prompt_id)
         return self.path / "images" / prompt_id / f"{int(sample)}.png"
 
+    @_locking
     def save_image(self, prompt_id: str, sample: int, pixels: np.ndarray[Any, Any] | Image | bytes) -> tuple[str, str]:
         """Write one image losslessly; returns (path relative to the run, sha256 of the file).
 
@@ -132,29 +154,18 @@ class RunStore:
         self._unsynced.add(path.parent)
         return self._relative(path), hashlib.sha256(data).hexdigest()
 
+    @_locking
     def adopt_image(self, other: RunStore, row: ImageRow) -> ImageRow | None:
         """Take over an image of another run with the same pixels (hard link, or copy); None if it is damaged there."""
         source = other.path / row.path
         if image_fault(source, row.sha256) is not None:
             return None
         path = self.image_path(row.prompt_id, row.sample)
-        make_folder(path.parent)
-        temporary = temporary_name(path)
-        try:
-            try:
-                os.link(source, temporary)
-            except OSError:  # another file system, or one without hard links
-                shutil.copyfile(source, temporary)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise write_error(path, error) from None
-        finally:
-            # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        link_or_copy(source, path)
         self._unsynced.add(path.parent)
         return dataclasses.replace(row, path=self._relative(path))
 
+    @_locking
     def append_images(self, rows: Iterable[ImageRow]) -> None:
         """Record images that were saved; they become part of the run with this. No rows, no file."""
         table = [dataclasses.asdict(row) for row in rows]
@@ -164,7 +175,7 @@ class RunStore:
 
     def images(self) -> list[ImageRow]:
         """The recorded images, one row per (prompt_id, sample), in the order of their first record; the last wins."""
-        return _last_wins(ImageRow(**row) for row in read_parts(self.path / "images", IMAGE_COLUMNS))
+        return last_wins(ImageRow(**row) for row in read_parts(self.path / "images", IMAGE_COLUMNS))
 
     def verified_images(self, wanted: Iterable[tuple[str, int]]) -> tuple[list[ImageRow], list[BadImage]]:
         """Of the wanted (prompt_id, sample), those that are there as recorded, and the others with the reason."""
@@ -192,6 +203,7 @@ class RunStore:
 
     # --- scores
 
+    @_locking
     def append_scores(self, metric: str, rows: Iterable[ScoreRow], card: Mapping[str, Any]) -> None:
         """Record values of a metric; those recorded under another card (version, weights, settings) are dropped first.
 
@@ -201,20 +213,34 @@ class RunStore:
         folder = self._scores(metric)
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
-            note(
+            logger.warning(
                 f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
             )
             self.drop_scores(metric)
             old = None
         if old is None:
             atomic_write(folder / "card.json", to_json(card))
-        table = [dataclasses.asdict(row) for row in rows]
-        if table:
-            write_part(folder, table, SCORE_COLUMNS)
+        given = list(rows)
+        # First what was left out: the row of the whole set says that all of it is there.
+        for prefix, chosen in ((LEFT_OUT, True), (PART, False)):
+            table = [dataclasses.asdict(row) for row in given if row.left_out is chosen]
+            if table:
+                write_part(folder, table, SCORE_COLUMNS, prefix)
 
     def scores(self, metric: str) -> list[ScoreRow]:
         """The values of a metric, one row per (prompt_id, sample); the last recorded wins."""
-        return _last_wins(ScoreRow(**row) for row in read_parts(self._scores(metric), SCORE_COLUMNS))
+        return [row for row in self._score_rows(metric, PART) if not row.left_out]
+
+    def left_out_scores(self, metric: str) -> list[ScoreRow]:
+        """Of a set metric, the values with one block of prompts left out each: `sample` is the block's index.
+
+        They lie in `left_out-*.parquet` beside the values; version 1 wrote them among the values.
+        """
+        rows = [*self._score_rows(metric, PART), *self._score_rows(metric, LEFT_OUT)]
+        return last_wins(row for row in rows if row.left_out)
+
+    def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
+        return last_wins(ScoreRow(**row) for row in read_parts(self._scores(metric), SCORE_COLUMNS, prefix))
 
     def score_metrics(self) -> list[str]:
         """Names of the metrics that have values, sorted."""
@@ -225,17 +251,10 @@ class RunStore:
         """The identity card that the stored values of a metric were made under, None without values."""
         return read_json(self._scores(metric) / "card.json")
 
+    @_locking
     def drop_scores(self, metric: str) -> None:
         """Forget all values of a metric, at once."""
-        folder = self._scores(metric)
-        gone = temporary_name(folder)
-        try:
-            folder.rename(gone)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise write_error(folder, error) from None
-        shutil.rmtree(gone, ignore_errors=True)
+        remove_folder(self._scores(metric))
 
     def _scores(self, metric: str) -> Path:
         _check_name(metric)
@@ -243,14 +262,12 @@ class RunStore:
 
     # --- more
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, clean: bool = True) -> contextlib.AbstractContextManager[None]:
         """Hold the run for writing: one process at a time, others wait and say so. Cleans what a killed run left.
 
         Entering it again in the same process is allowed. To hold several runs, use `lock_runs`.
         """
-        with locked(self.path, f"another bench is working on {self.path}"):
-            yield
+        return locked(self.path, f"another bench is working on {self.path}", clean=clean)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
@@ -294,7 +311,3 @@ def same_card(stored: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
 def _check_name(name: str) -> None:
     if not is_safe_name(name):
         raise UsageError(f"{name!r} is not safe as a file name: use 1 to 100 of A-Z a-z 0-9 . _ -, without '..'")
-
-
-def _last_wins(rows: Iterable[_Row]) -> list[_Row]:
-    return list({row.key: row for row in rows}.values())

@@ -104,6 +104,9 @@ class Reference(_Part):
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
+    of them can be scored with the rest as the suite means it.
+
     `negative_prompt`, `guidance_rescale`, `clip_skip` and `embeddings` (token -> weights of a textual inversion) hold
     for both sides of all methods that do not say otherwise (`bench.methods.conditions`).
     """
@@ -126,6 +129,7 @@ class Suite(_Part):
     embeddings: dict[str, Text] = {}
     methods: dict[str, MethodOverride] = {}
     metrics: dict[str, MetricSpec] = Field(min_length=1)
+    unselected: dict[str, MetricSpec] = {}
     reference: Reference | None = None
 
     @field_validator("name")
@@ -153,12 +157,14 @@ class Suite(_Part):
             if key not in _OVERRIDES:
                 raise unknown("override", key, _OVERRIDES)
         if "metrics" in given:
-            given["metrics"] = self._choose(given["metrics"])
+            given["metrics"] = chosen = self._choose(given["metrics"])
+            known = {name: spec.model_dump() for name, spec in (self.unselected | self.metrics).items()}
+            given["unselected"] = {name: spec for name, spec in known.items() if name not in chosen}
         return _validated({**self.model_dump(), **given}, where="")
 
     def resolved(self) -> dict[str, Any]:
         """The suite as plain JSON data, for the manifest; prompt conditions only where they are set."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude=None if self.unselected else {"unselected"})
         for table in (data, *data["methods"].values()):
             for name in NAMES:
                 if table[name] is None or table[name] == {}:
@@ -169,8 +175,9 @@ class Suite(_Part):
         return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
-        check_metrics(names := list(names), self.metrics)
-        return {name: self.metrics.get(name, MetricSpec()).model_dump() for name in names}
+        known = self.unselected | self.metrics
+        check_metrics(names := list(names), known)
+        return {name: known.get(name, MetricSpec()).model_dump() for name in names}
 
 
 def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import re
 import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from logging import ERROR
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +22,8 @@ from metrics.errors import MissingWeightsError
 from metrics.weights.hub_errors import is_connection, reason_and_advice
 from metrics.weights.hub_name import HubName, parse
 from metrics.weights.state_dict import sha256
+
+logger = logging.getLogger(__name__)
 
 _told_of: set[str] = set()
 _SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)")
@@ -169,20 +171,20 @@ def _check_reachable() -> None:
 @contextlib.contextmanager
 def _told(name: HubName) -> Iterator[None]:
     """The client's progress bars on a terminal, one line elsewhere, and its advice nowhere: errors are told by us."""
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    verbosity, bars = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(ERROR)
+    verbosity, bars = hub_logging.get_verbosity(), not are_progress_bars_disabled()
+    hub_logging.set_verbosity(logging.ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
         if name.repo not in _told_of:
             _told_of.add(name.repo)
-            print(f"fetching {name} from the hub", file=sys.stderr)
+            logger.info(f"fetching {name} from the hub")
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(verbosity)
         if bars:
             enable_progress_bars()
 

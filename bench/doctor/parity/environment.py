@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import MissingError
-from bench.runtime.log import note
 from bench.store.atomic import make_folder
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "BENCH_OFFICIAL_PYTHON"
 REQUIREMENTS = Path(__file__).with_name("official.txt")
@@ -57,7 +59,7 @@ def make(cache: Path) -> Path:
             return python
         base = _base_python()
         shutil.rmtree(folder, ignore_errors=True)
-        note(f"making the environment of the original scorers in {folder} (once; several GB with PyTorch) ...")
+        logger.info(f"making the environment of the original scorers in {folder} (once; several GB with PyTorch) ...")
         _step([base, "-m", "venv", str(folder)], "install the venv module of that Python (apt install python3.11-venv)")
         install = [str(python), "-m", "pip", "install", "--quiet", "--progress-bar", "off", "-r", str(REQUIREMENTS)]
         _step(install, "run it where there is a package index, then name the interpreter with --official")

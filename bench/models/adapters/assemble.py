@@ -17,7 +17,9 @@ from bench.models.adapters.names import Names, Target, Targets
 from bench.models.adapters.settings import Settings
 from bench.models.loading import first_few
 from bench.models.peft_files import PEFT_CONFIG, in_peft_layout
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 # Factors without which a layer is incomplete; of each group one.
 _NEEDED = {
@@ -85,15 +87,15 @@ class Assembly:
             for name, value in values.items():
                 self._replace(part, name, value, name, 1.0)
         if self.strength != 1.0 and any(plain.values()):
-            note(
+            logger.warning(
                 f"{self.path} holds whole parameters too: lora_scale acts on its factors alone.",
-                once=True,
+                extra=ONCE,
             )
         if self._unsaid:
             every = len(self._unsaid) == self._with_rank
             which = "" if every else f" for {len(self._unsaid)} of its {self._with_rank} layers"
             beside = f" (there is no {PEFT_CONFIG} beside it)" if in_peft_layout(self.path) else ""
-            note(f"{self.path} says no alpha{which}{beside}: taken as the rank (scale 1).", once=True)
+            logger.warning(f"{self.path} says no alpha{which}{beside}: taken as the rank (scale 1).", extra=ONCE)
 
     # --- one layer
 

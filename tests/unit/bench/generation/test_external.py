@@ -6,14 +6,20 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import metrics
 from bench.pipeline.rescore import rescore
+from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
-from bench.suite.schema import MetricSpec
+from bench.suite.schema import MetricSpec, Suite
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_image_reward
+
+
+def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
+    """The images as a run of the method "mine"."""
+    return rescore.score(images=images, suite=suite, prompts=suite.prompts, name="mine", results=folder / "results")
 
 
 def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
@@ -27,14 +33,16 @@ def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
     prompts.write_text(f'{{"id": "p", "text": "{text}"}}\n')
     spec = {"image_reward": MetricSpec(weights=str(weights))}
     suite = load_suite("shapes").model_copy(update={"metrics": spec, "prompts": str(prompts), "limit": None})
-    (store,) = rescore.adopt(tmp_path / "mine", suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.score(
+        images=tmp_path / "mine", suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+    )
     rows = {row.sample: row for row in store.scores("image_reward")}
 
     scorer = metrics.load("image_reward", weights=weights)
     frames = [Image.open(folder / f"{sample}.png") for sample in range(2)]
     wanted = scorer.score(frames, [text] * 2).tolist()
-    assert [rows[sample].value for sample in range(2)] == pytest.approx(wanted, abs=1e-6)
+    assert_close([rows[sample].value for sample in range(2)], wanted)
     early = scorer.score([frame.convert("RGB") for frame in frames], [text] * 2).tolist()
-    assert all(abs(a - b) > 1e-4 for a, b in zip(wanted, early, strict=True))
+    assert all(relative_difference(a, b) > 1e-4 for a, b in zip(wanted, early, strict=True))
     assert math.isnan(rows[2].value)
     assert "mode 'I;16', which has no agreed conversion" in str(rows[2].reason)

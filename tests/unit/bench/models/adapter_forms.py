@@ -1,6 +1,6 @@
 """Adapters in the forms people publish, of every family, and what becomes of each.
 
-`python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md` writes the table.
+`python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` writes the table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
-from bench.runtime import log
 from tests.unit.bench.models import adapter_truth as truth
 from tests.unit.bench.models.adapter_layers import DIFFUSERS, ENCODERS, NORMS, PART, Piece, sgm
 from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, peft, saved, scale_of
@@ -303,7 +302,7 @@ def outcome(world: World, one: Form, path: Path) -> str:
 
 HEAD = """# Adapters: which forms are read
 
-Written by `python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md`. Every form is written
+Written by `python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md`. Every form is written
 for a tiny network of the family, loaded as tuned weights, and compared with weights merged by hand, `W + alpha / rank *
 B A` and its relatives (not with diffusers' loader, which drops alphas that differ by layer). "exact" gives the largest
 difference of a prediction, as a part of what the adapter moves it (which is at least 0.1). The base network is the same
@@ -316,12 +315,8 @@ def page() -> str:
     from tests.unit.bench.models.refused_adapters import refusals
 
     with tempfile.TemporaryDirectory() as folder:
-        sink = log.set_sink(lambda text: None)
-        try:
-            found = list(rows(Path(folder)))
-            refused = list(refusals(Path(folder) / "refused"))
-        finally:
-            log.set_sink(sink)
+        found = list(rows(Path(folder)))
+        refused = list(refusals(Path(folder) / "refused"))
     cells: dict[str, dict[str, str]] = {}
     for name, family, said in found:
         cells.setdefault(name, {})[family] = said
@@ -331,7 +326,3 @@ def page() -> str:
     lines += ["| form | family | sentence |", "| --- | --- | --- |"]
     lines += [f"| {one.name} | {one.family} | {said.replace('|', '/')} |" for one, said in refused]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.errors import MissingError
 from bench.models.families import family_of_keys
 from bench.models.load import load_model
-from bench.runtime import log
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
@@ -87,8 +87,8 @@ def test_a_lora_lives_in_the_base_network(folders: dict[str, Path], tmp_path: Pa
     assert model.networks["lora"].module is model.network
     for _ in range(2):
         assert torch.equal(prediction(model, "base"), before)
-        torch.testing.assert_close(prediction(model, "lora"), expected, rtol=1e-5, atol=1e-5)
-    assert float((before - expected).abs().max()) > 1e-3
+        assert_close(prediction(model, "lora"), expected)
+    assert relative_difference(before, expected) > 1e-3
 
 
 def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_p
     model.add_network("second", second)
     for name, value in {"base": before, "whole": whole}.items():
         assert torch.equal(prediction(model, name), value)
-    torch.testing.assert_close(prediction(model, "first"), expected, rtol=1e-5, atol=1e-5)
+    assert_close(prediction(model, "first"), expected)
     assert not torch.equal(prediction(model, "second"), before)
     assert torch.equal(prediction(model, "base"), before)
 
@@ -118,7 +118,7 @@ def test_the_scale_of_a_lora(folders: dict[str, Path], tmp_path: Path) -> None:
     model = model_of("sd", folders["sd"])
     model.add_network("scaled", full, scale=0.5)
     model.add_network("half", half)
-    torch.testing.assert_close(prediction(model, "scaled"), prediction(model, "half"), rtol=1e-5, atol=1e-6)
+    assert_close(prediction(model, "scaled"), prediction(model, "half"))
     with pytest.raises(MissingError, match="is a whole network, not a LoRA: lora_scale 0.5 means nothing"):
         model.add_network("whole", folders["sd"] / "unet", scale=0.5)
 
@@ -137,7 +137,7 @@ def test_alphas_in_the_header_and_in_kohyas_layout(folders: dict[str, Path], tmp
     model.add_network("header", write(tmp_path / "a.safetensors", ours, lora_adapter_metadata=json.dumps(header)))
     model.add_network("kohya", write(tmp_path / "b.safetensors", kohya))
     for name in ("header", "kohya"):
-        torch.testing.assert_close(prediction(model, name), expected, rtol=1e-5, atol=1e-5)
+        assert_close(prediction(model, name), expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,8 +204,8 @@ def ldm_name(key: str) -> str:
             return key.replace(ours, theirs, 1)
     words = key.split(".")
     if words[0] == "mid_block":
-        place = 1 if words[1] == "attentions" else 2 * int(words[2])
-        where, rest = f"middle_block.{place}", words[3:]
+        index = 1 if words[1] == "attentions" else 2 * int(words[2])
+        where, rest = f"middle_block.{index}", words[3:]
     else:
         block, kind, layer, rest = int(words[1]), words[2], int(words[3]), words[4:]
         down = words[0] == "down_blocks"
@@ -333,20 +333,15 @@ def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], 
     assert torch.equal(prediction(model, "base"), before)
 
 
-def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path) -> None:
-    said: list[str] = []
-    before = log.set_sink(said.append)
+def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path, said: list[str]) -> None:
     state, expected, _ = lora_state("sd", folders["sd"], alpha=6)
     named = {f"base_model.model.{key}": value for key, value in state.items()}
     model = model_of("sd", folders["sd"])
-    try:
-        model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
-        words = "says no alpha (there is no adapter_config.json beside it): taken as the rank"
-        assert [line for line in said if words in line]
-        facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
-        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
-        model.add_network("told", tmp_path / "a" / "mine.safetensors")
-    finally:
-        log.set_sink(before)
-    torch.testing.assert_close(prediction(model, "told"), expected, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(prediction(model, "beside"), expected, rtol=1e-3, atol=1e-3)
+    model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
+    words = "says no alpha (there is no adapter_config.json beside it): taken as the rank"
+    assert [line for line in said if words in line]
+    facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
+    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))
+    model.add_network("told", tmp_path / "a" / "mine.safetensors")
+    assert_close(prediction(model, "told"), expected)
+    assert relative_difference(prediction(model, "beside"), expected) > 1e-3

@@ -15,6 +15,7 @@ from bench.models.loading import quiet
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import actions_of, build_tree
+from tests.tolerance import assert_close
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
@@ -73,7 +74,7 @@ def encoded(pipeline: Any, family: str) -> dict[str, Tensor]:
             rows.append(pipeline.encode_prompt(text, max_sequence_length=length))
         else:
             rows.append(pipeline.encode_prompt(text))
-    return {name: torch.cat([row[place] for row in rows]) for place, name in enumerate(NAMES[family])}
+    return {name: torch.cat([row[index] for row in rows]) for index, name in enumerate(NAMES[family])}
 
 
 def diffusers_result(
@@ -147,7 +148,7 @@ def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     case = next(case for case in CASES if case[0] == family)
     model: Any = load_model(folders[family], suite_for(*case))
     raw = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model._unscaled(model._scaled(raw)), raw)
+    assert_close(model._unscaled(model._scaled(raw)), raw, 1e-6)
     latents = model.encode_pixels(torch.zeros(2, 3, 32, 32), torch.Generator().manual_seed(1))
     assert tuple(latents.shape[1:]) == model.latents_shape
     latents = latents.clone().requires_grad_(True)
@@ -173,8 +174,8 @@ def test_sdxl_latents_with_a_normalisation_of_their_own(folders: dict[str, Path]
     model.vae.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.0, 2.0, 3.0, 4.0])
     z = torch.ones(1, 4, 1, 1)
     expected = torch.tensor([1.0, 2.0, 3.0, 4.0]) / 0.9 + torch.tensor([0.1, 0.2, 0.3, 0.4])
-    torch.testing.assert_close(model._unscaled(z).flatten(), expected)
-    torch.testing.assert_close(model._scaled(model._unscaled(z)), z)
+    assert_close(model._unscaled(z).flatten(), expected, 1e-6)
+    assert_close(model._scaled(model._unscaled(z)), z, 1e-6)
 
 
 def test_decoding_runs_beside_the_next_batch_only_where_there_are_cores_for_both(

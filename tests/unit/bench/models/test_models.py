@@ -14,6 +14,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.models.load import load_model
 from bench.models.sd import StableDiffusion
 from bench.registry.families import FAMILIES
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
 
 UNET = "diffusion_pytorch_model.safetensors"
@@ -78,8 +79,8 @@ def test_a_lora_is_switched_on_one_network(folder: Path, tmp_path: Path, layout:
     model.add_network("lora", file)
     for _ in range(2):
         assert torch.equal(prediction(model, "base"), before)
-        torch.testing.assert_close(prediction(model, "lora"), expected, rtol=1e-5, atol=1e-5)
-    assert float((before - expected).abs().max()) > 1e-3
+        assert_close(prediction(model, "lora"), expected)
+    assert relative_difference(before, expected) > 1e-3
     assert model.networks["lora"].module is model.networks["base"].module
     model.add_network("tuned", folder.parent / "tuned")  # beside a LoRA, a whole network still fits
     assert not torch.equal(prediction(model, "tuned"), before)
@@ -135,9 +136,9 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
         "absent": "does not exist",
         "empty": "holds no network",
     }
-    for place, (name, part) in enumerate(cases.items()):
+    for index, (name, part) in enumerate(cases.items()):
         with pytest.raises(MissingError, match=part):
-            model.add_network(f"n{place}", tmp_path / name)
+            model.add_network(f"n{index}", tmp_path / name)
     assert set(model.networks) == {"base"}
     assert torch.equal(prediction(model, "base"), before)
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from bench.errors import MissingError
 from bench.models.load import load_model
 from bench.models.loading import quiet
-from bench.runtime import log
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.original_layout import open_clip, original_clip, original_unet, original_vae
 from tests.unit.bench.models.tiny import tiny_suite
@@ -268,12 +267,8 @@ def page() -> str:
     from tests.unit.bench.models.refused_forms import refusals
 
     with tempfile.TemporaryDirectory() as folder:
-        sink = log.set_sink(lambda text: None)
-        try:
-            found = list(rows(Path(folder)))
-            refused = [(one, text) for one, text in refusals(Path(folder) / "refused")]
-        finally:
-            log.set_sink(sink)
+        found = list(rows(Path(folder)))
+        refused = [(one, text) for one, text in refusals(Path(folder) / "refused")]
     cells: dict[str, dict[str, str]] = {}
     for form, family, text in found:
         cells.setdefault(form, {})[family] = text

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import math
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +11,10 @@ import pytest
 from PIL import Image
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.store import atomic as files
 from bench.store.atomic import atomic_write, to_json
 from bench.store.records import ImageRow, Manifest, ScoreRow
-from bench.store.run_store import RunStore, find_runs, lock_runs
+from bench.store.run_store import RunStore, find_runs
 
 PIXELS = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
 CARD = {"name": "lpips", "kind": "group", "digest": "d1"}
@@ -30,14 +23,6 @@ CARD = {"name": "lpips", "kind": "group", "digest": "d1"}
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     return RunStore.create(tmp_path, "shapes", "refl", "00c0ffee")
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    heard: list[str] = []
-    monkeypatch.setattr(log._channel, "sink", heard.append)
-    monkeypatch.setattr(log._channel, "said", set())
-    return heard
 
 
 def manifest(run: str = "refl@00c0ffee") -> Manifest:
@@ -53,7 +38,9 @@ def add_image(store: RunStore, prompt_id: str, sample: int, pixels: np.ndarray =
 
 
 def files_under(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All files but the empty one that the run is locked with."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def fail_with(code: int):  # type: ignore[no-untyped-def]
@@ -410,103 +397,3 @@ def test_json_has_null_for_what_is_not_finite() -> None:
         "a": [None, [None, 1.5]],
         "b": {"c": None},
     }
-
-
-# --- kills and several processes
-
-
-def test_what_a_killed_run_left_is_ignored_and_cleaned_under_the_lock(store: RunStore) -> None:
-    row = add_image(store, "p1", 0)
-    images = store.path / "images"
-    (images / ".part-000002-aa.parquet.0123.tmp").write_bytes(b"half")
-    (images / "p1" / ".1.png.4567.tmp").write_bytes(b"half")
-    gone = store.path / "scores" / ".lpips.89ab.tmp"
-    gone.mkdir(parents=True)
-    (gone / "part-000001-aa.parquet").write_bytes(b"half")
-    assert store.images() == [row]
-    assert store.score_metrics() == []
-    with store.lock():
-        assert not list(store.path.rglob("*.tmp"))
-    assert store.verified_images([("p1", 0)]) == ([row], [])
-
-
-def test_the_lock_may_be_entered_twice_in_one_process(store: RunStore) -> None:
-    with store.lock(), RunStore(store.path).lock():
-        leftover = store.path / ".x.tmp"
-        leftover.write_bytes(b"being written")
-        with store.lock():
-            assert leftover.exists()  # only the first entry cleans
-
-
-@contextlib.contextmanager
-def other_process(code: str, store: RunStore, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Another interpreter that runs `code` with `store` defined; killed at the end if it still runs."""
-    head = "import sys, numpy as np; from bench.store.records import *; from bench.store.run_store import *; "
-    head += "store = RunStore(sys.argv[1])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{head}\n{code}", str(store.path), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-HOLD = """
-with store.lock():
-    print("ready", flush=True)
-    sys.stdin.readline()
-"""
-WRITE = """
-for k in range(15):
-    store.append_scores("pickscore", [ScoreRow(sys.argv[2], k, float(k))], {"kind": "image"})
-"""
-WRITE_UNTIL_KILLED = """
-with store.lock():
-    for k in range(100_000):
-        path, sha256 = store.save_image("p1", k, np.full((3, 64, 64), k % 256, np.uint8))
-        store.append_images([ImageRow("p1", "text", k, 42, path, sha256, 0.1)])
-        if k == 3:
-            print("ready", flush=True)
-"""
-
-
-def test_a_second_process_waits_and_says_so(store: RunStore, said: list[str]) -> None:
-    with other_process(HOLD, store) as other:
-        assert other.stdout is not None
-        assert other.stdin is not None
-        assert other.stdout.readline() == "ready\n"
-        release = threading.Timer(0.3, lambda: other.communicate("go\n"))
-        begun = time.monotonic()
-        release.start()
-        with lock_runs([store]):
-            assert time.monotonic() - begun > 0.2
-        release.join()
-    assert len(said) == 1
-    assert said[0].startswith(f"another bench is working on {store.path}: waiting")
-
-
-def test_two_writers_without_a_lock_lose_nothing(store: RunStore) -> None:
-    with other_process(WRITE, store, "w0") as first, other_process(WRITE, store, "w1") as second:
-        assert (first.wait(60), second.wait(60)) == (0, 0)
-    assert {row.key for row in store.scores("pickscore")} == {(w, k) for w in ("w0", "w1") for k in range(15)}
-
-
-def test_kill_9_leaves_only_whole_images_and_a_free_lock(store: RunStore, said: list[str]) -> None:
-    with other_process(WRITE_UNTIL_KILLED, store) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-        writer.kill()
-        writer.wait()
-    with store.lock():
-        rows = store.images()
-        good, bad = store.verified_images([row.key for row in rows])
-    assert len(good) == len(rows) >= 4
-    assert bad == []
-    assert said == []
-    assert not list(store.path.rglob("*.tmp"))
