@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.adapters.install import lay_out
 from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
@@ -146,7 +145,6 @@ class PipelineModel(PromptEncoding, Pictures):
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
         if self.network_part == "unet":
             module.to(memory_format=torch.channels_last)
-            lay_out(module)
 
     @property
     def unet(self) -> Any:
@@ -174,11 +172,10 @@ class PipelineModel(PromptEncoding, Pictures):
         """
         if name in self.networks:
             return
-        if path.is_dir():
-            check_parameterisation(path, self.folder, self.sampler.options)
+        check_parameterisation(path, self.folder, self.sampler.options)
         self._ready.residence.bring(self.network)
-        options = AdapterOptions.of(self._loaded, scale, ignore_text)
-        network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", options)
+        options, adapter = AdapterOptions.of(self._loaded, scale, ignore_text), f"tuned{len(self.networks)}"
+        network = load_tuned(path, self.network, self.dtype, adapter, options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
             network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})

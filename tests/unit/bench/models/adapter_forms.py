@@ -1,6 +1,6 @@
 """Adapters in the forms people publish, of every family, and what becomes of each.
 
-`python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md` writes the table.
+`python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` writes the table.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
-from bench.runtime import log
 from tests.unit.bench.models import adapter_truth as truth
 from tests.unit.bench.models.adapter_layers import DIFFUSERS, ENCODERS, NORMS, PART, Piece, sgm
 from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, peft, saved, scale_of
 from tests.unit.bench.models.adapter_world import FAMILIES, Case, World
 
 Make = Callable[[World, Path], tuple[Path, Case]]
-KOHYA, PEFT = LAYOUTS[0], next(layout for layout in LAYOUTS if layout.name == "PEFT")
+KOHYA, PEFT = LAYOUTS[0], next(one for one in LAYOUTS if one.name == "PEFT")
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -37,13 +36,9 @@ class Form:
 
 
 def layers_of(
-    world: World,
-    kind: Callable[..., truth.Layer],
-    pieces: Sequence[Piece],
-    rank: Callable[[Piece], int],
-    size: float = 0.3,
+    world: World, kind: Callable[..., truth.Layer], pieces: Sequence[Piece], rank: Callable[[Piece], int]
 ) -> list[truth.Layer]:
-    draw = truth.Draw(3, size)
+    draw = truth.Draw(3, 0.2)
     return [kind(draw, piece, truth.joint_weight(piece, world.weights), rank(piece)) for piece in pieces]
 
 
@@ -63,8 +58,8 @@ def form(
     def make(world: World, path: Path) -> tuple[Path, Case]:
         chosen = pieces(world.family) if pieces else layout.pieces[world.family]
         layers = layers_of(world, kind, chosen, rank)
-        alphas = {layer.piece.name: None if layout.name in BARE else alpha(layer.piece, layer.rank) for layer in layers}
-        scales = {layer.piece.name: scale_of(layout, layers, layer, alphas[layer.piece.name]) for layer in layers}
+        alphas = {one.piece.name: None if layout.name in BARE else alpha(one.piece, one.rank) for one in layers}
+        scales = {one.piece.name: scale_of(layout, layers, one, alphas[one.piece.name]) for one in layers}
         return layout.write(path, world.family, layers, alphas), Case(layers, alphas, scales)
 
     return make
@@ -93,10 +88,8 @@ def with_whole(write: Callable[[World, Path, Case, dict[str, Tensor]], Path]) ->
     def make(world: World, path: Path) -> tuple[Path, Case]:
         name = "conv_out" if PART[world.family] == "unet" else "proj_out"
         draw = truth.Draw(5, 0.3)
-        whole = {
-            f"{name}.{one}": world.weights[f"{name}.{one}"] + draw(*world.weights[f"{name}.{one}"].shape)
-            for one in ("weight", "bias")
-        }
+        own = {key: world.weights[key] for key in (f"{name}.weight", f"{name}.bias")}
+        whole = {key: value + draw(*value.shape) for key, value in own.items()}
         _, case = form(PEFT, pieces=attention)(world, path)
         case = replace(case, whole=whole)
         return write(world, path, case, whole), case
@@ -105,7 +98,7 @@ def with_whole(write: Callable[[World, Path, Case, dict[str, Tensor]], Path]) ->
 
 
 def _tensors(case: Case, prefix: str) -> dict[str, Tensor]:
-    return {f"{prefix}{layer.piece.name}.{key}": value for layer in case.layers for key, value in layer.peft.items()}
+    return {f"{prefix}{one.piece.name}.{key}": value for one in case.layers for key, value in one.peft.items()}
 
 
 def modules_to_save(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
@@ -120,7 +113,7 @@ def modules_to_save(world: World, path: Path, case: Case, whole: dict[str, Tenso
 def beside_factors(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
     """diffusers' layout; alpha 4 of rank 2 as keys."""
     part = PART[world.family]
-    alphas = {f"{part}.{layer.piece.name}.alpha": torch.tensor(4.0) for layer in case.layers}
+    alphas = {f"{part}.{one.piece.name}.alpha": torch.tensor(4.0) for one in case.layers}
     tensors = _tensors(case, f"{part}.") | alphas | {f"{part}.{key}": value for key, value in whole.items()}
     return saved(path / "beside" / "x.safetensors", tensors)
 
@@ -128,9 +121,9 @@ def beside_factors(world: World, path: Path, case: Case, whole: dict[str, Tensor
 def differences(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
     """kohya's factors with ComfyUI's .diff and .diff_b."""
     tensors = {}
-    for layer in case.layers:
-        stem = f"lora_unet_{layer.piece.name.replace('.', '_')}"
-        tensors |= {f"{stem}.{key}": value for key, value in layer.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
+    for one in case.layers:
+        stem = f"lora_unet_{one.piece.name.replace('.', '_')}"
+        tensors |= {f"{stem}.{key}": value for key, value in one.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
     for key, value in whole.items():
         layer, _, name = key.rpartition(".")
         tensors[f"lora_unet_{layer}.{'diff' if name == 'weight' else 'diff_b'}"] = value - world.weights[key]
@@ -141,15 +134,15 @@ def dump(prefix: str) -> Callable[[World, Path, Case, dict[str, Tensor]], Path]:
     """The whole state of a PeftModel: base layers, and factors under the adapter's name."""
 
     def write(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
-        tuned = {layer.piece.name for layer in case.layers}
+        tuned = {one.piece.name for one in case.layers}
         tensors = {}
         for key, value in (world.weights | whole).items():
             layer, _, name = key.rpartition(".")
             tensors[f"{prefix}{layer}.base_layer.{name}" if layer in tuned else prefix + key] = value
-        for layer in case.layers:
-            a, b = layer.peft["lora_A.weight"], layer.peft["lora_B.weight"]
-            tensors |= {f"{prefix}{layer.piece.name}.lora_A.default.weight": a}
-            tensors |= {f"{prefix}{layer.piece.name}.lora_B.default.weight": 2 * b}  # alpha is its rank
+        for one in case.layers:
+            a, b = one.peft["lora_A.weight"], one.peft["lora_B.weight"]
+            tensors |= {f"{prefix}{one.piece.name}.lora_A.default.weight": a}
+            tensors |= {f"{prefix}{one.piece.name}.lora_B.default.weight": 2 * b}  # alpha is its rank
         return saved(path / "dump" / "x.safetensors", tensors)
 
     return write
@@ -159,9 +152,9 @@ def norms(world: World, path: Path) -> tuple[Path, Case]:
     """LyCORIS' normalisations: w_norm and b_norm are added."""
     draw, whole, tensors = truth.Draw(6, 0.5), {}, {}
     _, case = form(KOHYA, pieces=attention)(world, path)
-    for layer in case.layers:
-        stem = f"lora_unet_{layer.piece.name.replace('.', '_')}"
-        tensors |= {f"{stem}.{key}": value for key, value in layer.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
+    for one in case.layers:
+        stem = f"lora_unet_{one.piece.name.replace('.', '_')}"
+        tensors |= {f"{stem}.{key}": value for key, value in one.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
     for norm in NORMS[world.family]:
         for name, ending in (("weight", "w_norm"), ("bias", "b_norm")):
             if (base := world.weights.get(f"{norm}.{name}")) is not None:
@@ -184,16 +177,10 @@ def text(layout: str, alone: bool = False) -> Make:
             weight = getattr(world.plain.pipeline, part).get_submodule(layer).weight
             a, b = draw(2, weight.shape[1]), draw(len(weight), 2)
             added[part, layer] = 2.0 * b @ a
-            if layout == "kohya":
-                stem = f"lora_{number}_{name.replace('.', '_')}"
-                tensors |= {
-                    f"{stem}.lora_down.weight": a,
-                    f"{stem}.lora_up.weight": b,
-                    f"{stem}.alpha": torch.tensor(4.0),
-                }
-            else:
-                stem = f"{part}.{name}"
-                tensors |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b, f"{stem}.alpha": torch.tensor(4.0)}
+            kohyas = layout == "kohya"
+            stem = f"lora_{number}_{name.replace('.', '_')}" if kohyas else f"{part}.{name}"
+            first, second = ("lora_down", "lora_up") if kohyas else ("lora_A", "lora_B")
+            tensors |= {f"{stem}.{first}.weight": a, f"{stem}.{second}.weight": b, f"{stem}.alpha": torch.tensor(4.0)}
         if alone:
             case = replace(case, layers=[])
         return saved(path / "text" / "x.safetensors", tensors), replace(case, text=added)
@@ -207,11 +194,8 @@ OLD_OFT = replace(PEFT, write=peft(r=2, coft=False, block_share=False))
 
 def linear(family: str) -> list[Piece]:
     """Linear layers of attention and feed-forward networks, alike in all families."""
-    return [
-        one
-        for one in DIFFUSERS[family]
-        if one.name.endswith((*ATTENTION, "ff.net.2")) and ("attn" in one.name or "ff" in one.name)
-    ]
+    named = [one for one in DIFFUSERS[family] if one.name.endswith((*ATTENTION, "ff.net.2"))]
+    return [one for one in named if "attn" in one.name or "ff" in one.name]
 
 
 def differs(piece: Piece, rank: int) -> float:
@@ -223,7 +207,7 @@ def half_said(piece: Piece, rank: int) -> float | None:
 
 
 FORMS = (
-    *(Form(layout.name, form(layout), tuple(layout.pieces)) for layout in LAYOUTS),
+    *(Form(one.name, form(one), tuple(one.pieces)) for one in LAYOUTS),
     Form("kohya, ranks and alphas by layer", form(KOHYA, rank=by_name, alpha=differs)),
     Form("kohya, the authors' names, ranks and alphas by layer", form(LAYOUTS[1], rank=by_name, alpha=differs)),
     Form("kohya, alpha for some layers only", form(KOHYA, alpha=half_said)),
@@ -261,7 +245,7 @@ FORMS = (
 
 
 def sdxl_network() -> Any:
-    """A UNet with the blocks of Stable Diffusion XL (two layers each, transformers of several depths), and tiny widths."""
+    """A UNet with the blocks of Stable Diffusion XL (two layers each, deeper transformers), and tiny widths."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(2)
@@ -277,11 +261,8 @@ def sdxl_network() -> Any:
 def real_blocks(world: World) -> list[Piece]:
     """All linear layers and convolutions within the blocks, by the authors' names."""
     inside = ("down_blocks.", "mid_block.", "up_blocks.")
-    names = [
-        key.removesuffix(".weight")
-        for key, value in world.weights.items()
-        if value.ndim > 1 and key.endswith(".weight")
-    ]
+    layers = [key for key, value in world.weights.items() if value.ndim > 1 and key.endswith(".weight")]
+    names = [key.removesuffix(".weight") for key in layers]
     return [Piece(sgm(name, 2), (name,)) for name in names if name.startswith(inside)]
 
 
@@ -301,8 +282,8 @@ def rows(root: Path, families: tuple[str, ...] = FAMILIES) -> Iterator[tuple[str
         yield from of_sdxl(root / "blocks")
     for family in families:
         world = World(family, root / family)
-        for index, one in enumerate(form for form in FORMS if family in form.families):
-            yield one.name, family, outcome(world, one, root / family / f"form{index}")
+        for place, one in enumerate(one for one in FORMS if family in one.families):
+            yield one.name, family, outcome(world, one, root / family / f"form{place}")
 
 
 def outcome(world: World, one: Form, path: Path) -> str:
@@ -321,11 +302,11 @@ def outcome(world: World, one: Form, path: Path) -> str:
 
 HEAD = """# Adapters: which forms are read
 
-Written by `python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md`. Every form is written for
-a tiny network of the family, loaded as tuned weights, and compared with weights merged by hand, `W + alpha / rank * B A`
-and its relatives (not with diffusers' loader, which drops alphas that differ by layer). "exact" gives the largest
-difference of a prediction, as a part of what the adapter moves it (which is at least 0.1). The base network is the same to
-the last bit after each of them, those that are refused included: loading asserts it.
+Written by `python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md`. Every form is written
+for a tiny network of the family, loaded as tuned weights, and compared with weights merged by hand, `W + alpha / rank *
+B A` and its relatives (not with diffusers' loader, which drops alphas that differ by layer). "exact" gives the largest
+difference of a prediction, as a part of what the adapter moves it (which is at least 0.1). The base network is the same
+to the last bit after each of them, those that are refused included: loading asserts it.
 """
 
 
@@ -334,31 +315,14 @@ def page() -> str:
     from tests.unit.bench.models.refused_adapters import refusals
 
     with tempfile.TemporaryDirectory() as folder:
-        sink = log.set_sink(lambda text: None)
-        try:
-            found = list(rows(Path(folder)))
-            refused = list(refusals(Path(folder) / "refused"))
-        finally:
-            log.set_sink(sink)
+        found = list(rows(Path(folder)))
+        refused = list(refusals(Path(folder) / "refused"))
     cells: dict[str, dict[str, str]] = {}
     for name, family, said in found:
         cells.setdefault(name, {})[family] = said
     lines = [HEAD, "| form | " + " | ".join(FAMILIES) + " |", "|" + " --- |" * (len(FAMILIES) + 1)]
-    lines += [
-        f"| {name} | " + " | ".join(row.get(family, "-") for family in FAMILIES) + " |" for name, row in cells.items()
-    ]
-    lines += [
-        "",
-        "## Refused",
-        "",
-        "`X` is the path that was given.",
-        "",
-        "| form | family | sentence |",
-        "| --- | --- | --- |",
-    ]
+    lines += [f"| {name} | " + " | ".join(row.get(one, "-") for one in FAMILIES) + " |" for name, row in cells.items()]
+    lines += ["", "## Refused", "", "`X` is the path that was given.", ""]
+    lines += ["| form | family | sentence |", "| --- | --- | --- |"]
     lines += [f"| {one.name} | {one.family} | {said.replace('|', '/')} |" for one, said in refused]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")
