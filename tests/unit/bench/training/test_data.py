@@ -13,7 +13,8 @@ from PIL import Image
 
 from bench.errors import MissingError, UsageError
 from bench.suite import Suite, load_suite
-from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for, to_picture
+from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for
+from bench.training.pictures import to_picture
 
 if TYPE_CHECKING:
     from conftest import TinySuite
