@@ -16,11 +16,26 @@ RewardOption = Annotated[
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="DIR|REPO", help="Images with captions: a folder, or a repository of `datasets`."),
+    typer.Option(
+        "--data",
+        metavar="DIR|FILE|REPO",
+        help="Images with captions: a folder, a table, or a repository of `datasets`.",
+    ),
+]
+CaptionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--caption-column", metavar="NAME", help="Column of the captions in --data. [default: text, caption, ...]"
+    ),
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="The recipe: official, corrected or shapes. [default: it fits]"),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="The recipe: official, official-norms, corrected or shapes. [default: shapes on the embedded suite, else "
+        "corrected]",
+    ),
 ]
 RankOption = Annotated[
     int | None,
@@ -47,6 +62,7 @@ def train(
     suite: SuiteOption = "shapes",
     reward: RewardOption = None,
     data: DataOption = None,
+    caption_column: CaptionOption = None,
     preset: PresetOption = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser updates.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="LR", help="Peak learning rate.")] = None,
@@ -82,6 +98,7 @@ def train(
         data=data,
         lora_rank=lora_rank,
         eval_every=eval_every,
+        caption_column=caption_column,
         settings=parse_settings(settings),
     )
     with watching() as progress:

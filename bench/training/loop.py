@@ -22,7 +22,7 @@ from bench.errors import UsageError
 from bench.progress import Progress, Silent
 from bench.suite import Suite, load_suite
 from bench.training import checkpoint
-from bench.training.data import TrainingData, data_for
+from bench.training.data import Drawing, TrainingData, data_for
 from bench.training.identity import default_out, difference, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
@@ -30,7 +30,7 @@ from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
-from bench.training.recipes import TrainRecipe, check_places, recipe_for
+from bench.training.recipes import TrainRecipe, check_official, check_places, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
 from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
 
@@ -110,7 +110,9 @@ def train(
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
-    data = data_for(suite, options.data, objective in NEED_PICTURES)
+    drawing = Drawing(recipe.order, recipe.captions, recipe.fit, options.seed)
+    check_official(options, suite.name, suite.label)
+    data = data_for(suite, options.data, objective in NEED_PICTURES, drawing, options.caption_column)
     facts = facts_of(options, suite, reward, recipe, data)
     path = checkpoint.state_path(out)
     if options.resume != "never" and not still_to_do(out, facts) and not path.exists():

@@ -202,6 +202,20 @@ def _check(recipe: TrainRecipe) -> None:
         )
 
 
+def check_official(options: TrainOptions, suite: str, label: str | None) -> None:
+    """UsageError where an official preset would train on the prompts that the suite is judged by.
+
+    The official code reads captions of a set of its own; without --data there are only the suite's prompts. The
+    embedded suite draws new captions.
+    """
+    if (options.preset or "").startswith("official") and options.data is None and label != "shapes":
+        raise UsageError(
+            f"--preset {options.preset} needs --data: the official trainer reads captions of its own set, and without "
+            f"--data {options.objective} would train on the evaluation prompts of suite '{suite}'; give --data, or "
+            "--preset corrected to train on those prompts all the same."
+        )
+
+
 def check_places(recipe: TrainRecipe, objective: str, total: int, suite: str) -> None:
     """UsageError if a place of the recipe is not one of the sampler's `total` steps, or s lies past m."""
     first, last = recipe.grad_steps
