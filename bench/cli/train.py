@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import DeviceOption, Resume, SuiteOption, parse_settings
+from bench.errors import UsageError
 from bench.training.options import TrainOptions
+from bench.training.replicates import parse_seeds, replicates
 
 RewardOption = Annotated[
     str | None,
@@ -51,6 +53,10 @@ EvaluationOption = Annotated[
         "--eval-every", metavar="N", min=1, help="Run the suite on the checkpoint every N updates, for the report."
     ),
 ]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="S,S,...", help="One training for each of these seeds: 0,1,2 or 0-2. [OUT-seedS]"),
+]
 InitOption = Annotated[
     str | None,
     typer.Option("--init", metavar="WEIGHTS", help="Start from these weights. [default: the suite's model]"),
@@ -72,16 +78,13 @@ def train(
     eval_every: EvaluationOption = None,
     eval_limit: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts of that evaluation.")] = 16,
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of noise, data order and steps.")] = 0,
+    seeds: SeedsOption = None,
     init: InitOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the checkpoint.")] = None,
     resume: Annotated[Resume, typer.Option(help="Continue a training, or (never) start anew.")] = Resume.MISSING,
     device: DeviceOption = "auto",
 ) -> int:
     """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
-    from bench.cli.progress import watching
-    from bench.training import train as run_training
-    from bench.trajectory import evaluator
-
     options = TrainOptions(
         objective=objective,
         suite=suite,
@@ -101,11 +104,26 @@ def train(
         caption_column=caption_column,
         settings=parse_settings(settings),
     )
+    if seeds is None:
+        _train(options, eval_limit)
+        return 0
+    if seed:
+        raise UsageError("--seed and --seeds are both given: --seeds names all of them.")
+    for one in replicates(options, parse_seeds(seeds)):
+        _train(one, eval_limit)
+    return 0
+
+
+def _train(options: TrainOptions, eval_limit: int) -> None:
+    """One training, and where its checkpoint is."""
+    from bench.cli.progress import watching
+    from bench.training import train as run_training
+    from bench.trajectory import evaluator
+
     with watching() as progress:
-        evaluate = evaluator(options, limit=eval_limit, progress=progress) if eval_every else None
-        written = run_training(objective, options, evaluate, progress)
+        evaluate = evaluator(options, limit=eval_limit, progress=progress) if options.eval_every else None
+        written = run_training(options.objective, options, evaluate, progress)
     if written is not None:
         typer.echo(f"checkpoint: {written}")
-        if eval_every:
+        if options.eval_every:
             typer.echo(f"the path of the training: bench report --results {written.with_name(written.name + '.eval')}")
-    return 0
