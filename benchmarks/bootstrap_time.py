@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.compare import differences
-from bench.judging import front_of, joint_bootstrap
-from bench.judging.joint import Joint
-from bench.runs import MetricFacts, Run, tidy_types
-from bench.summarise import metric_interval
+from bench.analysis.differences import differences
+from bench.analysis.summary import metric_interval
+from bench.analysis.tradeoff import front_of, joint_bootstrap
+from bench.analysis.tradeoff.joint import Joint
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 METHODS, PROMPTS, SAMPLES = 20, 400, 5
 IMAGE = ("pickscore", "hpsv2.1", "image_reward", "clip_score")

@@ -17,8 +17,8 @@ from types import ModuleType
 
 import numpy as np
 
-from bench import stats
-from bench.stats import Floats, Ints, bootstrap_means, draw_counts, expanded_tail
+from bench.analysis import stats
+from bench.analysis.stats import Floats, Ints, bootstrap_means, draw_counts, expanded_tail
 
 Limits = tuple[float, float]
 ROUNDS = 2000

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.check import baseline_of, check, exit_code
-from bench.judging.verdict import Verdict
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.gate.baseline import baseline_of
+from bench.gate.check import check
+from bench.gate.verdict import Verdict, exit_code
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 METRICS = {
     "pickscore": MetricFacts("pickscore", "Normal", "image", "higher", digest="a"),

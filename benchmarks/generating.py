@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 import prompts
-from bench.generate import Settings, actions_for, generate
+from bench.generation.generate import Settings, actions_for, generate
 from bench.methods.catalogue import Method
 from bench.models.loading import quiet
-from bench.plan import make_plan, weights_names
-from bench.records import Manifest
+from bench.models.weights import digest_of
 from bench.sampling.tree import Action, build_tree, executed, needed
-from bench.store import RunStore
-from bench.suite import Suite
-from bench.weights import digest_of
+from bench.store.records import Manifest
+from bench.store.run_store import RunStore
+from bench.suite.plan import make_plan, weights_names
+from bench.suite.schema import Suite
 
 
 def make_runs(suite: Suite, methods: Sequence[Method], results: Path, **settings: Any) -> list[Manifest]:

@@ -24,12 +24,13 @@ import torch
 from generating import make_runs, total
 
 import prompts
-from bench.devices import prepare_torch
 from bench.generation.batches import Maker
-from bench.methods.resolve import resolve_methods
 from bench.models.loading import quiet
-from bench.suite import Suite, load_suite
-from bench.weights import resolve
+from bench.models.weights import resolve
+from bench.runtime.devices import prepare_torch
+from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
 
 
 def load_bare(suite: Suite, device: str) -> Any:

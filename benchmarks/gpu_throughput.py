@@ -24,9 +24,9 @@ from generating import made_suite, make_network, make_runs, total, write_pipelin
 
 import prompts
 from bench.errors import MissingError
-from bench.methods.resolve import resolve_methods
 from bench.models.loading import quiet
-from bench.suite import Suite
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
 
 SWEEP = (0, 20, 25, 30, 35, 38)
 

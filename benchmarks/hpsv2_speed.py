@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PARITY = Path(__file__).parents[1] / "bench" / "parity"
+PARITY = Path(__file__).parents[1] / "bench" / "doctor" / "parity"
 PROMPT = "a watercolour of two foxes in the snow"
 
 
@@ -59,8 +59,8 @@ def full_size(folder: Path, hub: Path) -> None:
     import open_clip
     import torch
 
-    from bench.parity import checkpoints
-    from bench.parity.tensors import Draw
+    from bench.doctor.parity import checkpoints
+    from bench.doctor.parity.tensors import Draw
 
     checkpoints.hpsv2(Draw(1), folder, hub)  # the files' names and the hub's cache
     with torch.device("meta"):
@@ -80,9 +80,9 @@ def full_size(folder: Path, hub: Path) -> None:
 
 def build(folder: Path, images: int, full: bool) -> None:
     """Checkpoints and images."""
-    from bench.parity import checkpoints
-    from bench.parity.pictures import write
-    from bench.parity.tensors import Draw
+    from bench.doctor.parity import checkpoints
+    from bench.doctor.parity.pictures import write
+    from bench.doctor.parity.tensors import Draw
 
     if full:
         full_size(folder / "hpsv2", folder / "hub")
@@ -105,7 +105,7 @@ def time_here(metric: Any, folder: Path) -> tuple[float, list[float]]:
 def compare(folder: Path, rounds: int) -> None:
     """Run the rounds and print the figures."""
     import metrics
-    from bench.parity.environment import find_python
+    from bench.doctor.parity.environment import find_python
 
     command = [str(find_python(None)), __file__, "--original", str(folder), "--rounds", str(rounds)]
     quiet = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

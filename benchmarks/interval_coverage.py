@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.judging import at_equal_reward, interpolate, price
-from bench.judging.joint import Joint, joint_jackknife, joint_means
-from bench.stats import Floats, Interval, clustered_bootstrap, jackknife_interval, paired_difference
+from bench.analysis.stats import Floats, Interval, clustered_bootstrap, jackknife_interval, paired_difference
+from bench.analysis.tradeoff import at_equal_reward, interpolate, price
+from bench.analysis.tradeoff.joint import Joint, joint_jackknife, joint_means
 
 Rng = np.random.Generator
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from generating import made_suite, make_network, make_runs, write_lora, write_pipeline
 
-from bench.methods.resolve import resolve_methods
+from bench.suite.resolve import resolve_methods
 
 
 def child(given: argparse.Namespace) -> None:

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from bench.parity import ours, trunks
-from bench.parity.pictures import picture
-from bench.parity.tensors import Draw
+from bench.doctor.parity import ours, trunks
+from bench.doctor.parity.pictures import picture
+from bench.doctor.parity.tensors import Draw
 
 SCORERS = ("lpips-alex", "lpips-vgg", "dreamsim-open_clip_vitb32", "dreamsim-dino_vitb16", "dreamsim-ensemble")
 TOLERANCE = 1e-6

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.files import png_bytes
-from bench.records import ImageRow, Manifest, ScoreRow
-from bench.store import RunStore
+from bench.store.atomic import png_bytes
+from bench.store.records import ImageRow, Manifest, ScoreRow
+from bench.store.run_store import RunStore
 
 METRICS = {
     "image_reward": ("image", "higher", 0.5), "hpsv2.1": ("image", "higher", 0.02),

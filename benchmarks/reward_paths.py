@@ -16,7 +16,7 @@ from PIL import Image
 
 from bench.shapes.captions import random_caption
 from bench.shapes.world import random_scene, render
-from bench.suite import load_suite
+from bench.suite.load import load_suite
 from bench.training.rewards import load_scorer
 
 SIZE = (200, 150)

@@ -94,9 +94,9 @@ def make_images(folder: Path, count: int, side: int) -> Path:
 
 def score(folder: Path, names: list[str], results: Path) -> None:
     """What the measured process does; prints its peak and what the models took, as JSON."""
-    from bench import pipeline
-    from bench.scoring import models
-    from bench.suite import Suite
+    from bench.pipeline.rescore import rescore
+    from bench.scoring import memory as models
+    from bench.suite.schema import Suite
 
     sizes: dict[str, int] = {}
     load = models.Models._load
@@ -117,7 +117,7 @@ def score(folder: Path, names: list[str], results: Path) -> None:
             "metrics": {name: {"weights": str(folder / name)} for name in names},
         }
     )
-    pipeline.adopt(folder / "images", suite, "noise", results=results)
+    rescore.adopt(folder / "images", suite, "noise", results=results)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"peak": peak, "sizes": sizes}))
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.shapes.captions import ATTRIBUTES, parse
 from bench.shapes.oracle import read
-from bench.store import RunStore
+from bench.store.run_store import RunStore
 
 
 def main(folder: Path) -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench
-from bench.compare import Difference, compare
-from bench.suite import load_suite
+from bench.analysis.compare import compare
+from bench.analysis.differences import Difference
+from bench.suite.load import load_suite
 
 METHODS = ("base", "refl", "combined", "imagerefl")
 REWARD = "pickscore"

@@ -18,9 +18,9 @@ from pathlib import Path
 from shapes_claims import CLAIMS, DIVERSITY, Claim
 
 import bench
-from bench.compare import compare
-from bench.methods.resolve import resolve_method
-from bench.suite import load_suite
+from bench.analysis.compare import compare
+from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_method
 from bench.training import train
 from bench.training.options import TrainOptions
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 import metrics
-from bench import weights
+from bench.models import weights
 from bench.shapes.annotator import POOLS
 from bench.shapes.build.bank import Bank, Pairs, bank, draw_pairs
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from generating import make_runs, network_steps, total
 
-from bench.methods.resolve import resolve_methods
-from bench.suite import load_suite
+from bench.suite.load import load_suite
+from bench.suite.resolve import resolve_methods
 
 CASES = {
     "four methods": (["base", "refl", "combined", "imagerefl"], {}),

@@ -34,8 +34,8 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
     """Seconds an update, MiB, and the number of trainable values of one setting, in this process."""
     import torch
 
-    from bench.devices import peak_memory
-    from bench.suite import load_suite
+    from bench.runtime.devices import peak_memory
+    from bench.suite.load import load_suite
     from bench.training.data import data_for
     from bench.training.loop import prepare, update
     from bench.training.options import NEED_PICTURES, TrainOptions
@@ -88,7 +88,7 @@ def large(suite: Any) -> Any:
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from bench.weights import resolve
+    from bench.models.weights import resolve
 
     folder = Path(tempfile.mkdtemp())
     torch.manual_seed(0)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.compare import compare
-from bench.report.style import FAINT, PAGE_WIDTH, RC, looks, save
-from bench.stats import Interval
-from bench.store import RunStore, find_runs
+from bench.analysis.compare import compare
+from bench.analysis.stats import Interval
+from bench.reporting.style import FAINT, PAGE_WIDTH, RC, looks, save
+from bench.store.run_store import RunStore, find_runs
 
 Point = tuple[int, dict[str, Interval]]
 

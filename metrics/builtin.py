@@ -43,7 +43,7 @@ _FID = {"unit": "Frechet distance", "low": 0.0, **_INCEPTION}
 _HEUSEL = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500"
 
 _add(
-    "metrics.image_reward:ImageReward",
+    "metrics.image.image_reward:ImageReward",
     name="image_reward",
     title="ImageReward",
     kind=Kind.IMAGE,
@@ -56,7 +56,7 @@ _add(
     beside=("med_config.json", "vocab.txt"),
 )
 _add(
-    "metrics.hpsv2:HPSv2",
+    "metrics.image.hpsv2:HPSv2",
     name="hpsv2",
     title="HPSv2",
     version="2.0",
@@ -65,7 +65,7 @@ _add(
     **_HPS,
 )
 _add(
-    "metrics.hpsv2:HPSv2",
+    "metrics.image.hpsv2:HPSv2",
     name="hpsv2.1",
     title="HPSv2.1",
     version="2.1",
@@ -74,7 +74,7 @@ _add(
     **_HPS,
 )
 _add(
-    "metrics.clip_hf:PickScore",
+    "metrics.image.clip_score:PickScore",
     name="pickscore",
     title="PickScore",
     kind=Kind.IMAGE,
@@ -87,7 +87,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.clip_hf:CLIPScore",
+    "metrics.image.clip_score:CLIPScore",
     name="clip_score",
     title="CLIPScore",
     kind=Kind.IMAGE,
@@ -102,7 +102,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.aesthetic:Aesthetic",
+    "metrics.image.aesthetic:Aesthetic",
     name="aesthetic",
     title="LAION aesthetic",
     kind=Kind.IMAGE,
@@ -144,7 +144,7 @@ _add(
     "other images of the batch",
 )
 _add(
-    "metrics.lpips:LPIPS",
+    "metrics.group.lpips:LPIPS",
     name="lpips",
     title="LPIPS diversity",
     kind=Kind.GROUP,
@@ -161,7 +161,7 @@ _add(
     beside=(),
 )
 _add(
-    "metrics.dreamsim:DreamSim",
+    "metrics.group.dreamsim:DreamSim",
     name="dreamsim",
     title="DreamSim diversity",
     kind=Kind.GROUP,
@@ -178,7 +178,7 @@ _add(
     beside=(*_FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
 )
 _add(
-    "metrics.dino:Dino",
+    "metrics.group.dino:Dino",
     name="dino",
     title="DINO diversity",
     kind=Kind.GROUP,
@@ -192,7 +192,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.vendi:Vendi",
+    "metrics.group.vendi:Vendi",
     name="vendi",
     title="Vendi score",
     kind=Kind.GROUP,
@@ -206,7 +206,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.clip_diversity:ClipDiversity",
+    "metrics.group.clip_diversity:ClipDiversity",
     name="clip_diversity",
     title="CLIP diversity",
     kind=Kind.GROUP,
@@ -221,28 +221,28 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.fid:FID",
+    "metrics.set.fid:FID",
     name="fid",
     title="FID",
     citation=f"{_HEUSEL} (torch-fidelity's resize)",
     **_FID,
 )
 _add(
-    "metrics.fid:CleanFID",
+    "metrics.set.fid:CleanFID",
     name="fid_clean",
     title="FID (clean-fid's resize)",
     citation=f"{_HEUSEL}; resize: Parmar et al. 2022, arXiv 2104.11222",
     **_FID,
 )
 _add(
-    "metrics.fid:TorchmetricsFID",
+    "metrics.set.fid:TorchmetricsFID",
     name="fid_torchmetrics",
     title="FID (torchmetrics' resize)",
     citation=f"{_HEUSEL} (torchmetrics 1.9's default resize)",
     **_FID,
 )
 _add(
-    "metrics.kid:KID",
+    "metrics.set.kid:KID",
     name="kid",
     title="KID",
     unit="squared MMD",
@@ -250,7 +250,7 @@ _add(
     **_INCEPTION,
 )
 _add(
-    "metrics.cmmd:CMMD",
+    "metrics.set.cmmd:CMMD",
     name="cmmd",
     title="CMMD",
     kind=Kind.SET,
@@ -263,7 +263,7 @@ _add(
     beside=_FOLDER,
 )
 _add(
-    "metrics.dinov2:FDDinov2",
+    "metrics.set.fd_dinov2:FDDinov2",
     name="fd_dinov2",
     title="FD-DINOv2",
     kind=Kind.SET,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from metrics.builtin import BUILTIN
-from metrics.hub import parse
-from metrics.pins import pinned
 from metrics.types import Facts
+from metrics.weights.hub_name import parse
+from metrics.weights.pins import pinned
 
 _HEAD = """# Metrics
 
@@ -57,10 +57,10 @@ def _main_row(facts: Facts) -> list[str]:
 
 def _meanings() -> Mapping[tuple[str, str], str]:
     """What the options are, where their names do not say it; choices are read from the code."""
-    from metrics.clip_image import BACKBONES
-    from metrics.dreamsim_trunks import TYPES
-    from metrics.lpips import TRUNKS
-    from metrics.vendi_score import KERNELS
+    from metrics.group.lpips import TRUNKS
+    from metrics.group.vendi_score import KERNELS
+    from metrics.networks.clip_image import BACKBONES
+    from metrics.networks.dreamsim_trunks import TYPES
 
     def one_of(names: Iterable[str]) -> str:
         return "one of " + ", ".join(f"`{name}`" for name in names)

@@ -31,9 +31,9 @@ def check(
 
     A verdict per rule; exit code 1 when one fails. In GitHub Actions also annotations and the job's summary.
     """
-    from bench.cli.selection import select
-    from bench.judging.command import run_gate, tell_actions, write_files
-    from bench.judging.command import update as update_file
+    from bench.gate.check import run_gate, tell_actions, write_files
+    from bench.gate.check import update as update_file
+    from bench.store.select import select
 
     chosen = select(runs, results) if runs else results
     if update_baseline:

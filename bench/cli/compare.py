@@ -20,9 +20,10 @@ def compare(
 
     B - A of every metric that both runs have, with 95 % intervals, per prompt tag, and the prompts that changed most.
     """
-    from bench.cli.selection import select
-    from bench.compare import compare as compare_runs
+    from bench.analysis.compare import compare as compare_runs
+    from bench.reporting.comparison import comparison_text
+    from bench.store.select import select
 
     first, second = select([a, b], results)
-    typer.echo(compare_runs(first, second, top=top).text.rstrip())
+    typer.echo(comparison_text(compare_runs(first, second, top=top)).rstrip())
     return 0

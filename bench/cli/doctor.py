@@ -33,7 +33,7 @@ def doctor(
 ) -> int:
     """Say what works here, and what mends the rest."""
     from bench.cli.output import show
-    from bench.doctor import examine, verify
+    from bench.doctor.examine import examine, verify
 
     if verify_metrics:
         outcome = verify(official, cache, out, values)

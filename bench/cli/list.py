@@ -14,8 +14,8 @@ def list_entries(
     ] = None,
 ) -> int:
     """Show the methods, models, metrics, prompts, suites."""
+    from bench.cli.listing import table_of
     from bench.cli.output import show
-    from bench.listing import table_of
 
     show(table_of(topic))
     return 0

@@ -77,7 +77,7 @@ def with_plugins(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def run(*arguments: Any, plugin: Sequence[Path] | None = None, **options: Any) -> int:
-        from bench.plugins import load_plugins
+        from bench.registry.plugins import load_plugins
 
         load_plugins(plugin or ())
         return command(*arguments, **options)

@@ -6,26 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.listing import Table
+from bench.formatting import Table, plain
 
 if TYPE_CHECKING:
-    from bench.store import RunStore
-
-
-def plain(table: Table) -> str:
-    """The table as aligned text, two spaces between columns, no trailing blanks."""
-    rows = [table.header, *table.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = (
-            cell.rjust(width) if column in table.right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    lines = [line(table.header), line(tuple("-" * width for width in widths)), *(line(row) for row in table.rows)]
-    return "\n".join([table.title, *lines] if table.title else lines)
+    from bench.store.run_store import RunStore
 
 
 def show(table: Table) -> None:
@@ -48,9 +32,9 @@ def show(table: Table) -> None:
 
 def show_runs(stores: Sequence[RunStore]) -> None:
     """The table of freshly summarised runs, and where they are."""
-    from bench.report.model import build
-    from bench.report.tables import text
-    from bench.runs import read_run
+    from bench.analysis.table.build import build
+    from bench.reporting.tables import text
+    from bench.store.runs import read_run
 
     if stores:
         print(text(build([read_run(store) for store in stores])).rstrip())

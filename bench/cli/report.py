@@ -33,8 +33,8 @@ def report(
 
     Without RUN, of all comparable runs in the results folder.
     """
-    from bench.cli.selection import select
-    from bench.report import report as write_report
+    from bench.reporting.report import report as write_report
+    from bench.store.select import select
 
     folder = out or results / "report"
     written = write_report(select(runs, results) if runs else results, folder, reference=reference, gallery=gallery)

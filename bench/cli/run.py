@@ -48,14 +48,14 @@ def run(
     """Generate what is missing, score it, print the table. Methods in one call share their common steps."""
     from bench.cli.output import show_runs
     from bench.cli.progress import watching
-    from bench.methods.resolve import resolve_methods
-    from bench.suite import load_suite
+    from bench.suite.load import load_suite
+    from bench.suite.resolve import resolve_methods
 
     chosen = load_suite(suite).override(
         prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None, dtype=dtype
     )
     methods = resolve_methods(split(method), chosen, parse_settings(settings))
-    from bench import pipeline
+    from bench.pipeline import run as pipeline
 
     with watching() as progress:
         stores = pipeline.run(

@@ -35,17 +35,17 @@ def score(
     wanted = split(metrics) or None
     with watching() as progress:
         if images is not None and name is not None:
-            from bench import pipeline
-            from bench.suite import load_suite
+            from bench.pipeline.rescore import adopt
+            from bench.suite.load import load_suite
 
             chosen = load_suite(suite).override(prompts=prompts, metrics=wanted)
-            stores = pipeline.adopt(images, chosen, name, results=results, device=device, progress=progress)
+            stores = adopt(images, chosen, name, results=results, device=device, progress=progress)
         else:
-            from bench import pipeline
-            from bench.cli.selection import select
+            from bench.pipeline.rescore import rescore
+            from bench.store.select import select
 
             paths = select(runs or [], results)
-            stores = pipeline.rescore(paths, metrics=wanted, device=device, progress=progress)
+            stores = rescore(paths, metrics=wanted, device=device, progress=progress)
     show_runs(stores)
     return 0
 

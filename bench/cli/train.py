@@ -117,8 +117,8 @@ def train(
 def _train(options: TrainOptions, eval_limit: int) -> None:
     """One training, and where its checkpoint is."""
     from bench.cli.progress import watching
+    from bench.pipeline.trajectory import evaluator
     from bench.training import train as run_training
-    from bench.trajectory import evaluator
 
     with watching() as progress:
         evaluate = evaluator(options, limit=eval_limit, progress=progress) if options.eval_every else None

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.devices import out_of_memory
 from bench.errors import MissingError
-from bench.generation.runs import SECONDS_BETWEEN_PARTS, Run
+from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.generation.writing import Leaf, Writer, Written
-from bench.log import note
-from bench.progress import Progress
-from bench.records import ImageRow
+from bench.runtime.devices import out_of_memory
+from bench.runtime.log import note
+from bench.runtime.progress import Progress
 from bench.sampling.batches import Key, Work, cut
 from bench.sampling.tree import Action, build_tree, needed
+from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel

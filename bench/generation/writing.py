@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.sampling.batches import Key
 
 if TYPE_CHECKING:
-    from bench.store import RunStore
+    from bench.store.run_store import RunStore
 
 WAITING = 2
 """Batches of images that may wait for the writer; more and the next batch waits for it."""

@@ -1,9 +1,8 @@
-"""Methods: weights plus a schedule. See `catalogue` for the rows, `schedule` for w_i, `resolve` for settings."""
+"""Methods: weights plus a schedule. `catalogue` has the rows, `schedule` w_i; settings: `bench.suite.resolve`."""
 
 from __future__ import annotations
 
 from bench.methods.catalogue import Method, get_method, method_names, register_method
-from bench.methods.resolve import resolve_method, resolve_methods
 from bench.methods.schedule import Schedule
 
 __all__ = [
@@ -12,6 +11,4 @@ __all__ = [
     "get_method",
     "method_names",
     "register_method",
-    "resolve_method",
-    "resolve_methods",
 ]

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bench import plugins
 from bench.errors import UsageError
+from bench.formatting import is_safe_name
 from bench.methods.schedule import Schedule
-from bench.records import is_safe_name
-from bench.registry import Registry
+from bench.registry import plugins
+from bench.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Method:
     objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
     that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
     when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.leakage`).
+    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`).
     """
 
     name: str

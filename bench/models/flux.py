@@ -15,7 +15,7 @@ from bench.models.pipeline import PipelineModel
 from bench.models.schedulers import resolution_shift
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 T5_TOKENS = 512
 EMBEDDED_GUIDANCE = 3.5

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
-from bench.log import note
 from bench.models.base import Network
 from bench.models.families import TITLES, family_of_config, family_of_keys, part_of
 from bench.models.loading import check_config, first_few, quiet, read_header, read_safetensors, short
 from bench.models.peft_files import PEFT_CONFIG, PEFT_PREFIX, config_beside, in_peft_layout
+from bench.runtime.log import note
 
 _MARKS = ("lora_A", "lora_B", "lora_down", "lora_up", ".lora.", "dora_scale")
 _TEXT = ("text_encoder.", "text_encoder_2.", "text_encoder_3.")

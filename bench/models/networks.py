@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.log import note
 from bench.models.base import Network
+from bench.runtime.log import note
 
 HEADROOM = 1.25
 """A network stays on the device beside the others if this many times its size is free: the rest is for activations."""

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.log import note
 from bench.models.base import BASE, Conditioning, Network
 from bench.models.checkpoints import load_tuned
+from bench.models.decoding import Pictures
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
-from bench.models.pictures import Pictures
 from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
+from bench.runtime.log import note
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.schema import Suite
 
 
 class PipelineModel(Pictures):

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.devices import out_of_memory
-from bench.scoring.models import release
+from bench.runtime.devices import out_of_memory
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.memory import release
+from bench.scoring.missing import Key, Target
 from bench.scoring.reader import Reader
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Key, Target
-from bench.stale import UNEXPECTED, UNREADABLE
+from bench.store.outdated import UNEXPECTED, UNREADABLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from metrics.features import FeatureMetric
+    from metrics.base.features import FeatureMetric
 
 MULTIPLE = 4
 """Batches are filled up to it: kernels treat what is left over of a vector's width otherwise in the last digit."""

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError
-from bench.log import note
-from bench.records import ScoreRow
-from bench.reference import reference_statistics
+from bench.runtime.log import note
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
-from bench.scoring.todo import Key, Target, Todo
-from bench.stale import UNREADABLE
+from bench.scoring.missing import Key, Target, Todo
+from bench.scoring.reference import reference_statistics
+from bench.store.outdated import UNREADABLE
+from bench.store.records import ScoreRow
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.suite import Reference
+    from bench.suite.schema import Reference
 
 SECONDS_BETWEEN_PARTS = 3.0
 MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512

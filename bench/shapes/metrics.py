@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.shapes.captions import ATTRIBUTES, VALUES, parse
 from bench.shapes.oracle import Reading, read
 from bench.shapes.world import RESOLUTION
-from metrics.base import GroupMetric, Metric, make_card
+from metrics.base.kinds import GroupMetric, Metric, make_card
 from metrics.errors import BadInputError
 from metrics.images import Images, check_prompts, to_pil
 from metrics.types import Card, Facts, Kind, Request

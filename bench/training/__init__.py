@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.runtime.progress import Progress
     from bench.training.options import TrainOptions
 
 
@@ -20,7 +20,7 @@ def train(
     """Train `objective` and return the checkpoint's folder; None if it was there already. Raises BenchError.
 
     `evaluate(updates, folder)` is called at the start and every `options.eval_every` updates with the checkpoint so far
-    (`bench.trajectory.evaluator` makes one that runs the suite).
+    (`bench.pipeline.trajectory.evaluator` makes one that runs the suite).
     """
     from bench.training.loop import train as run
 

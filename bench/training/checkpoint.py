@@ -24,8 +24,8 @@ from typing import IO, Any, cast
 import torch
 
 from bench.errors import BenchError, MissingError, UsageError
-from bench.files import sync_folder
-from bench.log import note
+from bench.runtime.log import note
+from bench.store.atomic import sync_folder
 from bench.training.network import Trainable
 
 FACTS = "training.json"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError
-from bench.suite import Suite
+from bench.suite.schema import Suite
 from bench.training.layouts import find_pictures
 from bench.training.pictures import read_picture, to_picture
 from bench.training.tables import Captions, columns, needs_datasets, open_rows, undecoded
@@ -99,7 +99,7 @@ class PromptData:
     """The suite's prompt set: captions only."""
 
     def __init__(self, suite: Suite, drawing: Drawing = Drawing()) -> None:
-        from bench.prompting import load_prompts
+        from bench.suite.prompts import load_prompts
 
         self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
         self._drawing = drawing

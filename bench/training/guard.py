@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.files import make_folder, write_error
+from bench.store.atomic import make_folder, write_error
 from bench.training import checkpoint
 
 _LOGS = re.compile(r"log\.csv|state\.pt|\.lock|events\.out\.tfevents\..*|\..*\.tmp")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.suite import MetricSpec, Suite
+from bench.suite.schema import MetricSpec, Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData
 from bench.training.options import NEED_PICTURES, TrainOptions, reward_name
@@ -96,9 +96,9 @@ def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
 
 def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
     """(metrics, image sets) of the checkpoints that a training starts from: what they learnt is not forgotten."""
-    from bench.leakage import trained_on_data
     from bench.methods.checkpoints import find_checkpoint
-    from bench.weights import trained_on
+    from bench.models.weights import trained_on
+    from bench.scoring.leakage import trained_on_data
 
     rewards: set[str] = set()
     images: set[str] = set()
@@ -112,8 +112,8 @@ def _learnt_before(start: Sequence[str]) -> tuple[set[str], set[str]]:
 
 def _inputs(options: TrainOptions, suite: Suite, scorers: list[str], data: TrainingData) -> dict[str, Any]:
     """What the names in the suite and on the command line stand for, so that a changed suite is another training."""
-    from bench.scoring.scope import scope_of
-    from bench.weights import digest_of
+    from bench.models.weights import digest_of
+    from bench.scoring.identity import scope_of
 
     return {
         "model": {**suite.model.model_dump(mode="json"), "weights": digest_of(suite.model.weights)},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.files import atomic_write
+from bench.store.atomic import atomic_write
 
 COLUMNS = (
     "step", "loss", "reward", "gradient_norm", "learning_rate", "denoising", "clip", "kl", "l2",

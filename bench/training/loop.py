@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import log
 from bench.errors import UsageError
-from bench.progress import Progress, Silent
-from bench.suite import Suite, load_suite
+from bench.runtime import log
+from bench.runtime.progress import Progress, Silent
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import Drawing, TrainingData, data_for
 from bench.training.guard import alone, check_place
@@ -153,9 +154,9 @@ def prepare(
     suite: Suite, recipe: TrainRecipe, reward: dict[str, float], options: TrainOptions, data: TrainingData
 ) -> Training:
     """Load the model, its trainable network and the reward. Raises BenchError."""
-    from bench import weights
-    from bench.devices import prepare_torch
-    from bench.models import load_model
+    from bench.models import weights
+    from bench.models.load import load_model
+    from bench.runtime.devices import prepare_torch
 
     device = own_device(prepare_torch(options.device))
     # With a LoRA the frozen weights may stand in half precision; weights that learn need all of their bits.

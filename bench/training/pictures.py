@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from metrics.images import MAX_PIXELS
-from metrics.preprocess import resize_crop, squash, to_unit
+from metrics.networks.preprocess import resize_crop, squash, to_unit
 
 RULE = 2
 """Number of the rule above; it is part of what makes a training this one. 1: neither orientation nor white nor 257."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import prompts as prompt_sets
-from bench.log import note
 from bench.models.base import DiffusionModel
+from bench.runtime.log import note
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.tree import actions_of, build_tree
-from bench.suite import Suite
+from bench.suite.schema import Suite
 from bench.training.recipes import TrainRecipe
 from bench.training.rewards import load_scorer
 from bench.training.rollout import TUNED

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.suite import Suite, check_metrics
+from bench.suite.schema import Suite, check_metrics
 from metrics.errors import MissingWeightsError
 
 
@@ -80,7 +80,7 @@ def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Rew
 
 def load_scorer(name: str, suite: Suite, device: str) -> Any:
     """One scorer with the suite's weights and options. Raises BenchError or MetricError, one sentence."""
-    from bench.metric_weights import load_metric
+    from bench.scoring.metric_weights import load_metric
 
     return load_metric(name, suite.metrics.get(name), device)
 
@@ -95,7 +95,7 @@ def check_differentiable(name: str, suite: Suite) -> None:
 def differentiable() -> list[str]:
     """Names of the metrics that can be climbed."""
     import metrics
-    from bench.registry import metric_names
+    from bench.registry.metrics import metric_names
 
     found = []
     for name in metric_names():

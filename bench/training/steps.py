@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import BASE, Conditioning, DiffusionModel
-from bench.suite import Suite
+from bench.suite.schema import Suite
 from bench.training.data import TrainingData
 from bench.training.objectives import (
     REWARD_LOSSES,

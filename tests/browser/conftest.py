@@ -59,7 +59,7 @@ def watch(page: Any) -> Opened:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of four methods and a sweep, with a hostile prompt and a hostile method name."""
-    from bench.report import report
+    from bench.reporting.report import report
 
     fakes = runpy.run_path(str(HERE.parent / "data" / "judging" / "fakes.py"))
     results = tmp_path_factory.mktemp("browser")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import bench.report.pictures as pictures_module
-from bench.records import ScoreRow
-from bench.report import report
+import bench.reporting.thumbnails as pictures_module
+from bench.reporting.report import report
+from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parent.parent / "data" / "judging" / "fakes.py"))
 browser = runpy.run_path(str(Path(__file__).parent / "conftest.py"))
@@ -20,7 +20,7 @@ make, card = fakes["make"], fakes["card"]
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.report._pictures", lambda table: {"pareto.svg": b"<svg/>"})
+    monkeypatch.setattr("bench.reporting.report._pictures", lambda table: {"pareto.svg": b"<svg/>"})
 
 
 def visited(chromium: Any, folder: Path) -> Any:

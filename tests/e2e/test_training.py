@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.analysis.table.build import build
+from bench.analysis.table.sweeps import curves
 from bench.models.sd import StableDiffusion
-from bench.report.curves import curves
-from bench.report.model import build
-from bench.runs import open_runs
-from bench.suite import load_suite
+from bench.store.select import open_runs
+from bench.suite.load import load_suite
 
 PLACES = ["--set", "start_step=5", "--set", "grad_steps=6-7"]
 SMALL = ["--batch-size", "2", *PLACES, "--set", "probe_prompts=1", "--set", "probe_samples=2"]

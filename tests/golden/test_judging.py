@@ -13,12 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.check import baseline_of, check, exit_code, junit, verdicts_text
-from bench.compare import compare
-from bench.judging.baseline import changes, changes_text
-from bench.judging.ci import markdown_summary, workflow_commands
-from bench.judging.verdict import Verdict
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.analysis.compare import compare
+from bench.gate.baseline import baseline_of, changes, changes_text
+from bench.gate.check import check
+from bench.gate.github import markdown_summary, workflow_commands
+from bench.gate.junit import junit
+from bench.gate.text import verdicts_text
+from bench.gate.verdict import Verdict, exit_code
+from bench.reporting.comparison import comparison_text
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 HERE = Path(__file__).parent
 SCORES = HERE.parent / "data" / "judging" / "scores.csv"
@@ -63,7 +66,7 @@ def compared(name: str, found: str) -> None:
 def test_comparison_by_tag_with_the_prompts_that_changed_most(runs: dict[str, Run]) -> None:
     other = dataclasses.replace(runs["refl"], conditions={"seed": 2})
     found = compare(dataclasses.replace(runs["base"], conditions={"seed": 1}), other, top=2)
-    compared("comparison.txt", found.text)
+    compared("comparison.txt", comparison_text(found))
     compared("comparison_tags.csv", found.tag_table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
@@ -73,7 +76,7 @@ def test_many_tags_are_rows(runs: dict[str, Run]) -> None:
         for place, prompt in enumerate(("p1", "p2", "p3"))
     }
     found = compare(dataclasses.replace(runs["base"], tags=tags), runs["refl"], top=0)
-    compared("comparison_many_tags.txt", found.text)
+    compared("comparison_many_tags.txt", comparison_text(found))
 
 
 @pytest.fixture(scope="module")

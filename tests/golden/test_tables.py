@@ -8,11 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.compare import Comparison, differences
-from bench.report.latex import latex
-from bench.report.model import Table, build
-from bench.report.tables import differences_csv, markdown, means_csv, scores_csv, text
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.analysis.compare import Comparison
+from bench.analysis.differences import differences
+from bench.analysis.table.build import build
+from bench.analysis.table.rows import Table
+from bench.reporting.comparison import comparison_text
+from bench.reporting.latex import latex
+from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv, text
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data" / "judging" / "scores.csv"
@@ -72,5 +75,6 @@ def test_table(table: Table, name: str, writer: object) -> None:
 
 def test_comparison(table: Table) -> None:
     compare(
-        "compare.txt", Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",)).text
+        "compare.txt",
+        comparison_text(Comparison("base", "refl", differences(table.rows[0].run, table.rows[1].run), ("a note",))),
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.generation.size import LARGEST, starting_size
-from bench.models import load_model
+from bench.generation.batch_size import LARGEST, starting_size
+from bench.models.load import load_model
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.tree import actions_of, build_tree
 from tests.unit.bench.models.families import family_pipeline, tiny_network

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import MissingError
-from bench.prompting import load_prompts
+from bench.suite.prompts import load_prompts
 from prompts import MissingPromptsError
 from prompts.catalogue import PublicSet
 from tests.hub.server import Hub

@@ -16,9 +16,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from bench import pipeline
 from bench.methods.checkpoints import repository
-from bench.suite import Suite, load_suite
+from bench.pipeline import run as pipeline
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from tests.hub.server import Hub
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_unet

@@ -14,10 +14,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from bench import pipeline
 from bench.models.loading import quiet
-from bench.suite import Suite
-from bench.weights import digest_of
+from bench.models.weights import digest_of
+from bench.pipeline import run as pipeline
+from bench.suite.schema import Suite
 from tests.hub.server import Hub
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_pipeline, tiny_suite, tiny_unet
@@ -149,8 +149,8 @@ def test_every_published_layout_runs_from_the_hub_as_from_disk(
 @pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
 def test_a_pipeline_of_every_family_arrives_whole(hub: Hub, tmp_path: Path, family: str) -> None:
     """Also with what their repositories hold besides: pickles, code, half-precision twins, files for other programs."""
-    from bench.models import load_model
-    from bench.weights import resolve
+    from bench.models.load import load_model
+    from bench.models.weights import resolve
 
     with torch.random.fork_rng(devices=[]):
         folder = family_pipeline(family, tmp_path / "disk")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import weights
 from bench.errors import MissingError, UsageError
+from bench.models import weights
 from tests.hub.server import Hub
 
 WEIGHTS = bytes(range(256)) * 64
@@ -281,7 +281,7 @@ def test_a_full_disk(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_metrics_fetch_by_the_same_road(hub: Hub) -> None:
     from metrics.errors import MissingWeightsError
-    from metrics.hub import cached, locate
+    from metrics.weights.hub import cached, locate
 
     hub.add("owner/scorer", {"HPS.pt": WEIGHTS, "config.json": b"{}", "model.safetensors": WEIGHTS[:9], "run.py": b""})
     assert cached("owner/scorer:HPS.pt") is None

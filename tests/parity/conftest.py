@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.parity import fixtures
+from bench.doctor.parity import fixtures
 
 RECORDED = Path(__file__).parents[1] / "data" / "parity" / "official.json"
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bench import doctor
 from bench.cli import main
+from bench.doctor import examine as doctor
+from bench.doctor.parity import compare, environment, fixtures, page
+from bench.doctor.parity.compare import Outcome, Row
+from bench.doctor.parity.fixtures import Fixture
+from bench.doctor.parity.tensors import Draw
 from bench.errors import MissingError, UsageError
-from bench.parity import compare, environment, fixtures, page
-from bench.parity.compare import Outcome, Row
-from bench.parity.fixtures import Fixture
-from bench.parity.tensors import Draw
 from metrics import BadInputError
 
 COUNT = 30

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.parity import compare, environment
+from bench.doctor.parity import compare, environment
 
 
 @pytest.mark.slow

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 import metrics
-from bench.parity import compare
-from bench.parity.fixtures import IMAGE_SCORERS, Fixture
-from bench.parity.ours import SCORERS, load, run_ours
-from metrics.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, to_unit
+from bench.doctor.parity import compare
+from bench.doctor.parity.fixtures import IMAGE_SCORERS, Fixture
+from bench.doctor.parity.ours import SCORERS, load, run_ours
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, to_unit
+from tests.tolerance import assert_close
 
 SLOW = {"dreamsim-ensemble", "dreamsim-dino_vitb16"}
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCORERS]
@@ -80,12 +81,12 @@ def test_batches_and_order_do_not_move_a_value(name: str, fixture: Fixture, fold
     prompts = [fixture.prompts[prompt] for _, prompt in pairs]
     whole = metric.score(images, prompts)
     single = torch.cat([metric.score([image], [text]) for image, text in zip(images, prompts, strict=True)])
-    assert (whole - single).abs().max() <= 1e-5
+    assert_close(single, whole)
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
     for size in (1, 3, 64):
         metric.batch_size = size
         moved = metric.score([images[place] for place in order], [prompts[place] for place in order])
-        assert (moved - whole[order]).abs().max() <= 1e-5
+        assert_close(moved, whole[order])
 
 
 def test_autocast_rounds_to_float16_as_cuda_does(fixture: Fixture, folder: Path) -> None:

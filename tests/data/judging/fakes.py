@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.records import ImageRow, Manifest, ScoreRow
-from bench.store import RunStore
+from bench.store.records import ImageRow, Manifest, ScoreRow
+from bench.store.run_store import RunStore
 
 CARDS: dict[str, dict[str, Any]] = {
     "pickscore": {"title": "PickScore", "kind": "image", "direction": "higher", "unit": "logit-scaled cosine"},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.runs import MetricFacts, Run, tidy_types
+from bench.store.runs import MetricFacts, Run, tidy_types
 
 
 def run(method: str, values: Mapping[str, Any], jackknife: Mapping[str, Sequence[float]] | None = None) -> Run:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from bench import log
+import bench
+from bench.runtime import log
 
 
 @pytest.fixture
@@ -17,3 +22,16 @@ def said() -> Iterator[list[str]]:
     before = log.set_sink(lines.append)
     yield lines
     log.set_sink(before)
+
+
+@pytest.fixture(scope="session")
+def left_by_a_kill() -> Callable[[Path], Path]:
+    """The temporary name that a process, which is dead now, had for a path."""
+    code = "from pathlib import Path; from bench.store.leftovers import temporary_name; "
+    code += "print(temporary_name(Path('NAME')))"
+    root = str(Path(bench.__file__).parents[1])
+    made = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=True, capture_output=True, text=True
+    )
+    name = made.stdout.strip()
+    return lambda path: path.with_name(name.replace("NAME", path.name))

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import metrics
+from metrics.base.metric import make_card, revision_of
+from metrics.base.prompt_cache import cut_notes
 from metrics.builtin import BUILTIN
-from metrics.metric import make_card, revision_of
-from metrics.tokens import cut_notes
 from metrics.types import Request
-from metrics.weights import digest_files
+from metrics.weights.state_dict import digest_files
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
 WITH_TEXT = ["image_reward", "hpsv2", "hpsv2.1", "pickscore", "clip_score"]
@@ -105,7 +106,7 @@ def test_mean_and_deviation_are_those_that_are_used(name: str, loaded: Any) -> N
     metric = loaded[name]
     grey = metric.prepare(picture(0).point(lambda value: 0))
     wanted = [-mean / deviation for mean, deviation in zip(*spread(metric), strict=True)]
-    assert torch.allclose(grey.mean(dim=(1, 2)), torch.tensor(wanted), atol=1e-5)
+    assert_close(grey.mean(dim=(1, 2)), wanted)
 
 
 def spread(metric: Any) -> tuple[list[float], list[float]]:

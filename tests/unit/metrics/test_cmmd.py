@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from metrics.cmmd import cmmd
-from metrics.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD
+from metrics.set.cmmd import cmmd
+from tests.tolerance import FLOAT64, assert_close
 from tests.unit.metrics.checkpoints import picture
 
 
@@ -25,10 +26,10 @@ def by_hand(a: Any, b: Any) -> float:
 
 def test_is_the_biased_estimate_times_a_thousand() -> None:
     a, b = rows(0, 9), rows(3, 7)
-    assert cmmd(a, b) == pytest.approx(by_hand(a, b), abs=1e-9)
+    assert cmmd(a, b) == pytest.approx(by_hand(a, b), rel=FLOAT64)
     assert by_hand(a, b) > 0.5
     assert cmmd(a, a) == 0.0  # each image counts with itself, so a set is at no distance from itself
-    assert cmmd(a, b) == pytest.approx(cmmd(b, a), abs=1e-10)
+    assert cmmd(a, b) == pytest.approx(cmmd(b, a), rel=FLOAT64)
     assert math.isnan(cmmd(a[:1], b))
 
 
@@ -36,7 +37,7 @@ def test_blocks_splits_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) 
     a, b = rows(1, 50), rows(2, 40)
     whole = cmmd(a, b)
     assert cmmd(np.random.default_rng(0).permutation(a), b) == pytest.approx(whole, rel=1e-10)
-    monkeypatch.setattr("metrics.cmmd._BLOCK", 7)
+    monkeypatch.setattr("metrics.set.cmmd._BLOCK", 7)
     assert cmmd(a, b) == pytest.approx(whole, rel=1e-10)
 
 
@@ -47,7 +48,7 @@ def test_preprocessing_cuts_first_and_resizes_then(loaded: Any) -> None:
     square = image.crop((left, 0, left + 64, 64)).resize((32, 32), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1) / 255
     wanted = (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
-    assert torch.allclose(metric.prepare(image), wanted, rtol=0, atol=1e-6)
+    assert_close(metric.prepare(image), wanted, 1e-6)
     assert (metric.prepare(image) - loaded["clip_score"].prepare(image)).abs().max() > 0.01
     assert metric.backbone != loaded["clip_score"].backbone
 
@@ -56,7 +57,7 @@ def test_statistics_are_unit_embeddings_in_float64(loaded: Any) -> None:
     found = loaded["cmmd"].statistics([picture(seed) for seed in range(3)])
     assert found.rows.dtype == np.float64
     assert found.rows.shape == (3, 24)
-    assert np.allclose(np.linalg.norm(found.rows, axis=1), 1.0, atol=1e-6)
+    assert_close(np.linalg.norm(found.rows, axis=1), np.ones(3), 1e-6)
     assert loaded["cmmd"].statistics([]).rows.shape == (0, 24)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from metrics.builtin import BUILTIN
 from metrics.docs import document
-from metrics.leakage import leakage_notes
+from metrics.set.leakage import leakage_notes
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import metrics
-from bench.parity import trunks
-from bench.parity.trunks import Draw
-from metrics.dreamsim_trunks import without_layer_scale
+from bench.doctor.parity import trunks
+from bench.doctor.parity.trunks import Draw
+from metrics.networks.dreamsim_trunks import without_layer_scale
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
 WIDTH = 48
@@ -105,7 +106,7 @@ def test_layer_scales_go_into_the_layers_before_them() -> None:
     pixels = torch.randn(2, 3, 28, 28)
     with torch.no_grad():
         wanted, found = model(pixels).last_hidden_state[:, 0], network(pixels)
-    assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    assert_close(found, wanted)
 
 
 def authors_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

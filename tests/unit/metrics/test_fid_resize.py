@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 import metrics
-from metrics.preprocess import to_bytes
-from metrics.resize import antialiased, bilinear, clean
+from metrics.networks.preprocess import to_bytes
+from metrics.networks.resize import antialiased, bilinear, clean
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
 SIZES = [(299, 299), (256, 256), (400, 300), (64, 90)]
@@ -114,7 +115,7 @@ def test_clean_resize_is_pils_bicubic_on_each_float_channel() -> None:
         wanted = np.einsum("ab,bcd,ec->dae", rows, noise.astype(np.float64), columns)
         assert wanted.min() < 0.0  # clipped, or the test could not see it
         given = clean(Image.fromarray(noise), size).numpy()
-        assert np.abs(given - wanted.clip(0, 255)).max() < 1e-3
+        assert_close(given, wanted.clip(0, 255), 4e-6)
         assert np.abs(given - np.round(given)).max() > 0.1  # not rounded
 
 

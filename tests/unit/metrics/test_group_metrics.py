@@ -10,8 +10,9 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.base import cosine_distances, mean_of_pairs
-from metrics.preprocess import to_unit
+from metrics.base.kinds import cosine_distances, mean_of_pairs
+from metrics.networks.preprocess import to_unit
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
 NAMES = ["lpips", "dreamsim", "dino", "clip_diversity"]
@@ -30,9 +31,9 @@ def test_pairwise_is_a_distance(name: str, loaded: Any, pictures: Any) -> None:
     assert found[0, 1] > 1e-3
     order = torch.tensor([3, 0, 4, 1, 2])
     mixed = metric.pairwise([pictures[i] for i in order])
-    assert torch.allclose(mixed, found[order][:, order], rtol=0, atol=2e-6)
+    assert_close(mixed, found[order][:, order])
     for i, j in ((0, 1), (2, 4)):
-        assert torch.allclose(metric.pairwise([pictures[i], pictures[j]])[0, 1], found[i, j], rtol=0, atol=2e-6)
+        assert_close(metric.pairwise([pictures[i], pictures[j]])[0, 1], found[i, j])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +41,7 @@ def test_score_is_the_mean_over_unordered_pairs(name: str, loaded: Any, pictures
     metric = loaded[name]
     distances = metric.pairwise(pictures).double()
     wanted = sum(float(distances[i, j]) for i in range(5) for j in range(i)) / 10
-    assert metric.score(pictures, "a red circle") == pytest.approx(wanted, abs=1e-9)
+    assert metric.score(pictures, "a red circle") == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,7 +63,7 @@ def test_fewer_than_two_images_are_undefined(name: str, loaded: Any) -> None:
 
 
 def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None:
-    from metrics.weights import read_state
+    from metrics.weights.state_dict import read_state
 
     frames = [picture(seed, 64, 48) for seed in range(4)]
     with warnings.catch_warnings():
@@ -78,15 +79,15 @@ def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None
         wanted = torch.tensor([[float(package(a, b, normalize=True)) for b in inputs] for a in inputs])
     found = loaded["lpips"].pairwise(frames)
     assert wanted.max() > 0.01
-    assert (found - wanted).abs().max() < 1e-6
+    assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
 def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
     from torchvision import models
 
-    from metrics.lpips import TRUNKS, _lin_file, build
-    from metrics.weights import read_state
+    from metrics.group.lpips import TRUNKS, _lin_file, build
+    from metrics.weights.state_dict import read_state
 
     maker = {"alex": models.alexnet, "vgg": models.vgg16, "squeeze": models.squeezenet1_1}[net]
     with torch.device("meta"):
@@ -131,9 +132,9 @@ def test_lpips_refuses_what_it_cannot_compare(loaded: Any, weights: dict[str, Pa
 
 def test_lpips_chunks_do_not_matter(loaded: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loaded["lpips"].pairwise(pictures)
-    monkeypatch.setattr("metrics.lpips._CHUNK", 1000)
+    monkeypatch.setattr("metrics.group.lpips._CHUNK", 1000)
     monkeypatch.setattr(loaded["lpips"], "batch_size", 2)
-    assert (loaded["lpips"].pairwise(pictures) - whole).abs().max() < 1e-6
+    assert_close(loaded["lpips"].pairwise(pictures), whole)
 
 
 def test_dreamsim_uses_the_token_before_the_norm_and_subtracts_the_mean(loaded: Any, pictures: Any) -> None:
@@ -148,8 +149,8 @@ def test_dreamsim_uses_the_token_before_the_norm_and_subtracts_the_mean(loaded: 
         after = model(pixel_values=pixels).last_hidden_state[:, 0]
     raw = kept[0][:, 0]
     wanted = torch.nn.functional.normalize(raw - raw.mean(dim=1, keepdim=True), dim=-1)
-    assert torch.allclose(metric.embed(pictures), wanted, atol=1e-6)
-    assert torch.allclose(loaded["dino"].embed(pictures), torch.nn.functional.normalize(after, dim=-1), atol=1e-6)
+    assert_close(metric.embed(pictures), wanted)
+    assert_close(loaded["dino"].embed(pictures), torch.nn.functional.normalize(after, dim=-1))
 
 
 def test_dino_and_vendi_share_the_network(loaded: Any) -> None:

@@ -7,7 +7,8 @@ from PIL import Image
 
 import metrics
 from metrics import BadInputError
-from metrics.preprocess import to_bytes, to_unit
+from metrics.networks.preprocess import to_bytes, to_unit
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import make_clip, picture
 
 NAMES = ["image_reward", "hpsv2.1", "pickscore", "clip_score"]
@@ -21,7 +22,7 @@ def test_batches_equal_one_by_one(name: str, loaded: Any, pictures: Any, prompts
     assert together.dtype == torch.float32
     assert not together.requires_grad
     single = torch.cat([metric.score([image], [text]) for image, text in zip(pictures, prompts, strict=True)])
-    assert torch.allclose(together, single, rtol=0, atol=2e-5)
+    assert_close(single, together)
     assert together.std() > 1e-3  # a degenerate network would pass everything else
 
 
@@ -31,14 +32,14 @@ def test_small_batches_permutation_and_tensor_input(name: str, loaded: Any, pict
     whole = metric.score(pictures, prompts)
     before, metric.batch_size = metric.batch_size, 2
     try:
-        assert torch.allclose(metric.score(pictures, prompts), whole, rtol=0, atol=2e-5)
+        assert_close(metric.score(pictures, prompts), whole)
         order = [3, 0, 4, 1, 2]
         mixed = metric.score([pictures[i] for i in order], [prompts[i] for i in order])
-        assert torch.allclose(mixed, whole[order], rtol=0, atol=2e-5)
+        assert_close(mixed, whole[order])
     finally:
         metric.batch_size = before
     pixels = torch.stack([to_bytes(image) for image in pictures])
-    assert torch.allclose(metric.score(pixels, prompts), whole, rtol=0, atol=2e-5)
+    assert_close(metric.score(pixels, prompts), whole)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,7 +63,7 @@ def test_pixels_path_has_gradient_and_agrees(name: str, loaded: Any, prompts: An
     frames = [picture(seed, 32, 32) for seed in range(3)]
     leaf = torch.stack([to_unit(frame) for frame in frames]).requires_grad_()
     values = metric.score_pixels(leaf, prompts[:3])
-    assert torch.allclose(values, metric.score(frames, prompts[:3]), rtol=0, atol=2e-5)
+    assert_close(values, metric.score(frames, prompts[:3]))
     values.sum().backward()
     assert leaf.grad is not None
     assert bool((leaf.grad.flatten(1).abs().amax(dim=1) > 0).all())
@@ -112,14 +113,14 @@ def test_long_prompts_are_cut_and_said(name: str, weights: dict[str, Path]) -> N
 def test_scales(loaded: Any, pictures: Any, prompts: Any) -> None:
     scale = loaded["pickscore"].model.logit_scale.exp()
     cosine = loaded["clip_score"].score(pictures, prompts) / 100
-    assert torch.allclose(loaded["pickscore"].score(pictures, prompts), cosine * scale, atol=1e-5)
+    assert_close(loaded["pickscore"].score(pictures, prompts), cosine * scale)
     assert loaded["hpsv2.1"].score(pictures, prompts).abs().max() <= 1.0
     metric = loaded["image_reward"]
     tokens = metric.tokenizer(prompts, padding="max_length", truncation=True, max_length=35, return_tensors="pt")
     images = metric.embed(pictures)
     raw = metric.network.reward(images, tokens.input_ids, tokens.attention_mask)
     wanted = (raw - 0.16717362830052426) / 1.0333394966054072
-    assert torch.allclose(metric.score(pictures, prompts), wanted, atol=2e-5)  # padding width does not matter
+    assert_close(metric.score(pictures, prompts), wanted)  # padding width does not matter
     assert bool((tokens.input_ids[:, 0] == metric.tokenizer.cls_token_id).all())
 
 
@@ -136,7 +137,7 @@ def test_clip_eos_guard(tmp_path: Path, loaded: Any, pictures: Any, prompts: Any
         metrics.load("pickscore", weights=make_clip(tmp_path / "wrong", eos=5))
     legacy = metrics.load("pickscore", weights=make_clip(tmp_path / "legacy", eos=2))
     values, wanted = legacy.score(pictures, prompts), loaded["pickscore"].score(pictures, prompts)
-    assert torch.allclose(values, wanted, rtol=0, atol=1e-5)  # its texts may have been encoded in other batches
+    assert_close(values, wanted)  # its texts may have been encoded in other batches
 
 
 def test_alpha_is_dropped_not_composited(loaded: Any) -> None:
@@ -179,7 +180,7 @@ def test_bfloat16_is_near_and_in_the_card(name: str, weights: dict[str, Path], l
 def test_standard_clip_tokenizer_is_open_clips_vocabulary() -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
-    from metrics.clip_hf import load_tokenizer
+    from metrics.image.clip_score import load_tokenizer
 
     tokenizer = load_tokenizer(Path("/nowhere"), 49408, "x")
     text = "a photo of two cats, isn't it 42?"

@@ -11,9 +11,9 @@ import pytest
 
 import metrics
 from metrics.builtin import BUILTIN
-from metrics.clip_image import BACKBONES
-from metrics.hub import parse
-from metrics.pins import PINS, pinned
+from metrics.networks.clip_image import BACKBONES
+from metrics.weights.hub_name import parse
+from metrics.weights.pins import PINS, pinned
 
 
 def test_every_published_repository_has_a_commit() -> None:

@@ -6,7 +6,8 @@ from PIL import Image
 from torchvision.transforms import functional as vision
 from torchvision.transforms.functional import InterpolationMode
 
-from metrics import BadInputError, preprocess
+from metrics import BadInputError
+from metrics.networks import preprocess
 from tests.unit.metrics.checkpoints import picture
 
 SIZES = [(64, 64), (50, 33), (33, 50), (31, 97), (224, 32), (32, 224), (20, 20)]

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.preprocess import to_unit
+from metrics.networks.preprocess import to_unit
+from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -93,7 +94,7 @@ def test_image_reward(weights: dict[str, Path], loaded: Any) -> None:
     network = Blip(load_file(weights["image_reward"] / "ImageReward.safetensors"))
     wanted = network.score(pixels(), tokens.input_ids, tokens.attention_mask)
     assert wanted.std() > 0.1
-    assert torch.allclose(metric.score(frames(), TEXTS), wanted, rtol=0, atol=1e-5)
+    assert_close(metric.score(frames(), TEXTS), wanted)
 
 
 def test_hpsv2(weights: dict[str, Path], loaded: Any) -> None:
@@ -109,7 +110,7 @@ def test_hpsv2(weights: dict[str, Path], loaded: Any) -> None:
         images = model.encode_image(pixels(), normalize=True)
         wanted = (images * model.encode_text(tokenizer(TEXTS), normalize=True)).sum(dim=-1)
     assert wanted.std() > 1e-3
-    assert torch.allclose(loaded["hpsv2.1"].score(frames(), TEXTS), wanted, rtol=0, atol=1e-6)
+    assert_close(loaded["hpsv2.1"].score(frames(), TEXTS), wanted)
 
 
 def test_pickscore(weights: dict[str, Path], loaded: Any) -> None:
@@ -123,4 +124,4 @@ def test_pickscore(weights: dict[str, Path], loaded: Any) -> None:
     with torch.no_grad():
         wanted = model(pixel_values=pixels(), **tokens).logits_per_image.diagonal()
     assert wanted.std() > 0.1
-    assert torch.allclose(loaded["pickscore"].score(frames(), TEXTS), wanted, rtol=0, atol=2e-5)
+    assert_close(loaded["pickscore"].score(frames(), TEXTS), wanted)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 import metrics
-from metrics.lpips import _squared_differences
+from metrics.group.lpips import _squared_differences
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import picture
 
 
@@ -79,9 +80,9 @@ def test_lpips_of_nearly_dead_activations(level: float) -> None:
     """1e-10 is added to the norm, not 1e-8 to its square: that differs only where nearly nothing is active."""
     maps, weight = unit_maps(level), torch.rand(8, generator=torch.Generator().manual_seed(1))
     found = _squared_differences([maps[:2], maps[2:]], weight)
-    assert (found - by_lpips(maps, weight)).abs().max() < 2e-6
+    assert_close(found, by_lpips(maps, weight))
     other = pairs_of(maps / (maps.square().sum(dim=1, keepdim=True) + 1e-8).sqrt(), weight)
-    assert level == 1.0 or (found - other).abs().max() > 1e-2
+    assert level == 1.0 or relative_difference(found, other) > 1e-2
 
 
 def test_lpips_of_nearly_equal_images_is_exact() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cli.output import plain, show
-from bench.listing import Table
+from bench.cli.output import show
+from bench.formatting import Table, plain
 
 TABLE = Table(("name", "count"), (("a", "1"), ("longer", "200")), right=frozenset({1}))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.selection import select
 from bench.errors import UsageError
+from bench.store.select import select
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import metrics
-from metrics.moments import Moments
+from metrics.set.moments import Moments
 from metrics.types import Card, Facts, Request
 
 LOADED: list[str] = []

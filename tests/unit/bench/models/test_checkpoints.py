@@ -13,10 +13,11 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import MissingError
-from bench.models import load_model
 from bench.models.families import family_of_keys
+from bench.models.load import load_model
+from bench.runtime import log
+from tests.tolerance import assert_close, relative_difference
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
@@ -87,8 +88,8 @@ def test_a_lora_lives_in_the_base_network(folders: dict[str, Path], tmp_path: Pa
     assert model.networks["lora"].module is model.network
     for _ in range(2):
         assert torch.equal(prediction(model, "base"), before)
-        torch.testing.assert_close(prediction(model, "lora"), expected, rtol=1e-5, atol=1e-5)
-    assert float((before - expected).abs().max()) > 1e-3
+        assert_close(prediction(model, "lora"), expected)
+    assert relative_difference(before, expected) > 1e-3
 
 
 def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_p
     model.add_network("second", second)
     for name, value in {"base": before, "whole": whole}.items():
         assert torch.equal(prediction(model, name), value)
-    torch.testing.assert_close(prediction(model, "first"), expected, rtol=1e-5, atol=1e-5)
+    assert_close(prediction(model, "first"), expected)
     assert not torch.equal(prediction(model, "second"), before)
     assert torch.equal(prediction(model, "base"), before)
 
@@ -118,7 +119,7 @@ def test_the_scale_of_a_lora(folders: dict[str, Path], tmp_path: Path) -> None:
     model = model_of("sd", folders["sd"])
     model.add_network("scaled", full, scale=0.5)
     model.add_network("half", half)
-    torch.testing.assert_close(prediction(model, "scaled"), prediction(model, "half"), rtol=1e-5, atol=1e-6)
+    assert_close(prediction(model, "scaled"), prediction(model, "half"))
     with pytest.raises(MissingError, match="is a whole network, not a LoRA: lora_scale 0.5 means nothing"):
         model.add_network("whole", folders["sd"] / "unet", scale=0.5)
 
@@ -137,7 +138,7 @@ def test_alphas_in_the_header_and_in_kohyas_layout(folders: dict[str, Path], tmp
     model.add_network("header", write(tmp_path / "a.safetensors", ours, lora_adapter_metadata=json.dumps(header)))
     model.add_network("kohya", write(tmp_path / "b.safetensors", kohya))
     for name in ("header", "kohya"):
-        torch.testing.assert_close(prediction(model, name), expected, rtol=1e-5, atol=1e-5)
+        assert_close(prediction(model, name), expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -347,5 +348,5 @@ def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path:
         model.add_network("told", tmp_path / "a" / "mine.safetensors")
     finally:
         log.set_sink(before)
-    torch.testing.assert_close(prediction(model, "told"), expected, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(prediction(model, "beside"), expected, rtol=1e-3, atol=1e-3)
+    assert_close(prediction(model, "told"), expected)
+    assert relative_difference(prediction(model, "beside"), expected) > 1e-3

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import actions_of, build_tree
+from tests.tolerance import assert_close
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
@@ -147,7 +148,7 @@ def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     case = next(case for case in CASES if case[0] == family)
     model: Any = load_model(folders[family], suite_for(*case))
     raw = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model._unscaled(model._scaled(raw)), raw)
+    assert_close(model._unscaled(model._scaled(raw)), raw, 1e-6)
     latents = model.encode_pixels(torch.zeros(2, 3, 32, 32), torch.Generator().manual_seed(1))
     assert tuple(latents.shape[1:]) == model.latents_shape
     latents = latents.clone().requires_grad_(True)
@@ -173,8 +174,8 @@ def test_sdxl_latents_with_a_normalisation_of_their_own(folders: dict[str, Path]
     model.vae.register_to_config(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.0, 2.0, 3.0, 4.0])
     z = torch.ones(1, 4, 1, 1)
     expected = torch.tensor([1.0, 2.0, 3.0, 4.0]) / 0.9 + torch.tensor([0.1, 0.2, 0.3, 0.4])
-    torch.testing.assert_close(model._unscaled(z).flatten(), expected)
-    torch.testing.assert_close(model._scaled(model._unscaled(z)), z)
+    assert_close(model._unscaled(z).flatten(), expected, 1e-6)
+    assert_close(model._scaled(model._unscaled(z)), z, 1e-6)
 
 
 def test_decoding_runs_beside_the_next_batch_only_where_there_are_cores_for_both(
@@ -185,7 +186,7 @@ def test_decoding_runs_beside_the_next_batch_only_where_there_are_cores_for_both
     decode = type(model).decode
     monkeypatch.setattr(type(model), "decode", lambda self, z: decoded.append(1) or decode(self, z))
     for cores, at_once in ((1, 1), (2, 0)):
-        monkeypatch.setattr("bench.models.pictures.available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("bench.models.decoding.available_cores", lambda cores=cores: cores)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         decoded.clear()
         waiting = model.decoding(latents)

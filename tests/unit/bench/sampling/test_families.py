@@ -11,10 +11,11 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.models import load_model
+from bench.models.load import load_model
 from bench.sampling.loop import Batch, as_batch, evaluations_per_step, run_tree, steps_of
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, actions_of, build_tree, executed
+from tests.tolerance import assert_close
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
@@ -119,8 +120,7 @@ def test_batches_of_another_size_move_the_last_bits_only(
     for place in (1, 2):
         alone = finals(model, methods, as_batch(model, 7, [ITEMS[place]]))
         for name in methods:
-            scale = float(whole[name].abs().max())
-            torch.testing.assert_close(alone[name][0], whole[name][place], rtol=0, atol=2e-5 * max(scale, 1.0))
+            assert_close(alone[name][0], whole[name][place])
             a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[place]
             assert int((a - b).abs().max()) <= 1
             assert float((a != b).float().mean()) < 0.01

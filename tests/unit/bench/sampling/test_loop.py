@@ -17,6 +17,7 @@ from bench.models.sd import StableDiffusion
 from bench.sampling.loop import Batch, as_batch, evaluations_per_step, run_tree, steps_of
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, actions_of, build_tree
+from tests.tolerance import assert_close
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite, tiny_unet
 
 ITEMS = [("p1", "a red circle", 0), ("p1", "a red circle", 1), ("p2", "a large star", 0), ("p3", "a square", 4)]
@@ -205,7 +206,7 @@ def test_batch_size_and_order_change_at_most_one_level(folder: Path) -> None:
     for place, item in enumerate(ITEMS):
         alone = finals(model, METHODS, as_batch(model, 7, [item]))
         for name in METHODS:
-            torch.testing.assert_close(alone[name][0], whole[name][place], rtol=0, atol=2e-5)
+            assert_close(alone[name][0], whole[name][place])
             a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[place]
             assert int((a - b).abs().max()) <= 1
             assert float((a != b).float().mean()) < 0.01

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 import metrics
-from bench.records import ImageRow, Manifest
-from bench.scoring.todo import Target, target_of
-from bench.store import RunStore
-from metrics.base import EmbeddingGroupMetric, FeatureMetric, ImageMetric
-from metrics.preprocess import to_unit
-from metrics.sets import FrechetMetric
+from bench.scoring.missing import Target, target_of
+from bench.store.records import ImageRow, Manifest
+from bench.store.run_store import RunStore
+from metrics.base.kinds import EmbeddingGroupMetric, FeatureMetric, ImageMetric
+from metrics.networks.preprocess import to_unit
+from metrics.set.kinds import FrechetMetric
 from metrics.types import Card, Direction, Facts, Kind, Request
 
 KINDS = {"seen_image": Kind.IMAGE, "seen_group": Kind.GROUP, "seen_set": Kind.SET}

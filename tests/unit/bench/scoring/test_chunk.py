@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.missing import Target
 from bench.scoring.reader import reading
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Target
 from metrics import BadInputError
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, keys, target
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import bench.score as stage
-from bench.scoring.todo import target_of
+import bench.scoring.score as stage
+from bench.scoring.missing import target_of
 from tests.unit.bench.scoring.fakes import run_of
 
 

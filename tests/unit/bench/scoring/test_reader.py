@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.scoring.reader import decode, image_size, read_image, reading
+from bench.scoring.reader import reading
+from bench.store.images import decode, image_size, read_image
 from metrics.images import MAX_PIXELS
 
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from bench.errors import MissingError
-from bench.reference import reference_identity, reference_sources, reference_statistics
 from bench.scoring.chunk import Tools
+from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.reader import reading
-from bench.scoring.shelf import FeatureCache
-from bench.suite import Reference
-from metrics.moments import Moments
+from bench.scoring.reference import reference_identity, reference_sources, reference_statistics
+from bench.suite.schema import Reference
+from metrics.set.moments import Moments
 from tests.unit.bench.scoring.fakes import SeenSet
 
 

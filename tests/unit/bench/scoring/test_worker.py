@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-import bench.score as stage
+import bench.scoring.score as stage
 from bench.errors import MissingError
-from bench.records import ScoreRow
-from bench.reference import reference_sources
 from bench.scoring import worker
 from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.feature_cache import FeatureCache
+from bench.scoring.missing import Target, Todo, find_todo
 from bench.scoring.reader import reading
-from bench.scoring.shelf import FeatureCache
-from bench.scoring.todo import Target, Todo, find_todo
+from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
-from bench.suite import Reference
-from metrics.frechet import frechet_distance
-from metrics.moments import Moments
+from bench.store.records import ScoreRow
+from bench.suite.schema import Reference
+from metrics.set.frechet import frechet_distance
+from metrics.set.moments import Moments
+from tests.tolerance import FLOAT64, assert_close
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, target
 
 REFERENCE = Reference(kind="shapes", count=20, seed=3)
@@ -72,7 +73,7 @@ def test_an_image_metric_has_a_value_for_each_image_with_its_prompt(make: Make, 
     rows = rows_of(scorer)
     assert rows.keys() == {("p1", 0), ("p1", 1), ("longer", 0)}
     gap = rows["longer", 0].value - rows["p1", 0].value  # the same picture
-    assert gap == pytest.approx(len("text of longer") - len("text of p1"), abs=1e-5)
+    assert_close(gap, len("text of longer") - len("text of p1"), scale=rows["longer", 0].value)
     assert all(row.reason is None for row in rows.values())
 
 
@@ -288,10 +289,10 @@ def test_the_number_of_images_and_the_reference_are_noted(make: Make, tmp_path: 
 def test_sums_of_blocks() -> None:
     rows = np.random.default_rng(0).normal(size=(40, 3))
     blocks = [Moments.of(rows[start : start + 10]) for start in range(0, 40, 10)]
-    assert np.allclose(sum_of(blocks).scatter, Moments.of(rows).scatter)
+    assert_close(sum_of(blocks).scatter, Moments.of(rows).scatter, FLOAT64)
     left = list(left_out_in_turn(blocks))
     assert [part.n for part in left] == [30] * 4
-    assert np.allclose(left[1].mean, np.concatenate([rows[:10], rows[20:]]).mean(axis=0))
+    assert_close(left[1].mean, np.concatenate([rows[:10], rows[20:]]).mean(axis=0), FLOAT64)
     assert list(left_out_in_turn(blocks[:2])) == []  # of two blocks nothing can be estimated
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import metrics
-from bench.registry import ensure_metrics
+from bench.registry.metrics import ensure_metrics
 from bench.shapes.metrics import AttributeAccuracy, AttributeEntropy
 from bench.shapes.world import Scene, random_scene, render
 from metrics.errors import BadInputError

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.shapes.build import parallel
 from bench.shapes.build.parallel import Recipe, Worker, fit
+from tests.tolerance import assert_close
 
 TARGET = torch.tensor([[2.0, -1.0]])
 
@@ -37,7 +38,7 @@ def train(worker: Worker, out: Path, steps: int = 150, ema: float = 0.0) -> None
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_fit_learns(tmp_path: Path, ema: float) -> None:
     train(Worker(0, 1), tmp_path, ema=ema)
-    torch.testing.assert_close(torch.load(tmp_path / "0.pt", weights_only=True), TARGET, atol=0.05, rtol=0)
+    assert_close(torch.load(tmp_path / "0.pt", weights_only=True), TARGET, 0.025)
 
 
 @pytest.mark.slow
@@ -53,7 +54,7 @@ def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
     )
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first, second)
-    torch.testing.assert_close(first, TARGET, atol=0.05, rtol=0)
+    assert_close(first, TARGET, 0.025)
 
 
 def test_workers_share_a_batch_and_differ_in_seed() -> None:

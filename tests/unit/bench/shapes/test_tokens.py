@@ -7,12 +7,7 @@ from pathlib import Path
 from open_clip.tokenizer import SimpleTokenizer
 from transformers import BertTokenizer
 
-from bench.shapes.build.tokens import (
-    MAX_LENGTH,
-    write_bert_vocabulary,
-    write_clip_tokenizer,
-    write_open_clip_merges,
-)
+from bench.shapes.build.tokens import MAX_LENGTH, write_bert_vocabulary, write_clip_tokenizer, write_open_clip_merges
 from bench.shapes.captions import WORDS, caption
 
 LONGEST = caption(

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 import metrics
-from bench import weights
+from bench.models import weights
 from bench.shapes.build.data import pictures, to_signed
 from bench.shapes.captions import caption, parse, random_caption
 from bench.shapes.world import COLOURS

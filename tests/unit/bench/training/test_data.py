@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from bench.errors import MissingError, UsageError
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for
 from bench.training.pictures import to_picture
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench import log
 from bench.errors import UsageError
+from bench.runtime import log
 from bench.training import checkpoint
 from bench.training.guard import alone, check_place
 

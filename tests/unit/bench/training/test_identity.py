@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from bench import weights
 from bench.errors import UsageError
 from bench.methods.checkpoints import find_checkpoint
-from bench.suite import MetricSpec, Suite, load_suite
+from bench.models import weights
+from bench.pipeline.trajectory import method_at
+from bench.suite.load import load_suite
+from bench.suite.schema import MetricSpec, Suite
 from bench.training import checkpoint
 from bench.training.data import ShapesData, data_for
 from bench.training.identity import difference, facts_of, still_to_do
 from bench.training.options import TrainOptions
 from bench.training.recipes import recipe_for
-from bench.trajectory import method_at
 
 if TYPE_CHECKING:
     from conftest import TinySuite

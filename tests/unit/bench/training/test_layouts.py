@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import log
 from bench.errors import BenchError, UsageError
-from bench.suite import Suite, load_suite
+from bench.runtime import log
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training.data import PictureData, data_for
 
 if TYPE_CHECKING:

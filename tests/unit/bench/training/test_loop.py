@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench import log
 from bench.errors import BenchError, MissingError, UsageError
 from bench.models.sd import StableDiffusion
-from bench.suite import Suite, load_suite
+from bench.runtime import log
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training import checkpoint, loop
 from bench.training.data import ShapesData
 from bench.training.options import TrainOptions

@@ -17,6 +17,7 @@ from bench.training.optimise import Optimiser
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
 from bench.training.steps import Trainer, imagerefl_step, refl_step
+from tests.tolerance import assert_close
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite
 from tests.unit.bench.training.worlds import RECIPE, STEPS, Brightness, SmallShapes, draws, gradient, relative_error
 
@@ -63,7 +64,7 @@ def test_a_lora_starts_as_nothing_and_only_it_learns(folder: Path, tmp_path: Pat
     fresh = model_of(folder)
     fresh.add_network(TUNED, tmp_path / "lora")
     for ours, theirs in zip((base, tuned), predictions(fresh), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+        assert_close(theirs, ours)
 
 
 def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_averaged_weights_are_what_is_written(folder: Path, tmp_path: Path) -> N
     written = list(model.networks["written"].module.parameters())
     # diffusers' average takes the first update whole, and the second with decay min(0.5, 2 / 11)
     for value, before in zip(written, start, strict=True):
-        torch.testing.assert_close(value, before + 2 - 2 / 11, atol=1e-5, rtol=1e-5)
+        assert_close(value, before + 2 - 2 / 11, 1e-6)
 
 
 @pytest.mark.parametrize("step", [refl_step, imagerefl_step])

@@ -14,9 +14,11 @@ import metrics
 from bench.errors import UsageError
 from bench.shapes.captions import random_caption
 from bench.shapes.world import random_scene, render
-from bench.suite import Suite, load_suite
+from bench.suite.load import load_suite
+from bench.suite.schema import Suite
 from bench.training.rewards import Checked, check_differentiable, differentiable, load_rewards
 from metrics import Direction, Facts, Kind, Request, catalogue
+from tests.tolerance import FLOAT32, assert_close
 
 SCORERS = ("pickscore", "hpsv2.1", "image_reward")
 
@@ -44,7 +46,7 @@ def test_the_tensor_path_is_the_image_path_where_nothing_is_resized(
     with torch.no_grad():
         found = scorer.score_pixels(images.float() / 255, captions)
     expected = scorer.scorer.score(images, captions)  # type: ignore[attr-defined]
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    assert_close(found, expected)
     assert float(expected.std()) > 1e-2
 
 
@@ -61,9 +63,9 @@ def test_a_weighted_sum_and_its_gradient(suite: Suite, world: tuple[Tensor, list
         values.sum().backward()
         assert alone.grad is not None
         expected, slope = expected + weight * values.detach(), slope + weight * alone.grad
-    torch.testing.assert_close(total.detach(), expected, atol=1e-5, rtol=1e-5)
+    assert_close(total, expected)
     assert pixels.grad is not None
-    torch.testing.assert_close(pixels.grad, slope, atol=1e-6, rtol=1e-4)
+    assert_close(pixels.grad, slope, 1e-4)
 
 
 def test_every_scorer_of_images_with_a_gradient_can_be_climbed(suite: Suite) -> None:
@@ -78,7 +80,7 @@ def test_every_scorer_of_images_with_a_gradient_can_be_climbed(suite: Suite) -> 
             check_differentiable(name, suite)
 
 
-@pytest.mark.parametrize(("name", "most"), [("pickscore", 0.01), ("hpsv2.1", 1e-5), ("image_reward", 0.01)])
+@pytest.mark.parametrize(("name", "most"), [("pickscore", 0.01), ("hpsv2.1", 0.0), ("image_reward", 0.01)])
 def test_the_tensor_path_is_near_the_image_path_where_images_are_resized(
     name: str, most: float, suite: Suite, world: tuple[Tensor, list[str]]
 ) -> None:
@@ -90,7 +92,8 @@ def test_the_tensor_path_is_near_the_image_path_where_images_are_resized(
     with torch.no_grad():
         found = scorer.score_pixels(pixels, captions)
     expected = scorer.scorer.score(images, captions)  # type: ignore[attr-defined]
-    assert float((found - expected).abs().mean()) < most * float(expected.std())
+    rounding = FLOAT32 * float(expected.abs().max())
+    assert float((found - expected).abs().mean()) < most * float(expected.std()) + rounding
 
 
 class Darkness:

@@ -18,6 +18,7 @@ from torch import Tensor
 from bench.models.base import BASE
 from bench.training.rollout import TUNED
 from bench.training.steps import Draws, Trainer, base_step, draft_step, imagerefl_step, refl_step
+from tests.tolerance import assert_close
 from tests.unit.bench.training.worlds import (
     RECIPE,
     STEPS,
@@ -314,7 +315,8 @@ def test_the_official_codes_step_too_many_where_steps_are_counted(tmp_path: Path
         keeps_before, keeps = (1 + before**2).rsqrt(), (1 + at**2).rsqrt()
         clean = (inputs[0] - before * keeps_before * eps) / keeps_before
         expected = [inputs[0], keeps * clean + at * keeps * eps]
-    torch.testing.assert_close(inputs[1:], expected, rtol=1e-4, atol=1e-4)
+    for seen, wanted in zip(inputs[1:], expected, strict=True):
+        assert_close(seen, wanted)
 
 
 def test_every_nth_batch_is_plain_refl(made: Callable[[str], Trainer]) -> None:
@@ -351,5 +353,5 @@ def test_other_schedulers_enter_at_s(tmp_path: Path, name: str) -> None:
     latents = to_latents(way.scheduler, way.mix(s).noised(clean, eps), s)
     for place in range(s, STEPS):
         kept["a"], kept["b"] = way.mix(place).signal, way.mix(place).noise
-        torch.testing.assert_close(way.clean_estimate(latents, place), clean, atol=1e-4, rtol=1e-3)
+        assert_close(way.clean_estimate(latents, place), clean, 1e-4)
         latents = way.step(latents, place)

@@ -1,0 +1,1 @@
+"""Values -> judgements: intervals, differences, comparability, summaries. Nothing here writes a page or a verdict."""

@@ -1,0 +1,127 @@
+"""Two runs against each other: paired differences per metric and per prompt tag, with the prompt as the unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.analysis.comparable import library_notes, require_comparable
+from bench.analysis.differences import Difference, difference_row, differences
+from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
+from bench.store.runs import MetricFacts, Run
+from bench.store.select import display_names, open_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.analysis.by_tag import TagDifference
+
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """One prompt's means on both sides."""
+
+    facts: MetricFacts
+    prompt_id: str
+    text: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` has one row per metric, `tag_table` one per metric and tag."""
+
+    a: str
+    b: str
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+    tags: tuple[TagDifference, ...] = ()
+    changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Columns metric, title, kind, direction, a, b, difference, ci_low, ci_high, p, p_holm, win_rate, n, ..."""
+        import pandas as pd
+
+        return pd.DataFrame([difference_row(one) for one in self.differences])
+
+    @property
+    def tag_table(self) -> pd.DataFrame:
+        """The columns of `table` with tag and prompts before them."""
+        import pandas as pd
+
+        rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
+        return pd.DataFrame(rows)
+
+
+def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
+    """Per metric the `top` prompts whose means differ most, the largest first; prompts that did not change are none."""
+    texts = dict(a.prompts)
+    found: list[Change] = []
+    for name in (name for name in a.metrics if name in b.metrics):
+        before, after = prompt_means(a, name), prompt_means(b, name)
+        common = [prompt for prompt in before if prompt in after and before[prompt] != after[prompt]]
+        common.sort(key=lambda prompt: (-abs(after[prompt] - before[prompt]), prompt))
+        found += [Change(a.metrics[name], p, texts.get(p, ""), before[p], after[p]) for p in common[:top]]
+    return tuple(found)
+
+
+def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP) -> Comparison:
+    """Paired differences b - a between two runs (stores or run folders), per metric and per prompt tag.
+
+    `top`: how many of the prompts that changed most are listed per metric.
+
+    NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
+    allowed and noted, because pairing by prompt stays sound.
+    """
+    from bench.analysis.by_tag import tag_differences
+
+    first, second = _one_run(a), _one_run(b)
+    require_comparable([first, second], seeds=False)
+    notes = []
+    if first.conditions.get("seed") != second.conditions.get("seed"):
+        seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
+        notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
+    one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
+    if one_sided:
+        notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
+    notes += library_notes([first, second])
+    names = display_names([first, second])
+    notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
+    return Comparison(
+        names[0],
+        names[1],
+        differences(first, second, rounds, seed),
+        tuple(notes),
+        tag_differences(first, second, rounds, seed),
+        changed_most(first, second, top),
+    )
+
+
+def unscored_notes(run: Run, name: str) -> list[str]:
+    """A sentence for every metric of which values could not be computed; `name` is the run's in print."""
+    notes = []
+    for metric, facts in run.metrics.items():
+        rows = run.rows(metric)
+        values = rows.loc[rows["sample"].isna(), "value"] if facts.kind == "set" else rows["value"]
+        lost = int((~np.isfinite(values.to_numpy(dtype=np.float64))).sum())
+        if lost:
+            reason = unscored_reason(run, metric)
+            why = f", for instance: {reason}" if reason else ""
+            notes.append(f"{facts.display} of {name}: {lost} of {len(values)} values unscored{why}")
+    return notes
+
+
+def _one_run(source: Any) -> Run:
+    from bench.errors import UsageError
+
+    runs, _, _ = open_runs(source)
+    if len(runs) > 1:
+        names = ", ".join(run.name for run in runs[:6])
+        raise UsageError(f"{source} holds {len(runs)} runs ({names}): name one of their folders")
+    return runs[0]

@@ -1,0 +1,151 @@
+"""Rows -> means with intervals. A summary can be made again from the stored rows at any time, without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.analysis.stats import Interval, clustered_bootstrap, jackknife_interval
+from bench.store.cards import identity_of
+from bench.store.runs import MetricFacts, Run, read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.store.run_store import RunStore
+
+SCHEMA_VERSION = 1
+ROUNDS = 2000
+
+
+def metric_interval(run: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+    """Mean and 95 % interval of one metric of a run, in the metric's unit.
+
+    Image and group metrics: clustered by prompt. Set metrics: n is the number of images; the row without a sample is
+    the value; rows with a sample, if any, are values with one block of prompts left out each (jackknife).
+    """
+    rows = run.rows(metric)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    if run.metrics[metric].kind == "set":
+        return _set_interval(run, rows, values)
+    found = clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
+    if found.n or not len(values):
+        return found
+    reason = unscored_reason(run, metric)
+    told = f"{found.reason} ({len(values)} of {len(values)}: {reason})" if reason else found.reason
+    return replace(found, reason=told)
+
+
+def unscored_reason(run: Run, metric: str) -> str:
+    """The commonest reason why values of a metric could not be computed; "" where none is stated."""
+    rows = run.rows(metric)
+    reasons = rows.loc[~np.isfinite(rows["value"].to_numpy(dtype=np.float64)), "reason"].dropna()
+    return str(reasons.mode().iloc[0]) if len(reasons) else ""
+
+
+def _set_interval(run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
+    whole = rows["sample"].isna().to_numpy()
+    value = float(values[whole][0]) if whole.any() else math.nan
+    interval = jackknife_interval(value, values[~whole], run.n_images)
+    if math.isfinite(value):
+        return interval
+    reasons = rows.loc[whole, "reason"].dropna()
+    reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
+    return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
+
+
+def prompt_codes(run: Run, rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The prompt of each row as a number [N], the clusters of the bootstrap; -1 for prompts the run does not list."""
+    codes = {prompt_id: code for code, (prompt_id, _) in enumerate(run.prompts)}
+    return rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64).astype(np.int64)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
+    return {
+        "mean": _number(interval.mean),
+        "ci_low": _number(interval.low),
+        "ci_high": _number(interval.high),
+        "n": interval.n,
+        "n_unscored": interval.n_unscored,
+        "direction": facts.direction,
+        "kind": facts.kind,
+        "version": facts.version,
+        "unit": facts.unit,
+        "title": facts.title,
+        "label": facts.label,
+        "card_digest": facts.digest,
+        "card": identity_of(facts.card),
+        "reason": interval.reason,
+    }
+
+
+def prompt_means(run: Run, metric: str) -> dict[str, float]:
+    """Mean of the finite values per prompt; prompts without any are absent. Empty for set metrics."""
+    if run.metrics[metric].kind == "set":
+        return {}
+    rows = run.rows(metric)
+    finite = rows[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
+
+
+def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
+    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
+
+    With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
+    `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
+    """
+    summary = _summary(run, rounds, seed)
+    if per_prompt:
+        summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
+        summary["conditions"] = dict(run.conditions)
+        for name, metric in summary["metrics"].items():
+            if metric["kind"] == "set":
+                metric["left_out"] = left_out_values(run, name)
+            else:
+                metric["prompt_means"] = prompt_means(run, name)
+    return summary
+
+
+def left_out_values(run: Run, metric: str) -> list[float]:
+    """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
+    rows = run.rows(metric)
+    rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    places = rows["sample"].to_numpy(dtype=np.int64)
+    order = np.argsort(places)
+    if not (places[order] == np.arange(len(places))).all():
+        return []
+    return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
+
+
+def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": run.suite,
+        "method": run.method,
+        "run": run.name,
+        "trained_on": list(run.trained_on),
+        "samples": run.samples,
+        "prompts": len(run.prompts),
+        "prompts_digest": run.prompts_digest,
+        "metrics": {
+            name: _metric_summary(facts, metric_interval(run, name, rounds, seed))
+            for name, facts in run.metrics.items()
+        },
+    }
+
+
+def summarise(store: RunStore, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """Summarise the stored rows of a run, write its summary and return it."""
+    with store.lock():  # no other process adds rows between reading them and writing what they come to
+        summary = summary_of(read_run(store), rounds, seed)
+        store.write_summary(summary)
+    return summary

@@ -1,0 +1,38 @@
+"""Which method is best on a metric, and from which others it cannot be told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.analysis.differences import difference
+from bench.analysis.table.rows import Best
+
+if TYPE_CHECKING:
+    from bench.analysis.table.rows import Row
+
+
+def best_of(rows: Sequence[Row], metrics: Sequence[str], rounds: int, seed: int = 0) -> dict[str, Best]:
+    """Metric -> best method, of the metrics that at least two methods were scored with.
+
+    A method beats another when the 95 % interval of their paired difference, the same as the tables print, excludes
+    zero in its favour. Where values are missing, pairs and means rest on different images and may disagree: then
+    neither beats the other here. To be best is to win every comparison, so no correction for their number is due
+    (intersection-union test, Berger 1982).
+    """
+    found = {}
+    for metric in metrics:
+        scored = [row for row in rows if metric in row.cells and math.isfinite(row.cells[metric].mean)]
+        if len(scored) < 2:
+            continue
+        higher = scored[0].run.metrics[metric].direction == "higher"
+        top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
+        others = [row for row in scored if row is not top]
+        tied = [row.name for row in others if not _beats(top, row, metric, rounds, seed)]
+        found[metric] = Best(top.name, frozenset(tied))
+    return found
+
+
+def _beats(top: Row, other: Row, metric: str, rounds: int, seed: int) -> bool:
+    return difference(other.run, top.run, metric, rounds, seed).better == "b"

@@ -1,0 +1,68 @@
+"""Comparable runs -> the table that the terminal, the report and its plots show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.analysis.summary import ROUNDS, metric_interval
+from bench.analysis.table.best import best_of
+from bench.analysis.table.caveats import notes as notes_of
+from bench.analysis.table.common_noise import other_noise
+from bench.analysis.table.corrected import gaps_against
+from bench.analysis.table.rows import Row, Table, family
+from bench.analysis.table.sweeps import curves
+from bench.store.runs import MetricFacts, Run, metric_order
+from bench.store.select import LeftOut, display_names
+
+# The order in which readers look for things; what is not listed follows by name.
+METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Sort key that puts switch_step=5 before switch_step=20."""
+    parts = name.replace("]", "").replace("=", "\0").replace("-", "\0").split("\0")
+    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in parts]
+
+
+def order_runs(runs: Sequence[Run]) -> list[Run]:
+    """Base first, then the tuned methods in the order of the catalogue, sweeps by their setting."""
+    return sorted(runs, key=lambda run: (_rank(family(run.method), METHOD_ORDER), _natural(run.method), run.name))
+
+
+def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
+    """Quality, diversity, then set metrics, each in the order in which readers look for them."""
+    facts = {name: one for run in runs for name, one in run.metrics.items()}
+    return tuple(sorted(facts.values(), key=metric_order))
+
+
+def build(
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS, seed: int = 0
+) -> Table:
+    """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
+    ordered = order_runs(runs)
+    rows = tuple(
+        Row(shown, run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
+        for shown, run in zip(display_names(ordered), ordered, strict=True)
+    )
+    base = next((row for row in rows if row.run.method == reference), None)
+    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
+    facts = order_metrics(ordered)
+    table = Table(
+        suite=ordered[0].suite,
+        title=ordered[0].title or ordered[0].suite,
+        metrics=facts,
+        rows=rows,
+        reference=base.name if base else None,
+        differences=gaps,
+        rounds=rounds,
+        best=best_of(rows, [one.name for one in facts], rounds, seed),
+        curves=tuple(curves(rows)),
+        same_noise=not other_noise(rows),
+    )
+    notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
+    return replace(table, notes=tuple(notes))

@@ -1,0 +1,89 @@
+"""What a careful reader would want to be told about a table, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bench.analysis.comparable import library_notes
+from bench.analysis.table.common_noise import other_noise
+
+if TYPE_CHECKING:
+    from bench.analysis.table.rows import Row, Table
+    from bench.store.runs import MetricFacts
+
+_FEW_PROMPTS = 10
+_SET_IMAGES = 5_000  # the protocol of the ImageReFL paper
+_PROTOCOL_SAMPLES = 5
+
+
+def notes(table: Table, reference: str) -> list[str]:
+    """All of them; those about the whole table first."""
+    return [*_of_table(table, reference), *_of_metrics(table), *_of_methods(table)]
+
+
+def _of_table(table: Table, reference: str) -> Iterator[str]:
+    run = table.rows[0].run
+    if table.reference is None:
+        yield f"no run of method {reference}: no differences against it"
+    if len(table.rows) == 1:
+        yield "one method only: there is nothing to compare it with"
+    if len(run.prompts) == 1:
+        yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
+    elif len(run.prompts) < _FEW_PROMPTS:
+        yield f"only {len(run.prompts)} prompts: the intervals are wide and rough"
+    others = other_noise(table.rows)
+    if others and len(table.rows) > 1:
+        whose = "of all methods" if len(others) == len(table.rows) else f"of {', '.join(others)}"
+        yield (
+            f"the noise {whose} is not on record, so methods are paired by prompt and sample number, and a column of "
+            "pictures need not have the same noise"
+        )
+    if run.samples < 2:
+        yield "one image per prompt: diversity cannot be scored"
+    elif run.samples < _PROTOCOL_SAMPLES and any(facts.kind == "group" for facts in table.metrics):
+        yield f"diversity rests on {run.samples} images per prompt: a value over few images is noisy"
+
+
+def _of_metrics(table: Table) -> Iterator[str]:
+    run = table.rows[0].run
+    for facts in table.metrics:
+        if facts.kind == "set" and run.n_images < _SET_IMAGES and not run.notes.get(facts.name):
+            yield f"{facts.display} on N = {run.n_images:,} images: its value depends on N, compare only at equal N"
+        scored = [row for row in table.rows if facts.name in row.cells]
+        if len(scored) < len(table.rows):
+            missing = ", ".join(row.name for row in table.rows if facts.name not in row.cells)
+            yield f"{facts.display} was not scored for {missing}"
+        yield from _said(table, facts)
+    yield from library_notes([row.run for row in table.rows])
+
+
+def _of_methods(table: Table) -> Iterator[str]:
+    for row in table.rows:
+        yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
+
+
+def _lost(row: Row, metric: str) -> int:
+    return row.cells[metric].n_unscored if metric in row.cells else 0
+
+
+def _unscored(row: Row, facts: MetricFacts) -> str:
+    rows = row.run.rows(facts.name)
+    reasons = rows.loc[rows["value"].isna(), "reason"].dropna()
+    why = f", for instance: {reasons.iloc[0]}" if len(reasons) else ""
+    lost, n = row.cells[facts.name].n_unscored, row.cells[facts.name].n
+    return f"{facts.display} of {row.name}: {lost} of {lost + n} values unscored{why}"
+
+
+def _said(table: Table, facts: MetricFacts) -> Iterator[str]:
+    for sentence, of in noted(table, facts):
+        yield f"{facts.display} of {of}: {sentence}" if of else f"{facts.display}: {sentence}"
+
+
+def noted(table: Table, facts: MetricFacts) -> list[tuple[str, str]]:
+    """What the metric itself noted about its values (`bench.score`): (sentence, methods), "" for all of them."""
+    of: dict[str, list[str]] = {}
+    for row in table.rows:
+        for sentence in row.run.notes.get(facts.name, ()):
+            of.setdefault(sentence, []).append(row.name)
+    return [(one, "" if len(names) == len(table.rows) else ", ".join(names)) for one, names in of.items()]

@@ -1,0 +1,127 @@
+"""What there is (methods, models, metrics, prompt sets, suites), as plain tables. Light: no torch, no pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.errors import unknown
+from bench.formatting import ARROWS, Table
+
+
+def table_of(topic: str | None) -> Table:
+    """The table of one topic, or of the topics themselves; UsageError for an unknown one."""
+    if topic is None:
+        rows = tuple((f"bench list {name}", (make.__doc__ or "").splitlines()[0]) for name, make in TOPICS.items())
+        return Table(("command", "shows"), rows)
+    if topic not in TOPICS:
+        raise unknown("topic", topic, TOPICS)
+    return TOPICS[topic]()
+
+
+def methods() -> Table:
+    """How images are made: which weights act at which denoising step."""
+    from bench.methods.catalogue import METHODS, get_method, method_names
+    from bench.methods.checkpoints import published
+
+    rows = []
+    for method in map(get_method, method_names()):
+        schedule = method.schedule
+        settings = ", ".join(f"{name}={getattr(schedule, name)}" for name in schedule.fields)
+        count = len(published(method.name)) + len(method.checkpoints)
+        ways = [*([f"{count} published"] if count else []), *([f"bench train {method.train}"] if method.train else [])]
+        origin = METHODS.origin(method.name)
+        guidance = " / ".join(map(_guidance, (method.base_guidance, method.tuned_guidance)))
+        rows.append(
+            (
+                method.name,
+                method.title,
+                f"{schedule.kind} ({settings})" if settings else schedule.kind,
+                guidance if method.uses_weights else _guidance(method.base_guidance),
+                ", ".join(ways) or "-",
+                method.citation or ("-" if origin == "bench" else origin),
+            )
+        )
+    head = ("method", "title", "weight of the tuned model", "guidance base / tuned", "checkpoints", "source")
+    return Table(head, tuple(rows))
+
+
+def _guidance(value: float | None) -> str:
+    return "suite's" if value is None else "none" if value == 1 else f"{value:g}"
+
+
+def models() -> Table:
+    """Base models of the suites, and the published checkpoints that were tuned from them."""
+    from bench.methods.checkpoints import CHECKPOINTS
+    from bench.registry.families import model_families
+    from bench.suite.load import load_suite, suite_names
+
+    used: dict[tuple[str, str], list[str]] = {}
+    for name in suite_names():
+        model = load_suite(name).model
+        used.setdefault((model.weights, model.family), []).append(name)
+    rows = [
+        (weights, family, f"base of {', '.join(names)}", "-", "-", "-", "-")
+        for (weights, family), names in used.items()
+    ]
+    for family, target in model_families().items():
+        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
+    for one in CHECKPOINTS:
+        guidance = "-" if one.guidance is None else _guidance(one.guidance)
+        guidance += " (embedded)" if one.family == "flux" else ""
+        steps = "-" if one.steps is None else str(one.steps)
+        trained_on = ", ".join(one.trained_on) or "-"
+        rows.append((one.weights, one.family, one.method, trained_on, guidance, steps, one.licence))
+    head = ("weights", "family", "method", "trained on", "guidance", "steps", "licence")
+    return Table(head, tuple(rows), right=frozenset({5}))
+
+
+def metrics() -> Table:
+    """What is measured: per image, per group of images of a prompt, or on the whole set."""
+    import metrics as registry
+    from bench.registry.metrics import metric_names
+
+    facts = [registry.info(name) for name in metric_names()]
+    rows = tuple(
+        (
+            one.name,
+            one.title + (" (not supported)" if one.unsupported else ""),
+            one.kind.value,
+            ARROWS[one.direction.value],
+            one.unit or "-",
+            one.licence or "-",
+        )
+        for one in facts
+    )
+    return Table(("metric", "title", "kind", "better", "unit", "licence"), rows)
+
+
+def prompt_sets() -> Table:
+    """The prompt sets shipped here, and public ones that are known."""
+    import prompts
+
+    rows = [(name, str(len(prompts.load(name))), "shipped", "yes", "-") for name in prompts.names()]
+    for one in prompts.public_sets().values():
+        how = "fetched when needed" if one.hub else "put in place by hand"
+        source = one.hub or one.git or one.title
+        rows.append((one.name, str(one.count), how, "yes" if one.pinned else "no", source))
+    return Table(("prompts", "count", "how", "pinned", "source"), tuple(rows), right=frozenset({1}))
+
+
+def suites() -> Table:
+    """Ready suites: a model, its prompts, sampler, methods and metrics."""
+    from bench.suite.load import load_suite, suite_names
+
+    rows = []
+    for name in suite_names():
+        suite = load_suite(name)
+        rows.append((name, suite.title, suite.prompts, str(suite.samples), ", ".join(suite.metrics)))
+    return Table(("suite", "title", "prompts", "images per prompt", "metrics"), tuple(rows), right=frozenset({3}))
+
+
+TOPICS: dict[str, Callable[[], Table]] = {
+    "methods": methods,
+    "models": models,
+    "metrics": metrics,
+    "prompts": prompt_sets,
+    "suites": suites,
+}

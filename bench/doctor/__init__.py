@@ -1,0 +1,1 @@
+"""What works on this machine, and the proof that the scorers equal their originals."""

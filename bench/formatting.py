@@ -1,0 +1,88 @@
+"""Text for people: aligned columns, one line of untrusted text, Markdown cells, names that are safe as files. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows and columns; `right` holds the indices of right-aligned columns."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    right: frozenset[int] = frozenset()
+
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `name` may be a file name: 1 to 100 of A-Z a-z 0-9 . _ -, first a letter or digit, and no '..'."""
+    return _SAFE_NAME.fullmatch(name) is not None and ".." not in name
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 prompt", "3,200 prompts"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+_TEXT_WIDTH = 60
+
+
+def one_line(text: str) -> str:
+    """Untrusted text on one line, without control characters: it can neither begin a line nor steer a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def shorten(text: str) -> str:
+    """On one line, cut to what a terminal shows."""
+    text = one_line(text)
+    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 3]}..."
+
+
+def escape_markdown(text: str) -> str:
+    """Untrusted text as literal text in a Markdown table cell: no markup, link, image, mention or reference."""
+    for char in "\\`*_|$~[]!#":
+        text = text.replace(char, f"\\{char}")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Services look for mentions (@name) and references (#1) in the rendered text, where no escape is left to see.
+    text = _REFERENCE.sub(r"\1<!-- -->", text)
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+_REFERENCE = re.compile(r"(?<!\w)(@|\\#)(?=\w)")
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns of plain text: the first `left` ones to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
+    lines = [
+        [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in [head, *rows]
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"
+
+
+def plain(table: Table) -> str:
+    """The table as aligned text, two spaces between columns, no trailing blanks."""
+    rows = [table.header, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
+
+    def line(row: tuple[str, ...]) -> str:
+        cells = (
+            cell.rjust(width) if column in table.right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    lines = [line(table.header), line(tuple("-" * width for width in widths)), *(line(row) for row in table.rows)]
+    return "\n".join([table.title, *lines] if table.title else lines)

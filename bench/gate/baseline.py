@@ -1,0 +1,186 @@
+"""The baseline file of the gate: summaries with their per-prompt values and where they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.stats import Interval
+from bench.analysis.summary import ROUNDS, summary_of
+from bench.errors import NotComparableError, UsageError
+from bench.gate.summary_entry import gap, same_order
+from bench.gate.verdict import shown
+from bench.runtime import provenance
+from bench.store.atomic import atomic_write
+from bench.store.runs import Run
+from bench.store.select import open_runs
+
+BASELINE_VERSION = 1
+_KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
+
+
+def read_baseline(path: Path | str) -> dict[str, Any]:
+    """A baseline file: {"schema_version": 1, "suite": ..., "summaries": [summary.json, ...]}; else UsageError.
+
+    Where the metrics of a summary also have `prompt_means` or `left_out`, drops are paired by prompt.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the baseline file {path}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path} is not a baseline file: line {error.lineno} is not valid JSON ({error.msg})"
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a baseline file: its values are nested too deeply") from None
+    except ValueError as error:  # NaN, or a number of thousands of digits
+        raise UsageError(f"{path} is not a baseline file: {str(error).split(';')[0]}") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > BASELINE_VERSION:
+        raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
+    if version != BASELINE_VERSION or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
+        raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
+    for place, summary in enumerate(data["summaries"]):
+        wrong = _wrong_summary(summary)
+        if wrong:
+            raise UsageError(f"{path} is not a baseline file: summary {place + 1} {wrong}")
+    return data
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON: a value that there is not is null")
+
+
+def _wrong_summary(found: object) -> str:
+    """What is wrong with a summary, as a clause; "" for nothing."""
+    if not isinstance(found, dict):
+        return "must be a table"
+    for key in ("suite", "method"):
+        if not isinstance(found.get(key), str):
+            return f"needs a {key}, as text"
+    if not isinstance(found.get("conditions") or {}, dict):
+        return "has conditions that are no table"
+    if not isinstance(found.get("metrics"), dict):
+        return "needs metrics, a table"
+    wrong = ((name, _wrong_entry(entry)) for name, entry in found["metrics"].items())
+    return next((f"has a metric {name} {clause}" for name, clause in wrong if clause), "")
+
+
+def _wrong_entry(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return "that is no table"
+    for key in ("mean", "ci_low", "ci_high"):
+        if entry.get(key) is not None and not _is_number(entry[key]):
+            return f"whose {key} is neither a finite number nor null"
+    for key in ("n", "n_unscored"):
+        if not _is_number(entry.get(key, 0)):
+            return f"whose {key} is no number"
+    means, blocks, card = (entry.get(key) for key in ("prompt_means", "left_out", "card"))
+    if means is not None and not (isinstance(means, dict) and all(map(_is_number, means.values()))):
+        return "whose prompt_means are not a table of finite numbers"
+    if blocks is not None and not (isinstance(blocks, list) and all(map(_is_number, blocks))):
+        return "whose left_out is not a list of finite numbers"
+    if card is not None and not (isinstance(card, dict) and isinstance(card.get("settings") or {}, dict)):
+        return "whose card is no table"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False
+
+
+def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
+
+    UsageError for several suites, for several runs of one method, or for a run that is not finished;
+    NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
+    """
+    opened, unfinished, named = open_runs(runs)
+    suites = sorted({run.suite for run in opened})
+    if len(suites) > 1:
+        raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")
+    kept, others = (opened, []) if named else largest_comparable(opened)
+    require_comparable(kept)
+    if others:
+        told = f"{others[0].run} is not comparable with the other runs: {others[0].why}"
+        raise NotComparableError(f"{told}; name the runs that the baseline is meant to have")
+    if unfinished:
+        told = f"{unfinished[0].run} is not finished: finish it with the `bench run` that began it"
+        raise UsageError(f"{told}, or name the runs that the baseline is meant to have")
+    methods = [run.method for run in kept]
+    twice = sorted({method for method in methods if methods.count(method) > 1})
+    if twice:
+        names = ", ".join(run.name for run in kept if run.method == twice[0])
+        raise UsageError(f"a baseline has one run a method, but there are {names}: name the runs that are meant")
+    return {
+        "schema_version": BASELINE_VERSION,
+        "suite": suites[0],
+        "provenance": {key: value for key, value in provenance.collect().items() if key in _KEPT},
+        "summaries": [_summary(run, rounds, seed) for run in sorted(kept, key=lambda run: run.name)],
+    }
+
+
+def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
+    summary = summary_of(run, rounds, seed, per_prompt=True)
+    if run.store is not None:
+        made = run.store.manifest().provenance
+        summary["provenance"] = {key: made[key] for key in _KEPT if key in made}
+    return summary
+
+
+def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:
+    """Write a baseline whole or not at all: a method and metric a line, so that a difference can be read."""
+    from bench.store.atomic import to_json
+
+    parts = [f'"{key}": {_line(value)}' for key, value in baseline.items() if key != "summaries"]
+    summaries = []
+    for summary in baseline["summaries"]:
+        head = [f'"{key}": {_line(value)}' for key, value in summary.items() if key != "metrics"]
+        metrics = ",\n".join(f"  {json.dumps(name)}: {_line(entry)}" for name, entry in summary["metrics"].items())
+        summaries.append("{\n " + ",\n ".join(head) + ',\n "metrics": {\n' + metrics + "\n }\n}")
+    text = "{\n" + ",\n".join(parts) + ',\n"summaries": [\n' + ",\n".join(summaries) + "\n]\n}\n"
+    assert json.loads(text) == json.loads(to_json(dict(baseline)))
+    atomic_write(path, text)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """(method, metric, then, now, change with interval) of two baselines; "-" where one side has nothing."""
+    before = {one["method"]: one for one in (old or {}).get("summaries", [])}
+    after = {one["method"]: one for one in new["summaries"]}
+    rows = []
+    for method in dict.fromkeys((*before, *after)):
+        then, now = before.get(method, {}), after.get(method, {})
+        for metric in dict.fromkeys((*then.get("metrics", {}), *now.get("metrics", {}))):
+            a, b = then.get("metrics", {}).get(metric, {}), now.get("metrics", {}).get(metric, {})
+            rows.append((method, metric, _mean(a), _mean(b), _change(a, b, same_order(then, now))))
+    return rows
+
+
+def _mean(entry: Mapping[str, Any]) -> str:
+    return "-" if entry.get("mean") is None else f"{float(entry['mean']):.4g}"
+
+
+def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> str:
+    if then.get("mean") is None or now.get("mean") is None:
+        return "-"
+    found: Interval = gap(then, now, ordered)
+    return shown(found) if math.isfinite(found.mean) else "-"
+
+
+def changes_text(rows: Sequence[Sequence[str]]) -> str:
+    """The changes for a terminal."""
+    from bench.formatting import aligned
+
+    return aligned(["method", "metric", "then", "now", "change"], [list(row) for row in rows], left=2)

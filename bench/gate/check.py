@@ -1,0 +1,169 @@
+"""The gate: summaries against thresholds and a baseline. Every rule of the thresholds file gets one verdict.
+
+An interval that straddles a bound decides nothing: the verdict is `inconclusive`, which fails only when strict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.summary import ROUNDS, summary_of
+from bench.errors import UsageError
+from bench.formatting import one_line
+from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
+from bench.gate.bounds import verdicts
+from bench.gate.github import append_step_summary, markdown_summary, workflow_commands
+from bench.gate.junit import junit as junit_xml
+from bench.gate.text import verdicts_text
+from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
+from bench.gate.verdict import Verdict, exit_code
+from bench.runtime.log import note
+from bench.store.atomic import atomic_write
+from bench.store.runs import Run
+from bench.store.select import LeftOut, display_names, open_runs
+
+
+def check(
+    runs: Any,
+    thresholds: Path | str,
+    baseline: Path | str | dict[str, Any] | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> list[Verdict]:
+    """Judge runs (a results folder, run folders or stores) by a thresholds file, and a baseline (file) for drops.
+
+    Without `baseline` it is the one that the thresholds file names, if any. Runs of a folder that are not finished, or
+    not comparable with the others, are named, and get a verdict of their own by the rules of their method.
+
+    Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
+    NotComparableError when runs named one by one may not stand side by side.
+    """
+    opened, unfinished, named = open_runs(runs)
+    limits = limits_of(opened, thresholds)
+    named_file = limits.baseline if baseline is None else baseline
+    before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
+    drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
+    if drops and before is None:
+        where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
+        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
+    judged, left_out = _judged_runs(opened, limits, named)
+    left_out += [one for one in unfinished if limits.suite in (None, one.suite)]
+    for one in left_out:
+        note(one_line(f"left out of the gate: {one.run} ({one.why})"))
+    wanted = {rule.method for rule in limits.rules}
+    wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
+    names = [run.name for run in judged]
+    summaries = []
+    for run, shown in zip(judged, display_names(judged), strict=True):
+        if run.method in wanted:
+            one_name = {"run": run.name if names.count(run.name) == 1 else shown}
+            summaries.append({**summary_of(run, rounds, seed, per_prompt=True), **one_name})
+    return verdicts(limits, summaries, before, left_out)
+
+
+def limits_of(runs: Any, thresholds: Path | str) -> Thresholds:
+    """Read a thresholds file whose names are those of the catalogues and of the runs."""
+    opened = open_runs(runs)[0]
+    return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
+
+
+def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], list[LeftOut]]:
+    """The runs to judge, per suite: in a folder, the largest comparable group; and those left out."""
+    suites = sorted({run.suite for run in runs})
+    chosen = [limits.suite] if limits.suite else suites
+    if limits.suite and limits.suite not in suites:
+        raise UsageError(f"{limits.path} is for suite {limits.suite}, but there are only runs of {', '.join(suites)}")
+    kept: list[Run] = []
+    left_out: list[LeftOut] = []
+    for suite in chosen:
+        members = [run for run in runs if run.suite == suite]
+        if named:
+            require_comparable(members)
+            kept += members
+            continue
+        same, others = largest_comparable(members)
+        kept += same
+        left_out += others
+    return kept, left_out
+
+
+def _known_methods(runs: Sequence[Run]) -> list[str]:
+    from bench.methods.catalogue import method_names
+
+    return [*method_names(), *(run.method for run in runs)]
+
+
+def _known_metrics(runs: Sequence[Run]) -> list[str]:
+    from bench.registry.metrics import metric_names
+
+    return [*metric_names(), *(name for run in runs for name in run.metrics)]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdicts, what to print, and the exit code."""
+
+    verdicts: tuple[Verdict, ...]
+    text: str
+    code: int
+    strict: bool = False
+
+
+def run_gate(runs: Any, thresholds: Path | None, baseline: Path | None, strict: bool = False) -> Outcome:
+    """Judge runs. UsageError without thresholds."""
+    if thresholds is None:
+        raise UsageError("nothing to judge by: give --thresholds FILE, for example results/thresholds/shapes.toml")
+    found = check(runs, thresholds, baseline)
+    return Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
+
+
+def update(
+    runs: Any, thresholds: Path | None, baseline: Path | None, strict: bool = False, files: bool = False
+) -> Outcome:
+    """Write these runs as the new baseline and tell what changed against the old one.
+
+    With thresholds they are judged first, against themselves for drops: what breaks an absolute bound or a required
+    dominance is not written. Without `baseline` the file is the one that the thresholds file names. `files`: verdicts
+    will be written, too, so there have to be some.
+    """
+    if files and thresholds is None:
+        raise UsageError("there are no verdicts to write to --junit or --summary: give --thresholds FILE")
+    if baseline is None and thresholds is not None:
+        baseline = limits_of(runs, thresholds).baseline
+    if baseline is None:
+        raise UsageError("--update-baseline needs the file to write: give --baseline FILE")
+    old = read_baseline(baseline) if baseline.exists() else None
+    new = baseline_of(runs)
+    found = check(runs, thresholds, new) if thresholds is not None else []
+    code = exit_code(found, strict)
+    text = changes_text(changes(old, new))
+    if found:
+        text = f"{verdicts_text(found)}\n{text}"
+    if code:
+        return Outcome(tuple(found), f"{text}the baseline {baseline} was not changed: the gate fails\n", code, strict)
+    write_baseline(baseline, new)
+    return Outcome(tuple(found), f"{text}wrote the baseline {baseline} of {len(new['summaries'])} runs\n", 0, strict)
+
+
+def write_files(outcome: Outcome, junit: Path | None, summary: Path | None) -> list[Path]:
+    """Write the JUnit and Markdown files that were asked for; returns them."""
+    files = []
+    if junit is not None:
+        atomic_write(junit, junit_xml(outcome.verdicts, outcome.strict))
+        files.append(junit)
+    if summary is not None:
+        atomic_write(summary, markdown_summary(outcome.verdicts, outcome.code))
+        files.append(summary)
+    return files
+
+
+def tell_actions(outcome: Outcome, environment: Mapping[str, str]) -> str:
+    """Under GitHub Actions: append to the job's summary, and return the annotations to print; else "" and nothing."""
+    if environment.get("GITHUB_ACTIONS") != "true" or not outcome.verdicts:
+        return ""
+    append_step_summary(markdown_summary(outcome.verdicts, outcome.code), environment)
+    return workflow_commands(outcome.verdicts, outcome.strict)

@@ -1,0 +1,76 @@
+"""Verdicts for a continuous integration service: a Markdown summary, and annotations of the thresholds file's lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.analysis.stats import POWER
+from bench.errors import UsageError
+from bench.formatting import escape_markdown
+from bench.gate.verdict import STATUSES, Verdict, counted, drops_told
+
+_SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
+
+
+def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
+    """The verdicts as a Markdown document: those that need a look first, then the others, with what a gate can see."""
+    outcome = {0: "passed", 1: "failed", 3: "not comparable"}[code]
+    lines = [f"## Gate {outcome}", "", f"{counted(verdicts)}.", ""]
+    lines += ["| | method | rule | measured | |", "| :--- | :--- | :--- | :--- | :--- |"]
+    order = {
+        status: place for place, status in enumerate(("fail", "missing", "not_comparable", "inconclusive", "pass"))
+    }
+    for one in sorted(verdicts, key=lambda one: order[one.status]):
+        sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
+        cells = [one.who, one.name, one.message, _detects(one)]
+        lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
+    drops = drops_told(verdicts)
+    how = "Intervals are over prompts, of 95 %; a verdict is inconclusive when its interval holds the bound."
+    lines += ["", f"{how} {drops} {_HOW}" if drops else how]
+    return "\n".join(lines) + "\n"
+
+
+_HOW = f"Detects: by how much a drop must pass its bound to be found with {POWER:.0%} probability."
+
+
+def _detects(one: Verdict) -> str:
+    return f"detects {one.detectable:.3g}" if one.detectable > 0 else ""
+
+
+def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:
+    """Workflow commands of GitHub Actions, one a line, for every verdict that is not a pass; "" for none."""
+    lines = []
+    for one in verdicts:
+        if one.status == "pass":
+            continue
+        level = "warning" if one.status == "inconclusive" and not strict else "error"
+        title = f"{one.status.replace('_', ' ')}: {one.who} {one.name}"
+        place = f"file={_property(one.path)},line={one.line}," if one.path else ""
+        lines.append(f"::{level} {place}title={_property(title)}::{_data(one.message)}\n")
+    return "".join(lines)
+
+
+def _data(text: str) -> str:
+    """Escaped as GitHub's own toolkit escapes the text of a command, so that no message can issue one."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def append_step_summary(text: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Append to the file that GitHub Actions shows as the job's summary, where there is one."""
+    path = environment.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot append to the job summary {path}: {error.strerror or error}") from None
+
+
+assert set(_SIGNS) == set(STATUSES)

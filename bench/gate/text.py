@@ -1,0 +1,26 @@
+"""Verdicts as aligned text for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.formatting import aligned, one_line
+from bench.gate.verdict import Verdict, counted, drops_told
+
+
+def verdicts_text(verdicts: Sequence[Verdict]) -> str:
+    """One line per verdict and a count, for a terminal."""
+    rows = [
+        [
+            one.status.replace("_", " "),
+            *map(one_line, (one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message)),
+        ]
+        for one in verdicts
+    ]
+    drops = drops_told(verdicts)
+    return (
+        aligned(["verdict", "method", "metric", ""], rows, left=4)
+        + (f"{drops}\n" if drops else "")
+        + f"{counted(verdicts)}\n"
+    )

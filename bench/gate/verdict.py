@@ -1,0 +1,128 @@
+"""A verdict of the gate, and how an interval is held against a bound. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.analysis.stats import POWER, Interval, clusters_to_decide
+
+Status = Literal["pass", "fail", "inconclusive", "missing", "not_comparable"]
+STATUSES: tuple[Status, ...] = ("pass", "fail", "inconclusive", "missing", "not_comparable")
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judged rule. `value` with its interval is what was held against `bound`: the mean, the drop, the lead."""
+
+    suite: str
+    method: str
+    run: str
+    metric: str
+    rule: str
+    bound: float
+    status: Status
+    message: str
+    value: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    baseline: float = math.nan
+    line: int = 0
+    needed: float = math.nan  # of an inconclusive verdict: about how many prompts would decide it; inf: no number would
+    detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
+    level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
+    path: str = ""  # the thresholds file
+    several: bool = False  # the method has more than one run, so that its name alone does not say which
+
+    @property
+    def who(self) -> str:
+        """The method as it is printed: by the run's name where it has several."""
+        return self.run if self.several and self.run else self.method
+
+    @property
+    def name(self) -> str:
+        """What was asked, for instance "lpips min 0.3" or "pickscore, lpips dominates refl"."""
+        return (
+            f"{self.metric} {self.rule} {self.bound:g}" if math.isfinite(self.bound) else f"{self.metric} {self.rule}"
+        )
+
+
+def judge(low: float, value: float, high: float, bound: float, at_least: bool) -> Status:
+    """Pass or fail when the interval [low, high] lies on one side of the bound, else inconclusive.
+
+    Without an interval the value alone decides; NaN is missing. On the bound is within it.
+    """
+    if not math.isfinite(value):
+        return "missing"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        low = high = value
+    if not at_least:
+        low, high, bound = -high, -low, -bound
+    if low >= bound:
+        return "pass"
+    return "fail" if high < bound else "inconclusive"
+
+
+def needed_prompts(interval: Interval, bound: float, prompts: int, level: float = 0.95) -> float:
+    """About how many prompts would decide whether the mean is beyond the bound; NaN when there is no interval.
+
+    `prompts` is how many there are now: of a set metric the interval's own clusters are blocks of prompts.
+    """
+    if not interval.clusters:
+        return math.nan
+    return clusters_to_decide(interval, bound, level) * prompts / interval.clusters
+
+
+def needed_text(needed: float) -> str:
+    """A clause that says what would decide an inconclusive verdict."""
+    if math.isnan(needed):
+        return "there is no interval to say how many prompts would decide"
+    if needed > _MANY:
+        return "the value is on the bound: more prompts would hardly decide"
+    return (
+        f"about {_round_up(needed):,} prompts would decide ({POWER:.0%} chance, if the true value is the measured one)"
+    )
+
+
+def _round_up(number: float) -> int:
+    """To two significant digits, up: the estimate is no better than that."""
+    step = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return int(math.ceil(number / step) * step)
+
+
+def shown(interval: Interval) -> str:
+    """A mean with its interval, four significant digits, no minus zero."""
+    mean, low, high = (f"{value + 0.0:.4g}" for value in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]" if math.isfinite(interval.low) else f"{mean} (no interval)"
+
+
+def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
+    """0 when the gate holds; 1 when a rule failed or could not be judged for want of a run or a value.
+
+    3 when nothing failed but something was not comparable. `strict` makes an inconclusive verdict fail.
+    """
+    found = {verdict.status for verdict in verdicts}
+    if found & ({"fail", "missing", "inconclusive"} if strict else {"fail", "missing"}):
+        return 1
+    return 3 if "not_comparable" in found else 0
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """How many of each kind, for instance "3 pass, 1 inconclusive"."""
+    counts = {
+        status: sum(one.status == status for one in verdicts) for status in dict.fromkeys(v.status for v in verdicts)
+    }
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
+
+
+def drops_told(verdicts: Sequence[Verdict]) -> str:
+    """At which level drops were judged, as a sentence; "" for fewer than two drops."""
+    level = max((one.level for one in verdicts if math.isfinite(one.level)), default=0.0)
+    rules = round(0.05 / (1 - level))
+    if rules < 2:
+        return ""
+    each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
+    return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."

@@ -1,0 +1,155 @@
+"""One run while it is worked on: what it has, what it takes over from siblings, what it misses, what it records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.runtime.devices import peak_memory
+from bench.runtime.log import note
+from bench.sampling.batches import Key
+from bench.store.atomic import to_json
+from bench.store.outdated import mark_stale
+from bench.store.records import ImageRow, Manifest
+from bench.store.run_store import RunStore, find_runs
+from bench.suite.plan import RunPlan, same_pixels
+
+if TYPE_CHECKING:
+    from bench.suite.schema import Suite
+
+SECONDS_BETWEEN_PARTS = 3.0
+COUNTS = (
+    "images",
+    "images_generated",
+    "images_reused",
+    "network_evaluations_needed",
+    "network_evaluations_executed",
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run while it is worked on."""
+
+    plan: RunPlan
+    store: RunStore
+    manifest: Manifest
+    missing: set[Key] = field(default_factory=set)
+    lost: set[Key] = field(default_factory=set)
+    rows: list[ImageRow] = field(default_factory=list)  # saved, not yet recorded
+    known: dict[Key, str] = field(default_factory=dict)  # sha256 of the recorded images
+    recorded_at: float = 0.0
+    seconds: float = 0.0
+    device_memory: int = 0
+
+    @property
+    def todo(self) -> int:
+        """Images to make."""
+        return len(self.missing) + len(self.lost)
+
+    def record(self, after: float = 0.0) -> None:
+        """Record the saved images, if the last time was more than `after` seconds ago."""
+        if self.rows and time.monotonic() - self.recorded_at >= after:
+            mark_stale(self.store, self.rows, self.known)
+            self.store.append_images(self.rows)
+            self.known |= {row.key: row.sha256 for row in self.rows}
+            self.rows = []
+            self.recorded_at = time.monotonic()
+            self.write_manifest()
+
+    def write_manifest(self) -> None:
+        """Counts and timings go to the disk with the rows, so that they survive a kill as well."""
+        timings, made = self.manifest.timings, self.manifest.counts["images_generated"]
+        seconds = float(timings.get("generate_seconds") or 0.0) + self.seconds
+        self.seconds = 0.0
+        timings["generate_seconds"] = seconds
+        timings["images_per_second"] = made / seconds if seconds > 0 else None
+        timings["peak_memory_bytes"] = max(int(timings.get("peak_memory_bytes") or 0), peak_memory())
+        if self.device_memory:
+            before = int(timings.get("peak_device_memory_bytes") or 0)
+            timings["peak_device_memory_bytes"] = max(before, self.device_memory)
+        self.store.write_manifest(self.manifest)
+
+    def write_image_count(self) -> None:
+        """Write how many images there are, unless the manifest says so already. A finished run stays `complete`."""
+        count = len({row.key for row in self.store.images()})
+        before = self.store.manifest() if self.store.exists() else None
+        self.manifest.counts["images"] = min(count, len(self.manifest.prompts) * self.manifest.samples)
+        if before is None or to_json(before.to_dict()) != to_json(self.manifest.to_dict()):
+            self.store.write_manifest(self.manifest)
+
+
+def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = True) -> Run:
+    """Look at what is there: continue, take over from siblings, and find out what is to do."""
+    manifest = _manifest(plan, suite, store)
+    run = Run(plan, store, manifest)
+    _inspect(run)
+    if run.missing and take_over and _adopt(run):
+        _inspect(run, say=False)
+    if run.todo:
+        manifest.status = "running"
+    return run
+
+
+def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+    new = Manifest(
+        suite=suite.name,
+        method=plan.method.name,
+        run=plan.name,
+        identity=dict(plan.identity),
+        resolved_suite=suite.resolved(),
+        resolved_method=plan.method.to_dict(),
+        prompts=[{"id": prompt.id, "text": prompt.text, "tags": list(prompt.tags)} for prompt in plan.prompts],
+        samples=plan.samples,
+        trained_on=list(plan.method.trained_on),
+        counts=dict.fromkeys(COUNTS, 0),
+    )
+    if not store.exists():
+        return new
+    old = store.manifest()
+    if old.complete and old.samples > plan.samples:
+        new.samples = old.samples  # fewer samples of a finished run are still all of its samples
+    new.provenance, new.timings, new.cards, new.notes = old.provenance, old.timings, old.cards, old.notes
+    new.counts = new.counts | old.counts
+    new.status = old.status
+    return new
+
+
+def _inspect(run: Run, say: bool = True) -> None:
+    run.known = {row.key: row.sha256 for row in run.store.images()}
+    _, bad = run.store.verified_images(item.key for item in run.plan.items)
+    run.missing = {(one.prompt_id, one.sample) for one in bad} - run.known.keys()
+    run.lost = {(one.prompt_id, one.sample) for one in bad} & run.known.keys()
+    damaged = [one for one in bad if one.damaged and (one.prompt_id, one.sample) in run.known]
+    if say and damaged:
+        shown = ", ".join(f"{one.prompt_id}/{one.sample}.png is {one.why}" for one in damaged[:3])
+        more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        note(f"{run.plan.name}: {shown}{more}: made again")
+
+
+def _adopt(run: Run) -> int:
+    """Take over images from runs that differ in nothing but the set of prompts; returns how many."""
+    wanted = {item.key: item.prompt for item in run.plan.items if item.key in run.missing}
+    results, taken = run.store.path.parent, 0
+    for other in find_runs(results):
+        if not wanted or other.name == run.plan.name or not other.name.startswith(f"{run.plan.method.safe_name}@"):
+            continue
+        try:
+            if not same_pixels(other.manifest().identity, run.plan.identity):
+                continue
+        except BenchError:  # a run of a newer version, or a damaged one: nothing to take
+            continue
+        rows = [row for row in other.images() if wanted.get(row.key) == row.prompt]
+        adopted = [row for row in (run.store.adopt_image(other, row) for row in rows) if row is not None]
+        run.rows = adopted
+        run.record()
+        for row in adopted:
+            del wanted[row.key]
+        taken += len(adopted)
+    if taken:
+        run.manifest.counts["images_reused"] += taken
+        run.write_manifest()
+        note(f"{run.plan.name}: {taken} images taken over from a run that differs only in its prompts")
+    return taken

@@ -1,0 +1,120 @@
+"""Between latents and pictures: decoding beside the next batch, and both ways with gradient for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.runtime.devices import out_of_memory
+from bench.runtime.threads import available_cores
+
+DECODED_AT_ONCE = 2**22
+"""Pixels that one call of the decoder makes: four images of 1024 x 1024; its activations are the largest there are."""
+
+
+class Pictures:
+    """The autoencoder's side of a model, as diffusers' pipelines use it."""
+
+    vae: Any
+    device: torch.device
+    dtype: torch.dtype
+    resolution: int
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds.
+
+        Raises UsageError if values are NaN or infinite.
+        """
+        levels, finite = self._levels(latents)
+        return self._checked(levels.cpu(), finite)
+
+    def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
+        """Begin to decode. On CUDA the work is queued here, and the wait happens in the function.
+
+        Elsewhere all happens there, so that it runs beside the next batch, if there are cores for both; two threads
+        that share a core would slow each other down more than they gain, so otherwise all happens here. A subclass with
+        a `decode` of its own is decoded by that.
+        """
+        if self.device.type != "cuda" or type(self).decode is not Pictures.decode:
+            if self.device.type == "cpu" and available_cores() < 2 * torch.get_num_threads():
+                pixels = self.decode(latents)
+                return lambda: pixels
+            return lambda: self.decode(latents)
+        levels, finite = self._levels(latents)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(self.device))
+        return lambda: self._checked(_fetch(levels, done), _fetch(finite, done))
+
+    @torch.inference_mode()
+    def _levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, 3, H, W], and for each image whether all its values were numbers, bool [N]."""
+        at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
+        while True:
+            try:
+                parts = [self._some_levels(some) for some in latents.split(at_once)]
+                return torch.cat([levels for levels, _ in parts]), torch.cat([finite for _, finite in parts])
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                # The decoder's activations are the largest: fewer at a time cost nothing of what is already denoised.
+                at_once = min(at_once, len(latents)) // 2
+                if at_once == 0:
+                    raise
+
+    def _some_levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        # The latents as well: an autoencoder may turn infinity into a number.
+        finite = pixels.isfinite().flatten(1).all(1) & latents.isfinite().flatten(1).all(1)
+        return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8), finite
+
+    def _checked(self, levels: Tensor, finite: Tensor) -> Tensor:
+        """The images, unless some are of values that are no numbers: cast to uint8 they would pass as black ones."""
+        broken = len(finite) - int(finite.sum())
+        if not broken:
+            return levels
+        advice = "the weights or the settings of the scheduler are at fault, for the dtype has range enough"
+        if torch.float16 in (self.dtype, self.vae.dtype):
+            advice = "float16 overflows beyond 65504: take --dtype bfloat16 or float32"
+        raise UsageError(
+            f"{broken} of {len(finite)} images have values that are no numbers (NaN or infinite) and are not saved: "
+            f"{advice}."
+        )
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""
+        pixels: Tensor = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        return (pixels * 0.5 + 0.5).clamp(0, 1).float()
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
+        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        return self._scaled(posterior.sample(generator)).float()
+
+    def _scaled(self, encoded: Tensor) -> Tensor:
+        """What the encoder gives as the network's latents: the inverse of `_unscaled`."""
+        shift = self.vae.config.get("shift_factor")
+        scaled: Tensor = (encoded if shift is None else encoded - shift) * self.vae.config.scaling_factor
+        return scaled
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
+        shift = self.vae.config.get("shift_factor")
+        unscaled: Tensor = latents / self.vae.config.scaling_factor
+        return unscaled if shift is None else unscaled + shift
+
+
+def _fetch(levels: Tensor, done: torch.cuda.Event) -> Tensor:
+    """Copy to the host on a stream of its own, so that the wait is for the decoder and not for the next batch."""
+    stream = torch.cuda.Stream(levels.device)
+    with torch.cuda.stream(stream):
+        stream.wait_event(done)
+        host = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
+        host.copy_(levels, non_blocking=True)
+        levels.record_stream(stream)
+    stream.synchronize()
+    return host

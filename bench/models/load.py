@@ -1,0 +1,56 @@
+"""The suite's model: its family's adapter over a local pipeline folder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from bench.registry.families import DISTILLED, FAMILIES
+
+if TYPE_CHECKING:
+    from bench.models.base import DiffusionModel
+    from bench.suite.schema import Suite
+
+
+def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
+    """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
+    family = suite.model.family
+    target = FAMILIES.target(family)
+    module, _, attribute = target.partition(":")
+    builtin = FAMILIES.is_builtin(family)
+    try:
+        adapter = getattr(importlib.import_module(f"bench.models.{module}" if builtin else module), attribute)
+    except (ImportError, AttributeError) as error:
+        if builtin:
+            raise
+        raise UsageError(
+            f"model family '{family}' cannot be loaded from '{target}': {error}: register it as "
+            "'module:Class' with a module that can be imported."
+        ) from error
+    if not callable(getattr(adapter, "load", None)):
+        raise UsageError(
+            f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md."
+        )
+    loaded: DiffusionModel = adapter.load(folder, suite, device)
+    return loaded
+
+
+def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:
+    """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
+    family, spec = suite.model.family, suite.model
+    if family not in DISTILLED:
+        if spec.embedded_guidance is not None or spec.true_cfg:
+            key = "true_cfg" if spec.true_cfg else "embedded_guidance"
+            raise UsageError(f"model.{key} is for guidance-distilled models, and family '{family}' is none: remove it.")
+        return
+    for method, sides in guidances.items():
+        for side, value in sides.items():
+            if value > 1.0 and not spec.true_cfg:
+                raise UsageError(
+                    f"method '{method}' has guidance {value:g} on its {side} side, but family '{family}' is "
+                    f"guidance-distilled: set it to 1 (the suite's guidance, or {side}_guidance) and say "
+                    "model.embedded_guidance, or model.true_cfg = true for real classifier-free guidance."
+                )

@@ -1,0 +1,1 @@
+"""The jobs that span stages: run (plan, generate, score, summarise), score again, trajectory."""

@@ -1,0 +1,1 @@
+"""Judgements -> what people read: page, plots, tables, gallery."""

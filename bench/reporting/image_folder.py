@@ -1,0 +1,53 @@
+"""Writing the folder beside the page: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.errors import UsageError
+from bench.store.atomic import make_folder, remove_folder, write_error
+from bench.store.leftovers import clean_leftovers, temporary_name
+
+_MARK = "made-by-bench-report.txt"
+_TEXT = "Images of the page beside this folder. `bench report` makes it anew each time.\n"
+
+
+def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Make `folder` hold exactly `files` (name -> content, or a file to link or copy); without files, no folder.
+
+    A folder that was not made by this function is never touched: UsageError.
+    """
+    if folder.exists() and not (folder / _MARK).is_file():
+        if files:
+            raise UsageError(f"{folder} is in the way and was not made by bench: move it, or choose another --out")
+        return
+    clean_leftovers(folder.parent, deep=False)
+    fresh = temporary_name(folder)
+    try:
+        if files:
+            _fill(fresh, files)
+        remove_folder(folder)
+        if files:
+            fresh.rename(folder)
+    except OSError as error:
+        raise write_error(folder, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fill(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+    make_folder(folder)
+    (folder / _MARK).write_text(_TEXT, encoding="utf-8")
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+            continue
+        try:
+            os.link(content, path)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(content, path)

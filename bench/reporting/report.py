@@ -1,0 +1,152 @@
+"""The report: tables, plots and a contact sheet of runs that may stand side by side."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.runtime.log import note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.analysis.table.rows import Table
+    from bench.analysis.tradeoff import Joint
+    from bench.store.runs import Run
+    from bench.store.select import LeftOut
+
+__all__ = ["report"]
+
+_ROUNDS = 2000
+_REFERENCE = "base"
+_SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
+
+
+def report(
+    runs: Any,
+    out: Path | str,
+    suite: str | None = None,
+    *,
+    reference: str = _REFERENCE,
+    comparable_only: bool | None = None,
+    rounds: int = _ROUNDS,
+    gallery: int | None = None,
+) -> list[Path]:
+    """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
+
+    `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
+    Runs of several suites that merely lie in a folder are reported each in a folder of its own, `out/<suite>/`; runs
+    that are not comparable with the others are left out and named. When they were named one by one, either is a
+    NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
+    `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
+    images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
+    `out` cannot be written.
+    """
+    from bench.analysis.comparable import require_comparable
+    from bench.errors import unknown
+    from bench.store.select import open_runs
+
+    opened, unfinished, named = open_runs(runs)
+    suites = sorted({run.suite for run in opened})
+    if suite is not None:
+        if suite not in suites:
+            raise unknown("suite", suite, suites)
+        suites = [suite]
+    if reference != _REFERENCE and all(run.method != reference for run in opened):
+        raise unknown("method", reference, {run.method for run in opened})
+    subset = not named if comparable_only is None else comparable_only
+    if named and not subset and len(suites) > 1:
+        require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    written: list[Path] = []
+    for name in suites:
+        folder = Path(out) / name if len(suites) > 1 else Path(out)
+        members = [run for run in opened if run.suite == name]
+        table = _table(members, [one for one in unfinished if one.suite == name], subset, reference, rounds)
+        written += write(table, folder, gallery)
+    return written
+
+
+def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
+    from bench.analysis.comparable import largest_comparable, require_comparable
+    from bench.analysis.table.build import build
+    from bench.formatting import one_line
+
+    left_out: list[LeftOut] = []
+    if subset:
+        runs, left_out = largest_comparable(runs)
+    require_comparable(runs)
+    left_out = [*left_out, *unfinished]
+    for one in left_out:
+        note(one_line(f"left out of the report: {one.run} ({one.why})"))
+    return build(runs, left_out, reference, rounds)
+
+
+def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
+    """Write all files of one table into a folder; returns their paths."""
+    from bench.analysis.tradeoff import joint_bootstrap
+    from bench.reporting.image_folder import replace_folder
+    from bench.reporting.latex import latex
+    from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
+    from bench.reporting.thumbnails import FOLDER
+    from bench.store.atomic import atomic_write, make_folder
+
+    make_folder(out)
+    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
+    contents: dict[str, str | bytes] = {
+        "table.md": markdown(table),
+        "table.csv": means_csv(table),
+        "table.tex": latex(table),
+        "scores.csv": scores_csv(table),
+    }
+    if table.differences:
+        contents["differences.csv"] = differences_csv(table)
+    contents.update(_pictures(table))
+    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
+    replace_folder(out / FOLDER, beside)
+    for name in _SOMETIMES:
+        if name not in contents:  # of an earlier report, which had what this one has not
+            (out / name).unlink(missing_ok=True)
+    for name, content in contents.items():
+        atomic_write(out / name, content)
+    return [out / name for name in contents]
+
+
+def _page(
+    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+) -> tuple[str, dict[str, bytes | Path]]:
+    """index.html and the files that lie beside it."""
+    from bench.analysis.table.arrays import metric_values, most_changed
+    from bench.reporting.page import page
+    from bench.reporting.thumbnails import pictures
+
+    values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
+    images = pictures(table, out, most_changed(table, values), gallery)
+    still = picture if isinstance(picture, bytes) else picture.encode()
+    return page(table, joint, values, images, still), images.files
+
+
+def _pictures(table: Table) -> dict[str, bytes]:
+    import warnings
+
+    from bench.reporting.gallery import gallery_figure
+    from bench.reporting.plots import pareto_figure
+
+    pictures: dict[str, bytes] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # prompts in any script
+        plot = pareto_figure(table)
+        pictures |= {f"pareto.{ending}": _drawn(plot, ending) for ending in ("png", "svg", "pdf")}
+        sheet = gallery_figure(table)
+        if sheet is not None:
+            pictures["gallery.png"] = _drawn(sheet, "png")
+    return pictures
+
+
+def _drawn(figure: Figure, ending: str) -> bytes:
+    from bench.reporting.style import save
+
+    buffer = io.BytesIO()
+    save(figure, buffer, ending)
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""Tables as Markdown, CSV and plain text. Names are untrusted and escaped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+from bench.analysis.table.rows import Table
+from bench.formatting import aligned, escape_markdown
+from bench.reporting.cells import BEST, DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells
+
+
+def _markdown_cell(cell: CellText) -> str:
+    value = f"**{cell.value}**" if cell.strong else cell.value
+    suffix = f"({cell.suffix})" if cell.suffix else ""
+    return " ".join(part for part in (value + cell.mark, cell.interval, cell.sign, suffix) if part)
+
+
+def _markdown_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[CellText]]) -> list[str]:
+    lines = ["| " + " | ".join(escape_markdown(one) for one in head) + " |"]
+    lines.append("|" + "|".join([" :--- "] + [" ---: "] * (len(head) - 1)) + "|")
+    for name, row in zip(names, cells, strict=True):
+        lines.append("| " + " | ".join([escape_markdown(name), *map(_markdown_cell, row)]) + " |")
+    return lines
+
+
+def markdown(table: Table) -> str:
+    """table.md: means with intervals, paired differences against the reference, notes."""
+    head = ["method", *(header(facts, table) for facts in table.metrics)]
+    lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
+    lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
+    legend = [BEST] if table.best else []
+    legend += [f"{DAGGER} the method was trained on this metric."] if table.trained_metrics else []
+    if legend:
+        lines += ["", " ".join(legend)]
+    if table.differences:
+        names, cells = difference_cells(table)
+        lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
+        lines += [f"Bold with ▲ better or ▼ worse: {SURE}. △ better or ▽ worse: {UNSURE}.", ""]
+        lines += _markdown_grid(head, names, cells)
+    if table.notes:
+        lines += ["", "## Notes", "", *(f"- {escape_markdown(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+# --- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def _digits(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _written(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def means_csv(table: Table) -> str:
+    """table.csv: one row per method; per metric its mean, interval, n and unscored count, unrounded for print."""
+    parts = ("", "_low", "_high", "_n", "_unscored")
+    head = ["method", "run", "trained_on"] + [facts.name + part for facts in table.metrics for part in parts]
+    rows = []
+    for row in table.rows:
+        line = [row.name, row.run.name, " ".join(row.run.trained_on)]
+        for facts in table.metrics:
+            one = row.cells.get(facts.name)
+            texts = [""] * 5 if one is None else [*map(_digits, (one.mean, one.low, one.high)), one.n, one.n_unscored]
+            line += [str(text) for text in texts]
+        rows.append(line)
+    return _written(head, rows)
+
+
+def differences_csv(table: Table) -> str:
+    """differences.csv: one row per method and metric."""
+    head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm", "win_rate", "n"]
+    head += ["n_unscored", "better"]
+    rows = []
+    for name, gaps in table.differences.items():
+        for one in gaps:
+            i = one.interval
+            better = {"": "", "a": "no", "b": "yes"}[one.better]
+            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.win_rate)
+            counts = [str(i.n), str(i.n_unscored), better]
+            rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
+    return _written(head, rows)
+
+
+def scores_csv(table: Table) -> str:
+    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason."""
+    import pandas as pd
+
+    rows = pd.concat([row.run.tidy() for row in table.rows], ignore_index=True)
+    return str(rows.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+# --- plain text ----------------------------------------------------------------------------------------------------
+
+
+def text(table: Table) -> str:
+    """The first table for a terminal: methods as columns, a metric a line, so that it fits 100 characters."""
+    head = ["", *(row.name for row in table.rows)]
+    columns = mean_cells(table)
+    lines = [
+        [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
+        for j, facts in enumerate(table.metrics)
+    ]
+    trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
+    return aligned(head, lines) + f"{trained}{table.protocol}.\n"
+
+
+def _plain(cell: CellText) -> str:
+    suffix = f"({cell.suffix})" if cell.suffix else ""
+    return " ".join(part for part in (cell.value + cell.mark, cell.interval, cell.sign, suffix) if part)

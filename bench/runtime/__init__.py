@@ -1,0 +1,1 @@
+"""The process: devices, threads, progress, log, provenance."""

@@ -1,0 +1,84 @@
+"""Where torch works: the device by name, the threads (chosen once in the life of the process), the memory used."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from bench.errors import MissingError, UsageError
+from bench.runtime.log import note
+from bench.runtime.threads import apply_threads
+
+# What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device name that is none, MissingError for one that is not on this machine.
+
+    Torch is loaded only for names other than "cpu" and "auto", which are always fine.
+    """
+    if device in ("cpu", "auto"):
+        return
+    import torch
+
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:0 or mps.") from None
+    there = {
+        "cpu": True,
+        "cuda": (kind.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(kind.type, False):
+        raise MissingError(f"device '{device}' is not on this machine: use --device cpu, or auto for the best one.")
+
+
+def prepare_torch(device: str) -> str:
+    """The device that `device` means here ("auto": the first of cuda, mps, cpu), with torch's threads chosen.
+
+    Threads are chosen once: later the load of the machine would be this process's own.
+    """
+    import torch
+
+    check_device(device)
+    _set_threads()
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@functools.cache
+def _set_threads() -> None:
+    note(f"torch uses {apply_threads()}")
+
+
+def peak_memory() -> int:
+    """The most memory that this process has used so far, in bytes (0 where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return 0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(used if sys.platform == "darwin" else used * 1024)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the machine or of the device."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def too_little_memory(device: str, size: int | None = None) -> MissingError:
+    """The error for a metric that memory does not suffice for; `size`: what its weights take."""
+    needs = "" if size is None else f" (it needs about {size / 2**30:.1f} GiB)"
+    return MissingError(
+        f"there is too little memory on '{device}'{needs}: free some and run the command again, which makes what is "
+        "missing"
+    )

@@ -1,0 +1,173 @@
+"""Image features on disk: what one network says of an image is computed once, for all metrics and runs.
+
+They lie in `<results>/cache/features/<network>/part-*.npz`, float32, found by the sha256 of the image's file. The name
+of a network's folder is a digest of the metric's `backbone` (weights, preprocessing and what else decides the
+features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
+Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
+
+Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
+leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+from bench.runtime.log import note
+from bench.store.atomic import atomic_write
+from bench.store.leftovers import clean_leftovers
+from metrics.types import digest_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from metrics.base.features import FeatureMetric
+
+    Rows = NDArray[np.float32]
+
+VARIABLE = "BENCH_FEATURE_CACHE"
+MOST_BYTES = 32 << 10
+"""Of the features of one image; larger ones are not kept."""
+FORMAT = 1
+_OPEN_PARTS = 8  # parts whose features are held in memory
+
+
+class Shelf:
+    """The kept features of one network, by the sha256 (hex) of the image."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[str, tuple[Path, int]] | None = None
+        self._open: OrderedDict[Path, Rows] = OrderedDict()
+
+    def known(self, images: Iterable[str]) -> set[str]:
+        """Those of the images whose features are said to be here."""
+        places = self._index()
+        return {image for image in images if image in places}
+
+    def get(self, images: Sequence[str]) -> dict[str, Tensor]:
+        """The features of those images that are here, float32."""
+        import torch
+
+        found: dict[str, Tensor] = {}
+        places = self._index()
+        for image in images:
+            path, row = places.get(image, (None, 0))
+            rows = None if path is None else self._rows(path)
+            if rows is not None and row < len(rows):
+                found[image] = torch.from_numpy(rows[row].copy())
+        return found
+
+    def put(self, features: Mapping[str, Tensor]) -> None:
+        """Keep features (float32, on the CPU) of images, as one part; too large or unwritable ones are not kept."""
+        import numpy as np
+
+        new = {image: row for image, row in features.items() if image not in self._index()}
+        if not new or any(row.nbytes > MOST_BYTES for row in new.values()):
+            return
+        if len({tuple(row.shape) for row in new.values()}) > 1:
+            return
+        rows = np.stack([row.numpy() for row in new.values()]).astype("<f4", copy=False)
+        buffer = io.BytesIO()
+        np.savez(buffer, images=np.array(list(new), dtype="S64"), rows=rows)
+        path = self.folder / f"part-{uuid.uuid4().hex}.npz"
+        try:
+            atomic_write(path, buffer.getvalue())
+        except UsageError as error:
+            note(f"features are not kept: {error}", once=True)
+            return
+        self._add(path, list(new))
+
+    def _index(self) -> dict[str, tuple[Path, int]]:
+        if self._places is None:
+            self._places = {}
+            clean_leftovers(self.folder)
+            for path in sorted(self.folder.glob("part-*.npz")):
+                images = self._read(path, "images")
+                if images is not None:
+                    self._add(path, [image.decode("ascii", "replace") for image in images.tolist()])
+        return self._places
+
+    def _add(self, path: Path, images: Sequence[str]) -> None:
+        assert self._places is not None
+        for row, image in enumerate(images):
+            self._places.setdefault(image, (path, row))
+
+    def _rows(self, path: Path) -> Rows | None:
+        if path not in self._open:
+            rows = self._read(path, "rows")
+            if rows is None:
+                return None
+            self._open[path] = rows
+            if len(self._open) > _OPEN_PARTS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def _read(self, path: Path, name: str) -> Any:
+        """An array of a part; None, with a note, where the part is damaged (the archive checks its sums)."""
+        import numpy as np
+
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as part:  # numpy leaks its own stream
+                return part[name]
+        except FileNotFoundError:  # removed meanwhile
+            why = ""
+        except Exception as error:  # damage shows in many ways: archive, header, sums, keys
+            why = f"{type(error).__name__}: {error}"
+        if why:
+            note(f"{path} is damaged ({why}): removed, its features are made again")
+            path.unlink(missing_ok=True)
+        assert self._places is not None
+        self._places = {image: place for image, place in self._places.items() if place[0] != path}
+        return None
+
+
+class NoShelf(Shelf):
+    """Keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._places = {}
+
+    def put(self, features: Mapping[str, Tensor]) -> None:
+        """Nothing."""
+
+
+class FeatureCache:
+    """The shelves below a folder, or none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = None if switched_off() else folder
+        self._shelves: dict[str, Shelf] = {}
+
+    def shelf(self, metric: FeatureMetric) -> Shelf:
+        """The shelf of the network that a metric sees images through."""
+        name = digest_of(format=FORMAT, **features_identity(metric))[:16]
+        if name not in self._shelves:
+            self._shelves[name] = NoShelf() if self._folder is None else Shelf(self._folder / name)
+        return self._shelves[name]
+
+
+def features_identity(metric: FeatureMetric) -> dict[str, Any]:
+    """What decides the features of an image to the last digit: the network, the kind of device and the libraries."""
+    return {
+        "backbone": metric.backbone,
+        "device": metric.device.type,
+        "libraries": dict(metric.card.libraries),
+    }
+
+
+def switched_off() -> bool:
+    """Whether the environment says so."""
+    return os.environ.get(VARIABLE, "").strip().lower() in ("0", "off", "no", "false")

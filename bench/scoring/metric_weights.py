@@ -1,0 +1,75 @@
+"""The weights of metrics: which ones a suite's name means, without loading them, and how a metric is loaded from it.
+
+"shapes:NAME" and local paths are found here; names of the hub are left to `metrics`, which knows the files and formats
+of each metric (it reads pickles without running code) and whether they are the published ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import metrics
+from bench.models.weights import check_pin, digest, hub_name, resolve, split_pin
+from metrics.weights.hub import cached, commit_of, locate
+from metrics.weights.pins import pinned
+
+if TYPE_CHECKING:
+    from bench.suite.schema import MetricSpec
+
+
+def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | None = None) -> Any:
+    """The metric of a suite, loaded. Raises BenchError or metrics.MetricError, one sentence each."""
+    if spec is None:
+        return metrics.load(name, device=device, label=label)
+    paths = metrics.info(name).weight_options
+    options = {key: _named(value) if key in paths else value for key, value in spec.options.items()}
+    return metrics.load(name, weights=_named(spec.weights), device=device, label=label, **options)
+
+
+def identity_of(spec: str, beside: Sequence[str]) -> Any:
+    """What decides the weights that a name means: the content of its files, or for the hub its name and the commit.
+
+    A metric may read more than a file that is named: what matches `beside`, globs in the folder of that file, counts as
+    well. Raises MissingError where there is nothing.
+    """
+    name, _ = split_pin(spec)
+    if hub_name(name) is not None:
+        return {"hub": name, "commit": _commit(name)}
+    path = resolve(spec)
+    others = {} if path.is_dir() else _beside(path, beside)
+    return {"file": digest(path), "beside": others} if others else digest(path)
+
+
+def here(spec: str | None, published: str | None) -> Path | None:
+    """Where the weights of a metric are on this machine; None where they are not. Nothing is fetched.
+
+    Raises MissingError for a local path that does not exist.
+    """
+    name = pinned(published or "") if spec is None else split_pin(spec)[0]
+    if not name:
+        return None
+    return cached(name) if spec is None or hub_name(name) is not None else resolve(name)
+
+
+def _named(spec: Any) -> Any:
+    """A weights name as `metrics` takes it: a path, or the name of the hub."""
+    if not isinstance(spec, str):
+        return spec
+    name, wanted = split_pin(spec)
+    if hub_name(name) is None:
+        return str(resolve(spec))
+    if wanted is not None:
+        check_pin(name, locate(name), wanted)
+    return name
+
+
+def _commit(name: str) -> str | None:
+    path = cached(name)
+    return None if path is None else commit_of(path)
+
+
+def _beside(file: Path, beside: Sequence[str]) -> Mapping[str, str]:
+    found = {path for pattern in beside for path in file.parent.glob(pattern) if path.is_file() and path != file}
+    return {path.relative_to(file.parent).as_posix(): digest(path) for path in sorted(found)}

@@ -1,0 +1,157 @@
+"""The reference images of set metrics, and their statistics, kept on disk between runs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import MissingError
+from bench.runtime.log import note
+from bench.store.atomic import make_folder, write_error
+from bench.store.leftovers import clean_leftovers, temporary_name
+from metrics.types import digest_of
+from metrics.weights.state_dict import sha256
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from bench.scoring.chunk import Tools
+    from bench.suite.schema import Reference
+
+CHUNK = 64
+Source = tuple[str, "Callable[[], Image]"]
+"""A reference image: the sha256 of its file or, where it is drawn, of its pixels; and how to get it."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def reference_identity(reference: Reference) -> dict[str, Any]:
+    """What decides the reference images: the drawing's count and seed, or the files' names and contents."""
+    if reference.kind == "shapes":
+        return {"kind": "shapes", "count": reference.count, "seed": reference.seed}
+    files = {path.name: sha256(path) for path in _files(reference)}
+    return {"kind": "folder", "files": len(files), "content": digest_of(files=files)}
+
+
+def reference_sources(reference: Reference) -> Iterator[list[Source]]:
+    """The reference images in chunks of at most 64. Raises MissingError for a folder absent or empty."""
+    if reference.kind == "folder":
+        files = _files(reference)
+        for start in range(0, len(files), CHUNK):
+            yield [(sha256(path), partial(_open, path)) for path in files[start : start + CHUNK]]
+        return
+    import numpy as np
+    from PIL import Image
+
+    from bench.shapes.world import random_scene, render
+
+    rng = np.random.default_rng(reference.seed)
+    for start in range(0, reference.count, CHUNK):
+        drawn = [render(random_scene(rng)) for _ in range(min(CHUNK, reference.count - start))]
+        yield [(hashlib.sha256(pixels.tobytes()).hexdigest(), partial(Image.fromarray, pixels)) for pixels in drawn]
+
+
+def _open(path: Path) -> Image:
+    """A reference image in its own mode: it becomes RGB where a generated one does, in the metric."""
+    from bench.store.images import decode
+    from metrics.errors import BadInputError
+    from metrics.images import to_pil
+
+    try:
+        found = decode(path.read_bytes())
+    except OSError as error:
+        found = str(error.strerror)
+    if isinstance(found, str):
+        raise MissingError(f"reference image {path} cannot be used ({found}): replace it.")
+    try:
+        return to_pil([found], convert=False)[0]
+    except BadInputError as error:
+        raise MissingError(f"reference image {path}: {str(error).removeprefix('image 0 ')}") from None
+
+
+def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cache: Path, tools: Tools) -> Any:
+    """The metric's statistics of the reference images; `kind` is their class, `cache` the folder they are kept in.
+
+    Features of the images are shared with other metrics of the same network.
+    """
+    from bench.scoring.feature_cache import features_identity
+
+    identity: dict[str, Any] = {"metric": metric.card.digest, "reference": reference_identity(reference)}
+    by_features = bool(getattr(metric, "by_features", False))
+    if by_features:
+        identity["features"] = features_identity(metric)
+    else:
+        identity |= {
+            "device": str(getattr(metric, "device", "")).partition(":")[0],
+            "libraries": dict(metric.card.libraries),
+        }
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache / f"{metric.card.name}-{name}.npz"
+    if path.is_file():
+        try:
+            return kind.read(path)
+        except Exception as error:  # damaged: made again below
+            note(f"{path} is damaged ({error}): made again")
+    total = None
+    for sources in reference_sources(reference):
+        if by_features:
+            part = metric.statistics_of(_features(metric, sources, tools))
+        else:
+            part = metric.statistics([get() for _, get in sources])
+        total = part if total is None else total + part
+    _save(total, path)
+    return total
+
+
+def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
+    """Features of reference images, float32 [N, D]: those that are kept, and the others computed."""
+    import torch
+
+    from bench.scoring.chunk import MULTIPLE
+    from metrics.images import to_pil
+
+    shelf = tools.cache.shelf(metric)
+    found = shelf.get([sha256 for sha256, _ in sources])
+    missing = [(sha256, get) for sha256, get in sources if sha256 not in found]
+
+    def prepared(get: Callable[[], Image]) -> Tensor:
+        made: Tensor = metric.prepare(to_pil([get()], convert=metric.convert_first)[0])
+        return made
+
+    if missing:
+        jobs = [tools.reader.submit(prepared, get) for _, get in missing]
+        rows = metric.embed_inputs([job.result() for job in jobs], MULTIPLE)
+        new = {sha256: row for (sha256, _), row in zip(missing, rows, strict=True)}
+        shelf.put(new)
+        found |= new
+    return torch.stack([found[sha256] for sha256, _ in sources])
+
+
+def _save(statistics: Any, path: Path) -> None:
+    make_folder(path.parent)
+    clean_leftovers(path.parent, deep=False)
+    temporary = temporary_name(path)
+    try:
+        statistics.save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _files(reference: Reference) -> list[Path]:
+    folder = Path(str(reference.path)).expanduser()
+    if not folder.is_dir():
+        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if len(files) < 2:
+        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed.")
+    return files

@@ -1,0 +1,258 @@
+"""Writing files so that a kill, a crash or a full disk never leaves half of one, and reading them back.
+
+`bench.store.run_store` says which files there are; this module only knows how to write and read one. Everything is
+written whole to a temporary name in the same folder (see `bench.store.leftovers`), flushed to the disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.runtime.log import note
+from bench.store.leftovers import temporary_name
+from bench.store.records import SCHEMA_VERSION, check_version
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
+    errno.EDQUOT: "the disk quota is used up: free some space and run again, what is finished is kept",
+    errno.EACCES: "permission denied: choose a folder you may write to",
+    errno.EPERM: "permission denied: choose a folder you may write to",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a part of that path is a file, not a folder: choose another folder",
+    errno.EISDIR: "a folder of that name is in the way",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
+}
+_VERSION_KEY = b"bench_schema_version"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
+
+
+def write_error(path: Path, error: OSError) -> UsageError:
+    """The sentence for an operating system's refusal to write `path`."""
+    why = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return UsageError(f"cannot write {path}: {why}")
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents if need be. Raises UsageError when that is refused."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from None
+    return path
+
+
+def sync_folder(path: Path) -> None:
+    """Flush the entries of a folder (a rename is durable only after this). Nothing happens where that is unknown."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows cannot open folders, and has no need to
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise write_error(path, error) from None
+    finally:
+        os.close(descriptor)
+
+
+def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
+    """Write `path` whole or not at all; missing folders are made. With `sync=False` the folder is not flushed.
+
+    Raises UsageError (one sentence) when the system refuses, for instance on a full disk; no temporary file is left.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise write_error(path, error) from None
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give the file a second name, or copy it where that cannot be. Raises UsageError when the system refuses."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, at once for whoever looks; none is fine. Raises UsageError when the system refuses."""
+    gone = temporary_name(folder)
+    try:
+        folder.rename(gone)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise write_error(folder, error) from None
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json(data: Any) -> str:
+    """Readable JSON in which numbers that are not finite are null."""
+    return json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None when there is no file. Raises UsageError when it is not a JSON object."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is damaged (not a JSON object): remove it, or the folder it is in, and run again")
+    return data
+
+
+def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Path:
+    """Write rows as a new part file of `folder`, and return its path. Later parts sort behind earlier ones.
+
+    The number in the name orders the parts; the random piece keeps two processes from ever using the same name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [(name, pa.type_for_alias(kind)) for name, kind in columns.items()],
+        metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
+    number = 1 + max((_part_number(path) for path in part_files(folder)), default=0)
+    path = folder / f"part-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
+    atomic_write(path, buffer.getvalue())
+    return path
+
+
+def read_parts(folder: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of all part files in the order they were written; a part that cannot be read is reported and ignored.
+
+    Raises UsageError when a part was written by a newer version.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in part_files(folder):
+        rows += _read_part(path, list(columns))
+    return rows
+
+
+def part_files(folder: Path) -> list[Path]:
+    """The part files of a folder, oldest first. A folder that is not there has none."""
+    return sorted(path for path in folder.glob("part-*.parquet") if path.is_file())
+
+
+def _part_number(path: Path) -> int:
+    number = path.name.split("-")[1].split(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        part = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        version = (part.schema_arrow.metadata or {}).get(_VERSION_KEY, b"1").decode()
+        check_version(int(version) if version.isdigit() else version, str(path))
+        rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        note(
+            f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
+            once=True,
+        )
+        return []
+    if rows and set(rows[0]) != set(columns):
+        note(
+            f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
+            once=True,
+        )
+        return []
+    return rows
+
+
+def png_bytes(pixels: Any) -> bytes:
+    """uint8 pixels [3, H, W] or a PIL image as a lossless PNG file. Raises ValueError on any other shape or type."""
+    from PIL import Image
+
+    if not isinstance(pixels, Image.Image):
+        import numpy as np
+
+        array = np.asarray(pixels)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] != 3:
+            raise ValueError(f"expected uint8 pixels [3, H, W], got {array.dtype} {list(array.shape)}")
+        pixels = Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)))
+    buffer = io.BytesIO()
+    pixels.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def image_fault(path: Path, sha256: str) -> str | None:
+    """Why the file is not the recorded image, None when it is."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+    if hashlib.sha256(data).hexdigest() == sha256:
+        return None
+    if not data.startswith(_PNG_START):
+        return "not a PNG file"
+    return "foreign (not what this run wrote)" if data.endswith(_PNG_END) else "truncated"

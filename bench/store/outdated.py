@@ -1,0 +1,47 @@
+"""When images of a run change, the scores that were made from the old ones must not be taken for current.
+
+Scores are only ever appended, and the last row of a key wins. So an outdated value is covered by a NaN row with the
+reason `STALE`, which the scoring stage reads as "still to do". The marks are written before the images' own rows: a
+kill in between costs one scoring too many, never a wrong number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from bench.store.records import ImageRow, ScoreRow
+from bench.store.run_store import RunStore
+
+STALE = "the images were made again after scoring"
+UNREADABLE = "the image cannot be used: "
+UNEXPECTED = "the metric failed: "
+"""Before an error that is no sentence of a metric about what it was given: the machine's, or a bug."""
+
+
+def is_current(row: ScoreRow) -> bool:
+    """False for rows that ask for another attempt: outdated ones, images that were damaged, metrics that failed."""
+    return row.reason is None or not (row.reason == STALE or row.reason.startswith((UNREADABLE, UNEXPECTED)))
+
+
+def mark_stale(store: RunStore, rows: Iterable[ImageRow], recorded: Mapping[tuple[str, int], str]) -> None:
+    """Cover the scores that the new image rows outdate; `recorded` maps the keys of known images to their sha256.
+
+    An image with other bytes outdates its own value; that, or an additional image, the value of its prompt and those
+    of the whole set. The same bytes again change nothing.
+    """
+    changed = [row for row in rows if recorded.get(row.key) != row.sha256]
+    if not changed:
+        return
+    prompts = {row.prompt_id for row in changed}
+    keys = {row.key for row in changed}
+    for metric in store.score_metrics():
+        card = store.score_card(metric) or {}
+        outdated = [
+            ScoreRow(old.prompt_id, old.sample, math.nan, STALE)
+            for old in store.scores(metric)
+            if is_current(old) and (old.prompt_id is None or (old.prompt_id in prompts and old.sample is None)
+                                    or old.key in keys)
+        ]  # fmt: skip
+        if outdated:
+            store.append_scores(metric, outdated, card)

@@ -1,0 +1,187 @@
+"""What the judging stages (summarise, report, check, compare) see of a run: rows and facts, without file names.
+
+A `Run` is read once from a `bench.store.run_store.RunStore`. Which runs may stand in one table is decided in
+`bench.analysis.comparable`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.store.records import Manifest
+    from bench.store.run_store import RunStore
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+COLUMNS = ("suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason")
+# Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
+_CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
+
+
+# The order in which readers look for metrics; others follow by name.
+_KIND_ORDER = ("image", "group", "set")
+_METRIC_ORDER = (
+    *("image_reward", "hpsv2.1", "hpsv2", "pickscore", "clip_score", "attribute_accuracy"),
+    *("lpips", "dreamsim", "attribute_entropy", "dino", "vendi", "fid", "kid"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What is printed about a metric, taken from the identity card that was stored with its scores."""
+
+    name: str
+    title: str
+    kind: str  # image | group | set
+    direction: str  # higher | lower
+    unit: str = ""
+    version: str = ""
+    label: str | None = None  # for instance "shapes": these are not the published weights
+    digest: str = ""
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as stored, with its digest
+
+    @property
+    def display(self) -> str:
+        """Title with its label, for instance "LPIPS (shapes)"."""
+        return self.title if not self.label or f"({self.label})" in self.title else f"{self.title} ({self.label})"
+
+    @property
+    def arrow(self) -> str:
+        """An arrow that points where better values are."""
+        return ARROWS[self.direction]
+
+    @property
+    def higher(self) -> bool:
+        """True when higher values are better."""
+        return self.direction == "higher"
+
+
+def metric_order(facts: MetricFacts) -> tuple[int, int, str]:
+    """Sort key: quality, diversity, then set metrics; within each the usual order."""
+    rank = _METRIC_ORDER.index(facts.name) if facts.name in _METRIC_ORDER else len(_METRIC_ORDER)
+    return _KIND_ORDER.index(facts.kind), rank, facts.name
+
+
+def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None) -> MetricFacts:
+    """Facts from a stored identity card; `label` is the suite's and stands in where the card has none."""
+    digest = card.get("digest") or hashlib.sha256(json.dumps(card, sort_keys=True, default=str).encode()).hexdigest()
+    return MetricFacts(
+        name=name,
+        title=str(card.get("title") or name),
+        kind=str(getattr(card.get("kind"), "value", card.get("kind") or "image")),
+        direction=str(getattr(card.get("direction"), "value", card.get("direction") or "higher")),
+        unit=str(card.get("unit") or ""),
+        version=str(card.get("version") or ""),
+        label=card.get("label") or label,
+        digest=str(digest),
+        card={**card, "digest": str(digest)},
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason."""
+
+    suite: str
+    method: str
+    name: str  # <method>@<hash8>
+    path: Path
+    prompts: tuple[tuple[str, str], ...]  # (id, text) in order
+    samples: int
+    n_images: int
+    trained_on: tuple[str, ...]
+    metrics: dict[str, MetricFacts]
+    scores: pd.DataFrame
+    conditions: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> sentences about its values in this run
+    title: str = ""  # the suite's
+    store: RunStore | None = None
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
+
+    @cached_property
+    def prompts_digest(self) -> str:
+        """Digest of prompt ids and texts, whatever their order."""
+        return hashlib.sha256(json.dumps(sorted(self.prompts)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _by_metric(self) -> dict[str, pd.DataFrame]:
+        return {str(name): rows.reset_index(drop=True) for name, rows in self.scores.groupby("metric", sort=False)}
+
+    def rows(self, metric: str) -> pd.DataFrame:
+        """The score rows of one metric, sorted by prompt and sample; empty when it was not scored."""
+        return self._by_metric.get(metric, self.scores.iloc[:0])
+
+    def tidy(self) -> pd.DataFrame:
+        """All rows in the shape of `bench.load_results`."""
+        rows = self.scores.copy()
+        kinds = {name: facts.kind for name, facts in self.metrics.items()}
+        rows = rows.assign(suite=self.suite, method=self.method, run=self.name, kind=rows["metric"].map(kinds))
+        return rows[list(COLUMNS)]
+
+
+def read_run(store: RunStore) -> Run:
+    """Read a run for judging: its manifest, its cards and its score rows."""
+    manifest = store.manifest()
+    suite_facts = manifest.resolved_suite or {}
+    label = suite_facts.get("label")
+    metrics, frames = {}, []
+    for name in store.score_metrics():
+        card = store.score_card(name) or manifest.cards.get(name) or {}
+        metrics[name] = facts_from_card(name, card, label)
+        frames.append(_score_frame(store, name))
+    metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
+    return Run(
+        suite=manifest.suite,
+        method=manifest.method,
+        name=manifest.run,
+        path=Path(store.path),
+        prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
+        samples=manifest.samples,
+        n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
+        trained_on=tuple(manifest.trained_on),
+        metrics=metrics,
+        scores=_joined(frames),
+        conditions=_conditions(manifest),
+        counts=dict(manifest.counts),
+        timings=dict(manifest.timings),
+        notes={name: list(sentences) for name, sentences in manifest.notes.items()},
+        title=str(suite_facts.get("title") or ""),
+        store=store,
+        tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
+    )
+
+
+def _conditions(manifest: Manifest) -> dict[str, Any]:
+    return {key: manifest.identity[key] for key in _CONDITIONS if key in manifest.identity}
+
+
+def _score_frame(store: RunStore, metric: str) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [(metric, row.prompt_id, row.sample, row.value, row.reason) for row in store.scores(metric)]
+    frame = pd.DataFrame(rows, columns=["metric", "prompt_id", "sample", "value", "reason"])
+    return tidy_types(frame).sort_values(["prompt_id", "sample"], kind="stable", ignore_index=True)
+
+
+def tidy_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """The one set of column types of score rows: text, text, Int64 sample, float64 value, text."""
+    return frame.astype({"metric": "str", "prompt_id": "str", "sample": "Int64", "value": "float64", "reason": "str"})
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    if not frames:
+        columns = ["metric", "prompt_id", "sample", "value", "reason"]
+        return tidy_types(pd.DataFrame({column: [] for column in columns}))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,124 @@
+"""Which runs are meant: RUN arguments and folders -> runs, with those left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError, unknown
+from bench.store.runs import Run, read_run
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that is not in a table, and why in one clause."""
+
+    run: str
+    why: str
+    method: str = ""
+    suite: str = ""
+    finished: bool = True
+
+
+def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
+    """Runs behind a results folder, a suite folder, a run folder, a store, a `Run`, or several of these.
+
+    Returns the finished runs, those left out, and whether every run was named by itself (then being not comparable
+    is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError: nothing there, or
+    a named run is not finished.
+    """
+    sources = [source] if isinstance(source, (str, Path)) or not isinstance(source, Iterable) else list(source)
+    runs: list[Run] = []
+    unfinished: list[LeftOut] = []
+    named = True
+    for one in sources:
+        stores, one_named = _stores(one)
+        named = named and one_named
+        for store in stores:
+            if isinstance(store, Run):
+                runs.append(store)
+            elif store.manifest().status == "complete":
+                runs.append(read_run(store))
+            elif one_named:
+                raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` that began it")
+            else:
+                method, suite = store.manifest().method, store.manifest().suite
+                unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
+    unique = {(run.suite, run.path, run.name): run for run in runs}
+    if not unique:
+        where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"
+        raise UsageError(f"no finished runs in {where}: make some with `bench run --method base --method refl`")
+    return list(unique.values()), unfinished, named
+
+
+def _stores(source: Any) -> tuple[list[Any], bool]:
+    from bench.store.run_store import RunStore, find_runs
+
+    if not isinstance(source, (str, Path)):
+        return [source], True
+    path = Path(source)
+    if not path.is_dir():
+        raise UsageError(f"there is no results folder or run {path}")
+    return list(find_runs(path)), RunStore(path).exists()
+
+
+def display_names(runs: Sequence[Run]) -> list[str]:
+    """What is printed for each run: the method, or the whole run name where a method occurs more than once.
+
+    Runs of one name in several folders (before and after a change) also have the part of their path that differs, for
+    instance "refl@1a2b3c4d (old)".
+    """
+    methods, names = [run.method for run in runs], [run.name for run in runs]
+    shown = [run.method if methods.count(run.method) == 1 else run.name for run in runs]
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [place for place, one in enumerate(names) if one == name]
+        parts = _differing([runs[place].path for place in places])
+        for place, part in zip(places, parts, strict=True):
+            shown[place] = f"{name} ({part})" if part else name
+    return shown
+
+
+def _differing(paths: Sequence[Path]) -> list[str]:
+    """The middle of each path, without what all begin and end with; "." for none, "" where all are one path."""
+    parts = [path.absolute().parts for path in paths]
+    if len(set(parts)) == 1:
+        return [""] * len(parts)
+    start = _common(parts)
+    rest = [one[start:] for one in parts]
+    end = _common([one[::-1] for one in rest])
+    return ["/".join(one[: len(one) - end]) or "." for one in rest]
+
+
+def _common(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all begin with."""
+    return next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), min(map(len, parts)))
+
+
+def select(names: Sequence[str], results: Path) -> list[Path]:
+    """Folders of the named runs: a path wins; else a run's full name, else a method of which there is one run.
+
+    UsageError when a name fits none (with a suggestion) or several (they are listed).
+    """
+    from bench.store.run_store import find_runs
+
+    stores = None
+    chosen: list[Path] = []
+    for name in names:
+        if Path(name).is_dir():
+            chosen.append(Path(name))
+            continue
+        stores = find_runs(results) if stores is None else stores
+        fitting = [store for store in stores if store.name == name]
+        fitting = fitting or [store for store in stores if store.name.partition("@")[0] == name]
+        if not stores:
+            raise UsageError(f"unknown run '{name}': there are no runs in {results}, make some with `bench run`.")
+        if not fitting:
+            known = {store.name for store in stores} | {store.name.partition("@")[0] for store in stores}
+            raise unknown("run", name, known)
+        if len(fitting) > 1:
+            paths = ", ".join(str(store.path) for store in fitting)
+            raise UsageError(f"run '{name}' is not the only one of its name: give one of {paths}.")
+        chosen.append(fitting[0].path)
+    return chosen

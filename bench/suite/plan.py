@@ -1,0 +1,156 @@
+"""What a run will make: pure, from a suite, methods and prompts to identities and items. Nothing is read or written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import prompts as prompt_sets
+from bench.errors import UsageError
+from bench.methods.catalogue import Method
+from bench.methods.schedule import number_text
+from bench.registry.families import FAMILIES
+from prompts import Prompt
+
+if TYPE_CHECKING:
+    from bench.suite.schema import Suite
+
+# Raised whenever the code itself begins to draw other pixels from the same inputs.
+SAMPLING_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to make."""
+
+    prompt_id: str
+    prompt: str
+    sample: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What an image row is found by."""
+        return (self.prompt_id, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """One method's run: `identity` is exactly what changes its pixels, and `hash8` is made from it."""
+
+    method: Method
+    hash8: str
+    identity: dict[str, Any]
+    prompts: tuple[Prompt, ...]
+    samples: int
+
+    @property
+    def name(self) -> str:
+        """The run's name and its folder's: `<method>@<hash8>`."""
+        return f"{self.method.safe_name}@{self.hash8}"
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All images of the run: prompts in their order, samples 0..K-1 of each."""
+        return tuple(Item(prompt.id, prompt.text, k) for prompt in self.prompts for k in range(self.samples))
+
+    def missing(self, have: Container[tuple[str, int]]) -> tuple[Item, ...]:
+        """The items whose (prompt id, sample) is not in `have`."""
+        return tuple(item for item in self.items if item.key not in have)
+
+
+def make_plan(
+    suite: Suite, methods: Sequence[Method], prompts: Sequence[Prompt], digests: Mapping[str, str]
+) -> list[RunPlan]:
+    """One plan per method, in order. The suite's limit cuts the prompts.
+
+    `digests` maps the weights names of the suite's model and of the methods to digests
+    (`bench.models.weights.digest_of`). Raises UsageError when nothing is left to do, or for settings that do not fit
+    the number of steps.
+    """
+    chosen = tuple(prompts[: suite.limit])
+    if not chosen:
+        raise UsageError("there are no prompts to evaluate")
+    if not methods:
+        raise UsageError("there are no methods to evaluate")
+    plans = []
+    for method in methods:
+        identity = identity_of(suite, method, chosen, digests)
+        plans.append(RunPlan(method, hash8(identity), identity, chosen, suite.samples))
+    return list({plan.name: plan for plan in plans}.values())
+
+
+def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Exactly what changes the pixels of a run; device, batch size, number of samples and paths are not in it.
+
+    The side that a schedule never runs (w = 0 or w = 1 everywhere) leaves neither its weights nor its guidance in it.
+    """
+    weights = method.schedule.weights(suite.sampler.steps)
+    guidance = guidance_of(suite, method)
+    if "tuned" in guidance and method.weights is None:
+        raise UsageError(f"method '{method.name}' has no weights")
+    # Only where it is said, so that the identities of all other runs stay what they were.
+    embedded, family = suite.model.embedded_guidance, suite.model.family
+    said = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    return (
+        ({} if FAMILIES.is_builtin(family) else {"family": family})
+        | said
+        | {
+            "sampling_version": SAMPLING_VERSION,
+            "model": digests[suite.model.weights],
+            "tuned": _tuned(method, digests) if "tuned" in guidance else None,
+            "guidance": guidance,
+            # Powers may differ in the last bit between platforms; that is no other schedule.
+            "schedule": [round(weight, 12) for weight in weights],
+            "sampler": suite.sampler.model_dump(mode="json"),
+            "seed": suite.seed,
+            "resolution": suite.resolution,
+            "dtype": suite.dtype,
+            "prompts": prompt_sets.digest(prompts),
+        }
+    )
+
+
+def guidance_of(suite: Suite, method: Method) -> dict[str, float]:
+    """The guidance of each side that a method runs."""
+    weights = method.schedule.weights(suite.sampler.steps)
+    guidance: dict[str, float] = {}
+    if any(weight < 1.0 for weight in weights):
+        guidance["base"] = _or(method.base_guidance, suite.guidance)
+    if any(weight > 0.0 for weight in weights):
+        guidance["tuned"] = _or(method.tuned_guidance, suite.guidance)
+    return guidance
+
+
+def _tuned(method: Method, digests: Mapping[str, str]) -> str:
+    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained."""
+    digest = digests[str(method.weights)]
+    return digest if method.lora_scale == 1.0 else f"{digest}*{number_text(method.lora_scale)}"
+
+
+def hash8(identity: Mapping[str, Any]) -> str:
+    """First 8 hex digits of the sha256 of the identity as canonical JSON (sorted keys, no spaces, ASCII)."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def same_pixels(identity_a: Mapping[str, Any], identity_b: Mapping[str, Any]) -> bool:
+    """Whether a prompt and sample that two runs share has the same image in both: equal apart from the prompts."""
+    a = {key: value for key, value in identity_a.items() if key != "prompts"}
+    return a == {key: value for key, value in identity_b.items() if key != "prompts"}
+
+
+def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
+    """The weights names that `make_plan` needs digests of: the model's, and those of sides that run."""
+    used = [
+        method.weights
+        for method in methods
+        if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
+    ]
+    return list(dict.fromkeys([suite.model.weights, *used]))
+
+
+def _or(guidance: float | None, default: float) -> float:
+    return float(default if guidance is None else guidance)

@@ -1,0 +1,218 @@
+"""A suite: what is evaluated. Read from TOML, frozen, and checked: every mistake is one sentence with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import UsageError, suggest, unknown
+from bench.formatting import is_safe_name
+
+_PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
+
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Weight = Annotated[Number, Field(ge=0, le=1)]
+Guidance = Annotated[Number, Field(ge=1)]
+
+
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Part):
+    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
+    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
+    """
+
+    family: Text = "sd"
+    weights: Text
+    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
+    true_cfg: bool = False
+
+
+class Sampler(_Part):
+    """A diffusers scheduler by class name, the number of denoising steps T, and options that replace its config's."""
+
+    scheduler: Text = "DDPMScheduler"
+    steps: Annotated[Whole, Field(ge=1)] = 40
+    options: dict[str, Any] = {}
+
+
+class MethodOverride(_Part):
+    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds."""
+
+    like: Text | None = None
+    title: Text | None = None
+    weights: Text | None = None
+    schedule: Literal["constant", "step", "reversed_step", "linear", "power", "sigmoid", "table"] | None = None
+    switch_step: Annotated[Whole, Field(ge=0)] | None = None
+    value: Weight | None = None
+    power: Annotated[Number, Field(gt=0)] | None = None
+    centre: Number | None = None
+    sharpness: Number | None = None
+    table: tuple[Weight, ...] | None = None
+    base_guidance: Guidance | None = None
+    tuned_guidance: Guidance | None = None
+    lora_scale: Annotated[Number, Field(gt=0)] | None = None
+    trained_on: tuple[Text, ...] | None = None
+    trained_on_data: tuple[Text, ...] | None = None
+
+
+class MetricSpec(_Part):
+    """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`."""
+
+    weights: Text | None = None
+    options: dict[str, Any] = {}
+
+
+class Reference(_Part):
+    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
+
+    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    """
+
+    kind: Literal["shapes", "folder"]
+    count: Annotated[Whole, Field(ge=2)] = 2000
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    path: Text | None = None
+    name: Text | None = None
+
+    @model_validator(mode="after")
+    def _folder_has_path(self) -> Reference:
+        if self.kind == "folder" and self.path is None:
+            raise ValueError("needs a path, since its kind is 'folder'")
+        return self
+
+
+class Suite(_Part):
+    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own."""
+
+    name: Text
+    title: str = ""
+    label: Text | None = None
+    model: ModelSpec
+    prompts: Text
+    samples: Annotated[Whole, Field(ge=1)] = 5
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 42
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    sampler: Sampler = Sampler()
+    resolution: Annotated[Whole, Field(ge=8, multiple_of=8)] = 512
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    guidance: Guidance = 7.5
+    methods: dict[str, MethodOverride] = {}
+    metrics: dict[str, MetricSpec] = Field(min_length=1)
+    reference: Reference | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if not is_safe_name(name):
+            raise ValueError("must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+        return name
+
+    @field_validator("methods")
+    @classmethod
+    def _safe_methods(cls, methods: dict[str, MethodOverride]) -> dict[str, MethodOverride]:
+        for name in methods:
+            if not is_safe_name(name):
+                raise ValueError(f"'{name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+        return methods
+
+    def override(self, **changes: Any) -> Suite:
+        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
+
+        A metric that the suite does not configure is taken with its published weights. Raises UsageError.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        for key in given:
+            if key not in _OVERRIDES:
+                raise unknown("override", key, _OVERRIDES)
+        if "metrics" in given:
+            given["metrics"] = self._choose(given["metrics"])
+        return _validated({**self.model_dump(), **given}, where="")
+
+    def resolved(self) -> dict[str, Any]:
+        """The suite as plain JSON data, for the manifest."""
+        return self.model_dump(mode="json")
+
+    def _choose(self, names: Iterable[str]) -> dict[str, Any]:
+        check_metrics(names := list(names), self.metrics)
+        return {name: self.metrics.get(name, MetricSpec()).model_dump() for name in names}
+
+
+def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:
+    """Raise UsageError for the first name that is no metric (did you mean ...?), or one that is not supported."""
+    import metrics
+    from bench.registry.metrics import metric_names
+
+    registered = metric_names()
+    known = list(dict.fromkeys([*registered, *also]))
+    for name in names:
+        if name not in known:
+            raise unknown("metric", name, known)
+        why = metrics.info(name).unsupported if name in registered else ""
+        if why:
+            raise UsageError(f"metric '{name}' is not supported, because {why}")
+
+
+def _validated(data: dict[str, Any], where: str) -> Suite:
+    try:
+        return Suite.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(where + _sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first of pydantic's findings in the words of this program: "samples must be at least 1, got 0"."""
+    finding = error.errors(include_url=False)[0]
+    keys = [str(key) for key in finding["loc"]]
+    key, kind, facts = ".".join(keys), finding["type"], finding.get("ctx", {})
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}'.{suggest(keys[-1], _keys_beside(keys))}"
+    if kind == "value_error":
+        return f"{key} {facts['error']}" if key else str(facts["error"])
+    rules: dict[str, Callable[[], str]] = {
+        "greater_than_equal": lambda: f"must be at least {facts['ge']:g}",
+        "greater_than": lambda: f"must be above {facts['gt']:g}",
+        "less_than_equal": lambda: f"must be at most {facts['le']:g}",
+        "less_than": lambda: f"must be below {facts['lt']:g}",
+        "multiple_of": lambda: f"must be a multiple of {facts['multiple_of']:g}",
+        "int_type": lambda: "must be a whole number",
+        "float_type": lambda: "must be a number",
+        "finite_number": lambda: "must be a finite number",
+        "string_type": lambda: "must be a text",
+        "string_too_short": lambda: "must not be empty",
+        "too_short": lambda: "must not be empty",
+        "literal_error": lambda: f"must be {facts['expected']}",
+        "dict_type": lambda: "must be a table",
+        "model_type": lambda: "must be a table",
+        "tuple_type": lambda: "must be a list",
+    }
+    must = rules[kind]() if kind in rules else finding["msg"]
+    return f"{key} {must}, got {_short(finding['input'])}"
+
+
+def _keys_beside(keys: list[str]) -> list[str]:
+    """The keys that are allowed where an unknown one stands."""
+    parts: dict[str, type[_Part]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
+    named: dict[str, type[_Part]] = {"methods": MethodOverride, "metrics": MetricSpec}
+    if len(keys) == 1:
+        return list(Suite.model_fields)
+    part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])
+    return list(part.model_fields) if part else []
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,1 @@
+"""Metrics of one image and its prompt, one module each."""

@@ -1,0 +1,1 @@
+"""The networks behind metrics, and what an image goes through before them."""

@@ -1,0 +1,1 @@
+"""Metrics of all images against a reference set, one module each."""

@@ -1,0 +1,44 @@
+"""Tolerances relative to the scale of what is compared.
+
+A network's float32 sums come out in another order with another batch, thread count or instruction set, so its values
+move by some of their last bits: in proportion to their size. A fixed bound is too strict for values of 33 and too loose
+for values of 0.01.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+FLOAT32 = 1e-5
+"""Of the largest value: what the rounding of a network's float32 sums comes to."""
+FLOAT64 = 1e-10
+"""Of the largest value: sums in float64."""
+
+
+def relative_difference(found: Any, wanted: Any, scale: float | None = None) -> float:
+    """The largest difference, over `scale` or else the largest magnitude in `wanted`. NaN where one has a NaN.
+
+    Takes tensors, arrays and (lists of) numbers of one shape. Against nothing but zeros, any difference is infinite.
+    """
+    first, second = _array(found), _array(wanted)
+    assert first.shape == second.shape, f"shapes {first.shape} and {second.shape}"
+    if not first.size:
+        return 0.0
+    largest = float(np.abs(first - second).max())
+    unit = float(np.abs(second).max()) if scale is None else scale
+    return largest / unit if largest and unit else (np.inf if largest else 0.0)
+
+
+def assert_close(found: Any, wanted: Any, rel: float = FLOAT32, *, scale: float | None = None) -> None:
+    """Fail unless `found` equals `wanted` up to `rel` of the scale (see `relative_difference`)."""
+    difference = relative_difference(found, wanted, scale)
+    assert difference <= rel, f"differs by {difference:.2e} of the scale, {rel:.0e} is allowed:\n{found}\n{wanted}"
+
+
+def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double().numpy()
+    return np.asarray(values, dtype=np.float64)

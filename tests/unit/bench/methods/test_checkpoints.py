@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import metrics
+from bench.cli.listing import table_of
+from bench.errors import MissingError, UsageError
+from bench.methods import get_method, method_names
+from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
+from bench.methods.page import page
+from bench.suite.resolve import resolve_method
+from bench.suite.schema import Suite
+
+PAGE = Path(__file__).parents[4] / "docs" / "checkpoints.md"
+FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}
+NO_METRIC = {"geneval", "ocr"}  # rewards that are measured by no metric here
+
+
+def suite(family: str = "sd", **methods: dict[str, object]) -> Suite:
+    data = {
+        "name": "mine",
+        "model": {"family": family, "weights": "owner/model"},
+        "prompts": "shapes",
+        "methods": methods,
+        "metrics": {"lpips": {}},
+    }
+    return Suite.model_validate(data)
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_rows_name_what_there_is() -> None:
+    assert len({one.weights for one in CHECKPOINTS}) == len(CHECKPOINTS)
+    known = {*metrics.names(), *NO_METRIC}
+    for one in CHECKPOINTS:
+        assert one.method in method_names(), one
+        assert one.family in FAMILIES, one
+        assert set(one.trained_on) <= known, one
+        assert one.licence, one
+        assert one.source, one
+        assert one.form, one
+        assert get_method(one.method).citation, one
+        assert one.trained_on or "PickScore was fitted to as well" in one.note, one
+
+
+def test_the_methods_sample_as_the_checkpoints_ask() -> None:
+    for one in CHECKPOINTS:
+        method = get_method(one.method)
+        # None is the suite's guidance, which the ready suites set to the base model's own.
+        assert method.tuned_guidance in (None, one.guidance), one
+        assert one.switch_step is None or one.method in ("imagerefl", "mixgrpo"), one
+
+
+def test_every_form_of_the_papers_is_there() -> None:
+    families = {one.method: {two.family for two in published(one.method)} for one in CHECKPOINTS}
+    assert families == {
+        "imagerefl": {"sd", "sdxl"},
+        "dpo": {"sd", "sdxl"},
+        "spo": {"sd", "sdxl"},
+        "flowgrpo": {"sd3"},
+        "diffusionnft": {"sd3"},
+        "dancegrpo": {"flux"},
+        "mixgrpo": {"flux"},
+        "srpo": {"flux"},
+    }
+
+
+def test_a_checkpoint_is_found_by_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert repository("a/b@main:unet#sha256=00") == repository("a/b") == "a/b"
+    found = find_checkpoint("mhdang/dpo-sd1.5-text2image-v1@abc:unet")
+    assert found is not None
+    assert found.method == "dpo"
+    assert find_checkpoint("owner/unknown") is None
+    (tmp_path / "tencent" / "SRPO").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("tencent/SRPO") is None  # a local folder of that name
+
+
+def test_what_a_checkpoint_was_trained_on_is_known() -> None:
+    hps, pick = (f"ControlGenAI/ImageReFL_{reward}_SD:fine_tuned_unet" for reward in ("HPS", "PickScore"))
+    assert resolve_method("imagerefl", suite(imagerefl={"weights": hps})).trained_on == ("hpsv2.1",)
+    told = suite(imagerefl={"weights": hps, "trained_on": ["hpsv2.1", "lpips"]})
+    assert resolve_method("imagerefl", told).trained_on == ("hpsv2.1", "lpips")
+    assert resolve_method("imagerefl", told, {"weights": pick}).trained_on == ("pickscore",)
+    assert resolve_method("imagerefl", told, {"weights": "owner/mine"}).trained_on == ()
+
+
+def test_a_checkpoint_of_another_family_is_refused_before_it_is_fetched() -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_method("srpo", suite("sd"), {"weights": "tencent/SRPO:diffusion_pytorch_model.safetensors"})
+    text = str(caught.value)
+    assert "tuned from black-forest-labs/FLUX.1-dev (family 'flux'), but the model of suite 'mine' is of family" in text
+    assert "Published for 'sd': ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet" in text
+
+
+def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
+    with pytest.raises(MissingError) as caught:
+        resolve_method("imagerefl", suite("sdxl"))
+    text = str(caught.value)
+    assert "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet" in text
+    assert "ImageReFL_HPS_SD:" not in text
+    with pytest.raises(
+        MissingError, match="no ReFL checkpoint; by other methods there are ControlGenAI/ImageReFL_HPS_"
+    ):
+        resolve_method("refl", suite("sd"))
+    with pytest.raises(MissingError, match="its published checkpoints are for other models: flux"):
+        resolve_method("srpo", suite("sd"))
+    with pytest.raises(MissingError, match="published checkpoints are ControlGenAI/ImageReFL_HPS_SD:"):
+        resolve_method("mine", suite("sd", mine={"like": "imagerefl"}))
+
+
+def test_they_are_listed() -> None:
+    rows = {row[0]: row for row in table_of("models").rows}
+    assert {one.weights for one in CHECKPOINTS} < set(rows)
+    row = rows["worstcoder/SD3.5M-DiffusionNFT-MultiReward"]
+    assert row[1:6] == ("sd3", "diffusionnft", "pickscore, hpsv2.1, clip_score", "none", "40")
+    methods = {row[0]: row for row in table_of("methods").rows}
+    assert methods["imagerefl"][3:5] == ("suite's / none", "4 published, bench train imagerefl")
+    assert methods["base"][3:5] == ("suite's", "-")

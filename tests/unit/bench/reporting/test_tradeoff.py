@@ -1,0 +1,134 @@
+"""The best of a column, fronts and the tables of what quality cost."""
+
+from __future__ import annotations
+
+import math
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.analysis.stats import Interval
+from bench.analysis.table.build import build
+from bench.analysis.table.rows import Table
+from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap
+from bench.errors import UsageError
+from bench.reporting.cells import DAGGER, MINUS
+from bench.reporting.report import report
+from bench.reporting.tradeoff import _gap, _rough, band_of, fronts_of, grids
+from bench.store.select import open_runs
+
+fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
+make = fakes["make"]
+METRICS = ("image_reward", "pickscore", "lpips", "fid")
+
+
+def means(reward: float, lpips: float, held_out: float) -> dict[str, float]:
+    return {**fakes["MEANS"]["base"], "pickscore": reward, "lpips": lpips, "image_reward": held_out}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Joint]:
+    folder = tmp_path_factory.mktemp("trade")
+    options = {"prompts": 24, "samples": 2, "metrics": METRICS}
+    make(folder, "base", **options, means=means(20.0, 0.41, 0.1))
+    make(folder, "refl", **options, means=means(22.0, 0.21, 0.0))
+    make(folder, "combined[switch_step=10]", **options, means=means(23.0, 0.25, 0.1))
+    make(folder, "combined[switch_step=30]", **options, means=means(21.0, 0.35, 0.1))
+    table = build(open_runs(folder)[0], rounds=300)
+    return table, joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
+
+
+def test_the_best_is_marked_only_where_it_wins_every_comparison(judged: tuple[Table, Joint]) -> None:
+    best = judged[0].best
+    assert best["lpips"].name == "base"
+    assert best["lpips"].significant
+    assert best["pickscore"].name == "combined[switch_step=10]"
+    assert not best["image_reward"].significant
+    assert best["image_reward"].tied >= {"combined[switch_step=10]", "combined[switch_step=30]"} - {
+        best["image_reward"].name
+    }
+    assert best["fid"].tied == {"refl", "combined[switch_step=10]", "combined[switch_step=30]"}  # equal, no interval
+
+
+def test_fronts_of_every_quality_against_every_diversity(judged: tuple[Table, Joint]) -> None:
+    table, joint = judged
+    found = fronts_of(joint, table)
+    assert set(found) == {(x, y) for x in ("lpips", "fid") for y in ("image_reward", "pickscore")}
+    front = found["lpips", "pickscore"]
+    assert front.probability[front.methods.index("refl")] == 0
+    band = band_of(front)
+    assert len(band["x"]) == len(band["low"]) == len(band["high"])
+
+
+def test_prices_and_trade_at_equal_reward(judged: tuple[Table, Joint]) -> None:
+    table, joint = judged
+    found = {grid.title: grid for grid in grids(joint, table)}
+    assert list(found) == [
+        "Over-optimisation",
+        "Price of PickScore (shapes)",  # ImageReward did not rise, so it has no price
+        *(title for title in found if title.startswith("ImageReward")),
+        "Diversity at equal PickScore (shapes)",  # no other method has a diversity that the sweep reaches
+    ]
+    price = dict(found["Price of PickScore (shapes)"].lines)
+    assert price[("refl",)][0].value == "0.100"  # 0.2 of LPIPS for 2 of reward
+    equal = found["Diversity at equal PickScore (shapes)"]
+    assert equal.lines[0][0] == ("combined over switch_step", "refl")
+    assert equal.lines[0][1][0].sign == "▲"  # 0.30 at a reward of 22, where refl has 0.21
+    index = dict(found["Over-optimisation"].lines)[("refl", "PickScore (shapes)")][-1]
+    assert float(index.value) > 1  # held-out reward fell
+
+
+def test_over_optimisation_has_a_named_column_for_each_held_out_metric(tmp_path: Path) -> None:
+    metrics = ("pickscore", "image_reward", "hpsv2.1", "attribute_accuracy")
+    options: dict[str, Any] = {"prompts": 12, "samples": 2, "metrics": metrics}
+    make(tmp_path, "base", **options)
+    fallen = {**fakes["MEANS"]["refl"], "attribute_accuracy": 0.6}  # the rewards rise, this one falls
+    make(tmp_path, "refl", **options, means=fallen)
+    make(tmp_path, "draft", **options, means=fallen, trained_on=["image_reward"])
+    table = build(open_runs(tmp_path)[0], rounds=300)
+    joint = joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
+    grid = next(one for one in grids(joint, table) if one.title == "Over-optimisation")
+    names = ["ImageReward (shapes)", "HPSv2.1 (shapes)", "PickScore (shapes)", "Attribute accuracy (shapes)"]
+    assert sorted(grid.head[3:-2]) == sorted(f"Gain in {name} ↑" for name in names)
+    assert all(name in grid.explanation for name in names)
+    assert "held-out rewards" not in grid.explanation
+    cells = {names[0]: dict(zip(grid.head[2:], line, strict=True)) for names, line in grid.lines}
+    assert cells["refl"]["Gain in HPSv2.1 (shapes) ↑"].value.startswith("+")
+    assert cells["refl"]["Gain in ImageReward (shapes) ↑"].value.startswith("+")
+    assert cells["refl"]["Gain in Attribute accuracy (shapes) ↑"].value.startswith(MINUS)
+    assert cells["refl"]["Gain in PickScore (shapes) ↑"].mark == DAGGER
+    assert cells["draft"]["Gain in PickScore (shapes) ↑"].mark == ""
+    assert cells["draft"]["Gain in ImageReward (shapes) ↑"].mark == DAGGER
+
+
+@pytest.mark.parametrize(
+    ("inside", "interval", "suffix", "sign"),
+    [
+        (1.0, Interval(0.1, 0.05, 0.15, 20, 0, 20), "", "▲"),
+        (0.9996, Interval(0.1, 0.05, 0.15, 20, 0, 20), "reached in 99.9 %", "▲"),
+        (0.57, Interval(0.1, math.nan, math.nan, 20, 0, 20, "too few"), "reached in 57 %", ""),
+        (0.0, Interval(math.nan, math.nan, math.nan, 0, 0, 20, "not reached"), "", ""),
+    ],
+)
+def test_the_share_of_resamples_that_reach_a_level_is_shown(
+    judged: tuple[Table, Joint], inside: float, interval: Interval, suffix: str, sign: str
+) -> None:
+    found = AtEqual(("a", "b"), "refl", "pickscore", "lpips", 0.2, interval, interval, inside)
+    lpips = next(facts for facts in judged[0].metrics if facts.name == "lpips")
+    cell = _gap(found, lpips, 2)
+    assert (cell.suffix, cell.sign, cell.strong) == (suffix, sign, bool(sign))
+
+
+def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    make(tmp_path, "base", prompts=2, metrics=("lpips",))
+    make(tmp_path, "refl", prompts=2, metrics=("lpips",))
+    with pytest.raises(UsageError, match="unknown method 'rfl'. Did you mean 'refl'"):
+        report(tmp_path, tmp_path / "out", reference="rfl")
+
+
+def test_a_column_without_any_interval_has_two_significant_digits() -> None:
+    bare = Interval(-0.008355, math.nan, math.nan, 20, 0, 20, "too few")
+    assert _rough([bare]) == 4
+    assert _rough([bare, Interval(0.1, 0.05, 0.15, 20, 0, 20)]) == 3
