@@ -109,12 +109,24 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     module.train()
     if recipe.checkpointing:
         module.enable_gradient_checkpointing()
+    checkpoint_decoder(model)
     trainable = Trainable(module, chosen, network.adapter, recipe)
     if recipe.ema:
         from diffusers.training_utils import EMAModel
 
         trainable.average = EMAModel(trainable.values(), decay=recipe.ema)
     return trainable
+
+
+def checkpoint_decoder(model: Any) -> None:
+    """Have the autoencoder's activations computed again in the backward pass, block by block, instead of kept.
+
+    Whatever the recipe says: the gradient is the same to the bit, the decoder's activations are the largest of a
+    training step (docs/training.md has the figures), and one more pass through the decoder is small beside a rollout.
+    """
+    vae: Any = getattr(model, "vae", None)
+    if getattr(vae, "_supports_gradient_checkpointing", False):
+        vae.enable_gradient_checkpointing()
 
 
 def _add_lora(model: Any, recipe: TrainRecipe, init: Path | None) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from bench.models.base import BASE
 from bench.models.sd import StableDiffusion
-from bench.training.network import make_trainable
+from bench.training.network import checkpoint_decoder, make_trainable
 from bench.training.optimise import Optimiser
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
@@ -104,6 +104,24 @@ def test_checkpointing_changes_no_gradient(folder: Path, step: Any) -> None:
         trainer = trainer_of(model, recipe)
         found.append(gradient(trainer, step(trainer, draws()).loss))
     assert relative_error(found[1], found[0]) < 1e-5
+
+
+def test_a_decoder_that_computes_again_changes_no_bit(folder: Path) -> None:
+    found, kept = [], []
+    for again in (False, True):
+        model = model_of(folder)
+        if again:
+            checkpoint_decoder(model)
+        latents = torch.randn((2, *model.latents_shape), generator=torch.Generator().manual_seed(0), requires_grad=True)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: s.append(x.numel()) or x, lambda x: x):
+            pixels = model.decode_pixels(latents)
+        (pixels * torch.linspace(0, 1, pixels.shape[-1])).mean().backward()
+        found.append(latents.grad)
+        kept.append(sum(sizes))
+    assert found[0] is not None
+    assert torch.equal(found[0], found[1])
+    assert kept[1] < 0.5 * kept[0], "fewer activations are kept"
 
 
 def test_bfloat16_has_about_the_same_gradient(folder: Path) -> None:
