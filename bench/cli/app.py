@@ -19,6 +19,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
+from bench.cli.watch import watch
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "train": train,
+    "watch": watch,
     "list": list_entries,
     "doctor": doctor,
 }
