@@ -117,7 +117,7 @@ def score(folder: Path, names: list[str], results: Path) -> None:
             "metrics": {name: {"weights": str(folder / name)} for name in names},
         }
     )
-    rescore.adopt(folder / "images", suite, "noise", results=results)
+    rescore.score(images=folder / "images", suite=suite, prompts=suite.prompts, name="noise", results=results)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"peak": peak, "sizes": sizes}))
 

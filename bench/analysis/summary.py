@@ -27,12 +27,12 @@ def metric_interval(run: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) 
     """Mean and 95 % interval of one metric of a run, in the metric's unit.
 
     Image and group metrics: clustered by prompt. Set metrics: n is the number of images; the row without a sample is
-    the value; rows with a sample, if any, are values with one block of prompts left out each (jackknife).
+    the value, and `left_out` its values with one block of prompts left out each (jackknife).
     """
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
-        return _set_interval(run, rows, values)
+        return _set_interval(run, metric)
     found = clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
     if found.n or not len(values):
         return found
@@ -48,13 +48,14 @@ def unscored_reason(run: Run, metric: str) -> str:
     return str(reasons.mode().iloc[0]) if len(reasons) else ""
 
 
-def _set_interval(run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
-    whole = rows["sample"].isna().to_numpy()
-    value = float(values[whole][0]) if whole.any() else math.nan
-    interval = jackknife_interval(value, values[~whole], run.n_images)
+def _set_interval(run: Run, metric: str) -> Interval:
+    rows = run.rows(metric)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    value = float(values[0]) if len(values) else math.nan
+    interval = jackknife_interval(value, run.left_out.get(metric, ()), run.n_images)
     if math.isfinite(value):
         return interval
-    reasons = rows.loc[whole, "reason"].dropna()
+    reasons = rows["reason"].dropna()
     reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
     return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
 
@@ -117,13 +118,7 @@ def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool =
 
 def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
-    rows = run.rows(metric)
-    rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    places = rows["sample"].to_numpy(dtype=np.int64)
-    order = np.argsort(places)
-    if not (places[order] == np.arange(len(places))).all():
-        return []
-    return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
+    return list(run.left_out.get(metric, ()))
 
 
 def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:

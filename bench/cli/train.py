@@ -9,8 +9,6 @@ import typer
 
 from bench.cli.options import DeviceOption, Resume, SuiteOption, parse_settings
 from bench.errors import UsageError
-from bench.training.options import TrainOptions
-from bench.training.replicates import parse_seeds, replicates
 
 RewardOption = Annotated[
     str | None,
@@ -85,45 +83,38 @@ def train(
     device: DeviceOption = "auto",
 ) -> int:
     """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
-    options = TrainOptions(
-        objective=objective,
-        suite=suite,
-        reward=reward,
-        steps=steps,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        seed=seed,
-        out=out,
-        init=init,
-        resume=resume.value,
-        device=device,
-        preset=preset,
-        data=data,
-        lora_rank=lora_rank,
-        eval_every=eval_every,
-        caption_column=caption_column,
-        settings=parse_settings(settings),
-    )
-    if seeds is None:
-        _train(options, eval_limit)
-        return 0
-    if seed:
-        raise UsageError("--seed and --seeds are both given: --seeds names all of them.")
-    for one in replicates(options, parse_seeds(seeds)):
-        _train(one, eval_limit)
-    return 0
-
-
-def _train(options: TrainOptions, eval_limit: int) -> None:
-    """One training, and where its checkpoint is."""
+    import bench
     from bench.cli.progress import watching
-    from bench.pipeline.trajectory import evaluator
-    from bench.training import train as run_training
+    from bench.training.replicates import out_of, parse_seeds
 
-    with watching() as progress:
-        evaluate = evaluator(options, limit=eval_limit, progress=progress) if options.eval_every else None
-        written = run_training(options.objective, options, evaluate, progress)
-    if written is not None:
-        typer.echo(f"checkpoint: {written}")
-        if options.eval_every:
-            typer.echo(f"the path of the training: bench report --results {written.with_name(written.name + '.eval')}")
+    if seeds is not None and seed:
+        raise UsageError("--seed and --seeds are both given: --seeds names all of them.")
+    for one in [seed] if seeds is None else parse_seeds(seeds):
+        with watching() as progress:
+            written = bench.train(
+                objective,
+                suite=suite,
+                reward=reward,
+                data=data,
+                caption_column=caption_column,
+                preset=preset,
+                steps=steps,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                lora_rank=lora_rank,
+                settings=parse_settings(settings),
+                eval_every=eval_every,
+                eval_limit=eval_limit,
+                seed=one,
+                init=init,
+                out=out if seeds is None or out is None else out_of(out, one),
+                resume=resume.value,
+                device=device,
+                progress=progress,
+            )
+        if written is not None:
+            typer.echo(f"checkpoint: {written}")
+            if eval_every:
+                results = written.with_name(f"{written.name}.eval")
+                typer.echo(f"the path of the training: bench report --results {results}")
+    return 0

@@ -17,7 +17,7 @@ from bench.gate.verdict import shown
 from bench.runtime import provenance
 from bench.store.atomic import atomic_write
 from bench.store.runs import Run
-from bench.store.select import open_runs
+from bench.store.select import RunSources, open_runs
 
 BASELINE_VERSION = 1
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
@@ -97,13 +97,15 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+def baseline_of(
+    runs: RunSources, rounds: int = ROUNDS, seed: int = 0, results: Path | str = Path("results")
+) -> dict[str, Any]:
     """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
 
     UsageError for several suites, for several runs of one method, or for a run that is not finished;
     NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
-    opened, unfinished, named = open_runs(runs)
+    opened, unfinished, named = open_runs(runs, results)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
         raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")

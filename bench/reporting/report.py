@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.runtime.log import note
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
     from bench.store.runs import Run
-    from bench.store.select import LeftOut
+    from bench.store.select import LeftOut, RunSources
 
 __all__ = ["report"]
 
@@ -25,30 +25,38 @@ _SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
 
 
 def report(
-    runs: Any,
-    out: Path | str,
+    runs: RunSources | None = None,
+    out: Path | str | None = None,
     suite: str | None = None,
     *,
     reference: str = _REFERENCE,
     comparable_only: bool | None = None,
     rounds: int = _ROUNDS,
     gallery: int | None = None,
+    results: Path | str = Path("results"),
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
-    `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
+    Does what `bench report` does. `runs` is a results folder, a suite's or a run's folder, a store, the name of a run
+    in `results`, or several of these (None: all of `results`); `suite` keeps one suite. `out` is a folder (None:
+    `report` in `results`).
     Runs of several suites that merely lie in a folder are reported each in a folder of its own, `out/<suite>/`; runs
     that are not comparable with the others are left out and named. When they were named one by one, either is a
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
     `out` cannot be written.
+
+    >>> import bench
+    >>> "table.md" in [path.name for path in bench.report(results=RESULTS, out=OUT, gallery=0)]
+    True
     """
     from bench.analysis.comparable import require_comparable
     from bench.errors import unknown
     from bench.store.select import open_runs
 
-    opened, unfinished, named = open_runs(runs)
+    out = Path(results) / "report" if out is None else Path(out)
+    opened, unfinished, named = open_runs(results if runs is None else runs, results)
     suites = sorted({run.suite for run in opened})
     if suite is not None:
         if suite not in suites:

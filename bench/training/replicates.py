@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 from bench.errors import UsageError
-from bench.training.options import TrainOptions
 
 MOST_SEEDS = 100
 
@@ -32,13 +30,6 @@ def parse_seeds(text: str) -> list[int]:
     return found
 
 
-def replicates(options: TrainOptions, seeds: Sequence[int]) -> list[TrainOptions]:
-    """The options of one training for each seed; `out` becomes OUT-seed0, OUT-seed1, ..., as the default is named."""
-    return [
-        replace(
-            options,
-            seed=seed,
-            out=None if options.out is None else options.out.with_name(f"{options.out.name}-seed{seed}"),
-        )
-        for seed in seeds
-    ]
+def out_of(out: Path, seed: int) -> Path:
+    """The folder of one seed's checkpoint, OUT-seed0: as the default folders are named."""
+    return out.with_name(f"{out.name}-seed{seed}")

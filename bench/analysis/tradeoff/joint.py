@@ -183,9 +183,8 @@ def _set_draws(
     from bench.analysis.summary import left_out_values
 
     rows = run.rows(metric)
-    whole = rows["sample"].isna().to_numpy()
     values = rows["value"].to_numpy(dtype=np.float64)
-    value = float(values[whole][0]) if whole.any() else math.nan
+    value = float(values[0]) if len(values) else math.nan
     means[column] = value
     left_out = np.asarray(left_out_values(run, metric), dtype=np.float64)
     order = [codes[prompt_id] for prompt_id, _ in run.prompts if prompt_id in codes]  # blocks follow the run's order

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import bench.training
+import bench
 from bench.cli.app import execute
 from bench.errors import UsageError
-from bench.training.options import TrainOptions
-from bench.training.replicates import parse_seeds, replicates
+from bench.training.replicates import parse_seeds
 
 
 def test_seeds_are_a_list_or_a_range() -> None:
@@ -36,22 +35,20 @@ def test_seeds_that_cannot_be(text: str, said: str) -> None:
         parse_seeds(text)
 
 
-def test_each_seed_has_a_folder_of_its_own() -> None:
-    made = replicates(TrainOptions("refl", out=Path("results/mine")), [0, 3])
-    assert [(one.seed, str(one.out)) for one in made] == [(0, "results/mine-seed0"), (3, "results/mine-seed3")]
-    assert [(one.seed, one.out) for one in replicates(TrainOptions("refl"), [4])] == [(4, None)]
-
-
 def test_the_command_trains_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    trained: list[int] = []
+    trained: list[tuple[int, Path | None]] = []
 
-    def train(objective: str, options: TrainOptions, *_: object) -> Path | None:
-        trained.append(options.seed)
-        return options.out if options.seed else None  # the first one was there already
+    def train(objective: str, *, seed: int, out: Path | None, **_: object) -> Path | None:
+        trained.append((seed, out))
+        return out if seed else None  # the first one was there already
 
-    monkeypatch.setattr(bench.training, "train", train)
-    assert execute(["train", "refl", "--seeds", "0-2", "--out", "made"]) == 0
-    assert trained == [0, 1, 2]
-    assert capsys.readouterr().out == "checkpoint: made-seed1\ncheckpoint: made-seed2\n"
+    monkeypatch.setattr(bench, "train", train, raising=False)
+    assert execute(["train", "refl", "--seeds", "0-2", "--out", "results/made"]) == 0
+    assert trained == [(seed, Path(f"results/made-seed{seed}")) for seed in range(3)]
+    assert capsys.readouterr().out == "checkpoint: results/made-seed1\ncheckpoint: results/made-seed2\n"
+    trained.clear()
+    assert execute(["train", "refl", "--seeds", "4"]) == 0
+    assert execute(["train", "refl", "--seed", "5", "--out", "made"]) == 0
+    assert trained == [(4, None), (5, Path("made"))], "the default folders are named by their seed"
     assert execute(["train", "refl", "--seeds", "0,1", "--seed", "3"]) == 2
     assert "both given" in capsys.readouterr().err
