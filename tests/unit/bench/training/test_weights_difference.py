@@ -54,7 +54,7 @@ def test_a_training_of_norms_is_seen(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = save(tiny_unet(), tmp_path / "base")
-    wide = save(tiny_unet(channels=(16, 16)), tmp_path / "wide")
+    wide = save(tiny_unet(context=24), tmp_path / "wide")
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"no tensors")
     for path, code, said in (
