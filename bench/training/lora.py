@@ -25,6 +25,8 @@ from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, PEFT_FILE, PEFT_PRE
 from bench.training.recipes import LORA_TARGETS, TrainRecipe
 
 LORA_SEED = 0
+HOLDER = "adapter_patches"
+"""Submodule in which the loader holds what adapters replace whole."""
 DIFFUSERS_SETTINGS = "lora_adapter_metadata"
 """Key of the header of a safetensors file under which diffusers keeps the settings of a LoRA."""
 
@@ -67,11 +69,27 @@ def new_lora(module: Any, recipe: TrainRecipe) -> tuple[dict[str, Tensor], dict[
 
 
 def lora_state(module: Any, adapter: str) -> dict[str, Tensor]:
-    """The adapter's values by PEFT's key names, with whole modules that it replaces (`modules_to_save`)."""
+    """The adapter's values by PEFT's key names, with the whole modules that it replaces (`modules_to_save`)."""
     from peft import get_peft_model_state_dict
 
     state: dict[str, Tensor] = get_peft_model_state_dict(module, adapter_name=adapter)
-    return state
+    values = replaced(module, adapter)
+    owners = {name.rpartition(".")[0] for name in values}
+    for name, value in module.named_parameters():
+        # Whole modules, and all whose names end so: PEFT takes the names of modules_to_save for endings.
+        if any(f".{name.rpartition('.')[0]}".endswith(f".{owner}") for owner in owners):
+            state.setdefault(name, value)
+    return state | values
+
+
+def replaced(module: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
+    """The network's own parameters that an adapter replaces whole, by their names in the network.
+
+    The loader holds them beside the network's and exchanges them at the switch.
+    """
+    held: Any = module._modules.get(HOLDER)
+    found: dict[str, nn.Parameter] = {} if held is None else held.values(adapter)
+    return found
 
 
 def lora_settings(module: nn.Module, adapter: str) -> dict[str, Any]:
@@ -99,13 +117,19 @@ def lora_settings(module: nn.Module, adapter: str) -> dict[str, Any]:
         settings["use_dora"] = True
     if any(getattr(layer, "lora_bias", {}).get(adapter, False) for layer in layers.values()):
         settings["lora_bias"] = True
-    if replaced := sorted(_replaced(module, adapter)):
-        settings["modules_to_save"] = replaced
+    owners = {name.rpartition(".")[0] for name in replaced(module, adapter)} | set(_wrapped(module, adapter))
+    if whole := sorted(owners - layers.keys()):
+        settings["modules_to_save"] = whole
     return settings
 
 
 def check_start(path: Path, module: nn.Module, adapter: str, recipe: TrainRecipe) -> None:
     """UsageError if the recipe wants another LoRA than the one in `path` that the training starts from."""
+    if not any(_layers(module, adapter)) or any(_of_other_kinds(module, adapter)):
+        raise UsageError(
+            f"{path} is an adapter of another kind than LoRA, which `bench train` does not go on with: merge it into a "
+            "full checkpoint, or start from the base model."
+        )
     found = lora_settings(module, adapter)
     if not recipe.lora_rank:
         raise UsageError(f"{path} is a LoRA of rank {found['r']}: give --lora-rank {found['r']} to go on training it.")
@@ -162,8 +186,20 @@ def _layers(module: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
-def _replaced(module: nn.Module, adapter: str) -> Iterator[str]:
-    """Modules of which the adapter has a whole copy of its own."""
+def _of_other_kinds(module: nn.Module, adapter: str) -> Iterator[str]:
+    """The layers that the adapter changes in another way than a LoRA does (LoHa, LoKr, OFT)."""
+    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, part in module.named_modules():
+        if not isinstance(part, BaseTunerLayer) or isinstance(part, LoraLayer):
+            continue
+        if any(adapter in getattr(part, held, ()) for held in part.adapter_layer_names):
+            yield name
+
+
+def _wrapped(module: nn.Module, adapter: str) -> Iterator[str]:
+    """Modules of which the adapter has a whole copy of its own, as PEFT itself loads them."""
     from peft.utils.other import ModulesToSaveWrapper
 
     for name, part in module.named_modules():

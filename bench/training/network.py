@@ -19,7 +19,7 @@ from torch import nn
 from bench.errors import UsageError
 from bench.models.base import BASE, Network
 from bench.models.loading import quiet
-from bench.training.lora import check_start, new_lora, write_adapter, write_lora
+from bench.training.lora import HOLDER, check_start, new_lora, replaced, write_adapter, write_lora
 from bench.training.parameters import learning
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
@@ -88,6 +88,8 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     else:  # nothing asks for the base network: no second copy
         model.networks[TUNED] = model.networks[BASE]
     network = model.networks[TUNED]
+    if init is not None:
+        _check_whole(init, network)
     if network.adapter is not None and init is not None:
         check_start(init, network.module, network.adapter, recipe)
     if network.adapter is None and recipe.lora_rank:
@@ -99,9 +101,11 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     chosen = {
         name: parameter
         for name, parameter in module.named_parameters()
-        if network.adapter is None or f".{network.adapter}." in name
+        if network.adapter is None or (f".{network.adapter}." in name and not name.startswith(f"{HOLDER}."))
     }
-    if network.adapter is None:
+    if network.adapter is not None:
+        chosen |= replaced(module, network.adapter)
+    else:
         chosen = learning(module, chosen, recipe.learn)
     for parameter in chosen.values():
         parameter.data = parameter.data.float()  # the optimiser's small steps would vanish in half precision
@@ -116,6 +120,16 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
 
         trainable.average = EMAModel(trainable.values(), decay=recipe.ema)
     return trainable
+
+
+def _check_whole(init: Path, network: Any) -> None:
+    """UsageError where weights to start from change more than the network: a checkpoint of it alone would lose that."""
+    for part, named in (("text_adapter", "text encoders"), ("text", "text encoders"), ("vae", "an autoencoder")):
+        if getattr(network, part, None) is not None:
+            raise UsageError(
+                f"{init} brings {named} of its own, which a checkpoint of the trained network would not have: start "
+                "from its network alone (the folder unet or transformer, or a LoRA of the network)."
+            )
 
 
 def checkpoint_decoder(model: Any) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoHaConfig, LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.models.base import BASE
 from bench.models.sd import StableDiffusion
-from bench.training.lora import check_start, lora_settings
+from bench.training.lora import check_start, lora_settings, lora_state, write_lora
 from bench.training.network import make_trainable
 from bench.training.rollout import TUNED
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite
@@ -153,3 +154,51 @@ def test_modules_that_an_adapter_replaces_are_in_its_settings() -> None:
     assert lora_settings(model, "default")["modules_to_save"] == ["block.proj_out", "proj_out"]
     with pytest.raises(UsageError, match="give --lora-rank 2"):
         check_start(Path("x"), model, "default", RECIPE)
+
+
+class Held(nn.Module):
+    """How the loader holds parameters that an adapter replaces, beside the network's own."""
+
+    def __init__(self, adapter: str, **values: Tensor) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleDict({adapter: nn.ParameterDict({k: nn.Parameter(v) for k, v in values.items()})})
+
+    def values(self, adapter: str) -> dict[str, nn.Parameter]:
+        return {key.replace("/", "."): value for key, value in self.adapters[adapter].items()}  # type: ignore[operator, union-attr]
+
+
+def test_what_an_adapter_replaces_whole_is_written(tmp_path: Path) -> None:
+    """PEFT reads it as modules_to_save: the value that is replaced, and the module's other parameters as they are."""
+    torch.manual_seed(0)
+    model = get_peft_model(Ends(), LoraConfig(r=2, lora_alpha=3, target_modules=["fc"])).base_model.model
+    other = torch.randn(4)
+    model.add_module("adapter_patches", Held("default", **{"proj_out/bias": other}))
+    state, settings = lora_state(model, "default"), lora_settings(model, "default")
+    assert settings["modules_to_save"] == ["proj_out"]
+    assert torch.equal(state["proj_out.bias"], other)
+    assert torch.equal(state["proj_out.weight"], model.proj_out.weight)
+    write_lora(tmp_path, state, settings)
+    base = Ends()
+    base.load_state_dict({**base.state_dict(), "proj_out.weight": model.proj_out.weight}, strict=False)
+    loaded = PeftModel.from_pretrained(base, str(tmp_path)).base_model.model
+    assert torch.equal(loaded.proj_out.modules_to_save["default"].bias, other)
+
+
+def test_an_adapter_of_another_kind_is_not_gone_on_with() -> None:
+    model = get_peft_model(Ends(), LoHaConfig(r=2, target_modules=["fc"])).base_model.model
+    with pytest.raises(UsageError, match="is an adapter of another kind than LoRA"):
+        check_start(Path("x"), model, "default", RECIPE)
+
+
+@pytest.mark.parametrize("part", ["text_adapter", "text", "vae"])
+def test_weights_that_change_more_than_the_network_are_no_start(
+    part: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(folder)
+
+    def add(name: str, path: Path) -> None:
+        model.networks[name] = SimpleNamespace(module=model.networks[BASE].module, adapter=None, **{part: object()})
+
+    monkeypatch.setattr(model, "add_network", add)
+    with pytest.raises(UsageError, match=r"brings (text encoders|an autoencoder) of its own, which a checkpoint"):
+        make_trainable(model, RECIPE, tmp_path)

@@ -59,7 +59,7 @@ def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
     damaged.write_bytes(b"no tensors")
     for path, code, said in (
         (wide, 2, "has two shapes"),
-        (tmp_path, 4, "has no safetensors file"),
+        (tmp_path / "nothing", 4, "has no safetensors file"),
         (damaged, 4, "is damaged"),
     ):
         assert main([str(base), str(path)]) == code
