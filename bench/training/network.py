@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Trainable:
         with self.averaged(), quiet():
             if self.adapter is None:
                 self.module.save_pretrained(folder)
+                forget_place(folder / "config.json")
             else:
                 write_adapter(folder, self.module, self.adapter)
 
@@ -141,6 +143,14 @@ def checkpoint_decoder(model: Any) -> None:
     vae: Any = getattr(model, "vae", None)
     if getattr(vae, "_supports_gradient_checkpointing", False):
         vae.enable_gradient_checkpointing()
+
+
+def forget_place(config: Path) -> None:
+    """Leave out of a network's config where it was loaded from: the same training elsewhere is the same checkpoint."""
+    if config.is_file():
+        said = json.loads(config.read_text(encoding="utf-8"))
+        said.pop("_name_or_path", None)
+        config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _add_lora(model: Any, recipe: TrainRecipe, init: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,16 @@ def test_a_lora_starts_as_nothing_and_only_it_learns(folder: Path, tmp_path: Pat
 
 
 def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    """The digest of a checkpoint names a run: nothing in it may depend on the process."""
-    for name in ("a", "b"):
-        make_trainable(model_of(folder), replace(RECIPE, lora_rank=2), None).write(tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    """The digest of a checkpoint names a run: nothing in it may depend on the process or the folder."""
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    for rank in (2, 0):
+        for name, place in (("a", folder), ("b", tmp_path / "elsewhere")):
+            recipe = replace(RECIPE, lora_rank=rank)
+            make_trainable(model_of(place), recipe, None).write(tmp_path / f"{name}{rank}")
+        files = list((tmp_path / f"a{rank}").iterdir())
+        assert len(files) > 1
+        for path in files:
+            assert path.read_bytes() == (tmp_path / f"b{rank}" / path.name).read_bytes()
 
 
 def test_averaged_weights_are_what_is_written(folder: Path, tmp_path: Path) -> None:
