@@ -101,7 +101,7 @@ def _execute(arguments: Sequence[str] | None) -> int:
         return _fail(*sentence)
     code = int(code or 0)
     if code == INTERRUPTED:
-        _fail("interrupted; the same command continues where this one stopped.", code)
+        _fail("interrupted; the same command resumes where this one stopped", code)
     return code
 
 
@@ -112,7 +112,7 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
         return str(wrong), code
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
         location = f" '{wrong.filename}'" if wrong.filename else ""
-        return f"cannot write or read{location}: {os.strerror(wrong.errno)}.", 2
+        return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2
     return None
 
 

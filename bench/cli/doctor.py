@@ -1,4 +1,4 @@
-"""`bench doctor`: what works on this machine, and what mends the rest."""
+"""`bench doctor`: checks this installation and prints the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def doctor(
         Path | None, typer.Option(help="With --verify-metrics: keep the originals' values in this .json file.")
     ] = None,
 ) -> int:
-    """Say what works here, and what mends the rest."""
+    """Check this installation and print the command that fixes each problem."""
     from bench.cli.output import show
     from bench.doctor.examine import Report, examine, verify
     from bench.doctor.spoiled import spoiled_runs

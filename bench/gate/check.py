@@ -50,11 +50,11 @@ def judged(
     drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
     if drops and before is None:
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
-        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
+        raise UsageError(f"{where} needs a baseline: pass --baseline FILE, or set `baseline` in the thresholds file")
     chosen, left_out = _judged_runs(opened, limits, named)
     left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
     for omitted in left_out:
-        logger.warning(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
+        logger.warning(one_line(f"excluded from the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]
@@ -77,7 +77,7 @@ def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[
     suites = sorted({run.suite for run in runs})
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
-        raise UsageError(f"{limits.path} is for suite {limits.suite}, but there are only runs of {', '.join(suites)}")
+        raise UsageError(f"{limits.path} applies to suite {limits.suite}, but all runs belong to {', '.join(suites)}")
     kept: list[Run] = []
     left_out: list[LeftOut] = []
     for suite in chosen:
@@ -159,7 +159,7 @@ def check(
     chosen = results if runs is None else runs
     if update_baseline:
         if isinstance(baseline, dict):
-            raise UsageError("a new baseline is written to a file: give its path")
+            raise UsageError("update_baseline needs a file to write: pass its path as baseline")
         asked = bool(junit or summary)
         outcome = _updated(chosen, thresholds, None if baseline is None else Path(baseline), strict, asked, results)
     else:
@@ -185,11 +185,11 @@ def _updated(
     will be written, too, so there have to be some.
     """
     if files and thresholds is None:
-        raise UsageError("there are no verdicts to write to --junit or --summary: give --thresholds FILE")
+        raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
     if baseline is None and thresholds is not None:
         baseline = limits_of(open_runs(runs, results)[0], thresholds).baseline
     if baseline is None:
-        raise UsageError("--update-baseline needs the file to write: give --baseline FILE")
+        raise UsageError("--update-baseline needs a file to write: pass --baseline FILE")
     old = read_baseline(baseline) if baseline.exists() else None
     new = baseline_of(runs, results=results)
     found = judged(runs, thresholds, new, results=results) if thresholds is not None else []

@@ -77,7 +77,7 @@ def _at_level(interval: Interval, level: float) -> Interval:
 
 
 def relative_difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
-    """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
+    """`difference` in percent of the old size. NaN with a reason where the old value may be zero.
 
     Paired by prompt, the interval also covers the uncertainty of the denominator; otherwise that is taken as it is.
     """

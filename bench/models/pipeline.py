@@ -79,7 +79,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
-            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
+            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite")
         self.side = suite.resolution // self._vae_factor()
 
     @classmethod
@@ -94,7 +94,7 @@ class PipelineModel(PromptEncoding, Pictures):
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
-                f"({TITLES[self.family]}): set model.family = '{found}', or take other weights."
+                f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 
     def _network_folder(self) -> Path:

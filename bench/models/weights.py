@@ -61,8 +61,9 @@ def check_pin(name: str, path: Path, wanted: str) -> None:
     found = digest(path)
     if wanted != found and not (path.is_file() and _content(path) == wanted):
         raise MissingError(
-            f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
-            "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
+            f"weights '{name}' have the sha256 {found}, expected {wanted}: they are damaged, were changed by their "
+            "authors, or the digest is of other weights; compare it with the source, or pin a revision "
+            "(owner/name@...)"
         )
 
 
@@ -224,7 +225,7 @@ def _shapes(name: str) -> Path:
     hint = suggest(name, there)
     raise MissingError(
         f"the embedded weights 'shapes:{name}' are not in this installation.{hint} "
-        "They are made by `make shapes` in a checkout, and shipped with a release."
+        "`make shapes` builds them in a checkout; a release contains them."
     )
 
 
@@ -236,7 +237,7 @@ def _from_hub(name: HubName) -> Path:
     inner = name.inner.strip("/") if name.inner else None
     if inner and Path(inner).suffix in _CODE:
         raise MissingError(
-            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
+            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is loaded; give a "
             ".safetensors file or a folder of them"
         )
     try:

@@ -186,7 +186,7 @@ def _prices(pairs: Pairs, table: Table, reward: MetricFacts, diversities: Sequen
     return Grid(
         f"Price of {reward.display}",
         f"Diversity lost per unit of {reward.display} gained over {base}; negative where diversity rose as well. "
-        "Methods whose reward did not surely rise have no price.",
+        "Methods whose reward did not rise significantly have no price.",
         ("Method", *(facts.display for facts in diversities)),
         tuple(lines),
         _reasons(one for line in prices for one in line),

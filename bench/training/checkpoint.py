@@ -191,8 +191,8 @@ def _whole(target: Path, partial: Path) -> Iterator[None]:
             raise
         why = error.strerror if isinstance(error, OSError) else hidden and hidden[1].rpartition(": ")[2]
         raise MissingError(
-            f"{target} cannot be written ({why}): free space or choose another --out; what was saved before is kept, "
-            "and the same command goes on from there."
+            f"{target} cannot be written ({why}): free space or pass another --out; what was saved before is kept, "
+            "and the same command resumes from it"
         ) from error
 
 

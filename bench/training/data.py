@@ -236,8 +236,8 @@ def data_for(
 def no_pictures() -> MissingError:
     """The error for an objective that needs real pictures where none were given (returned, not raised)."""
     return MissingError(
-        "this objective needs real pictures with captions: give --data a folder of images with metadata.jsonl or .txt "
-        "files beside them, or a repository of the datasets library; refl and draft need prompts alone."
+        "this objective needs real images with captions: pass as --data a folder of images with metadata.jsonl or .txt "
+        "files beside them, or a repository of the datasets library; refl and draft need only prompts"
     )
 
 

@@ -90,7 +90,7 @@ def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         why = f" ({other})" if isinstance(found, dict) else ""
-        raise UsageError(f"{out} holds something else{why}: choose another --out, or --resume never to replace it.")
+        raise UsageError(f"{out} contains something else{why}: pass another --out, or --resume never to replace it")
     return True
 
 

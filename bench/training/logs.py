@@ -126,6 +126,6 @@ def _stopped(step: int, why: str) -> BenchError:
             "that it starts from are at fault."
         )
     return BenchError(
-        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or start anew "
+        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or restart "
         "with --resume never."
     )

@@ -147,7 +147,7 @@ def _state_of(out: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
     state = checkpoint.load_state(path)
     if state is not None and (other := difference(state["facts"], facts)):
         raise UsageError(
-            f"{path} is of another training ({other}): choose another --out, or --resume never to replace it."
+            f"{path} belongs to another training run ({other}): pass another --out, or --resume never to replace it"
         )
     return state
 

@@ -95,9 +95,7 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     if network.adapter is not None and init is not None:
         check_start(init, network.module, network.adapter, recipe)
     if network.adapter is None and recipe.lora_rank:
-        raise UsageError(
-            f"{init} holds whole weights, not a LoRA: leave --lora-rank out, or start from the base model."
-        )
+        raise UsageError(f"{init} contains full weights, not a LoRA: omit --lora-rank, or start from the base model")
     module: Any = network.module
     module.requires_grad_(False)
     chosen = {

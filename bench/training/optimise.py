@@ -35,7 +35,7 @@ def new_accelerator(recipe: TrainRecipe, device: str) -> Any:
 
     mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[recipe.precision]
     if mixed == "fp16" and not device.startswith("cuda"):
-        raise UsageError(f"precision float16 needs a CUDA device, not '{device}': use --set precision=bfloat16.")
+        raise UsageError(f"precision float16 needs a CUDA device, not '{device}': use --set precision=bfloat16")
     AcceleratorState._reset_state()  # an earlier training of this process may have had another precision
     return Accelerator(
         mixed_precision=mixed,
@@ -55,7 +55,7 @@ def new_optimiser(parameters: list[nn.Parameter], recipe: TrainRecipe) -> Any:
         except ImportError:
             raise MissingError(
                 "the optimiser adamw8bit needs the package bitsandbytes: run `pip install bitsandbytes`, or leave "
-                "--set optimiser=adamw8bit out."
+                "--set optimiser=adamw8bit out"
             ) from None
     return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 

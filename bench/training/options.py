@@ -66,10 +66,10 @@ def parse_reward(text: str) -> dict[str, float]:
             value = math.nan
         if not name or not math.isfinite(value) or value == 0.0:
             raise UsageError(
-                f"--reward {text}: '{part.strip()}' is no metric with a weight; write hpsv2.1=1,pickscore=0.5."
+                f"--reward {text}: '{part.strip()}' is not a metric with a weight; write hpsv2.1=1,pickscore=0.5"
             )
         if name in found:
-            raise UsageError(f"--reward {text} names {name} twice: give it one weight.")
+            raise UsageError(f"--reward {text} names {name} twice: give it one weight")
         found[name] = value
     return found
 

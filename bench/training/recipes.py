@@ -147,7 +147,7 @@ def recipe_for(options: TrainOptions, label: str | None) -> TrainRecipe:
     changes = {key: value for key, value in given.items() if value is not None}
     for key, text in options.settings.items():
         if key in changes:
-            raise UsageError(f"{key} is given twice: leave out --set {key}.")
+            raise UsageError(f"{key} is given twice: omit --set {key}")
         changes[key] = _value(key, text)
     recipe = replace(PRESETS[preset][options.objective], **changes)
     _check(recipe)
@@ -170,8 +170,8 @@ def _value(key: str, text: str) -> Any:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return {"int": int, "float": float, "str": str}[kind](text)
     except (ValueError, KeyError):
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind, "a range like 30-39")
-        raise UsageError(f"--set {key} must be {wanted}, got '{text}'.") from None
+        wanted = {"bool": "true or false", "int": "an integer", "float": "a number"}.get(kind, "a range like 30-39")
+        raise UsageError(f"--set {key} must be {wanted}, got '{text}'") from None
 
 
 def _check(recipe: TrainRecipe) -> None:
@@ -181,15 +181,15 @@ def _check(recipe: TrainRecipe) -> None:
         least[name] = 0
     for name, low in least.items():
         if getattr(recipe, name) < low:
-            raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}.")
+            raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}")
     weights = ("diffusion_weight", "clip_weight", "kl_weight", "l2_weight")
     for name in ("learning_rate", *weights, "weight_decay", "clip", "lora_alpha"):
         value = getattr(recipe, name)
         if not 0 <= value < float("inf") or (name == "learning_rate" and value == 0):
             bound, option = ("above 0", " (--learning-rate)") if name == "learning_rate" else ("at least 0", "")
-            raise UsageError(f"{name} must be {bound}, got {value:g}{option}.")
+            raise UsageError(f"{name} must be {bound}, got {value:g}{option}")
     if not 0 <= recipe.ema < 1:
-        raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}.")
+        raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}")
     if not 1 <= recipe.guidance < float("inf"):
         raise UsageError(f"guidance must be at least 1 (1 is none), got {recipe.guidance:g}.")
     for name, choices in _CHOICES.items():
@@ -230,12 +230,12 @@ def check_step_indices(recipe: TrainRecipe, objective: str, total: int, suite: s
             shown = index + 1 if name == "last_steps" else index
             raise UsageError(
                 f"{name} {shown} is outside the {total} steps of suite '{suite}' (0..{total - 1}): "
-                f"give --set {name}=..., or a suite with more sampler.steps."
+                f"give --set {name}=..., or a suite with more sampler.steps"
             )
     if objective in ("refl", "imagerefl") and first > last:
-        raise UsageError(f"grad_steps {first}-{last} is an empty range: write the smaller step first.")
+        raise UsageError(f"grad_steps {first}-{last} is an empty range: write the smaller step first")
     if objective == "imagerefl" and recipe.start_step > last:
         raise UsageError(
-            f"start_step {recipe.start_step} lies past the last step with gradient, {last}: real images must enter "
-            "before it; lower --set start_step or raise --set grad_steps."
+            f"start_step {recipe.start_step} is after the last step with gradient, {last}, but real images must enter "
+            "before it: lower --set start_step or raise --set grad_steps"
         )

@@ -102,7 +102,7 @@ def test_inconclusive_says_how_many_prompts_would_decide(results: Path) -> None:
     assert 40 < near.needed < nearer.needed
     distance, further = nearer.value - 0.409, near.value - 0.405
     assert nearer.needed / near.needed == pytest.approx((further / distance) ** 2, rel=0.02)
-    assert needed_text(math.inf) == "the value is on the bound: more prompts would hardly decide"
+    assert needed_text(math.inf) == "the value lies on the bound: more prompts are unlikely to decide"
     assert "about 1,300 prompts" in needed_text(1234)
     assert "about 57 prompts" in needed_text(56.2)
     assert "no interval" in needed_text(math.nan)

@@ -90,7 +90,7 @@ def test_fewer_images_of_a_prompt_are_fewer_values(tmp_path: Path) -> None:
     text = "[base.pickscore]\nmax_drop = 0.2\n"
     (found,) = gated(folders[1], text, tmp_path, baseline_of(folders[0]))
     assert found.status == "inconclusive"
-    assert "7 of 40 values unscored; 7 values are unscored, so the others do not decide" in found.message
+    assert "7 of 40 values unscored; 7 values are unscored, so the remaining values cannot decide" in found.message
 
 
 def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> None:
@@ -127,12 +127,12 @@ def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: l
     assert f"{new.name} is not finished: finish it" in found[1].message
     assert found[1].who == new.name
     assert exit_code(found) == 1
-    assert f"left out of the gate: {new.name} (not finished)" in said
+    assert f"excluded from the gate: {new.name} (not finished)" in said
     with pytest.raises(UsageError, match=r"base@\w+ is not finished: .*name the runs that the baseline is meant"):
         baseline_of(folder)
     other = make(folder, "refl", prompts=12, metrics=("lpips",), status="running")
     assert len(gated(folder, "[base.lpips]\nmin = 0.1\n", tmp_path)) == 2  # no rule asks for refl
-    assert f"left out of the gate: {other.name} (not finished)" in said
+    assert f"excluded from the gate: {other.name} (not finished)" in said
 
 
 def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, said: list[st
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
     err = "\n".join(said)
-    assert "left out of the gate: refl@" in err
-    assert "left out of the report: refl@" in err
+    assert "excluded from the gate: refl@" in err
+    assert "excluded from the report: refl@" in err
     assert not any(line.startswith("::") for line in err.splitlines())
     assert "\x1b" not in err
 

@@ -97,8 +97,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     assert images(found) == images(expected)
     assert {len(row) for row in images(found).values()} == {9}
     assert [line for line in said if "out of memory" in line] == [
-        "out of memory with 9 images at a time: going on with 4",
-        "out of memory with 4 images at a time: going on with 2",
+        "out of memory at batch size 9; retrying with 4",
+        "out of memory at batch size 4; retrying with 2",
     ]
     assert tried[:3] == [9, 4, 2]
     manifest = found[0].manifest()

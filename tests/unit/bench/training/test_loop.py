@@ -247,7 +247,7 @@ def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
         ("draft", {"last_steps": "9"}, "last_steps 9 is outside the 8 steps"),
         ("refl", {"precision": "float16"}, "needs a CUDA device"),
         ("refl", {"schedule": "sawtooth"}, "unknown learning-rate schedule 'sawtooth'"),
-        ("refl", {"lora_rank": "2", "lora_targets": "nothing"}, "name no layer of the UNet2DConditionModel"),
+        ("refl", {"lora_rank": "2", "lora_targets": "nothing"}, "match no layer of the UNet2DConditionModel"),
     ],
 )
 def test_settings_that_cannot_be(

@@ -85,7 +85,7 @@ def test_settings_are_read_as_their_kind(key: str, text: str, value: object) -> 
         ({"grad_step": "3"}, "Did you mean 'grad_steps'"),
         ({"grad_steps": "a-b"}, "must be a range like 30-39"),
         ({"checkpointing": "maybe"}, "must be true or false"),
-        ({"accumulation": "1.5"}, "must be a whole number"),
+        ({"accumulation": "1.5"}, "must be an integer"),
         ({"accumulation": "0"}, "accumulation must be at least 1"),
         ({"start_step": "-1"}, "start_step must be at least 0"),
         ({"learning_rate": "0"}, "learning_rate must be above 0"),

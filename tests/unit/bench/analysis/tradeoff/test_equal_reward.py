@@ -219,5 +219,5 @@ def test_no_index_without_a_gain_in_the_trained_reward(tmp_path: Path) -> None:
     ]
     (found,) = over_optimisation(pair, display_names(pair), "base")
     assert math.isnan(found.index.mean)
-    assert found.index.reason == "pickscore did not surely rise over base"
+    assert found.index.reason == "pickscore did not rise significantly over base"
     assert found.difference.mean < 0
