@@ -1,5 +1,6 @@
 # make run    the four methods on the embedded suite, then the report (installs first; no network after that)
 # make test   the tests (installs first)
+# make test-matrix  the tests whose numbers could depend on the machine, under other thread counts and instruction sets
 # make check  lint, types, tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
@@ -18,7 +19,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint check gate parity format shapes clean
+.PHONY: help install run test test-matrix lint check gate parity format shapes clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,19 @@ run: $(STAMP)
 
 test: $(STAMP)
 	@"$(PY)" -m pytest $(PYTEST_ARGS) </dev/null
+
+# What is computed in float32 must hold on other machines as well: PyTorch's own kernels, oneDNN's and MKL's are told to
+# use no more than these instruction sets, and both of them 1 and 2 threads. All four are run, whichever of them fails.
+MATRIX_TESTS ?= tests/unit/metrics tests/parity tests/golden \
+	$(addprefix tests/unit/bench/,generation models pipeline sampling scoring training)
+
+test-matrix: $(STAMP)
+	@status=0; for threads in 1 2; do for sets in "default SSE41 SSE4_2" "avx2 AVX2 AVX2"; do \
+		set -- $$sets; echo "=== OMP_NUM_THREADS=$$threads ATEN_CPU_CAPABILITY=$$1"; \
+		OMP_NUM_THREADS=$$threads MKL_NUM_THREADS=$$threads ATEN_CPU_CAPABILITY=$$1 \
+		ONEDNN_MAX_CPU_ISA=$$2 MKL_ENABLE_INSTRUCTIONS=$$3 \
+		"$(PY)" -m pytest $(MATRIX_TESTS) $(PYTEST_ARGS) </dev/null || status=1; \
+	done; done; exit $$status
 
 lint: $(STAMP)
 	@"$(PY)" -m ruff check .

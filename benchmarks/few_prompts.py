@@ -21,7 +21,7 @@ from bench.analysis import stats
 from bench.analysis.stats import Floats, Ints, bootstrap_means, draw_counts, expanded_tail
 
 Limits = tuple[float, float]
-ROUNDS = 2000
+N_RESAMPLES = 2000
 
 
 def student(sums: Floats, counts: Ints) -> Limits:
@@ -32,7 +32,7 @@ def student(sums: Floats, counts: Ints) -> Limits:
 def expanded(sums: Floats, counts: Ints) -> Limits:
     """Expanded percentiles."""
     tail = expanded_tail(0.95, sums.size)
-    low, high = np.quantile(bootstrap_means(sums, counts, ROUNDS, 0), [tail, 1 - tail])
+    low, high = np.quantile(bootstrap_means(sums, counts, N_RESAMPLES, 0), [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -47,7 +47,7 @@ def bootstrap_t(sums: Floats, counts: Ints) -> Limits:
     clusters, n = sums.size, counts.astype(np.float64)
     mean = float(sums.sum() / n.sum())
     columns = np.stack([sums, n, sums**2, sums * n, n * n], axis=1)
-    drawn = np.concatenate([part.astype(np.float64) @ columns for part in draw_counts(clusters, ROUNDS, 0)])
+    drawn = np.concatenate([part.astype(np.float64) @ columns for part in draw_counts(clusters, N_RESAMPLES, 0)])
     means = drawn[:, 0] / drawn[:, 1]
     squares = np.maximum(drawn[:, 2] - 2 * means * drawn[:, 3] + means**2 * drawn[:, 4], 0)
     errors = np.sqrt(clusters / (clusters - 1) * squares) / drawn[:, 1]
@@ -55,7 +55,7 @@ def bootstrap_t(sums: Floats, counts: Ints) -> Limits:
     still = np.where(means > mean, np.inf, np.where(means < mean, -np.inf, 0.0))
     t = np.sort(np.where(varies, (means - mean) / np.where(varies, errors, 1), still))
     error = math.sqrt(clusters / (clusters - 1) * float(np.sum((sums - mean * n) ** 2))) / float(n.sum())
-    return mean - float(t[int(0.975 * ROUNDS) - 1]) * error, mean - float(t[int(0.025 * ROUNDS)]) * error
+    return mean - float(t[int(0.975 * N_RESAMPLES) - 1]) * error, mean - float(t[int(0.025 * N_RESAMPLES)]) * error
 
 
 def _hall(sums: Floats, counts: Ints, most: float) -> Limits:
@@ -113,7 +113,10 @@ def main() -> None:
                     held[name] += low <= truth <= high
                     widths[name].append(high - low)
             usual = float(np.mean(widths["Student's t"]))
-            cells = [f"{held[one] / given.trials:.1%} ({np.mean(widths[one]) / usual:.2f})" for one in CANDIDATES]
+            cells = [
+                f"{held[candidate] / given.trials:.1%} ({np.mean(widths[candidate]) / usual:.2f})"
+                for candidate in CANDIDATES
+            ]
             print(f"| {kind} | {prompts} | " + " | ".join(cells) + " |", flush=True)
 
 

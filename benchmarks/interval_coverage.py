@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, by simulation.
 
-    python benchmarks/interval_coverage.py [--trials N] [--rounds R] [--seed S] [--only TEXT]
+    python benchmarks/interval_coverage.py [--trials N] [--n-resamples R] [--seed S] [--only TEXT]
 
 Each line is a world: prompts with an effect of their own (between-prompt variance), K images each, scores of some
 distribution around it. The truth is the mean over infinitely many prompts. Image metrics are one value an image, group
@@ -37,7 +37,7 @@ class World:
     prompts: int
     samples: int
     truth: float
-    draw: Callable[[Rng, int, int, int], Interval]  # rng, prompts, samples, rounds
+    draw: Callable[[Rng, int, int, int], Interval]  # rng, prompts, samples, resamples
     expected: tuple[float, float] = GOOD  # between which shares the coverage has to lie
 
 
@@ -73,28 +73,28 @@ def image_world(kind: str) -> Callable[[Rng, int, int, int], Interval]:
     """Interval of a mean over images."""
     scores = image_scores(kind)
 
-    def draw(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
-        return clustered_bootstrap(scores(rng, prompts, samples), clusters(prompts, samples), rounds, seed=0)
+    def draw(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
+        return clustered_bootstrap(scores(rng, prompts, samples), clusters(prompts, samples), n_resamples, seed=0)
 
     return draw
 
 
-def unbalanced(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def unbalanced(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """As normal, but a fifth of the images could not be scored."""
     values = image_scores("normal")(rng, prompts, samples)
     values[rng.random(values.size) < 0.2] = math.nan
-    return clustered_bootstrap(values, clusters(prompts, samples), rounds, seed=0)
+    return clustered_bootstrap(values, clusters(prompts, samples), n_resamples, seed=0)
 
 
 def paired_world(kind: str) -> Callable[[Rng, int, int, int], Interval]:
     """Interval of a difference of two methods that share their prompts."""
     scores = image_scores(kind)
 
-    def draw(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+    def draw(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
         shared = 3 * np.repeat(rng.normal(size=prompts), samples)
         a, b = shared + scores(rng, prompts, samples), shared + scores(rng, prompts, samples)
         where = clusters(prompts, samples)
-        return paired_difference(a, b, where, rounds, seed=0).interval
+        return paired_difference(a, b, where, n_resamples, seed=0).interval
 
     return draw
 
@@ -111,26 +111,26 @@ def distances(rng: Rng, prompts: int, samples: int) -> tuple[Floats, np.ndarray]
     return pairs.ravel(), np.repeat(np.arange(prompts), i.size)
 
 
-def group_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def group_world(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Interval of a mean pairwise distance: one value per prompt (a U-statistic), prompts are drawn."""
     pairs, _ = distances(rng, prompts, samples)
     values = pairs.reshape(prompts, -1).mean(axis=1)
-    return clustered_bootstrap(values, np.arange(prompts), rounds, seed=0)
+    return clustered_bootstrap(values, np.arange(prompts), n_resamples, seed=0)
 
 
-def pairs_as_samples(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def pairs_as_samples(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Wrong: every pair taken for an independent sample."""
     pairs, _ = distances(rng, prompts, samples)
-    return clustered_bootstrap(pairs, np.arange(pairs.size), rounds, seed=0)
+    return clustered_bootstrap(pairs, np.arange(pairs.size), n_resamples, seed=0)
 
 
-def images_redrawn(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def images_redrawn(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Wrong: images drawn with replacement inside of prompts: pairs of an image with itself have distance 0."""
     spread = rng.gamma(4, 0.25, size=prompts)
     images = rng.normal(size=(prompts, samples)) * spread[:, None]
     i, j = np.triu_indices(samples, 1)
     whole = float(np.abs(images[:, i] - images[:, j]).mean())
-    means = np.empty(min(rounds, 400))
+    means = np.empty(min(n_resamples, 400))
     for number in range(means.size):
         drawn = np.take_along_axis(images, rng.integers(0, samples, size=images.shape), axis=1)[
             rng.integers(0, prompts, prompts)
@@ -140,16 +140,16 @@ def images_redrawn(rng: Rng, prompts: int, samples: int, rounds: int) -> Interva
     return Interval(whole, float(low), float(high), prompts)
 
 
-def images_as_samples(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def images_as_samples(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Wrong: the K images of a prompt taken for K independent samples."""
     values = image_scores("normal")(rng, prompts, samples)
-    return clustered_bootstrap(values, np.arange(values.size), rounds, seed=0)
+    return clustered_bootstrap(values, np.arange(values.size), n_resamples, seed=0)
 
 
 def set_world(blocks: int) -> Callable[[Rng, int, int, int], Interval]:
     """Interval of (mean)^2 + (sd - 1)^2 of all images, by a jackknife over blocks of prompts."""
 
-    def draw(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+    def draw(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
         images = (1 + rng.normal(size=prompts)[:, None] + rng.normal(size=(prompts, samples))).reshape(prompts, samples)
         block = np.arange(prompts) * blocks // prompts
         left_out = [frechet(images[block != b]) for b in range(blocks)]
@@ -162,19 +162,19 @@ SWEEP = np.array([(0.0, 3.0), (1.0, 2.5), (2.0, 1.5), (3.0, 0.0)])  # true rewar
 OTHER = np.array([1.6, 1.7])
 
 
-def joint_of(rng: Rng, points: Floats, prompts: int, rounds: int) -> Joint:
+def joint_of(rng: Rng, points: Floats, prompts: int, n_resamples: int) -> Joint:
     """Methods at true `points` [M, 2] whose prompts share an effect, and whose own part is skewed."""
     shape = (prompts, len(points), 2)
     values = points + rng.normal(size=(prompts, 1, 2)) + 0.5 * (rng.exponential(size=shape) - 1)
-    means, draws = joint_means(values, np.ones(shape), rounds)
+    means, draws = joint_means(values, np.ones(shape), n_resamples)
     return Joint(tuple(f"m{i}" for i in range(len(points))), ("x", "y"), (True, True), means, draws, prompts)
 
 
 def equal_world(other: Floats) -> Callable[[Rng, int, int, int], Interval]:
     """Interval of the diversity of a sweep at another method's reward, minus that method's diversity."""
 
-    def draw(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
-        joint = joint_of(rng, np.vstack([SWEEP, other]), prompts, rounds)
+    def draw(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
+        joint = joint_of(rng, np.vstack([SWEEP, other]), prompts, n_resamples)
         return at_equal_reward(joint, ["m0", "m1", "m2", "m3"], "m4", "x", "y").difference
 
     return draw
@@ -183,34 +183,34 @@ def equal_world(other: Floats) -> Callable[[Rng, int, int, int], Interval]:
 def equal_worlds() -> list[World]:
     """Inside of the sweep and near its end, where many experiments rightly make no interval."""
     made = []
-    for place, expected in ((1.6, GOOD), (2.7, EDGE), (2.91, EDGE), (3.0, EDGE)):
-        truth = float(np.interp(place, SWEEP[:, 0], SWEEP[:, 1]) - OTHER[1])
-        where = "" if expected == GOOD else f", at {place / SWEEP[-1, 0]:.2f} of the sweep"
-        draw = equal_world(np.array([place, OTHER[1]]))
+    for at, expected in ((1.6, GOOD), (2.7, EDGE), (2.91, EDGE), (3.0, EDGE)):
+        truth = float(np.interp(at, SWEEP[:, 0], SWEEP[:, 1]) - OTHER[1])
+        where = "" if expected == GOOD else f", at {at / SWEEP[-1, 0]:.2f} of the sweep"
+        draw = equal_world(np.array([at, OTHER[1]]))
         name = f"joint: diversity at equal reward{where}"
         made += [World(name, prompts, 1, truth, draw, expected) for prompts in (32, 100, 400)]
     return made
 
 
-def selected_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def selected_world(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """At the end of the sweep, the resamples that happen to reach it taken for all: percentiles of a selection."""
     while True:
-        joint = joint_of(rng, np.vstack([SWEEP, [SWEEP[-1, 0], OTHER[1]]]), prompts, rounds)
+        joint = joint_of(rng, np.vstack([SWEEP, [SWEEP[-1, 0], OTHER[1]]]), prompts, n_resamples)
         mean, draw = joint.means, joint.draws
         value = float(interpolate(mean[:4, 0], mean[:4, 1], mean[4, 0])) - mean[4, 1]
         draws = interpolate(draw[:, :4, 0], draw[:, :4, 1], draw[:, 4, 0]) - draw[:, 4, 1]
         finite = draws[np.isfinite(draws)]
-        if math.isfinite(value) and 2 * finite.size >= rounds:
+        if math.isfinite(value) and 2 * finite.size >= n_resamples:
             low, high = np.quantile(finite, [0.025, 0.975])
             return Interval(value, float(low), float(high), prompts, 0, prompts)
 
 
-def price_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def price_world(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Interval of the diversity lost per unit of reward between two methods."""
-    return price(joint_of(rng, SWEEP[[0, 2]], prompts, rounds), "m1", "m0", "x", "y")
+    return price(joint_of(rng, SWEEP[[0, 2]], prompts, n_resamples), "m1", "m0", "x", "y")
 
 
-def set_difference_world(rng: Rng, prompts: int, samples: int, rounds: int) -> Interval:
+def set_difference_world(rng: Rng, prompts: int, samples: int, n_resamples: int) -> Interval:
     """Interval of a difference of two set metrics by the joint draws of their jackknives, 20 blocks, equal truths."""
     shared, found = rng.normal(size=(prompts, 1)), []
     block = np.arange(prompts) * 20 // prompts
@@ -218,7 +218,7 @@ def set_difference_world(rng: Rng, prompts: int, samples: int, rounds: int) -> I
         images = 1 + 0.8 * shared + 0.6 * rng.normal(size=(prompts, 1)) + rng.normal(size=(prompts, samples))
         whole = frechet(images)
         left_out = np.array([frechet(images[block != b]) for b in range(20)])
-        found.append((whole, joint_jackknife(whole, left_out, block, rounds)))
+        found.append((whole, joint_jackknife(whole, left_out, block, n_resamples)))
     (a, draws_a), (b, draws_b) = found
     one = np.ones((1, 1))
     return Joint(("a",), ("m",), (True,), one, one[None], prompts).interval(b - a, draws_b - draws_a)
@@ -262,14 +262,14 @@ def worlds() -> list[World]:
     return made
 
 
-def coverage(world: World, trials: int, rounds: int, seed: int) -> tuple[float, float]:
+def coverage(world: World, trials: int, n_resamples: int, seed: int) -> tuple[float, float]:
     """Share of experiments that say nothing wrong: the interval holds the truth, or there is none; and that have one.
 
     Of a world in which every experiment has an interval the first is its coverage.
     """
     right = made = 0
     for trial in range(trials):
-        found = world.draw(np.random.default_rng([seed, trial]), world.prompts, world.samples, rounds)
+        found = world.draw(np.random.default_rng([seed, trial]), world.prompts, world.samples, n_resamples)
         made += math.isfinite(found.low)
         right += not math.isfinite(found.low) or found.low <= world.truth <= found.high
     return right / trials, made / trials
@@ -279,16 +279,16 @@ def main() -> None:
     """Print a line a world, as a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--n-resamples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="TEXT", help="worlds whose name holds this text")
     given = parser.parse_args()
     print(
-        f"Coverage of nominal 95 % intervals in {given.trials:,} experiments each, {given.rounds:,} bootstrap rounds.\n"
+        f"Coverage of nominal 95 % intervals in {given.trials:,} experiments each, {given.n_resamples:,} resamples.\n"
     )
     print("| world | prompts | images per prompt | coverage | expected |\n| :--- | ---: | ---: | ---: | ---: |")
-    for world in (one for one in worlds() if given.only in one.name):
-        share, made = coverage(world, given.trials, given.rounds, given.seed)
+    for world in (world for world in worlds() if given.only in world.name):
+        share, made = coverage(world, given.trials, given.n_resamples, given.seed)
         low, high = world.expected
         told = f"{100 * low:.0f}-{100 * high:.0f} %" + ("" if low <= share <= high else " MISSED")
         some = f" (an interval in {made:.0%})" if made < 1 else ""

@@ -74,9 +74,9 @@ def _how_to_get(entry: PublicSet, by_hand: Mapping[str, Path]) -> str:
         base = f"https://raw.githubusercontent.com/{entry.git}/{entry.revision}"
         commands = [f"`curl -L --create-dirs -o {path} {base}/{name}`" for name, path in by_hand.items()]
         return f"{start}run {' and '.join(commands)}{end}"
-    places = " and ".join(str(path) for path in by_hand.values())
+    paths = " and ".join(str(path) for path in by_hand.values())
     where = f"from {entry.source}" if entry.hub else f"from its authors, one prompt a line ({entry.title})"
-    return f"{start}get it {where} and put it at {places}{end}"
+    return f"{start}get it {where} and put it at {paths}{end}"
 
 
 def _check_digest(entry: PublicSet, name: str, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.analysis.differences import Difference, paired_rows
 from bench.analysis.stats import EXACT_CLUSTERS, Floats, cluster_sums, holm, paired_difference, sign_flip_ps
-from bench.analysis.summary import ROUNDS, prompt_codes
+from bench.analysis.summary import N_RESAMPLES, prompt_codes
 from bench.store.runs import Run
 
 _FLIPS_A_TEST = 1000  # 50 / 0.05: at the threshold of the corrected table a sampled p rests on 50 hits ...
@@ -31,7 +31,7 @@ class TagDifference:
     too_few: bool = False
 
 
-def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[TagDifference, ...]:
+def tag_differences(a: Run, b: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[TagDifference, ...]:
     """b - a per metric and tag of the prompts (a prompt counts for each of its tags); set metrics have none.
 
     The p values are Holm-corrected over the whole table, with as many sign flips as that needs; tags are in the order
@@ -48,11 +48,11 @@ def tag_differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tupl
             mine = (
                 rows["prompt_id"].map(lambda prompt_id, tag=tag: tag in a.tags.get(prompt_id, ())).to_numpy(dtype=bool)
             )
-            paired = paired_difference(before[mine], after[mine], codes[mine], rounds, seed)
+            paired = paired_difference(before[mine], after[mine], codes[mine], n_resamples, seed)
             means = _mean(before[mine]), _mean(after[mine])
             found.append(TagDifference(tag, tags[tag], Difference(a.metrics[metric], *means, paired)))
             columns.append(_sums(after[mine] - before[mine], codes[mine], len(a.prompts)))
-    return _corrected(found, columns, rounds, seed)
+    return _corrected(found, columns, n_resamples, seed)
 
 
 def _sums(difference: Floats, codes: np.ndarray, prompts: int) -> Floats:
@@ -64,30 +64,30 @@ def _sums(difference: Floats, codes: np.ndarray, prompts: int) -> Floats:
 
 
 def _corrected(
-    found: Sequence[TagDifference], columns: Sequence[Floats], rounds: int, seed: int
+    found: Sequence[TagDifference], columns: Sequence[Floats], n_resamples: int, seed: int
 ) -> tuple[TagDifference, ...]:
     """With p values that are fine enough for their number, and those after Holm's correction."""
     if not found:
         return ()
-    flips = min(max(rounds, 2000, _FLIPS_A_TEST * len(found)), _MOST_FLIPS)
+    flips = min(max(n_resamples, 2000, _FLIPS_A_TEST * len(found)), _MOST_FLIPS)
     ps = sign_flip_ps(np.stack(columns, axis=1), flips, seed)
     return tuple(
         replace(
             one,
             difference=replace(one.difference, paired=replace(one.difference.paired, p=float(p)), p_holm=float(after)),
-            too_few=not _can_pass(ps, place, int(np.isfinite(column).sum())),
+            too_few=not _can_pass(ps, index, int(np.isfinite(column).sum())),
         )
-        for place, (one, column, p, after) in enumerate(zip(found, columns, ps, holm(ps), strict=True))
+        for index, (one, column, p, after) in enumerate(zip(found, columns, ps, holm(ps), strict=True))
     )
 
 
-def _can_pass(ps: Floats, place: int, prompts: int) -> bool:
+def _can_pass(ps: Floats, index: int, prompts: int) -> bool:
     """Whether the smallest p that so many prompts can have would pass the correction with the others as they are."""
     if prompts > EXACT_CLUSTERS:
         return True  # sampled, with as many flips as the table needs
     smallest = ps.copy()
-    smallest[place] = 2.0 ** (1 - prompts)
-    return prompts > 0 and bool(holm(smallest)[place] < 0.05)
+    smallest[index] = 2.0 ** (1 - prompts)
+    return prompts > 0 and bool(holm(smallest)[index] < 0.05)
 
 
 def _mean(values: Floats) -> float:

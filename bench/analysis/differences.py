@@ -16,7 +16,7 @@ from bench.analysis.stats import (
     minimum_detectable_effect,
     paired_difference,
 )
-from bench.analysis.summary import ROUNDS, left_out_values, metric_interval, prompt_codes
+from bench.analysis.summary import N_RESAMPLES, left_out_values, metric_interval, prompt_codes
 from bench.store.runs import MetricFacts, Run
 
 if TYPE_CHECKING:
@@ -54,26 +54,26 @@ class Difference:
         return "b" if (self.interval.mean > 0) == self.facts.higher else "a"
 
 
-def difference_row(one: Difference) -> dict[str, Any]:
+def difference_row(difference: Difference) -> dict[str, Any]:
     """A difference as plain values, one row of the table."""
-    interval = one.interval
+    interval = difference.interval
     return {
-        "metric": one.facts.name,
-        "title": one.facts.display,
-        "kind": one.facts.kind,
-        "direction": one.facts.direction,
-        "a": one.a,
-        "b": one.b,
+        "metric": difference.facts.name,
+        "title": difference.facts.display,
+        "kind": difference.facts.kind,
+        "direction": difference.facts.direction,
+        "a": difference.a,
+        "b": difference.b,
         "difference": interval.mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "p": one.paired.p,
-        "p_holm": one.p_holm,
-        "win_rate": one.win_rate,
-        "mde": one.paired.mde,
+        "p": difference.paired.p,
+        "p_holm": difference.p_holm,
+        "win_rate": difference.win_rate,
+        "mde": difference.paired.mde,
         "n": interval.n,
         "n_unscored": interval.n_unscored,
-        "better": one.better,
+        "better": difference.better,
         "reason": interval.reason,
     }
 
@@ -89,35 +89,35 @@ def paired_rows(a: Run, b: Run, metric: str) -> pd.DataFrame:
     return joined.sort_values(keys, kind="stable", ignore_index=True)
 
 
-def difference(a: Run, b: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) -> Difference:
+def difference(a: Run, b: Run, metric: str, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Difference:
     """b - a on one metric that both runs have. Set metrics are paired by their jackknife blocks, if both have them."""
     facts = a.metrics[metric]
-    mean_a = metric_interval(a, metric, rounds, seed)
-    mean_b = metric_interval(b, metric, rounds, seed)
+    mean_a = metric_interval(a, metric, n_resamples, seed)
+    mean_b = metric_interval(b, metric, n_resamples, seed)
     if facts.kind == "set":
         return _set_difference(a, b, facts, mean_a, mean_b)
     rows = paired_rows(a, b, metric)
     before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
-    paired = paired_difference(before, after, prompt_codes(a, rows), rounds, seed)
+    paired = paired_difference(before, after, prompt_codes(a, rows), n_resamples, seed)
     return Difference(facts, mean_a.mean, mean_b.mean, paired)
 
 
 def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b: Interval) -> Difference:
-    gap, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
+    difference, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
     before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
-    if a.prompts == b.prompts and len(before) == len(after) > 1 and math.isfinite(gap):
-        interval = jackknife_interval(gap, np.asarray(after) - np.asarray(before), n)
+    if a.prompts == b.prompts and len(before) == len(after) > 1 and math.isfinite(difference):
+        interval = jackknife_interval(difference, np.asarray(after) - np.asarray(before), n)
     else:
         reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else _SET_REASON
-        interval = Interval(gap, math.nan, math.nan, n, 0, 0, reason)
+        interval = Interval(difference, math.nan, math.nan, n, 0, 0, reason)
     paired = Paired(interval, math.nan, 0, 0, 0, minimum_detectable_effect(interval))
     return Difference(facts, mean_a.mean, mean_b.mean, paired)
 
 
-def differences(a: Run, b: Run, rounds: int = ROUNDS, seed: int = 0) -> tuple[Difference, ...]:
+def differences(a: Run, b: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[Difference, ...]:
     """b - a on every metric that both comparable runs have; p values also Holm-corrected over these metrics."""
     shared = [name for name in a.metrics if name in b.metrics]
-    found = [difference(a, b, name, rounds, seed) for name in shared]
+    found = [difference(a, b, name, n_resamples, seed) for name in shared]
     corrected = holm([one.paired.p for one in found])
     return tuple(
         Difference(one.facts, one.a, one.b, one.paired, float(p)) for one, p in zip(found, corrected, strict=True)

@@ -86,21 +86,21 @@ def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uin
     return drawn.astype(np.uint16)
 
 
-def draw_counts(clusters: int, rounds: int, seed: int) -> Iterator[NDArray[np.uint16]]:
-    """How often each cluster is drawn, `rounds` rows in all, in blocks [rows, clusters] that fit in little memory.
+def draw_counts(clusters: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each cluster is drawn, `resamples` rows in all, in blocks [rows, clusters] that fit in little memory.
 
     The same arguments give the same draws: whatever is computed of them can be paired.
     """
     step = max(1, _CELLS // clusters)
-    for part, start in enumerate(range(0, rounds, step)):
-        yield _resamples(clusters, min(step, rounds - start), seed, part)
+    for part, start in enumerate(range(0, n_resamples, step)):
+        yield _resamples(clusters, min(step, n_resamples - start), seed, part)
 
 
-def bootstrap_means(sums: Floats, counts: Ints, rounds: int, seed: int) -> Floats:
-    """[rounds] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
+def bootstrap_means(sums: Floats, counts: Ints, n_resamples: int, seed: int) -> Floats:
+    """[resamples] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
     columns = np.stack([sums, counts.astype(np.float64)], axis=1)
     parts = []
-    for drawn in draw_counts(sums.size, rounds, seed):
+    for drawn in draw_counts(sums.size, n_resamples, seed):
         totals = drawn.astype(np.float64) @ columns
         parts.append(totals[:, 0] / totals[:, 1])
     return np.concatenate(parts)
@@ -121,12 +121,12 @@ def expanded_tail(level: float, clusters: int) -> float:
 
 
 def clustered_bootstrap(
-    values: ArrayLike, clusters: ArrayLike, rounds: int = 2000, seed: int = 0, level: float = 0.95
+    values: ArrayLike, clusters: ArrayLike, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Plain mean of the finite values [N] with an expanded percentile interval over resampled clusters [N].
 
     Fewer than FEW clusters hold too few values for percentiles, and levels beyond 95 % would need many times the
-    rounds: their interval is `skewed_t`. One cluster gives a mean without an interval; no finite value gives NaN
+    resamples: their interval is `skewed_t`. One cluster gives a mean without an interval; no finite value gives NaN
     throughout. Same seed, same numbers.
     """
     numbers = np.asarray(values, dtype=np.float64)
@@ -142,7 +142,7 @@ def clustered_bootstrap(
         low, high = skewed_t(sums, counts, level)
     else:
         tail = expanded_tail(level, sums.size)
-        low, high = np.quantile(bootstrap_means(sums, counts, rounds, seed), [tail, 1 - tail])
+        low, high = np.quantile(bootstrap_means(sums, counts, n_resamples, seed), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), n, unscored, sums.size)
 
 
@@ -168,18 +168,18 @@ def skewed_t(sums: Floats, counts: Ints, level: float = 0.95) -> tuple[float, fl
     return mean - error * back(wanted), mean - error * back(-wanted)
 
 
-def sign_flip_p(sums: ArrayLike, rounds: int = 10_000, seed: int = 0) -> float:
+def sign_flip_p(sums: ArrayLike, n_resamples: int = 10_000, seed: int = 0) -> float:
     """Two-sided p that cluster sums [C] of differences are symmetric about zero; exact up to 12 clusters.
 
     Signs are flipped per cluster (exchangeable blocks); sampled p values count the observed one (Phipson & Smyth 2010).
     """
-    return float(sign_flip_ps(np.asarray(sums, dtype=np.float64)[:, None], rounds, seed)[0])
+    return float(sign_flip_ps(np.asarray(sums, dtype=np.float64)[:, None], n_resamples, seed)[0])
 
 
-def sign_flip_ps(sums: Floats, rounds: int = 10_000, seed: int = 0) -> Floats:
+def sign_flip_ps(sums: Floats, n_resamples: int = 10_000, seed: int = 0) -> Floats:
     """`sign_flip_p` of many columns [C, M] under the same flips, [M]; NaN is a cluster that a column does not have.
 
-    A sampled p is never below 1 / (rounds + 1): for a correction over M columns there should be some 50 M / 0.05.
+    A sampled p is never below 1 / (resamples + 1): for a correction over M columns there should be some 50 M / 0.05.
     """
     there = np.isfinite(sums)
     totals = np.where(there, sums, 0.0)
@@ -194,10 +194,10 @@ def sign_flip_ps(sums: Floats, rounds: int = 10_000, seed: int = 0) -> Floats:
     rng, hits = np.random.default_rng(seed), np.zeros(many.size, dtype=np.int64)
     chosen, whole = totals[:, many], totals[:, many].sum(axis=0)
     step = max(1, _CELLS // max(chosen.shape))
-    for start in range(0, rounds, step):
-        flips = rng.integers(0, 2, size=(min(step, rounds - start), len(chosen)), dtype=np.int8)
+    for start in range(0, n_resamples, step):
+        flips = rng.integers(0, 2, size=(min(step, n_resamples - start), len(chosen)), dtype=np.int8)
         hits += np.sum(np.abs(whole - 2 * (flips.astype(np.float64) @ chosen)) >= observed[many], axis=0)
-    found[many] = (hits + 1) / (rounds + 1)
+    found[many] = (hits + 1) / (n_resamples + 1)
     return found
 
 
@@ -207,18 +207,18 @@ def _exact_p(totals: Floats, bound: float) -> float:
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, rounds: int = 2000, seed: int = 0, level: float = 0.95
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Paired:
     """b - a over aligned pairs [N] with prompts [N] as clusters: interval, sign-flip p, wins, ties and losses.
 
     A pair of which either side is not finite is unscored.
     """
     difference = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    interval = clustered_bootstrap(difference, clusters, rounds, seed, level)
+    interval = clustered_bootstrap(difference, clusters, n_resamples, seed, level)
     sums, _ = cluster_sums(difference, clusters)
     finite = difference[np.isfinite(difference)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
-    p, mde = sign_flip_p(sums, max(rounds, 2000), seed), minimum_detectable_effect(interval, level)
+    p, mde = sign_flip_p(sums, max(n_resamples, 2000), seed), minimum_detectable_effect(interval, level)
     return Paired(interval, p, wins, finite.size - wins - losses, losses, mde)
 
 

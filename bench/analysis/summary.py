@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 SCHEMA_VERSION = 1
-ROUNDS = 2000
+N_RESAMPLES = 2000
 
 
-def metric_interval(run: Run, metric: str, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+def metric_interval(run: Run, metric: str, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
     """Mean and 95 % interval of one metric of a run, in the metric's unit.
 
     Image and group metrics: clustered by prompt. Set metrics: n is the number of images; the row without a sample is
-    the value; rows with a sample, if any, are values with one block of prompts left out each (jackknife).
+    the value, and `left_out` its values with one block of prompts left out each (jackknife).
     """
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
-        return _set_interval(run, rows, values)
-    found = clustered_bootstrap(values, prompt_codes(run, rows), rounds, seed)
+        return _set_interval(run, metric)
+    found = clustered_bootstrap(values, prompt_codes(run, rows), n_resamples, seed)
     if found.n or not len(values):
         return found
     reason = unscored_reason(run, metric)
@@ -48,13 +48,14 @@ def unscored_reason(run: Run, metric: str) -> str:
     return str(reasons.mode().iloc[0]) if len(reasons) else ""
 
 
-def _set_interval(run: Run, rows: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
-    whole = rows["sample"].isna().to_numpy()
-    value = float(values[whole][0]) if whole.any() else math.nan
-    interval = jackknife_interval(value, values[~whole], run.n_images)
+def _set_interval(run: Run, metric: str) -> Interval:
+    rows = run.rows(metric)
+    values = rows["value"].to_numpy(dtype=np.float64)
+    value = float(values[0]) if len(values) else math.nan
+    interval = jackknife_interval(value, run.left_out.get(metric, ()), run.n_images)
     if math.isfinite(value):
         return interval
-    reasons = rows.loc[whole, "reason"].dropna()
+    reasons = rows["reason"].dropna()
     reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
     return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
 
@@ -97,13 +98,13 @@ def prompt_means(run: Run, metric: str) -> dict[str, float]:
     return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
 
 
-def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
+def summary_of(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
     """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
 
     With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
     `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
     """
-    summary = _summary(run, rounds, seed)
+    summary = _summary(run, n_resamples, seed)
     if per_prompt:
         summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
         summary["conditions"] = dict(run.conditions)
@@ -117,16 +118,10 @@ def summary_of(run: Run, rounds: int = ROUNDS, seed: int = 0, per_prompt: bool =
 
 def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
-    rows = run.rows(metric)
-    rows = rows[rows["sample"].notna() & np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    places = rows["sample"].to_numpy(dtype=np.int64)
-    order = np.argsort(places)
-    if not (places[order] == np.arange(len(places))).all():
-        return []
-    return [float(value) for value in rows["value"].to_numpy(dtype=np.float64)[order]]
+    return list(run.left_out.get(metric, ()))
 
 
-def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
+def _summary(run: Run, n_resamples: int, seed: int) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": run.suite,
@@ -137,15 +132,15 @@ def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
         "prompts": len(run.prompts),
         "prompts_digest": run.prompts_digest,
         "metrics": {
-            name: _metric_summary(facts, metric_interval(run, name, rounds, seed))
+            name: _metric_summary(facts, metric_interval(run, name, n_resamples, seed))
             for name, facts in run.metrics.items()
         },
     }
 
 
-def summarise(store: RunStore, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+def summarise(store: RunStore, n_resamples: int = N_RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """Summarise the stored rows of a run, write its summary and return it."""
     with store.lock():  # no other process adds rows between reading them and writing what they come to
-        summary = summary_of(read_run(store), rounds, seed)
+        summary = summary_of(read_run(store), n_resamples, seed)
         store.write_summary(summary)
     return summary

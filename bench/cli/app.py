@@ -109,8 +109,8 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     if isinstance(code, int):
         return str(wrong), code
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
-        place = f" '{wrong.filename}'" if wrong.filename else ""
-        return f"cannot write or read{place}: {os.strerror(wrong.errno)}.", 2
+        location = f" '{wrong.filename}'" if wrong.filename else ""
+        return f"cannot write or read{location}: {os.strerror(wrong.errno)}.", 2
     return None
 
 

@@ -65,12 +65,14 @@ def models() -> Table:
     ]
     for family, target in model_families().items():
         rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
-    for one in CHECKPOINTS:
-        guidance = "-" if one.guidance is None else _guidance(one.guidance)
-        guidance += " (embedded)" if one.family == "flux" else ""
-        steps = "-" if one.steps is None else str(one.steps)
-        trained_on = ", ".join(one.trained_on) or "-"
-        rows.append((one.weights, one.family, one.method, trained_on, guidance, steps, one.licence))
+    for checkpoint in CHECKPOINTS:
+        guidance = "-" if checkpoint.guidance is None else _guidance(checkpoint.guidance)
+        guidance += " (embedded)" if checkpoint.family == "flux" else ""
+        steps = "-" if checkpoint.steps is None else str(checkpoint.steps)
+        trained_on = ", ".join(checkpoint.trained_on) or "-"
+        rows.append(
+            (checkpoint.weights, checkpoint.family, checkpoint.method, trained_on, guidance, steps, checkpoint.licence)
+        )
     head = ("weights", "family", "method", "trained on", "guidance", "steps", "licence")
     return Table(head, tuple(rows), right=frozenset({5}))
 

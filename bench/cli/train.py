@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import DeviceOption, Resume, SuiteOption, parse_settings
-from bench.training.options import TrainOptions
 
 RewardOption = Annotated[
     str | None,
@@ -62,31 +61,30 @@ def train(
     device: DeviceOption = "auto",
 ) -> int:
     """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
+    import bench
     from bench.cli.progress import watching
-    from bench.pipeline.trajectory import evaluator
-    from bench.training import train as run_training
 
-    options = TrainOptions(
-        objective=objective,
-        suite=suite,
-        reward=reward,
-        steps=steps,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        seed=seed,
-        out=out,
-        init=init,
-        resume=resume.value,
-        device=device,
-        preset=preset,
-        data=data,
-        lora_rank=lora_rank,
-        eval_every=eval_every,
-        settings=parse_settings(settings),
-    )
     with watching() as progress:
-        evaluate = evaluator(options, limit=eval_limit, progress=progress) if eval_every else None
-        written = run_training(objective, options, evaluate, progress)
+        written = bench.train(
+            objective,
+            suite=suite,
+            reward=reward,
+            data=data,
+            preset=preset,
+            steps=steps,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            lora_rank=lora_rank,
+            settings=parse_settings(settings),
+            eval_every=eval_every,
+            eval_limit=eval_limit,
+            seed=seed,
+            init=init,
+            out=out,
+            resume=resume.value,
+            device=device,
+            progress=progress,
+        )
     if written is not None:
         typer.echo(f"checkpoint: {written}")
         if eval_every:

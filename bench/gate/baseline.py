@@ -10,14 +10,14 @@ from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
-from bench.analysis.summary import ROUNDS, summary_of
+from bench.analysis.summary import N_RESAMPLES, summary_of
 from bench.errors import NotComparableError, UsageError
-from bench.gate.summary_entry import gap, same_order
+from bench.gate.summary_entry import difference, same_order
 from bench.gate.verdict import shown
 from bench.runtime import provenance
 from bench.store.atomic import atomic_write
 from bench.store.runs import Run
-from bench.store.select import open_runs
+from bench.store.select import RunSources, open_runs
 
 BASELINE_VERSION = 1
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
@@ -45,10 +45,10 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
         raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
     if version != BASELINE_VERSION or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
         raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
-    for place, summary in enumerate(data["summaries"]):
+    for index, summary in enumerate(data["summaries"]):
         wrong = _wrong_summary(summary)
         if wrong:
-            raise UsageError(f"{path} is not a baseline file: summary {place + 1} {wrong}")
+            raise UsageError(f"{path} is not a baseline file: summary {index + 1} {wrong}")
     return data
 
 
@@ -97,13 +97,15 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+def baseline_of(
+    runs: RunSources, n_resamples: int = N_RESAMPLES, seed: int = 0, results: Path | str = Path("results")
+) -> dict[str, Any]:
     """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
 
     UsageError for several suites, for several runs of one method, or for a run that is not finished;
     NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
-    opened, unfinished, named = open_runs(runs)
+    opened, unfinished, named = open_runs(runs, results)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
         raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")
@@ -124,12 +126,12 @@ def baseline_of(runs: Any, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any
         "schema_version": BASELINE_VERSION,
         "suite": suites[0],
         "provenance": {key: value for key, value in provenance.collect().items() if key in _KEPT},
-        "summaries": [_summary(run, rounds, seed) for run in sorted(kept, key=lambda run: run.name)],
+        "summaries": [_summary(run, n_resamples, seed) for run in sorted(kept, key=lambda run: run.name)],
     }
 
 
-def _summary(run: Run, rounds: int, seed: int) -> dict[str, Any]:
-    summary = summary_of(run, rounds, seed, per_prompt=True)
+def _summary(run: Run, n_resamples: int, seed: int) -> dict[str, Any]:
+    summary = summary_of(run, n_resamples, seed, per_prompt=True)
     if run.store is not None:
         made = run.store.manifest().provenance
         summary["provenance"] = {key: made[key] for key in _KEPT if key in made}
@@ -175,7 +177,7 @@ def _mean(entry: Mapping[str, Any]) -> str:
 def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> str:
     if then.get("mean") is None or now.get("mean") is None:
         return "-"
-    found: Interval = gap(then, now, ordered)
+    found: Interval = difference(then, now, ordered)
     return shown(found) if math.isfinite(found.mean) else "-"
 
 

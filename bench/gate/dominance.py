@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.analysis.stats import Interval
 from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
-from bench.gate.summary_entry import gap, same_order, unscored_text
+from bench.gate.summary_entry import difference, same_order, unscored_text
 from bench.gate.thresholds import Dominance
 from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 
@@ -15,10 +15,12 @@ from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:
     """A verdict per run of the other method in the same suite: where it has several, every one has to be beaten."""
     others = [one for one in gate.summaries if (one["suite"], one["method"]) == (summary["suite"], rule.over)]
-    left_out = [one for one in gate.left_out if (one.suite, one.method) == (summary["suite"], rule.over)]
+    left_out = [
+        omitted for omitted in gate.left_out if (omitted.suite, omitted.method) == (summary["suite"], rule.over)
+    ]
     several = len(others) + len(left_out) > 1
-    found = [_over(rule, summary, one, str(one["run"]) if several else rule.over) for one in others]
-    found += [unjudged(rule, one, gate) for one in left_out]
+    found = [_over(rule, summary, other, str(other["run"]) if several else rule.over) for other in others]
+    found += [unjudged(rule, omitted, gate) for omitted in left_out]
     return found or [absent(rule, rule.over, gate, str(summary["suite"]))]
 
 
@@ -67,7 +69,7 @@ def _unscored(summary: Summary, other: Summary, metric: str) -> str:
 def _lead(summary: Summary, other: Summary, metric: str, level: float) -> Interval:
     """How much better than the other, in the metric's own direction."""
     mine, theirs = summary["metrics"][metric], other["metrics"][metric]
-    change = gap(theirs, mine, same_order(other, summary), level)
+    change = difference(theirs, mine, same_order(other, summary), level)
     return negative(change) if mine.get("direction") == "lower" else change
 
 

@@ -53,7 +53,7 @@ def paired_means(then: Entry, now: Entry) -> tuple[float, float]:
     return (float(old.mean()), float(new.mean())) if old.size else (float(then["mean"]), float(now["mean"]))
 
 
-def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
+def difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
@@ -65,19 +65,22 @@ def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Inter
     return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
 
 
-def _at_level(one: Interval, level: float) -> Interval:
+def _at_level(interval: Interval, level: float) -> Interval:
     """A 95 % interval that was stored, widened to another level as a normal one is."""
     factor = NormalDist().inv_cdf(0.5 + level / 2) / NormalDist().inv_cdf(0.975)
-    low, high = one.mean - (one.mean - one.low) * factor, one.mean + (one.high - one.mean) * factor
-    return replace(one, low=low, high=high)
+    low, high = (
+        interval.mean - (interval.mean - interval.low) * factor,
+        interval.mean + (interval.high - interval.mean) * factor,
+    )
+    return replace(interval, low=low, high=high)
 
 
-def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
+def relative_difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
 
     Paired by prompt, the interval also covers the uncertainty of the denominator; otherwise that is taken as it is.
     """
-    size, absolute = abs(float(then["mean"])), gap(then, now, same_order, level)
+    size, absolute = abs(float(then["mean"])), difference(then, now, same_order, level)
     before = interval_of(then)
     if size == 0 or (math.isfinite(before.low) and not before.excludes_zero):
         reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, says nothing: use max_drop"

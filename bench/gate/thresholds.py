@@ -209,7 +209,7 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
     file.known(f"{file.where(name, 'over', nth)}: {head} over", "method", over)
     if over == method:
         raise UsageError(f"{file.where(name, 'over', nth)}: {head} over must be another method than {method} itself")
-    if not isinstance(metrics, list) or not metrics or not all(isinstance(one, str) for one in metrics):
+    if not isinstance(metrics, list) or not metrics or not all(isinstance(metric, str) for metric in metrics):
         raise UsageError(f'{file.where(name, "on", nth)}: {head} needs on = ["metric", ...], at least one metric')
     for metric in metrics:
         file.known(f"{file.where(name, 'on', nth)}: {head} on", "metric", metric)

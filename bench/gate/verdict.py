@@ -113,14 +113,15 @@ def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
 def counted(verdicts: Sequence[Verdict]) -> str:
     """How many of each kind, for instance "3 pass, 1 inconclusive"."""
     counts = {
-        status: sum(one.status == status for one in verdicts) for status in dict.fromkeys(v.status for v in verdicts)
+        status: sum(verdict.status == status for verdict in verdicts)
+        for status in dict.fromkeys(v.status for v in verdicts)
     }
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
 
 
 def drops_told(verdicts: Sequence[Verdict]) -> str:
     """At which level drops were judged, as a sentence; "" for fewer than two drops."""
-    level = max((one.level for one in verdicts if math.isfinite(one.level)), default=0.0)
+    level = max((verdict.level for verdict in verdicts if math.isfinite(verdict.level)), default=0.0)
     rules = round(0.05 / (1 - level))
     if rules < 2:
         return ""

@@ -42,7 +42,7 @@ class Maker:
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
-        """Make all; whatever ends it, what was written is recorded. Raises BenchError."""
+        """Make all; whatever ends it, the batches that were written whole are recorded. Raises BenchError."""
         from bench.sampling.loop import evaluations_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
@@ -108,10 +108,10 @@ class Maker:
         tree = build_tree({name: self.actions[name] for name in self.runs if name in work.save})
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
         for names, latents in run_tree(self.model, tree, batch, self._executed):
-            wanted = {name: [place for place, key in enumerate(work.keys) if key in work.save[name]] for name in names}
+            wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
             pixels = self.model.decoding(latents)
             finished.update(names)
-            count = sum(len(places) for places in wanted.values())
+            count = sum(len(indices) for indices in wanted.values())
             leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
             for written in writer.put(leaf):
                 self._record(written)
@@ -120,9 +120,9 @@ class Maker:
         """Charge the time since the last call to the runs that it was spent on; returns it, in seconds."""
         now = time.perf_counter()
         spent, self._since = now - self._since, now
-        total = sum(len(places) for places in wanted.values()) if wanted else 1
-        for one, places in (wanted or {name: [0]}).items():
-            self.runs[one].seconds += spent * len(places) / total
+        total = sum(len(indices) for indices in wanted.values()) if wanted else 1
+        for one, indices in (wanted or {name: [0]}).items():
+            self.runs[one].seconds += spent * len(indices) / total
         return spent
 
     def _record(self, written: Written) -> None:
@@ -136,10 +136,13 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
+        """Count what was written. Not half a batch: the rest would be made again in other company, and its last bits."""
+        if written.error is not None and not out_of_memory(written.error):
+            return
         for name, saved in written.saved.items():
             run = self.runs[name]
-            for place, path, sha256 in saved:
-                key = written.leaf.keys[place]
+            for index, path, sha256 in saved:
+                key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
             alone = needed({name: self.actions[name]}, self.per_step)[name]
@@ -160,10 +163,10 @@ class Maker:
 def _rest(written: Written) -> Work:
     """What of a leaf did not reach the disk."""
     keys = tuple(written.leaf.keys)
-    saved = {name: {place for place, *_ in images} for name, images in written.saved.items()}
+    saved = {name: {index for index, *_ in images} for name, images in written.saved.items()}
     wanted = {
-        name: frozenset(keys[place] for place in places if place not in saved.get(name, ()))
-        for name, places in written.leaf.wanted.items()
+        name: frozenset(keys[index] for index in indices if index not in saved.get(name, ()))
+        for name, indices in written.leaf.wanted.items()
     }
     return Work(keys, {name: left for name, left in wanted.items() if left})
 

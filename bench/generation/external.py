@@ -100,24 +100,24 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _check_one_is_readable(found: Found) -> None:
+def _check_one_is_readable(images: Found) -> None:
     """A folder without a single image is a mistake; single broken files are told when they are scored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes and palettes: whether an image can be used is decided later
-        if any(image_size(path) for path in found.values()):
+        if any(image_size(path) for path in images.values()):
             return
-    raise UsageError(f"{next(iter(found.values()))} is no image that can be read, and neither is any other of them.")
+    raise UsageError(f"{next(iter(images.values()))} is no image that can be read, and neither is any other of them.")
 
 
 def _fill(
-    store: RunStore, found: Found, prompts: Sequence[Prompt], suite: Suite, name: str, identity: dict[str, Any]
+    store: RunStore, images: Found, prompts: Sequence[Prompt], suite: Suite, name: str, identity: dict[str, Any]
 ) -> None:
     texts = {prompt.id: prompt.text for prompt in prompts}
-    good, _ = store.verified_images(found)
+    good, _ = store.verified_images(images)
     have = {row.key for row in good}
     known = {row.key: row.sha256 for row in store.images()}
-    new = [key for key in found if key not in have]
-    samples = 1 + max(sample for _, sample in found)
+    new = [key for key in images if key not in have]
+    samples = 1 + max(sample for _, sample in images)
     if not new and store.exists() and store.manifest().complete:
         return
     said = suite.methods.get(name) or MethodOverride()
@@ -140,10 +140,10 @@ def _fill(
         counts=dict.fromkeys(COUNTS, 0),
     )
     store.write_manifest(manifest)
-    rows = [_copy(store, key, found[key], texts[key[0]]) for key in new]
+    rows = [_copy(store, key, images[key], texts[key[0]]) for key in new]
     mark_stale(store, rows, known)
     store.append_images(rows)
-    manifest.counts["images"] = len(found)
+    manifest.counts["images"] = len(images)
     store.write_manifest(manifest)
 
 

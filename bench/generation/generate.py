@@ -74,7 +74,7 @@ def _generate(
 ) -> int:
     take_over = settings.resume != "never"
     runs = [open_run(plan, suite, store, take_over) for plan, store in zip(plans, stores, strict=True)]
-    total = sum(run.todo for run in runs)
+    total = sum(run.n_missing for run in runs)
     if total:
         for run in runs:
             run.store.write_manifest(run.manifest)
@@ -89,7 +89,7 @@ def _generate(
 
 
 def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: Progress) -> None:
-    by_name = {run.plan.name: run for run in runs if run.todo}
+    by_name = {run.plan.name: run for run in runs if run.n_missing}
     actions = {name: actions_for(run.plan, suite.sampler.steps) for name, run in by_name.items()}
     prompts = {item.key: item.prompt for run in runs for item in run.plan.items}
     model = _load(by_name, suite, settings)

@@ -47,7 +47,7 @@ class Run:
     device_memory: int = 0
 
     @property
-    def todo(self) -> int:
+    def n_missing(self) -> int:
         """Images to make."""
         return len(self.missing) + len(self.lost)
 
@@ -90,7 +90,7 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     _inspect(run)
     if run.missing and take_over and _adopt(run):
         _inspect(run, say=False)
-    if run.todo:
+    if run.n_missing:
         manifest.status = "running"
     return run
 

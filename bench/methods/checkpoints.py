@@ -209,9 +209,13 @@ def find_checkpoint(weights: str) -> Checkpoint | None:
     """The published checkpoint that a weights name means, whatever revision or digest it pins; a local path is none."""
     if Path(weights).expanduser().exists():
         return None
-    return next((one for one in CHECKPOINTS if one.repository == repository(weights)), None)
+    return next((checkpoint for checkpoint in CHECKPOINTS if checkpoint.repository == repository(weights)), None)
 
 
 def published(method: str | None = None, family: str | None = None) -> list[Checkpoint]:
     """The published checkpoints of a method, of a model family, or of both."""
-    return [one for one in CHECKPOINTS if method in (None, one.method) and family in (None, one.family)]
+    return [
+        checkpoint
+        for checkpoint in CHECKPOINTS
+        if method in (None, checkpoint.method) and family in (None, checkpoint.family)
+    ]

@@ -69,26 +69,51 @@ def page() -> str:
             "pixels",
             "licence of the weights",
         ),
-        [_facts(one) for one in CHECKPOINTS],
+        [_facts(checkpoint) for checkpoint in CHECKPOINTS],
     )
     lines += ["", "### Forms, bases and sources", ""]
     lines += _table(
         ("weights", "form", "tuned from", "read in", "note"),
-        [(f"`{one.weights}`", one.form, f"`{one.base}`", one.source, one.note or "-") for one in CHECKPOINTS],
+        [
+            (
+                f"`{checkpoint.weights}`",
+                checkpoint.form,
+                f"`{checkpoint.base}`",
+                checkpoint.source,
+                checkpoint.note or "-",
+            )
+            for checkpoint in CHECKPOINTS
+        ],
     )
     lines += ["", "### Papers", ""]
-    for name in dict.fromkeys(one.method for one in CHECKPOINTS):
+    for name in dict.fromkeys(checkpoint.method for checkpoint in CHECKPOINTS):
         method = get_method(name)
         lines.append(f"- `{name}` ({method.title}): {method.citation}")
     return "\n".join(lines) + "\n"
 
 
-def _facts(one: Checkpoint) -> tuple[str, ...]:
-    numbers = (one.guidance, one.steps, one.switch_step, one.resolution)
+def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:
+    numbers = (checkpoint.guidance, checkpoint.steps, checkpoint.switch_step, checkpoint.resolution)
     guidance, steps, switch, pixels = ("-" if value is None else f"{value:g}" for value in numbers)
-    guidance = "1 (none)" if one.guidance == 1 else f"{guidance} (embedded)" if one.family == "flux" else guidance
-    trained_on = ", ".join(one.trained_on) or "-"
-    return (f"`{one.weights}`", one.method, one.family, trained_on, guidance, steps, switch, pixels, one.licence)
+    guidance = (
+        "1 (none)"
+        if checkpoint.guidance == 1
+        else f"{guidance} (embedded)"
+        if checkpoint.family == "flux"
+        else guidance
+    )
+    trained_on = ", ".join(checkpoint.trained_on) or "-"
+    return (
+        f"`{checkpoint.weights}`",
+        checkpoint.method,
+        checkpoint.family,
+        trained_on,
+        guidance,
+        steps,
+        switch,
+        pixels,
+        checkpoint.licence,
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -79,7 +79,7 @@ class Flux(PipelineModel):
         guidance = None
         if self.network.config.guidance_embeds:
             guidance = torch.full([rows], self.embedded_guidance, device=latents.device, dtype=torch.float32)
-        places = self.pipeline._prepare_latent_image_ids(rows, half, half, latents.device, self.dtype)
+        image_ids = self.pipeline._prepare_latent_image_ids(rows, half, half, latents.device, self.dtype)
         output: Tensor = module(
             hidden_states=latents,
             timestep=t.expand(rows).to(latents.dtype) / 1000,
@@ -87,7 +87,7 @@ class Flux(PipelineModel):
             pooled_projections=states["pooled"],
             encoder_hidden_states=states["text"],
             txt_ids=torch.zeros(states["text"].shape[1], 3, device=latents.device, dtype=self.dtype),
-            img_ids=places,
+            img_ids=image_ids,
             return_dict=False,
         )[0]
         return output

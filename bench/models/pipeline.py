@@ -17,7 +17,7 @@ from bench.models.decoding import Pictures
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
 from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
 from bench.models.networks import Networks
-from bench.models.schedulers import accepted, check_places, make_scheduler, scheduler_class, told
+from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.runtime.log import ONCE, get_logger
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class PipelineModel(Pictures):
         self._encoders = [part for name, part in loaded.items() if "text_encoder" in name and part is not None]
         self.pipeline = self._assemble(loaded)
         self.networks: dict[str, Network] = {BASE: Network(self.network)}
-        self._place()
+        self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
         self._known: dict[str, dict[str, Tensor]] = {}
         self._truncated = 0
@@ -119,7 +119,7 @@ class PipelineModel(Pictures):
     def _pipeline_name(self) -> str:
         return self.pipeline_class
 
-    def _place(self) -> None:
+    def _move_to_device(self) -> None:
         for part in (self.vae, *self._encoders):
             part.to(self.device)
         self.vae.to(memory_format=torch.channels_last)
@@ -228,7 +228,7 @@ class PipelineModel(Pictures):
             extra["num_inference_steps"] = self.sampler.steps
         with quiet(), told(scheduler, self.sampler):
             scheduler.set_timesteps(device=self.device, **extra)
-        check_places(scheduler, self.sampler.steps)
+        check_calls_per_step(scheduler, self.sampler.steps)
         return scheduler
 
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:

@@ -70,24 +70,24 @@ def resolution_shift(config: Mapping[str, Any], tokens: int, max_shift: float = 
     return float(tokens * slope + (first - slope * low))
 
 
-def places_of_steps(scheduler: Any) -> tuple[int, ...]:
+def calls_per_step(scheduler: Any) -> tuple[int, ...]:
     """How many of `scheduler.timesteps` belong to each denoising step, that is, how often it evaluates its networks.
 
     Once, or twice for schedulers of second order (Heun, KDPM2), the last step aside. PNDM (Liu et al. 2022, arXiv
     2202.09778) warms up: by a second look at its first step, or by four evaluations (Runge-Kutta) in each of three.
     """
-    places, order = len(scheduler.timesteps), int(getattr(scheduler, "order", None) or 1)
+    calls, order = len(scheduler.timesteps), int(getattr(scheduler, "order", None) or 1)
     if type(scheduler).__name__ == "PNDMScheduler":
         steps = int(scheduler.num_inference_steps)
         first = (2,) if scheduler.config.skip_prk_steps else (4, 4, 4)
-        return (*first, *[1] * (steps - len(first))) if steps > len(first) else (1,) * places
-    return tuple(min(order, places - begin) for begin in range(0, places, order))
+        return (*first, *[1] * (steps - len(first))) if steps > len(first) else (1,) * calls
+    return tuple(min(order, calls - begin) for begin in range(0, calls, order))
 
 
-def check_places(scheduler: Any, steps: int) -> None:
+def check_calls_per_step(scheduler: Any, steps: int) -> None:
     """UsageError unless the timesteps of the scheduler are those of `steps` denoising steps, and its step is usual."""
-    places, name = places_of_steps(scheduler), type(scheduler).__name__
-    if len(places) != steps or sum(places) != len(scheduler.timesteps):
+    calls, name = calls_per_step(scheduler), type(scheduler).__name__
+    if len(calls) != steps or sum(calls) != len(scheduler.timesteps):
         raise UsageError(
             f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, and which belong "
             "to which step is not known here: take another sampler.scheduler, such as DDIMScheduler."

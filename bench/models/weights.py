@@ -106,11 +106,11 @@ def digest(path: Path | str) -> str:
 
 def _counted(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """The files that can matter, by their paths in a folder; folders that are links are entered, loops are not."""
-    place = root / inside
-    real = os.path.realpath(place)
-    if real in above or not place.is_dir():
+    folder = root / inside
+    real = os.path.realpath(folder)
+    if real in above or not folder.is_dir():
         return
-    for entry in os.scandir(place):
+    for entry in os.scandir(folder):
         name = f"{inside}{entry.name}"
         if entry.name.startswith("."):
             continue

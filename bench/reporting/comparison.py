@@ -31,14 +31,20 @@ def comparison_text(comparison: Comparison) -> str:
 def _metrics(comparison: Comparison) -> str:
     head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "p Holm", "wins", "n"]
     lines = []
-    for one in comparison.differences:
-        digits = decimals([one.interval])
-        cell = difference_cell(one, digits)
-        share = f"{one.win_rate:.0%}" if math.isfinite(one.win_rate) else MISSING
-        values = [number(one.a, digits), number(one.b, digits), cell.value, cell.interval or MISSING]
-        tests = [_p(one.paired.p), _p(one.p_holm), share, str(one.interval.n), number(one.paired.mde, digits)]
-        winner = {"": "", "a": comparison.a, "b": comparison.b}[one.better]
-        lines.append([f"{one.facts.display} {one.facts.arrow}", *values, *tests, winner])
+    for difference in comparison.differences:
+        digits = decimals([difference.interval])
+        cell = difference_cell(difference, digits)
+        share = f"{difference.win_rate:.0%}" if math.isfinite(difference.win_rate) else MISSING
+        values = [number(difference.a, digits), number(difference.b, digits), cell.value, cell.interval or MISSING]
+        tests = [
+            _p(difference.paired.p),
+            _p(difference.p_holm),
+            share,
+            str(difference.interval.n),
+            number(difference.paired.mde, digits),
+        ]
+        winner = {"": "", "a": comparison.a, "b": comparison.b}[difference.better]
+        lines.append([f"{difference.facts.display} {difference.facts.arrow}", *values, *tests, winner])
     how = (
         "p: sign flips over prompts; p Holm: corrected for the number of metrics;\n"
         f"wins: share of pairs in which {comparison.b} is better, ties half;\n"
@@ -53,15 +59,15 @@ def _p(value: float) -> str:
 
 def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
-    hopeless = {one.tag for one in comparison.tags} - {one.tag for one in comparison.tags if not one.too_few}
+    hopeless = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
     prompts = {
-        one.tag: f"{shorten(one.tag)} ({one.prompts}){_FEW if one.tag in hopeless else ''}" for one in comparison.tags
+        tag.tag: f"{shorten(tag.tag)} ({tag.prompts}){_FEW if tag.tag in hopeless else ''}" for tag in comparison.tags
     }
-    by_place = {(one.difference.facts.name, one.tag): one.difference for one in comparison.tags}
-    metrics = list(dict.fromkeys(one.difference.facts for one in comparison.tags))
+    by_metric_and_tag = {(tag.difference.facts.name, tag.tag): tag.difference for tag in comparison.tags}
+    metrics = list(dict.fromkeys(tag.difference.facts for tag in comparison.tags))
     columns = []
     for facts in metrics:
-        row: list[Difference | None] = [by_place.get((facts.name, tag)) for tag in prompts]
+        row: list[Difference | None] = [by_metric_and_tag.get((facts.name, tag)) for tag in prompts]
         digits = decimals(one.interval for one in row if one is not None)
         columns.append([_tag_cell(one, digits) for one in row])
     if len(prompts) <= _MANY_TAGS:
@@ -75,10 +81,10 @@ def _tags(comparison: Comparison) -> str:
     return f"{table}{how}{few}"
 
 
-def _tag_cell(one: Difference | None, digits: int) -> str:
-    if one is None:
+def _tag_cell(difference: Difference | None, digits: int) -> str:
+    if difference is None:
         return MISSING
-    return number(one.interval.mean, digits, signed=True) + ("*" if one.p_holm < 0.05 else " ")
+    return number(difference.interval.mean, digits, signed=True) + ("*" if difference.p_holm < 0.05 else " ")
 
 
 def _changed(comparison: Comparison) -> str:

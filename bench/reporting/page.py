@@ -55,7 +55,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             looks=looks([row.name for row in table.rows]),
             rows={row.name: row for row in table.rows},
             means=means(table),
-            gaps=gaps(table),
+            differences=differences(table),
             grids=grids(joint, table),
             cards=[metric_card(table, facts) for facts in table.metrics],
             costs=costs(table),
@@ -128,7 +128,7 @@ def _sort_value(row: Row, metric: str) -> str:
     return repr(row.cells[metric].mean) if metric in row.cells else "nan"
 
 
-def gaps(table: Table) -> list[tuple[Row, list[CellText]]]:
+def differences(table: Table) -> list[tuple[Row, list[CellText]]]:
     """Rows of the second table: differences against the reference."""
     if not table.differences:
         return []

@@ -56,7 +56,7 @@ def payload(
         "metrics": [_metric(table, facts) for facts in table.metrics],
         "costs": [{"name": c.name, "title": c.title, "unit": c.unit, "values": c.values} for c in cost_columns(table)],
         "cells": [[_cell(row.cells.get(name)) for name in metrics] for row in table.rows],
-        "gaps": [_gaps(table, row.name, metrics) for row in table.rows],
+        "differences": [_differences(table, row.name, metrics) for row in table.rows],
         "curves": [
             {"family": c.family, "parameter": c.parameter, "members": [[index[n], v] for n, v in c.members]}
             for c in table.curves
@@ -105,7 +105,7 @@ def _cell(interval: Interval | None) -> list[float | int | None] | None:
     return [*numbers, interval.n, interval.n_unscored]
 
 
-def _gaps(table: Table, name: str, metrics: Sequence[str]) -> list[list[float | int | None] | None] | None:
+def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[list[float | int | None] | None] | None:
     """Paired differences of a method from the reference; the reference itself stands at zero. None: there are none."""
     if name == table.reference:
         return [[0, 0, 0, 0, 0] for _ in metrics]

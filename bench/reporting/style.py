@@ -91,13 +91,13 @@ def text_colour(colour: str) -> str:
     """The colour "#rrggbb", darkened as far as a name written in it needs to be read on white."""
     channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     while 1.05 / (_luminance(channels) + 0.05) < _CONTRAST:
-        channels = [int(one * 0.95) for one in channels]
-    return "#" + "".join(f"{one:02x}" for one in channels)
+        channels = [int(channel * 0.95) for channel in channels]
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
 
 
 def _luminance(channels: Sequence[int]) -> float:
     """Relative luminance of sRGB in 0..255, as WCAG 2.2 defines it."""
-    parts = [c / 12.92 if (c := one / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for one in channels]
+    parts = [c / 12.92 if (c := channel / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for channel in channels]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 

@@ -80,13 +80,13 @@ def differences_csv(table: Table) -> str:
     head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm", "win_rate", "n"]
     head += ["n_unscored", "better"]
     rows = []
-    for name, gaps in table.differences.items():
-        for one in gaps:
-            i = one.interval
-            better = {"": "", "a": "no", "b": "yes"}[one.better]
-            values = (i.mean, i.low, i.high, one.paired.p, one.p_holm, one.win_rate)
+    for name, differences in table.differences.items():
+        for difference in differences:
+            i = difference.interval
+            better = {"": "", "a": "no", "b": "yes"}[difference.better]
+            values = (i.mean, i.low, i.high, difference.paired.p, difference.p_holm, difference.win_rate)
             counts = [str(i.n), str(i.n_unscored), better]
-            rows.append([name, table.reference or "", one.facts.name, *map(_digits, values), *counts])
+            rows.append([name, table.reference or "", difference.facts.name, *map(_digits, values), *counts])
     return _written(head, rows)
 
 

@@ -103,7 +103,7 @@ def _path(table: Table, key: Key) -> Path:
 
 def _folder(table: Table, row: int) -> str:
     """The run's name, with a number where runs of several folders have one name."""
-    names = [one.run.name for one in table.rows]
+    names = [row.run.name for row in table.rows]
     earlier = names[:row].count(names[row])
     return f"{names[row]}-{earlier + 1}" if earlier else names[row]
 

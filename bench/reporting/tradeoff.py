@@ -176,7 +176,7 @@ def _at_equal(
     cells = [
         (
             names,
-            tuple(_gap(one, facts, digit) for one, facts, digit in zip(found, read, digits, strict=True)),
+            tuple(_difference(one, facts, digit) for one, facts, digit in zip(found, read, digits, strict=True)),
         )
         for names, found in lines
     ]
@@ -194,21 +194,21 @@ def _at_equal(
     )
 
 
-def _cell(one: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
-    if one is None or not math.isfinite(one.mean):
+def _cell(interval: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
+    if interval is None or not math.isfinite(interval.mean):
         return CellText(MISSING)
-    return CellText(number(one.mean, digits, signed), _range(one, digits, signed), mark)
+    return CellText(number(interval.mean, digits, signed), _range(interval, digits, signed), mark)
 
 
-def _range(one: Interval, digits: int, signed: bool) -> str:
-    if not math.isfinite(one.low):
+def _range(interval: Interval, digits: int, signed: bool) -> str:
+    if not math.isfinite(interval.low):
         return ""
-    return f"[{number(one.low, digits, signed)}, {number(one.high, digits, signed)}]"
+    return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 
 
-def _gap(found: AtEqual, facts: MetricFacts, digits: int) -> CellText:
+def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int) -> CellText:
     """The difference at equal reward or diversity; where not all resamples reach it, their share, and then no mark."""
-    one, share = found.difference, f"reached in {_percent(found.inside)}" if found.inside < 1 else ""
+    one, share = at_equal.difference, f"reached in {_percent(at_equal.inside)}" if at_equal.inside < 1 else ""
     if not math.isfinite(one.mean):
         return CellText(MISSING)
     value = number(one.mean, digits, True)
@@ -229,4 +229,6 @@ def _percent(share: float) -> str:
 
 
 def _reasons(intervals: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.reason for one in intervals if one.reason and not math.isfinite(one.mean)))
+    return tuple(
+        dict.fromkeys(interval.reason for interval in intervals if interval.reason and not math.isfinite(interval.mean))
+    )

@@ -44,27 +44,27 @@ FORMAT = 1
 _OPEN_PARTS = 8  # parts whose features are held in memory
 
 
-class Shelf:
+class NetworkFeatures:
     """The kept features of one network, by the sha256 (hex) of the image."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[str, tuple[Path, int]] | None = None
+        self._entries: dict[str, tuple[Path, int]] | None = None
         self._open: OrderedDict[Path, Rows] = OrderedDict()
 
     def known(self, images: Iterable[str]) -> set[str]:
         """Those of the images whose features are said to be here."""
-        places = self._index()
-        return {image for image in images if image in places}
+        entries = self._index()
+        return {image for image in images if image in entries}
 
     def get(self, images: Sequence[str]) -> dict[str, Tensor]:
         """The features of those images that are here, float32."""
         import torch
 
         found: dict[str, Tensor] = {}
-        places = self._index()
+        entries = self._index()
         for image in images:
-            path, row = places.get(image, (None, 0))
+            path, row = entries.get(image, (None, 0))
             rows = None if path is None else self._rows(path)
             if rows is not None and row < len(rows):
                 found[image] = torch.from_numpy(rows[row].copy())
@@ -91,19 +91,19 @@ class Shelf:
         self._add(path, list(new))
 
     def _index(self) -> dict[str, tuple[Path, int]]:
-        if self._places is None:
-            self._places = {}
+        if self._entries is None:
+            self._entries = {}
             clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
                 images = self._read(path, "images")
                 if images is not None:
                     self._add(path, [image.decode("ascii", "replace") for image in images.tolist()])
-        return self._places
+        return self._entries
 
     def _add(self, path: Path, images: Sequence[str]) -> None:
-        assert self._places is not None
+        assert self._entries is not None
         for row, image in enumerate(images):
-            self._places.setdefault(image, (path, row))
+            self._entries.setdefault(image, (path, row))
 
     def _rows(self, path: Path) -> Rows | None:
         if path not in self._open:
@@ -130,35 +130,37 @@ class Shelf:
         if why:
             logger.warning(f"{path} is damaged ({why}): removed, its features are made again")
             path.unlink(missing_ok=True)
-        assert self._places is not None
-        self._places = {image: place for image, place in self._places.items() if place[0] != path}
+        assert self._entries is not None
+        self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}
         return None
 
 
-class NoShelf(Shelf):
+class NoNetworkFeatures(NetworkFeatures):
     """Keeps nothing."""
 
     def __init__(self) -> None:
         super().__init__(Path())
-        self._places = {}
+        self._entries = {}
 
     def put(self, features: Mapping[str, Tensor]) -> None:
         """Nothing."""
 
 
 class FeatureCache:
-    """The shelves below a folder, or none."""
+    """The cached features of every network below a folder, or none."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if switched_off() else folder
-        self._shelves: dict[str, Shelf] = {}
+        self._by_network: dict[str, NetworkFeatures] = {}
 
-    def shelf(self, metric: FeatureMetric) -> Shelf:
-        """The shelf of the network that a metric sees images through."""
+    def features_of(self, metric: FeatureMetric) -> NetworkFeatures:
+        """The cached features of the network that a metric sees images through."""
         name = digest_of(format=FORMAT, **features_identity(metric))[:16]
-        if name not in self._shelves:
-            self._shelves[name] = NoShelf() if self._folder is None else Shelf(self._folder / name)
-        return self._shelves[name]
+        if name not in self._by_network:
+            self._by_network[name] = (
+                NoNetworkFeatures() if self._folder is None else NetworkFeatures(self._folder / name)
+            )
+        return self._by_network[name]
 
 
 def features_identity(metric: FeatureMetric) -> dict[str, Any]:

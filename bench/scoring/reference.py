@@ -118,8 +118,8 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
     from bench.scoring.chunk import MULTIPLE
     from metrics.images import to_pil
 
-    shelf = tools.cache.shelf(metric)
-    found = shelf.get([sha256 for sha256, _ in sources])
+    cached = tools.cache.features_of(metric)
+    found = cached.get([sha256 for sha256, _ in sources])
     missing = [(sha256, get) for sha256, get in sources if sha256 not in found]
 
     def prepared(get: Callable[[], Image]) -> Tensor:
@@ -130,7 +130,7 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
         jobs = [tools.reader.submit(prepared, get) for _, get in missing]
         rows = metric.embed_inputs([job.result() for job in jobs], MULTIPLE)
         new = {sha256: row for (sha256, _), row in zip(missing, rows, strict=True)}
-        shelf.put(new)
+        cached.put(new)
         found |= new
     return torch.stack([found[sha256] for sha256, _ in sources])
 

@@ -23,7 +23,7 @@ from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.identity import Scope, scope_of
 from bench.scoring.leakage import with_leakage
 from bench.scoring.memory import Models
-from bench.scoring.missing import Target, cards_differ, find_todo, target_of
+from bench.scoring.missing import Target, cards_differ, find_missing, target_of
 from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.worker import Scorer
 from bench.store.images import image_size
@@ -77,7 +77,7 @@ def score(
         names = [
             name
             for name, scope in scopes.items()
-            if cards_differ(targets, name) or any(find_todo(target, name, scope.digest).size for target in targets)
+            if cards_differ(targets, name) or any(find_missing(target, name, scope.digest).size for target in targets)
         ]
         made = 0
         if names:
@@ -111,7 +111,7 @@ def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
         for group in models.groups():
             work = [(target, _scorers(job, target, group)) for target in job.targets]
             if not started:  # what waits for its turn is counted by what is known without loading it
-                now = sum(scorer.todo.size for _, scorers in work for scorer in scorers)
+                now = sum(scorer.missing.size for _, scorers in work for scorer in scorers)
                 job.progress.start("score", now + sum(_size(job, name) for name in models.waiting))
                 started = True
             if models.waiting:
@@ -128,7 +128,7 @@ def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
 
 
 def _size(job: _Job, name: str) -> int:
-    return sum(find_todo(target, name, job.scopes[name].digest).size for target in job.targets)
+    return sum(find_missing(target, name, job.scopes[name].digest).size for target in job.targets)
 
 
 def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer]:
@@ -136,9 +136,9 @@ def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer
     for name, metric in group.items():
         scope = scope_of(name, job.suite.metrics[name], job.suite)  # what was fetched by now has a commit
         card = metric.card.to_dict() | {"scope": scope.digest, "asked": dict(scope.asked)}
-        todo = find_todo(target, name, scope.digest, card)
-        if todo.size:
-            found.append(Scorer(name, metric, card, target, todo, job.suite.reference, job.cache, job.tools))
+        missing = find_missing(target, name, scope.digest, card)
+        if missing.size:
+            found.append(Scorer(name, metric, card, target, missing, job.suite.reference, job.cache, job.tools))
     return found
 
 

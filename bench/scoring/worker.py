@@ -13,7 +13,7 @@ import metrics
 from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
-from bench.scoring.missing import Key, Target, Todo
+from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
 from bench.store.records import ScoreRow
@@ -38,7 +38,7 @@ class Scorer:
     metric: Any
     card: dict[str, Any]
     target: Target
-    todo: Todo
+    missing: Missing
     reference: Reference | None
     folder: Path  # of the reference's statistics
     tools: Tools
@@ -66,10 +66,10 @@ class Scorer:
     def wanted(self, chunk: Chunk) -> list[Key]:
         """The images of a chunk that are needed for what is to do."""
         if self.kind == metrics.Kind.IMAGE:
-            return [key for key in chunk.rows if key in self.todo.images]
+            return [key for key in chunk.rows if key in self.missing.images]
         if self.kind == metrics.Kind.GROUP:
-            return [key for key in chunk.rows if key[0] in self.todo.prompts]
-        return list(chunk.rows) if self.todo.whole else []
+            return [key for key in chunk.rows if key[0] in self.missing.prompts]
+        return list(chunk.rows) if self.missing.whole else []
 
     def pixels(self, chunk: Chunk) -> set[Key]:
         """Those of the wanted images that must be decoded: all but those whose features are kept."""
@@ -101,7 +101,7 @@ class Scorer:
         Raises BenchError where the reference images are missing.
         """
         made = 0
-        if self.todo.whole:
+        if self.missing.whole:
             self._score_set()
             made = 1
         self.record(last=True)
@@ -113,7 +113,7 @@ class Scorer:
 
     def record(self, after: float = 0.0, last: bool = False) -> None:
         """Write the rows so far, if `after` seconds went by; values that replace others only with the last of them."""
-        if not self.rows or (self.todo.replaces and not last) or time.monotonic() - self.recorded_at < after:
+        if not self.rows or (self.missing.replaces and not last) or time.monotonic() - self.recorded_at < after:
             return
         self.target.store.append_scores(self.name, self.rows, self.card)
         self.rows = []
@@ -162,7 +162,7 @@ class Scorer:
     def _score_groups(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
-            if prompt_id not in self.todo.prompts:
+            if prompt_id not in self.missing.prompts:
                 continue
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
             fault = next((one for one in mine if isinstance(one, str)), None)
@@ -181,7 +181,7 @@ class Scorer:
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
-        order = {prompt_id: place for place, prompt_id in enumerate(self.target.images)}
+        order = {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
         count = min(MOST_BLOCKS, len(order))
         step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
         seen = self._seen(chunk, keys)
@@ -218,7 +218,7 @@ class Scorer:
         """The value of the whole set, and for its interval the values with one block of prompts left out each."""
         for block in list(self.pending):
             self._close(block)
-        blocks = [self.blocks[place] for place in sorted(self.blocks)]
+        blocks = [self.blocks[index] for index in sorted(self.blocks)]
         faults = [block for block in blocks if isinstance(block, str)]
         if self.reference is None or faults:
             self._add(None, None, faults[0] if faults else "the suite has no reference images")
@@ -236,7 +236,7 @@ class Scorer:
             self._add(None, None, reason_of(error))
             return
         # The jackknife rows first: the row of the whole set says that all are there.
-        self.rows += [ScoreRow(None, place, part) for place, part in enumerate(left_out) if math.isfinite(part)]
+        self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
 
     def _keep_notes(self, sentences: Sequence[str]) -> None:
@@ -279,5 +279,5 @@ def left_out_in_turn(blocks: Sequence[Any]) -> Iterator[Any]:
         step = _joined(len(blocks))
         blocks = [sum_of(blocks[start : start + step]) for start in range(0, len(blocks), step)]
     if len(blocks) >= 3:
-        for place in range(len(blocks)):
-            yield sum_of([*blocks[:place], *blocks[place + 1 :]])
+        for index in range(len(blocks)):
+            yield sum_of([*blocks[:index], *blocks[index + 1 :]])

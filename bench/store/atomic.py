@@ -22,7 +22,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
 from bench.store.leftovers import temporary_name
-from bench.store.records import SCHEMA_VERSION, check_version
+from bench.store.records import PART, SCHEMA_VERSION, check_version
 
 logger = get_logger(__name__)
 
@@ -164,7 +164,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return data
 
 
-def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Path:
+def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], prefix: str = PART) -> Path:
     """Write rows as a new part file of `folder`, and return its path. Later parts sort behind earlier ones.
 
     The number in the name orders the parts; the random piece keeps two processes from ever using the same name.
@@ -178,26 +178,26 @@ def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping
     )
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
-    number = 1 + max((_part_number(path) for path in part_files(folder)), default=0)
-    path = folder / f"part-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
+    number = 1 + max((_part_number(path) for path in part_files(folder, prefix)), default=0)
+    path = folder / f"{prefix}-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
     atomic_write(path, buffer.getvalue())
     return path
 
 
-def read_parts(folder: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
+def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART) -> list[dict[str, Any]]:
     """The rows of all part files in the order they were written; a part that cannot be read is reported and ignored.
 
     Raises UsageError when a part was written by a newer version.
     """
     rows: list[dict[str, Any]] = []
-    for path in part_files(folder):
+    for path in part_files(folder, prefix):
         rows += _read_part(path, list(columns))
     return rows
 
 
-def part_files(folder: Path) -> list[Path]:
+def part_files(folder: Path, prefix: str = PART) -> list[Path]:
     """The part files of a folder, oldest first. A folder that is not there has none."""
-    return sorted(path for path in folder.glob("part-*.parquet") if path.is_file())
+    return sorted(path for path in folder.glob(f"{prefix}-*.parquet") if path.is_file())
 
 
 def _part_number(path: Path) -> int:

@@ -230,6 +230,6 @@ def _no_weights(method: Method, suite: Suite) -> str:
 
 def _fitting(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Checkpoint]:
     """Those for the suite's own base model if there are any, else those for its family."""
-    of_family = [one for one in checkpoints if one.family == suite.model.family]
+    of_family = [checkpoint for checkpoint in checkpoints if checkpoint.family == suite.model.family]
     base = repository(suite.model.weights)
     return [one for one in of_family if one.base == base] or of_family

@@ -94,7 +94,11 @@ class Reference(_Part):
 
 
 class Suite(_Part):
-    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own."""
+    """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
+
+    `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
+    of them can be scored with the rest as the suite means it.
+    """
 
     name: Text
     title: str = ""
@@ -110,6 +114,7 @@ class Suite(_Part):
     guidance: Guidance = 7.5
     methods: dict[str, MethodOverride] = {}
     metrics: dict[str, MetricSpec] = Field(min_length=1)
+    unselected: dict[str, MetricSpec] = {}
     reference: Reference | None = None
 
     @field_validator("name")
@@ -137,16 +142,19 @@ class Suite(_Part):
             if key not in _OVERRIDES:
                 raise unknown("override", key, _OVERRIDES)
         if "metrics" in given:
-            given["metrics"] = self._choose(given["metrics"])
+            given["metrics"] = chosen = self._choose(given["metrics"])
+            known = {name: spec.model_dump() for name, spec in (self.unselected | self.metrics).items()}
+            given["unselected"] = {name: spec for name, spec in known.items() if name not in chosen}
         return _validated({**self.model_dump(), **given}, where="")
 
     def resolved(self) -> dict[str, Any]:
         """The suite as plain JSON data, for the manifest."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude=None if self.unselected else {"unselected"})
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
-        check_metrics(names := list(names), self.metrics)
-        return {name: self.metrics.get(name, MetricSpec()).model_dump() for name in names}
+        known = self.unselected | self.metrics
+        check_metrics(names := list(names), known)
+        return {name: known.get(name, MetricSpec()).model_dump() for name in names}
 
 
 def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:

@@ -74,7 +74,7 @@ class PromptData:
 
     def captions(self, count: int, rng: np.random.Generator) -> list[str]:
         """Prompts of the set."""
-        return [self._texts[place] for place in rng.integers(len(self._texts), size=count)]
+        return [self._texts[index] for index in rng.integers(len(self._texts), size=count)]
 
     def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """There are none: MissingError that says what to give."""
@@ -94,21 +94,21 @@ class PictureData:
 
     def captions(self, count: int, rng: np.random.Generator) -> list[str]:
         """Captions of random images."""
-        return [self._caption(int(place), rng) for place in rng.integers(len(self._captions), size=count)]
+        return [self._caption(int(index), rng) for index in rng.integers(len(self._captions), size=count)]
 
     def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Random images, their shorter side resized to the suite's resolution and the centre taken."""
-        places = [int(place) for place in rng.integers(len(self._captions), size=count)]
-        images = torch.stack([to_picture(self.image(place), self._resolution) for place in places])
-        return images, [self._caption(place, rng) for place in places]
+        indices = [int(index) for index in rng.integers(len(self._captions), size=count)]
+        images = torch.stack([to_picture(self.image(index), self._resolution) for index in indices])
+        return images, [self._caption(index, rng) for index in indices]
 
-    def image(self, place: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """Image number `place`."""
         raise NotImplementedError
 
-    def _caption(self, place: int, rng: np.random.Generator) -> str:
+    def _caption(self, index: int, rng: np.random.Generator) -> str:
         """One of the captions of an image (COCO has five)."""
-        texts = self._captions[place]
+        texts = self._captions[index]
         return texts[0] if len(texts) == 1 else texts[int(rng.integers(len(texts)))]
 
 
@@ -120,11 +120,11 @@ class FolderData(PictureData):
         self._folder, self._paths = folder, list(found)
         super().__init__(list(found.values()), resolution)
 
-    def image(self, place: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """The file, decoded; UsageError if it is damaged."""
         from PIL import Image
 
-        path = self._paths[place]
+        path = self._paths[index]
         try:
             with Image.open(path) as image:
                 return image.convert("RGB")
@@ -146,9 +146,9 @@ class DatasetsData(PictureData):
         self._image = image
         super().__init__(_Column(self._rows, text, source), resolution)
 
-    def image(self, place: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """The row's image."""
-        picture: Image.Image = self._rows[place][self._image]
+        picture: Image.Image = self._rows[index][self._image]
         return picture.convert("RGB")
 
     def listing(self) -> str:
@@ -166,11 +166,11 @@ class _Column(Sequence[Sequence[str]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: Any) -> Sequence[str]:
-        value = self._rows[int(place)][self._name]
+    def __getitem__(self, index: Any) -> Sequence[str]:
+        value = self._rows[int(index)][self._name]
         texts = [value] if isinstance(value, str) else [text for text in value or () if isinstance(text, str)]
         if not any(text.strip() for text in texts):
-            raise UsageError(f"{self._source}: row {place} has no caption in column '{self._name}': remove it.")
+            raise UsageError(f"{self._source}: row {index} has no caption in column '{self._name}': remove it.")
         return texts
 
 

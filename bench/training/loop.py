@@ -31,7 +31,7 @@ from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
-from bench.training.recipes import TrainRecipe, check_places, recipe_for
+from bench.training.recipes import TrainRecipe, check_step_indices, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
 from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
 
@@ -108,7 +108,7 @@ def train(
     """
     suite = load_suite(options.suite)
     recipe = recipe_for(options, suite.label)
-    check_places(recipe, objective, suite.sampler.steps, suite.name)
+    check_step_indices(recipe, objective, suite.sampler.steps, suite.name)
     reward = {} if objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
@@ -214,11 +214,11 @@ def batch_loss(training: Training, number: int, batch: int) -> Outcome:
     """
     accelerator = training.optimiser.accelerator
     count = training.recipe.accumulation * accelerator.num_processes
-    place = batch * accelerator.num_processes + accelerator.process_index
-    rng = np.random.default_rng([training.seed, number, place])
+    index = batch * accelerator.num_processes + accelerator.process_index
+    rng = np.random.default_rng([training.seed, number, index])
     seed = int(rng.integers(2**62))
     torch.manual_seed(seed)  # for networks with dropout
-    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + place + 1)
+    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + index + 1)
     with accelerator.autocast():
         return training.step_loss(training.trainer, draws)
 
@@ -227,15 +227,15 @@ def _values(training: Training, outcomes: list[Outcome]) -> dict[str, float]:
     """Means over the batches and processes of an update."""
 
     def mean(values: list[Tensor]) -> float:
-        value = torch.stack([one.detach().float().mean() for one in values]).mean()
+        value = torch.stack([value.detach().float().mean() for value in values]).mean()
         return float(training.optimiser.accelerator.reduce(value, reduction="mean"))
 
-    found = {"loss": mean([one.loss for one in outcomes])}
-    rewards = [one.rewards for one in outcomes if one.rewards is not None]
+    found = {"loss": mean([outcome.loss for outcome in outcomes])}
+    rewards = [outcome.rewards for outcome in outcomes if outcome.rewards is not None]
     if rewards:
         found["reward"] = mean(rewards)
-    for name in dict.fromkeys(name for one in outcomes for name in one.terms):
-        found[name] = mean([one.terms[name] for one in outcomes if name in one.terms])
+    for name in dict.fromkeys(name for outcome in outcomes for name in outcome.terms):
+        found[name] = mean([outcome.terms[name] for outcome in outcomes if name in outcome.terms])
     return found
 
 

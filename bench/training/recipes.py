@@ -167,7 +167,7 @@ def _check(recipe: TrainRecipe) -> None:
             raise unknown(name, getattr(recipe, name), choices)
 
 
-def check_places(recipe: TrainRecipe, objective: str, total: int, suite: str) -> None:
+def check_step_indices(recipe: TrainRecipe, objective: str, total: int, suite: str) -> None:
     """UsageError if a place of the recipe is not one of the sampler's `total` steps, or s lies past m."""
     first, last = recipe.grad_steps
     used = {
@@ -176,9 +176,9 @@ def check_places(recipe: TrainRecipe, objective: str, total: int, suite: str) ->
         "draft": [("last_steps", recipe.last_steps - 1)],
         "imagerefl": [("start_step", recipe.start_step), ("grad_steps", first), ("grad_steps", last)],
     }[objective]
-    for name, place in used:
-        if not 0 <= place < total:
-            shown = place + 1 if name == "last_steps" else place
+    for name, index in used:
+        if not 0 <= index < total:
+            shown = index + 1 if name == "last_steps" else index
             raise UsageError(
                 f"{name} {shown} is outside the {total} steps of suite '{suite}' (0..{total - 1}): "
                 f"give --set {name}=..., or a suite with more sampler.steps."

@@ -186,25 +186,25 @@ def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
 STEPS: dict[str, Step] = {"base": base_step, "refl": refl_step, "draft": draft_step, "imagerefl": imagerefl_step}
 
 
-def _step_too_many(trainer: Trainer, way: Rollout, latents: Tensor, place: int) -> Tensor:
+def _step_too_many(trainer: Trainer, way: Rollout, latents: Tensor, index: int) -> Tensor:
     """Step `place` on latents that are behind it already, with a scheduler of its own.
 
     Schedulers with noise levels sigma count their steps: the way's own would take this one for its first.
     """
     aside = replace(way, scheduler=trainer.model.new_scheduler())
-    aside.begin(place)
-    return aside.denoise(latents, range(place, place + 1))
+    aside.begin(index)
+    return aside.denoise(latents, range(index, index + 1))
 
 
 @torch.no_grad()
-def _base_prediction(trainer: Trainer, way: Rollout, latents: Tensor, place: int) -> Tensor | None:
+def _base_prediction(trainer: Trainer, way: Rollout, latents: Tensor, index: int) -> Tensor | None:
     """The base network's prediction at the step with gradient, if a regulariser asks for it.
 
     Before the tuned one: where both share a module (LoRA) the adapter must be on when gradient flows back.
     """
     if not (trainer.recipe.kl_weight or trainer.recipe.l2_weight):
         return None
-    return way.predict(latents, place, BASE)[0]
+    return way.predict(latents, index, BASE)[0]
 
 
 def _clip_distance(scorer: Any, images: Tensor, pictures: Tensor) -> Tensor:

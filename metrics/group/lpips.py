@@ -95,12 +95,12 @@ def build(net: str, state: Mapping[str, Tensor], where: str) -> Any:
         with torch.device("meta"):
             network: Any = lpips.LPIPS(pretrained=False, pnet_rand=True, net=net, verbose=False)
     wanted = network.state_dict()
-    places = {re.sub(r"^net\.slice\d+\.", "features.", key): key for key in wanted if key.startswith("net.")}
-    places |= {key: key for key in wanted if re.match(r"lin\d\.", key)}
+    full_names = {re.sub(r"^net\.slice\d+\.", "features.", key): key for key in wanted if key.startswith("net.")}
+    full_names |= {key: key for key in wanted if re.match(r"lin\d\.", key)}
     kept = {key: value for key, value in state.items() if not key.startswith("classifier.")}
     # the package's list `lins` repeats lin0, lin1, ...: their keys follow from these
-    check_keys(sorted(set(places) - set(kept)), sorted(set(kept) - set(places)), where)
-    full = {places[key]: value for key, value in kept.items()}
+    check_keys(sorted(set(full_names) - set(kept)), sorted(set(kept) - set(full_names)), where)
+    full = {full_names[key]: value for key, value in kept.items()}
     full |= {key: full[re.sub(r"^lins\.(\d)", r"lin\1", key)] for key in wanted if key.startswith("lins.")}
     full |= {key: value for key, value in wanted.items() if key.startswith("scaling_layer.")}
     load_strict(network, full, where)

@@ -47,8 +47,8 @@ def kernel_matrix(embeddings: Tensor, kernel: str = "cosine", bandwidth: float |
     rows = torch.nn.functional.normalize(embeddings.double(), dim=-1)
     if width is None:
         return rows @ rows.T
-    gaps = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.exp(-gaps.square() / (2.0 * width**2))
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.exp(-distances.square() / (2.0 * width**2))
 
 
 def effective_number(eigenvalues: Tensor, q: float = 1.0) -> Tensor:

@@ -41,8 +41,8 @@ def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
 
     MissingWeightsError for other keys, or layers that do not follow each other down to one value.
     """
-    places = sorted({int(match[1]) for key in state if (match := re.fullmatch(r"layers\.(\d+)\.weight", key))})
-    weights = [state[f"layers.{place}.weight"] for place in places]
+    layers = sorted({int(match[1]) for key in state if (match := re.fullmatch(r"layers\.(\d+)\.weight", key))})
+    weights = [state[f"layers.{layer}.weight"] for layer in layers]
     if not weights or any(weight.dim() != 2 for weight in weights):
         raise MissingWeightsError(f"{where} is not an aesthetic predictor: it has no keys layers.N.weight.")
     ends = [(int(weight.shape[1]), int(weight.shape[0])) for weight in weights]
@@ -50,7 +50,7 @@ def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
         shown = ", ".join(f"{into} to {out}" for into, out in ends)
         raise MissingWeightsError(f"{where}: layers of {shown} do not follow each other down to one value.")
     head = nn.Sequential(*(nn.Linear(into, out) for into, out in ends))
-    names = {f"layers.{place}.": f"{index}." for index, place in enumerate(places)}
+    names = {f"layers.{layer}.": f"{index}." for index, layer in enumerate(layers)}
     renamed = {names.get(key[: key.rfind(".") + 1], key) + key[key.rfind(".") + 1 :]: v for key, v in state.items()}
     load_strict(head, renamed, where)
     return head

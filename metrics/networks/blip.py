@@ -160,8 +160,8 @@ def _head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
     weights = [state.get(f"{index}.weight") for index in indices]
     layers = [nn.Linear(w.shape[1], w.shape[0]) for w in weights if w is not None and w.dim() == 2]
     head = nn.Sequential(*layers)
-    places = {str(index): str(place) for place, index in enumerate(indices)}
-    renamed = {places.get(k.partition(".")[0], k) + "." + k.partition(".")[2]: v for k, v in state.items()}
+    renumbered = {str(index): str(number) for number, index in enumerate(indices)}
+    renamed = {renumbered.get(k.partition(".")[0], k) + "." + k.partition(".")[2]: v for k, v in state.items()}
     load_strict(head, renamed, where)
     return head
 
@@ -190,7 +190,7 @@ def tokenizer_for(vocabulary: Path, words: int, where: str) -> Any:
 
     try:
         lines = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # other separators are tokens
-        tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(lines)})
+        tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(lines)})
     except Exception as error:  # unreadable file, or a vocabulary without [UNK], [CLS], ...
         raise MissingWeightsError(f"{where}: vocabulary '{vocabulary}' cannot be used ({error}).") from error
     if len(tokenizer) + 2 <= words:

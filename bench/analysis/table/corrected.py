@@ -23,12 +23,14 @@ _LISTED = 12  # up to so many prompts `sign_flip_p` lists all signs
 _CELLS = 2_000_000  # signs held at once: 16 MB
 
 
-def gaps_against(base: Row, rows: Sequence[Row], rounds: int, seed: int = 0) -> dict[str, tuple[Difference, ...]]:
+def differences_against(
+    base: Row, rows: Sequence[Row], n_resamples: int, seed: int = 0
+) -> dict[str, tuple[Difference, ...]]:
     """Name -> row minus base on every metric that both have; `p_holm` is corrected over all cells together.
 
     Set metrics enter with Student's t of their jackknife blocks; values without an interval are no test.
     """
-    found = {row.name: differences(base.run, row.run, rounds, seed) for row in rows if row is not base}
+    found = {row.name: differences(base.run, row.run, n_resamples, seed) for row in rows if row is not base}
     keys = [(row, i) for row in rows if row is not base for i in range(len(found[row.name]))]
     tests = [(row, found[row.name][i]) for row, i in keys]
     p = [jackknife_p(one.interval) if one.facts.kind == "set" else one.paired.p for _, one in tests]
@@ -44,16 +46,16 @@ def gaps_against(base: Row, rows: Sequence[Row], rounds: int, seed: int = 0) -> 
     return {name: tuple(line) for name, line in corrected.items()}
 
 
-def survives(one: Difference) -> bool:
+def survives(difference: Difference) -> bool:
     """True when the difference is significant after the correction, and its interval says so as well."""
-    return one.interval.excludes_zero and one.p_holm < LEVEL
+    return difference.interval.excludes_zero and difference.p_holm < LEVEL
 
 
-def _prompt_sums(base: Row, row: Row, one: Difference) -> Floats:
+def _prompt_sums(base: Row, row: Row, difference: Difference) -> Floats:
     """Sums of paired differences per prompt, [prompts with a pair]."""
-    pairs = paired_rows(base.run, row.run, one.facts.name)
-    gaps = pairs["value_b"].to_numpy(dtype=np.float64) - pairs["value_a"].to_numpy(dtype=np.float64)
-    return cluster_sums(gaps, prompt_codes(base.run, pairs))[0]
+    pairs = paired_rows(base.run, row.run, difference.facts.name)
+    differences = pairs["value_b"].to_numpy(dtype=np.float64) - pairs["value_a"].to_numpy(dtype=np.float64)
+    return cluster_sums(differences, prompt_codes(base.run, pairs))[0]
 
 
 def sign_flips(sums: Sequence[Floats], flips: int, seed: int = 0) -> list[float]:
@@ -63,15 +65,15 @@ def sign_flips(sums: Sequence[Floats], flips: int, seed: int = 0) -> list[float]
     """
     p = [sign_flip_p(one) if one.size <= _LISTED else math.nan for one in sums]
     for size in sorted({one.size for one in sums if one.size > _LISTED}):
-        places = [k for k, one in enumerate(sums) if one.size == size]
-        totals = np.stack([sums[k] for k in places], axis=1)  # [prompts, tests]
+        indices = [k for k, one in enumerate(sums) if one.size == size]
+        totals = np.stack([sums[k] for k in indices], axis=1)  # [prompts, tests]
         bound = np.abs(totals.sum(axis=0)) - 1e-12 * np.abs(totals).sum(axis=0)
-        hits = np.zeros(len(places))
+        hits = np.zeros(len(indices))
         rng, step = np.random.default_rng(seed), max(1, _CELLS // size)
         for start in range(0, flips, step):
             signs = 1 - 2.0 * rng.integers(0, 2, size=(min(step, flips - start), size), dtype=np.int8)
             hits += np.sum(np.abs(signs @ totals) >= bound, axis=0)
-        for k, count in zip(places, hits.tolist(), strict=True):
+        for k, count in zip(indices, hits.tolist(), strict=True):
             p[k] = (count + 1) / (flips + 1)  # Phipson & Smyth 2010
     return p
 

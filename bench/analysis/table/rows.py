@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import FEW, Interval
-from bench.analysis.summary import ROUNDS
+from bench.analysis.summary import N_RESAMPLES
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
 
@@ -67,7 +67,7 @@ class Table:
     reference: str | None
     differences: dict[str, tuple[Difference, ...]] = field(default_factory=dict)  # p_holm: over the whole table
     notes: tuple[str, ...] = ()
-    rounds: int = ROUNDS
+    n_resamples: int = N_RESAMPLES
     best: dict[str, Best] = field(default_factory=dict)  # per metric
     curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
     same_noise: bool = False  # whether all methods are known to have been sampled from the same noise
@@ -93,7 +93,7 @@ class Table:
             return "no intervals: one prompt says nothing of others"
         if prompts < FEW:
             return "95 % intervals over prompts (Student's t with its skewness corrected)"
-        return f"95 % intervals over prompts (cluster bootstrap, {self.rounds:,} rounds)"
+        return f"95 % intervals over prompts (cluster bootstrap, {self.n_resamples:,} resamples)"
 
     @property
     def trained_metrics(self) -> tuple[str, ...]:

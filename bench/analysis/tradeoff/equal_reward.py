@@ -38,16 +38,16 @@ def interpolate(x: ArrayLike, y: ArrayLike, at: ArrayLike, near: float | None = 
     Points that are not finite are not part of their curve. Of several places the first, or the one nearest to `near`:
     a place on the curve, counted in points (1.5 is half way between the second point and the third).
     """
-    places, values = _crossings(x, y, at)
-    distance = np.where(np.isfinite(places), np.abs(places - (0.0 if near is None else near)), np.inf)
+    indices, values = _crossings(x, y, at)
+    distance = np.where(np.isfinite(indices), np.abs(indices - (0.0 if near is None else near)), np.inf)
     chosen = np.argmin(distance, axis=-1)
     return np.asarray(np.take_along_axis(values, chosen[..., None], -1)[..., 0])
 
 
-def places_of(x: ArrayLike, at: float) -> list[float]:
+def crossings_of(x: ArrayLike, at: float) -> list[float]:
     """Where on the curve through x [S], in the order of the points and counted in them, x = `at`: [] for nowhere."""
-    places, _ = _crossings(x, np.zeros_like(np.asarray(x, dtype=np.float64)), at)
-    return sorted({float(place) for place in places if math.isfinite(place)})
+    indices, _ = _crossings(x, np.zeros_like(np.asarray(x, dtype=np.float64)), at)
+    return sorted({float(index) for index in indices if math.isfinite(index)})
 
 
 def _crossings(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[Floats, Floats]:
@@ -79,13 +79,13 @@ def at_equal(joint: Joint, sweep: Sequence[str], reference: str, at: str, metric
     that in fewer than 97.5 % of the resamples there is a mean, but no interval: the resamples that do are a selection.
     In each resample the curve is read at the place nearest to where it is read for the means.
     """
-    places = [joint.method(name) for name in sweep]
+    indices = [joint.method(name) for name in sweep]
     k, m, r = joint.metric(at), joint.metric(metric), joint.method(reference)
     level, own = float(joint.means[r, k]), float(joint.means[r, m])
-    both = np.where(np.isfinite(joint.means[places, m]), joint.means[places, k], np.nan)
-    found = places_of(both, level)
+    both = np.where(np.isfinite(joint.means[indices, m]), joint.means[indices, k], np.nan)
+    found = crossings_of(both, level)
     near = found[0] if found else None
-    draws = interpolate(joint.draws[:, places, k], joint.draws[:, places, m], joint.draws[:, r, k], near)
+    draws = interpolate(joint.draws[:, indices, k], joint.draws[:, indices, m], joint.draws[:, r, k], near)
     inside = float(np.isfinite(draws).mean())
     value, reason = math.nan, ""
     if not found:
@@ -93,16 +93,16 @@ def at_equal(joint: Joint, sweep: Sequence[str], reference: str, at: str, metric
     elif len(found) > 1:
         reason = f"the sweep has the {at} of {reference} at {len(found)} places of its curve: no one value"
     else:
-        value = float(interpolate(joint.means[places, k], joint.means[places, m], level))
+        value = float(interpolate(joint.means[indices, k], joint.means[indices, m], level))
         if inside < ENOUGH:
             reason = f"the sweep reaches the {at} of {reference} in {inside:.0%} of the resamples: no interval"
     both_of = joint.interval(value, draws), joint.interval(value - own, draws - joint.draws[:, r, m])
-    one, gap = (_without_interval(found, reason) if reason else found for found in both_of)
-    return AtEqual(tuple(sweep), reference, at, metric, level, one, gap, inside, len(found))
+    one, difference = (_without_interval(found, reason) if reason else found for found in both_of)
+    return AtEqual(tuple(sweep), reference, at, metric, level, one, difference, inside, len(found))
 
 
-def _without_interval(one: Interval, reason: str) -> Interval:
-    return replace(one, low=math.nan, high=math.nan, reason=reason)
+def _without_interval(interval: Interval, reason: str) -> Interval:
+    return replace(interval, low=math.nan, high=math.nan, reason=reason)
 
 
 def at_equal_reward(joint: Joint, sweep: Sequence[str], reference: str, reward: str, diversity: str) -> AtEqual:

@@ -30,7 +30,7 @@ class OverOptimisation:
     held_out: tuple[str, ...]
     in_gain: Interval  # mean over the trained rewards
     held_out_gain: Interval  # mean over the held-out metrics, all of one weight: see `gains` for each
-    gap: Interval  # in_gain - held_out_gain
+    difference: Interval  # in_gain - held_out_gain
     index: Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not surely rise
     gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
 
@@ -88,7 +88,7 @@ def _one(
         held_out=tuple(held_out),
         in_gain=in_gain,
         held_out_gain=joint.interval(*outside),
-        gap=joint.interval(inside[0] - outside[0], inside[1] - outside[1]),
+        difference=joint.interval(inside[0] - outside[0], inside[1] - outside[1]),
         index=index,
         gains={name: joint.interval(*gain) for name, gain in gains.items()},
     )

@@ -125,18 +125,23 @@ def compare(scorer: str, fixture: Fixture, official: Sequence[Value], ours: Sequ
             wrong.append(f"{name} is refused, the original gives {theirs:.6g}")
         else:
             both.append((theirs, own))
-    gaps = [abs(theirs - own) for theirs, own in both]
+    differences = [abs(theirs - own) for theirs, own in both]
     tolerance = TOLERANCES[scorer]
-    bad = sum(not gap <= tolerance for gap in gaps)  # a NaN is bad, too
+    bad = sum(not difference <= tolerance for difference in differences)  # a NaN is bad, too
     if bad:
-        wrong.append(f"{bad} of {len(gaps)} values differ by more than {tolerance:g}")
+        wrong.append(f"{bad} of {len(differences)} values differ by more than {tolerance:g}")
     if len(both) < PAIRS:
         wrong.append(f"only {len(both)} pairs were compared, {PAIRS} are needed")
     spread = statistics.pstdev([theirs for theirs, _ in both]) if both else math.nan
     if not spread > 100 * tolerance:
         wrong.append(f"the fixture's values spread by {spread:.1e} only, so that it shows nothing")
-    relative = max((gap / abs(theirs) for gap, (theirs, _) in zip(gaps, both, strict=True) if theirs), default=math.nan)
-    return Row(scorer, len(both), max(gaps, default=math.nan), relative, spread, tolerance, without, tuple(wrong))
+    relative = max(
+        (difference / abs(theirs) for difference, (theirs, _) in zip(differences, both, strict=True) if theirs),
+        default=math.nan,
+    )
+    return Row(
+        scorer, len(both), max(differences, default=math.nan), relative, spread, tolerance, without, tuple(wrong)
+    )
 
 
 def judge(official: Mapping[str, Any], fixture: Fixture, folder: Path, only: Sequence[str] = ()) -> Outcome:

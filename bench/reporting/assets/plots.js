@@ -7,7 +7,7 @@
   const FAINT = "#8a8a8a";
 
   // Whether values are shown as they are, or as paired differences to the reference.
-  const paired = () => $("axis-mode")?.value === "gaps";
+  const paired = () => $("axis-mode")?.value === "differences";
 
   // --- axes -----------------------------------------------------------------------------------------------------
 
@@ -21,7 +21,7 @@
     }
     const metric = data.metrics[i];
     const value = (m) => {
-      const cell = paired() ? data.gaps[m]?.[i] : data.cells[m][i];
+      const cell = paired() ? data.differences[m]?.[i] : data.cells[m][i];
       return !cell || cell[0] === null ? null : { mean: cell[0], low: cell[1], high: cell[2], n: cell[3], lost: cell[4] };
     };
     const digits = metric.digits + (paired() ? 1 : 0);

@@ -42,8 +42,8 @@ def test_equals_the_originals_steps(weights: dict[str, Path], loaded: Any) -> No
         x = model.get_image_features(torch.stack([preprocess(frame) for frame in odd_pictures()])).pooler_output
     x = x / x.norm(dim=-1, keepdim=True)
     state = torch.load(weights["aesthetic"] / HEAD, weights_only=True)
-    for place in (0, 2, 4, 6, 7):
-        x = x @ state[f"layers.{place}.weight"].T + state[f"layers.{place}.bias"]
+    for index in (0, 2, 4, 6, 7):
+        x = x @ state[f"layers.{index}.weight"].T + state[f"layers.{index}.bias"]
     found = loaded["aesthetic"].score(odd_pictures(), ["a"] * 5)
     assert found.std() > 1e-3
     assert_close(found, x[:, 0])

@@ -87,7 +87,7 @@ WORLDS = [world for world in COVERAGE["worlds"]() if world.prompts <= 100]
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: f"{world.name}, {world.prompts} x {world.samples}")
 def test_intervals_cover_the_truth_as_often_as_they_say(world: Any) -> None:
     """A small version of benchmarks/interval_coverage.py: 400 experiments leave 1.1 points of chance around 95 %."""
-    share, made = COVERAGE["coverage"](world, trials=400, rounds=1000, seed=1)
+    share, made = COVERAGE["coverage"](world, trials=400, n_resamples=1000, seed=1)
     low, high = world.expected
     assert made == 1 or "of the sweep" in world.name  # only near the end of a sweep there may be no interval
     assert low - 0.02 <= share <= high + 0.015
@@ -110,8 +110,8 @@ def test_minimum_detectable_effect_is_found_with_its_power() -> None:
     found, trials = 0, 400
     for _ in range(trials):
         values = rng.normal(size=40)
-        size = stats.minimum_detectable_effect(stats.clustered_bootstrap(values, np.arange(40), rounds=500))
-        found += stats.clustered_bootstrap(rng.normal(size=40) + size, np.arange(40), rounds=500).low > 0
+        size = stats.minimum_detectable_effect(stats.clustered_bootstrap(values, np.arange(40), n_resamples=500))
+        found += stats.clustered_bootstrap(rng.normal(size=40) + size, np.arange(40), n_resamples=500).low > 0
     assert 0.83 <= found / trials <= 0.95
     assert math.isnan(stats.minimum_detectable_effect(stats.Interval(1.0, math.nan, math.nan, 5)))
 
@@ -154,9 +154,9 @@ def test_sign_flips_are_exact_for_few_clusters() -> None:
 
 
 def test_sampled_sign_flips_are_never_zero_and_uniform_under_the_null() -> None:
-    assert stats.sign_flip_p(np.ones(40), rounds=999) == pytest.approx(1 / 1000)
+    assert stats.sign_flip_p(np.ones(40), n_resamples=999) == pytest.approx(1 / 1000)
     rng = np.random.default_rng(4)
-    ps = [stats.sign_flip_p(rng.normal(size=20), rounds=500, seed=i) for i in range(300)]
+    ps = [stats.sign_flip_p(rng.normal(size=20), n_resamples=500, seed=i) for i in range(300)]
     assert 0.02 <= np.mean(np.asarray(ps) <= 0.05) <= 0.09
 
 
@@ -164,9 +164,9 @@ def test_sign_flips_of_many_columns_are_those_of_each() -> None:
     rng = np.random.default_rng(6)
     sums = rng.normal(0.2, 1, size=(40, 5))
     sums[30:, 1], sums[8:, 2], sums[:, 3], sums[:, 4] = math.nan, math.nan, math.nan, 0.0
-    found = stats.sign_flip_ps(sums, rounds=20_000)
-    assert found[0] == stats.sign_flip_p(sums[:, 0], rounds=20_000)
-    assert found[1] == pytest.approx(stats.sign_flip_p(sums[:30, 1], rounds=20_000, seed=1), abs=0.02)
+    found = stats.sign_flip_ps(sums, n_resamples=20_000)
+    assert found[0] == stats.sign_flip_p(sums[:, 0], n_resamples=20_000)
+    assert found[1] == pytest.approx(stats.sign_flip_p(sums[:30, 1], n_resamples=20_000, seed=1), abs=0.02)
     assert found[2] == stats.sign_flip_p(sums[:8, 2])
     assert math.isnan(found[3])
     assert found[4] == 1

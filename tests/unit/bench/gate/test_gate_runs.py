@@ -42,7 +42,7 @@ def scored(folder: Path, method: str, values: Mapping[int, float], prompts: int 
 def gated(folder: Any, text: str, tmp_path: Path, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = tmp_path / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(folder, path, baseline, rounds=500)
+    return check(folder, path, baseline, n_resamples=500)
 
 
 def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, said: list[st
         manifest = store.manifest()
         store.write_manifest(dataclasses.replace(manifest, identity={**manifest.identity, "sampler": sampler}))
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
-    report(tmp_path / "r", tmp_path / "out", rounds=100)
+    report(tmp_path / "r", tmp_path / "out", n_resamples=100)
     err = "\n".join(said)
     assert "left out of the gate: refl@" in err
     assert "left out of the report: refl@" in err

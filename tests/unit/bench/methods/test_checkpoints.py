@@ -34,29 +34,29 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_rows_name_what_there_is() -> None:
-    assert len({one.weights for one in CHECKPOINTS}) == len(CHECKPOINTS)
+    assert len({checkpoint.weights for checkpoint in CHECKPOINTS}) == len(CHECKPOINTS)
     known = {*metrics.names(), *NO_METRIC}
-    for one in CHECKPOINTS:
-        assert one.method in method_names(), one
-        assert one.family in FAMILIES, one
-        assert set(one.trained_on) <= known, one
-        assert one.licence, one
-        assert one.source, one
-        assert one.form, one
-        assert get_method(one.method).citation, one
-        assert one.trained_on or "PickScore was fitted to as well" in one.note, one
+    for checkpoint in CHECKPOINTS:
+        assert checkpoint.method in method_names(), checkpoint
+        assert checkpoint.family in FAMILIES, checkpoint
+        assert set(checkpoint.trained_on) <= known, checkpoint
+        assert checkpoint.licence, checkpoint
+        assert checkpoint.source, checkpoint
+        assert checkpoint.form, checkpoint
+        assert get_method(checkpoint.method).citation, checkpoint
+        assert checkpoint.trained_on or "PickScore was fitted to as well" in checkpoint.note, checkpoint
 
 
 def test_the_methods_sample_as_the_checkpoints_ask() -> None:
-    for one in CHECKPOINTS:
-        method = get_method(one.method)
+    for checkpoint in CHECKPOINTS:
+        method = get_method(checkpoint.method)
         # None is the suite's guidance, which the ready suites set to the base model's own.
-        assert method.tuned_guidance in (None, one.guidance), one
-        assert one.switch_step is None or one.method in ("imagerefl", "mixgrpo"), one
+        assert method.tuned_guidance in (None, checkpoint.guidance), checkpoint
+        assert checkpoint.switch_step is None or checkpoint.method in ("imagerefl", "mixgrpo"), checkpoint
 
 
 def test_every_form_of_the_papers_is_there() -> None:
-    families = {one.method: {two.family for two in published(one.method)} for one in CHECKPOINTS}
+    families = {checkpoint.method: {two.family for two in published(checkpoint.method)} for checkpoint in CHECKPOINTS}
     assert families == {
         "imagerefl": {"sd", "sdxl"},
         "dpo": {"sd", "sdxl"},
@@ -115,7 +115,7 @@ def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
 
 def test_they_are_listed() -> None:
     rows = {row[0]: row for row in table_of("models").rows}
-    assert {one.weights for one in CHECKPOINTS} < set(rows)
+    assert {checkpoint.weights for checkpoint in CHECKPOINTS} < set(rows)
     row = rows["worstcoder/SD3.5M-DiffusionNFT-MultiReward"]
     assert row[1:6] == ("sd3", "diffusionnft", "pickscore, hpsv2.1, clip_score", "none", "40")
     methods = {row[0]: row for row in table_of("methods").rows}

@@ -204,8 +204,8 @@ def ldm_name(key: str) -> str:
             return key.replace(ours, theirs, 1)
     words = key.split(".")
     if words[0] == "mid_block":
-        place = 1 if words[1] == "attentions" else 2 * int(words[2])
-        where, rest = f"middle_block.{place}", words[3:]
+        index = 1 if words[1] == "attentions" else 2 * int(words[2])
+        where, rest = f"middle_block.{index}", words[3:]
     else:
         block, kind, layer, rest = int(words[1]), words[2], int(words[3]), words[4:]
         down = words[0] == "down_blocks"

@@ -136,9 +136,9 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
         "absent": "does not exist",
         "empty": "config.json is missing",
     }
-    for place, (name, part) in enumerate(cases.items()):
+    for index, (name, part) in enumerate(cases.items()):
         with pytest.raises(MissingError, match=part):
-            model.add_network(f"n{place}", tmp_path / name)
+            model.add_network(f"n{index}", tmp_path / name)
     assert set(model.networks) == {"base"}
     assert torch.equal(prediction(model, "base"), before)
 

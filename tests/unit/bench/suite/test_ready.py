@@ -60,8 +60,12 @@ def test_methods_sample_their_checkpoints_as_published(name: str) -> None:
 
 def test_every_checkpoint_for_a_suites_model_is_in_a_suite_in_one_form() -> None:
     used = {told.weights for name in READY for told in load_suite(name).methods.values()}
-    forms = {(one.method, one.family, one.trained_on) for one in CHECKPOINTS}
-    assert forms == {(one.method, one.family, one.trained_on) for one in CHECKPOINTS if one.weights in used}
+    forms = {(checkpoint.method, checkpoint.family, checkpoint.trained_on) for checkpoint in CHECKPOINTS}
+    assert forms == {
+        (checkpoint.method, checkpoint.family, checkpoint.trained_on)
+        for checkpoint in CHECKPOINTS
+        if checkpoint.weights in used
+    }
 
 
 def test_refl_on_sd15_says_what_there_is_and_how_to_make_one() -> None:

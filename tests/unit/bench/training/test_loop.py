@@ -27,7 +27,7 @@ from bench.training.steps import Outcome
 if TYPE_CHECKING:
     from conftest import TinySuite
 
-PLACES = {"start_step": "5", "grad_steps": "6-7", "probe_prompts": "1", "probe_samples": "2"}
+STEP_SETTINGS = {"start_step": "5", "grad_steps": "6-7", "probe_prompts": "1", "probe_samples": "2"}
 
 
 class Redness:
@@ -53,7 +53,7 @@ def options(tiny_suite: TinySuite, tmp_path: Path) -> Callable[..., TrainOptions
             objective,
             suite=str(tiny_suite.toml),
             out=tmp_path / name,
-            settings={**PLACES, "precision": "float32", "accumulation": "1", **(settings or {})},
+            settings={**STEP_SETTINGS, "precision": "float32", "accumulation": "1", **(settings or {})},
             **recipe,
         )
 

@@ -27,10 +27,10 @@ def test_a_method_that_loses_every_pair_is_not_the_best_for_its_easier_prompts()
     better, lucky = prompt + 1 + 0.05 * rng.normal(size=(40, 2)), prompt.copy()
     lucky[:20] = math.nan  # only its easy prompts could be scored, so its mean is higher
     runs = [run("base", {"m": better}), run("refl", {"m": lucky})]
-    gap = difference(*runs, "m", 300)
-    assert gap.b > gap.a
-    assert gap.better == "a"
-    best = build(runs, rounds=300).best["m"]
+    change = difference(*runs, "m", 300)
+    assert change.b > change.a
+    assert change.better == "a"
+    best = build(runs, n_resamples=300).best["m"]
     assert best.name == "refl"
     assert best.tied == {"base"}
     assert not best.significant
@@ -48,7 +48,7 @@ def noisy(methods: int, prompts: int = 40) -> Table:
         )
         for i, effect in enumerate(effects)
     ]
-    return build(runs, rounds=500)
+    return build(runs, n_resamples=500)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def test_set_metrics_are_tested_by_their_jackknife_blocks() -> None:
     values = {"m": rng.normal(size=(16, 2))}
     blocks = 20 + 0.02 * rng.normal(size=8)
     runs = [run("base", values, {"fid": blocks}), run("refl", values, {"fid": blocks + 3 + 0.01 * rng.normal(size=8)})]
-    gap = {one.facts.name: one for one in build(runs, rounds=300).differences["refl"]}["fid"]
-    assert 0 < gap.paired.p < 0.001
-    assert gap.p_holm == pytest.approx(2 * gap.paired.p)  # two tests, this one the surer
-    assert survives(gap)
+    change = {one.facts.name: one for one in build(runs, n_resamples=300).differences["refl"]}["fid"]
+    assert 0 < change.paired.p < 0.001
+    assert change.p_holm == pytest.approx(2 * change.paired.p)  # two tests, this one the surer
+    assert survives(change)
 
 
 def test_the_p_value_of_an_interval_that_just_touches_zero() -> None:

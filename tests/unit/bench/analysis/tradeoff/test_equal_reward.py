@@ -18,7 +18,7 @@ from bench.analysis.tradeoff import (
     over_optimisation,
     price,
 )
-from bench.analysis.tradeoff.equal_reward import places_of
+from bench.analysis.tradeoff.equal_reward import crossings_of
 from bench.analysis.tradeoff.joint import Joint, joint_means
 from bench.store.records import ScoreRow
 from bench.store.runs import Run, read_run
@@ -49,9 +49,9 @@ def test_a_curve_follows_the_settings_and_not_the_metric() -> None:
     assert float(interpolate(x, y, 1.5)) == 15  # by the order of x it would be 5, on a line that no setting is on
     assert float(interpolate(x, y, 2.5)) == 25
     assert float(interpolate(x, y, 2.5, near=1.4)) == 15
-    assert places_of(x, 2.5) == [0.75, 1.5]
-    assert places_of(x, 3.0) == [1.0]  # the turning point is one place
-    assert places_of(x, 3.5) == []
+    assert crossings_of(x, 2.5) == [0.75, 1.5]
+    assert crossings_of(x, 3.0) == [1.0]  # the turning point is one place
+    assert crossings_of(x, 3.5) == []
 
 
 def test_interpolation_of_many_curves_at_once_agrees_with_numpy() -> None:
@@ -142,7 +142,9 @@ def test_over_optimisation_shows_in_the_held_out_metrics(runs: list[Run]) -> Non
     assert found["refl"].held_out == ("image_reward", "hpsv2.1", "attribute_accuracy")
     assert found["draft"].index.mean > found["refl"].index.mean
     assert found["draft"].gains["image_reward"].high < 0 < found["draft"].in_gain.low
-    assert found["draft"].gap.mean == pytest.approx(found["draft"].in_gain.mean - found["draft"].held_out_gain.mean)
+    assert found["draft"].difference.mean == pytest.approx(
+        found["draft"].in_gain.mean - found["draft"].held_out_gain.mean
+    )
 
 
 def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path: Path) -> None:
@@ -173,4 +175,4 @@ def test_no_index_without_a_gain_in_the_trained_reward(tmp_path: Path) -> None:
     (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
     assert math.isnan(found.index.mean)
     assert found.index.reason == "pickscore did not surely rise over base"
-    assert found.gap.mean < 0
+    assert found.difference.mean < 0

@@ -14,7 +14,7 @@ from bench.analysis.tradeoff.joint import Joint, joint_means
 def joint_of(points: list[tuple[float, float]], spread: float, higher: tuple[bool, bool] = (True, True)) -> Joint:
     rng = np.random.default_rng(0)
     values = np.asarray(points)[None] + spread * rng.normal(size=(50, len(points), 2))
-    means, draws = joint_means(values, np.ones_like(values), rounds=800)
+    means, draws = joint_means(values, np.ones_like(values), n_resamples=800)
     return Joint(tuple("abcdefgh"[: len(points)]), ("x", "y"), higher, means, draws, 50)
 
 
@@ -34,7 +34,7 @@ def test_points_that_cannot_be_told_apart_share_the_probability() -> None:
 
 def test_fronts_agree_with_moocore() -> None:
     points = np.random.default_rng(1).integers(0, 5, size=(60, 8, 2)).astype(float)
-    wanted = [moocore.is_nondominated(-one, keep_weakly=True).tolist() for one in points]
+    wanted = [moocore.is_nondominated(-point, keep_weakly=True).tolist() for point in points]
     assert fronts(points).tolist() == wanted
 
 
@@ -78,9 +78,9 @@ def test_band_is_ordered_and_is_the_quantile_of_what_is_attained() -> None:
     assert (band.middle[known] <= band.high[known]).all()
     at = 2.0
     attained = np.where(joint.draws[:, :, 0] >= at, joint.draws[:, :, 1], -np.inf).max(axis=1)
-    place = int(np.argmin(np.abs(band.x - at)))
-    assert band.middle[place] == pytest.approx(np.median(attained), abs=0.05)
-    assert band.low[place] == pytest.approx(np.quantile(attained, 0.025), abs=0.1)
+    index = int(np.argmin(np.abs(band.x - at)))
+    assert band.middle[index] == pytest.approx(np.median(attained), abs=0.05)
+    assert band.low[index] == pytest.approx(np.quantile(attained, 0.025), abs=0.1)
 
 
 def test_methods_without_one_of_the_metrics_are_not_in_it() -> None:
