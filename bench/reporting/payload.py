@@ -43,8 +43,8 @@ def payload(
     table: Table,
     fronts: Mapping[tuple[str, str], tuple[Front, Mapping[str, str]]],
     values: dict[str, Array],
-    images: dict[str, Any],
-) -> dict[str, Any]:
+    images: types.Images,
+) -> types.Payload:
     """Everything the script needs but the images themselves."""
     index = {row.name: i for i, row in enumerate(table.rows)}
     style, names = looks([row.name for row in table.rows]), point_names(table)
@@ -117,7 +117,7 @@ def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[types.
     return [found.get(metric) for metric in metrics] if found else None
 
 
-def _front(front: Front, verdicts: Mapping[str, str], index: Mapping[str, int]) -> dict[str, Any]:
+def _front(front: Front, verdicts: Mapping[str, str], index: Mapping[str, int]) -> types.Front:
     """Whether each method is surely on the front, and the band of the front under resampling."""
     return {"verdict": {index[name]: verdict for name, verdict in verdicts.items()}, "band": band_of(front)}
 

@@ -63,9 +63,9 @@ class Band(TypedDict):
 
 
 class Front(TypedDict):
-    """Method -> share of the resamples in which it is on the front; and the band of the front."""
+    """Method -> verdict ("surely on the front", "surely dominated", "undecided"); and the band of the front of the means."""
 
-    share: dict[int, float]
+    verdict: dict[int, str]
     band: Band
 
 

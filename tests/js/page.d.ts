@@ -36,7 +36,7 @@ declare namespace Payload {
     high: (number | null)[];
   }
   interface Front {
-    share: Record<number, number>;
+    verdict: Record<number, string>;
     band: Payload.Band;
   }
   interface Axes {

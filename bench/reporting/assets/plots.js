@@ -289,8 +289,8 @@
     const text = $("front");
     if (!points.length) { text.textContent = ""; return; }
     const verdicts = known(x, y)?.verdict; // differences move all points alike, so they have the same front
-    const named = (chosen) => chosen.map((point) => point.method.name).join(", ");
-    const judged = (verdict) => named(points.filter((point) => verdicts[point.m] === verdict)) || "none";
+    const named = (/** @type {Point[]} */ chosen) => chosen.map((point) => point.method.name).join(", ");
+    const judged = (/** @type {string} */ verdict) => named(points.filter((point) => verdicts?.[point.m] === verdict)) || "none";
     const missing = data.methods.length - points.length;
     text.replaceChildren(
       element("b", {}, "On the front of the means: "), `${named(front)}.`,
