@@ -20,6 +20,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
+from bench.cli.watch import watch
 from bench.runtime.log import shown
 from metrics.errors import punctuated
 
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "train": train,
+    "watch": watch,
     "list": list_entries,
     "doctor": doctor,
 }

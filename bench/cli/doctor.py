@@ -12,6 +12,10 @@ from bench.errors import UsageError
 
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also check whether the model hub can be reached.")] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."),
+    ] = None,
     verify_metrics: Annotated[
         bool,
         typer.Option(
@@ -37,7 +41,8 @@ def doctor(
 ) -> int:
     """Check this installation and print commands that fix its problems."""
     from bench.cli.output import show
-    from bench.doctor.examine import examine, verify
+    from bench.doctor.examine import Report, examine, verify
+    from bench.doctor.spoiled import spoiled_runs
 
     if verify_metrics:
         outcome = verify(official, cache, out, values)
@@ -47,8 +52,11 @@ def doctor(
     given = {"--official": official, "--cache": cache, "--out": out, "--values": values}
     for option, value in given.items():
         if value is not None:
-            raise UsageError(f"{option} applies only to --verify-metrics: add that, or omit {option}")
+            raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
+    folder = results or Path("results")
     report = examine(ask_hub=hub)
+    if folder.is_dir():
+        report = Report((*report.findings, *spoiled_runs(folder)))
     show(report.table())
     typer.echo("")
     for command, subjects in report.mends.items():

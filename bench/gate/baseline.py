@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.stats import Interval
-from bench.analysis.summary import N_RESAMPLES, summary_of
+from bench.analysis.summary import summary_of
 from bench.errors import NotComparableError, UsageError
 from bench.gate.summary_entry import difference, same_order
 from bench.gate.verdict import shown
@@ -97,9 +97,7 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def baseline_of(
-    runs: RunSources, n_resamples: int = N_RESAMPLES, seed: int = 0, results: Path | str = Path("results")
-) -> dict[str, Any]:
+def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict[str, Any]:
     """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
 
     UsageError for several suites, for several runs of one method, or for a run that is not finished;
@@ -130,12 +128,12 @@ def baseline_of(
         "schema_version": BASELINE_VERSION,
         "suite": suites[0],
         "provenance": {key: value for key, value in provenance.collect().items() if key in _KEPT},
-        "summaries": [_summary(run, n_resamples, seed) for run in sorted(kept, key=lambda run: run.name)],
+        "summaries": [_summary(run) for run in sorted(kept, key=lambda run: run.name)],
     }
 
 
-def _summary(run: Run, n_resamples: int, seed: int) -> dict[str, Any]:
-    summary = summary_of(run, n_resamples, seed, per_prompt=True)
+def _summary(run: Run) -> dict[str, Any]:
+    summary = summary_of(run, per_prompt=True)
     if run.store is not None:
         made = run.store.manifest().provenance
         summary["provenance"] = {key: made[key] for key in _KEPT if key in made}

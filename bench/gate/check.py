@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import N_RESAMPLES, summary_of
+from bench.analysis.summary import summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -33,8 +33,6 @@ def judged(
     runs: RunSources,
     thresholds: Path | str,
     baseline: Path | str | dict[str, Any] | None = None,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
     results: Path | str = Path("results"),
 ) -> list[Verdict]:
     """The verdicts on runs by a thresholds file, and a baseline (file) for drops.
@@ -64,7 +62,7 @@ def judged(
     for run, shown in zip(chosen, display_names(chosen), strict=True):
         if run.method in wanted:
             one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, n_resamples, seed, per_prompt=True), **one_name})
+            summaries.append({**summary_of(run, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 
@@ -144,8 +142,6 @@ def check(
     junit: Path | str | None = None,
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
 
@@ -168,10 +164,8 @@ def check(
         outcome = _updated(chosen, thresholds, None if baseline is None else Path(baseline), strict, asked, results)
     else:
         if thresholds is None:
-            raise UsageError(
-                "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
-            )
-        found = judged(chosen, thresholds, baseline, n_resamples, seed, results)
+            raise UsageError("nothing to judge by: give --thresholds FILE, for example results/thresholds/shapes.toml")
+        found = judged(chosen, thresholds, baseline, results)
         outcome = Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.stats import Floats, Interval, clustered_bootstrap, independent_difference, jackknife_interval
+from bench.analysis.intervals import mean_interval
+from bench.analysis.stats import Floats, Interval, independent_difference, jackknife_interval
 from bench.store.cards import card_difference, card_in_summary
 
 Entry = Mapping[str, Any]
@@ -57,7 +58,7 @@ def difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return clustered_bootstrap(new - old, np.arange(old.size), level=level)
+        return mean_interval(new - old, np.arange(old.size), level=level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
@@ -94,7 +95,7 @@ def relative_difference(then: Entry, now: Entry, same_order: bool, level: float 
     # denominator accounts for. What remains is a mean over prompts like any other.
     base, mean = float(old.mean()), 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
     percent = 100 * (new - old) / abs(base) - mean * (old - base) / base
-    return clustered_bootstrap(percent, np.arange(old.size), level=level)
+    return mean_interval(percent, np.arange(old.size), level=level)
 
 
 def _prompt_values(then: Entry, now: Entry) -> tuple[Floats, Floats]:

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from bench.sampling.tree import Action, build_tree, needed
 from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.models.base import DiffusionModel
 
 logger = logging.getLogger(__name__)
@@ -109,12 +111,19 @@ class Maker:
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
         for names, latents in run_tree(self.model, tree, batch, self._executed):
             wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
-            pixels = self.model.decoding(latents)
+            pixels = self._decoding(names[0], latents)
             finished.update(names)
             count = sum(len(indices) for indices in wanted.values())
             leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
             for written in writer.put(leaf):
                 self._record(written)
+
+    def _decoding(self, name: str, latents: Tensor) -> Callable[[], Tensor]:
+        """Begin to decode with the autoencoder of the last network that ran; where both did, of the tuned one."""
+        network = self.actions[name][-1][-1].network
+        if getattr(self.model.networks.get(network), "vae", None) is None:
+            return self.model.decoding(latents)
+        return self.model.decoding(latents, network)
 
     def _spend(self, name: str, wanted: Mapping[str, list[int]] | None = None) -> float:
         """Charge the time since the last call to the runs that it was spent on; returns it, in seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.registry.families import DISTILLED, FAMILIES
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
-    family = suite.model.family
+    loaded: DiffusionModel = family_class(suite.model.family).load(folder, suite, device)
+    return loaded
+
+
+def family_class(family: str) -> Any:
+    """The adapter of a family. Raises UsageError: no such family, or its class cannot be imported or cannot load."""
     target = FAMILIES.target(family)
     module, _, attribute = target.partition(":")
     builtin = FAMILIES.is_builtin(family)
@@ -34,8 +39,7 @@ def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionMode
         raise UsageError(
             f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md"
         )
-    loaded: DiffusionModel = adapter.load(folder, suite, device)
-    return loaded
+    return adapter
 
 
 def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:

@@ -7,9 +7,17 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from bench.errors import UsageError, suggest
 from bench.models.loading import quiet, short
 
+FINAL = "final"
+"""The option of `sampler.options` that is ours: what the last step returns."""
+_PREDICTED = "predicted_original"
+_FIELD = "pred_original_sample"
+"""What diffusers calls it in the output of a step."""
 _OWN_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
 """They draw their noise from a Brownian tree of their own, so samples would depend on the batch they are in."""
 
@@ -27,10 +35,12 @@ def scheduler_class(name: str, options: Mapping[str, Any]) -> Any:
             "with sampler.options.algorithm_type = 'sde-dpmsolver++'"
         )
     found = getattr(diffusers, name)
+    _check_final(found, options)
+    options = without_final(options)
     settings = [key for key in inspect.signature(found.__init__).parameters if key != "self"]
     for key in options:
         if key not in settings:
-            raise UsageError(f"{name} has no option '{key}' (sampler.options).{suggest(key, settings)}")
+            raise UsageError(f"{name} has no option '{key}' (sampler.options).{suggest(key, [*settings, FINAL])}")
     return found
 
 
@@ -50,7 +60,40 @@ def told(scheduler: Any, sampler: Any) -> Iterator[None]:
 def make_scheduler(kind: Any, config: Mapping[str, Any], sampler: Any) -> Any:
     """A scheduler of a class from the model's configuration, with the suite's options in place of its own."""
     with quiet(), told(kind, sampler):
-        return kind.from_config(config, **sampler.options)
+        scheduler = kind.from_config(config, **without_final(sampler.options))
+    scheduler.returns_original = sampler.options.get(FINAL) == _PREDICTED
+    return scheduler
+
+
+def without_final(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are the scheduler's own."""
+    return {key: value for key, value in options.items() if key != FINAL}
+
+
+def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
+    """UsageError for a `final` that is unknown, or that the scheduler's steps do not tell."""
+    if FINAL not in options:
+        return
+    if options[FINAL] != _PREDICTED:
+        raise UsageError(f"sampler.options.{FINAL} must be '{_PREDICTED}', got {options[FINAL]!r}")
+    module = inspect.getmodule(kind)
+    outputs = [value for name, value in vars(module).items() if name.endswith("SchedulerOutput")]
+    if not any(_FIELD in getattr(output, "__dataclass_fields__", {}) for output in outputs):
+        raise UsageError(
+            f"{kind.__name__} does not tell the predicted original of a step, which sampler.options.{FINAL} asks for: "
+            "take DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option."
+        )
+
+
+def take_step(scheduler: Any, prediction: Tensor, index: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
+    """The latents after the step at this place of `scheduler.timesteps`.
+
+    After the last one the predicted original, where the suite asks for that.
+    """
+    t, last = scheduler.timesteps[index], index == len(scheduler.timesteps) - 1
+    if not (getattr(scheduler, "returns_original", False) and last):
+        return torch.as_tensor(scheduler.step(prediction, t, latents, **extra, return_dict=False)[0])
+    return torch.as_tensor(getattr(scheduler.step(prediction, t, latents, **extra), _FIELD))
 
 
 def accepted(function: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bench.analysis.differences import Difference
-from bench.analysis.stats import FEW, Interval
-from bench.analysis.summary import N_RESAMPLES
+from bench.analysis.stats import Interval
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
+
+N_RESAMPLES = 2000  # of the bootstrap that draws the band of a front
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,7 @@ class Table:
         prompts = len(self.rows[0].run.prompts)
         if prompts < 2:
             return "no interval: a single prompt carries no between-prompt variance"
-        if prompts < FEW:
-            return "95 % intervals over prompts (Student's t with its skewness corrected)"
-        return f"95 % intervals over prompts (cluster bootstrap, {self.n_resamples:,} resamples)"
+        return "95 % intervals over prompts (Student's t and Hall's correction for skewness, the wider limits)"
 
     @property
     def trained_metrics(self) -> tuple[str, ...]:

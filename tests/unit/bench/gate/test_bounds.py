@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gated(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = results.parent / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(results, path, baseline, n_resamples=500)
+    return check(results, path, baseline)
 
 
 def dominates(results: Path, method: str, over: str, on: list[str], margin: str = "") -> Verdict:

@@ -37,7 +37,7 @@ def gate(results: Path, text: str, baseline: dict[str, Any] | None = None) -> li
     path, before = results.parent / "gate.toml", results.parent / "baseline.json"
     path.write_text(text, encoding="utf-8")
     before.write_text(json.dumps(baseline), encoding="utf-8")
-    return check(results, path, before if baseline is not None else None, n_resamples=500)
+    return check(results, path, before if baseline is not None else None)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def scored(folder: Path, method: str, values: Mapping[int, float], prompts: int 
 def gated(folder: Any, text: str, tmp_path: Path, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = tmp_path / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(folder, path, baseline, n_resamples=500)
+    return check(folder, path, baseline)
 
 
 def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:

@@ -136,11 +136,11 @@ def test_what_the_decoder_had_no_memory_for_is_made_again(
     monkeypatch.setattr(pictures, "available_cores", lambda: 64)
     some_levels, sizes = StableDiffusion._some_levels, []
 
-    def short(self: Any, latents: torch.Tensor) -> Any:
+    def short(self: Any, latents: torch.Tensor, vae: Any) -> Any:
         sizes.append(len(latents))
         if len(sizes) in failing:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
-        return some_levels(self, latents)
+        return some_levels(self, latents, vae)
 
     monkeypatch.setattr(StableDiffusion, "_some_levels", short)
     (found,) = run(suite, tmp_path, ["base"], batch_size=2)
