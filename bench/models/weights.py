@@ -159,7 +159,9 @@ def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except OSError:  # no folder of ours
         return (), ()
     except (ValueError, RecursionError):
-        raise UsageError(f"{file} is no JSON: repair it, or remove it if `bench train` did not write it.") from None
+        raise UsageError(
+            f"{file} is not valid JSON: repair it, or remove it if `bench train` did not write it"
+        ) from None
     if not isinstance(facts, dict):
         return (), ()
     key = "trained_on" if "trained_on" in facts else "reward"  # the first checkpoints name one reward only
@@ -170,7 +172,7 @@ def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
     """The names in an entry of training.json: one, a list, or the keys of weights. Raises UsageError for others."""
     names = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(names, list | dict) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it.")
+        raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it")
     return tuple(names)
 
 
