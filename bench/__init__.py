@@ -1,11 +1,15 @@
 """imagerefl-bench: how much diversity did a reward-aligned text-to-image model pay for its quality?
 
-The public functions are loaded on first use, so `import bench` costs nothing:
+The public functions are loaded on first use, so `import bench` costs nothing. Each does what the command of its name
+does, with a keyword for each flag:
 
-    bench.run(...)            generate, score and summarise
+    bench.run(...)            generate what is missing, score it, summarise it
+    bench.score(...)          score runs again, or images from anywhere
+    bench.report(...)         the page, tables and Pareto plots
+    bench.compare(a, b)       paired differences of two runs
+    bench.check(...)          verdicts against thresholds and a baseline
+    bench.train(...)          make a checkpoint
     bench.load_results(path)  tidy rows as a pandas.DataFrame
-    bench.report(...)         tables and Pareto plots
-    bench.check(...)          verdicts against thresholds
 
 and what a file of one's own needs (`bench run --plugin my_methods.py`):
 
@@ -17,30 +21,54 @@ and what a file of one's own needs (`bench run --plugin my_methods.py`):
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 # No submodule of `bench` has the name of a function here, so each name is the function and nothing else.
 _PUBLIC = {
-    "run": "bench.pipeline.run",
-    "load_results": "bench.store.load_results",
-    "report": "bench.reporting.report",
-    "check": "bench.gate.check",
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
+    "check": "bench.gate.check",
+    "compare": "bench.analysis.compare",
+    "load_results": "bench.store.load_results",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
+    "report": "bench.reporting.report",
+    "run": "bench.pipeline.run",
+    "score": "bench.pipeline.rescore",
+    "train": "bench.pipeline.train",
 }
 
 __all__ = [
     "Method",
     "Schedule",
     "check",
+    "compare",
     "load_results",
     "register_method",
     "register_model",
     "report",
     "run",
+    "score",
+    "train",
 ]
+
+
+if TYPE_CHECKING:  # so that types and signatures are known where they are used
+    from bench.analysis.compare import compare
+    from bench.gate.check import check
+    from bench.methods.catalogue import Method, register_method
+    from bench.methods.schedule import Schedule
+    from bench.pipeline.rescore import score
+    from bench.pipeline.run import run
+    from bench.pipeline.train import train
+    from bench.registry.families import register_model
+    from bench.reporting.report import report
+    from bench.store.load_results import load_results
+
+
+if os.environ.get("BENCH_LOG_LEVEL"):  # how the processes that a command starts are heard: see bench.runtime.log
+    importlib.import_module("bench.runtime.log").show()
 
 
 def __getattr__(name: str) -> Any:

@@ -69,9 +69,9 @@ def values_of(metric: str, effect: np.ndarray, samples: int, rng: np.random.Gene
 def simulated(world: World, method: str, number: int, seed: int, fall: dict[str, float]) -> Run:
     """A run of `method` in case `number`. Prompts are those of the case, noise is the seed's, `fall` is subtracted."""
     frames = []
-    for place, metric in enumerate(world.metrics):
-        effect = np.random.default_rng([number, 1, place, len(method)]).normal(size=world.prompts)
-        rng = np.random.default_rng([number, 2, place, len(method), seed])
+    for index, metric in enumerate(world.metrics):
+        effect = np.random.default_rng([number, 1, index, len(method)]).normal(size=world.prompts)
+        rng = np.random.default_rng([number, 2, index, len(method), seed])
         values = values_of(metric, effect, world.samples, rng) - fall.get(metric, 0.0)
         prompts = np.repeat([f"p{i:03d}" for i in range(world.prompts)], values.shape[1])
         samples = np.tile(np.arange(values.shape[1]), world.prompts)
@@ -107,14 +107,14 @@ def thresholds(world: World, folder: Path) -> Path:
 
 def case(world: World, number: int, gate: Path) -> tuple[list[Verdict], list[Verdict]]:
     """Verdicts of the null and of the planted drop of one case."""
-    before = baseline_of([simulated(world, method, number, 1, {}) for method in world.methods], rounds=200)
+    before = baseline_of([simulated(world, method, number, 1, {}) for method in world.methods], n_resamples=200)
     same = [simulated(world, method, number, 2, {}) for method in world.methods]
-    null = check(same, gate, before, rounds=200)
+    null = check(same, gate, before, n_resamples=200)
     first, metric = world.methods[0], world.metrics[number % len(world.metrics)]
     (known,) = [one for one in null if (one.method, one.metric) == (first, metric)]
     fall = {metric: world.allowed + known.detectable}
     worse = [simulated(world, method, number, 3, fall if method == first else {}) for method in world.methods]
-    return null, check(worse, gate, before, rounds=200)
+    return null, check(worse, gate, before, n_resamples=200)
 
 
 def power(world: World, cases: int, first: int = 0) -> tuple[int, int]:

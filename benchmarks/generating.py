@@ -42,9 +42,9 @@ def network_steps(suite: Suite, methods: Sequence[Method]) -> tuple[int, int]:
 
 def total(manifests: Sequence[Manifest]) -> tuple[float, int, int]:
     """(seconds, network evaluations executed, images) of several runs."""
-    seconds = sum(float(one.timings["generate_seconds"]) for one in manifests)
-    evaluations = sum(int(one.counts["network_evaluations_executed"]) for one in manifests)
-    return seconds, evaluations, sum(int(one.counts["images_generated"]) for one in manifests)
+    seconds = sum(float(manifest.timings["generate_seconds"]) for manifest in manifests)
+    evaluations = sum(int(manifest.counts["network_evaluations_executed"]) for manifest in manifests)
+    return seconds, evaluations, sum(int(manifest.counts["images_generated"]) for manifest in manifests)
 
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {

@@ -142,12 +142,12 @@ def throughput(given: argparse.Namespace, suite: Suite, folder: Path, options: d
 
 def sweep(given: argparse.Namespace, suite: Suite, options: dict[str, Any]) -> None:
     """Print the time of the paper's sweep in one call against a call for each switch step."""
-    places = ",".join(str(k * given.steps // 40) for k in SWEEP)
-    methods = resolve_methods(["combined"], suite, {"switch_step": places})
+    switch_steps = ",".join(str(k * given.steps // 40) for k in SWEEP)
+    methods = resolve_methods(["combined"], suite, {"switch_step": switch_steps})
     with tempfile.TemporaryDirectory() as name:
         together = total(make_runs(suite, methods, Path(name) / "together", **options))
         apart = total(
-            [one for method in methods for one in make_runs(suite, [method], Path(name) / "apart", **options)]
+            [run for method in methods for run in make_runs(suite, [method], Path(name) / "apart", **options)]
         )
     ratio = together[0] / apart[0]
     print(f"  sweep of {len(methods)}: {together[0]:.1f} s together, {apart[0]:.1f} s apart ({ratio:.3f})")

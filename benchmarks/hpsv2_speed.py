@@ -120,10 +120,12 @@ def compare(folder: Path, rounds: int) -> None:
             original.stdin.flush()
             theirs, values = json.loads(original.stdout.readline())
             mine, own = time_here(metric, folder)
-            gap = max(abs(a - b) for a, b in zip(values, own, strict=True))
+            difference = max(abs(a - b) for a, b in zip(values, own, strict=True))
             ratios.append(theirs / mine)
             rates = f"hpsv2.score {len(own) / theirs:.2f} images/s, here {len(own) / mine:.2f} images/s"
-            print(f"round {number + 1}: {rates}, ratio {ratios[-1]:.1f}, largest difference {gap:.1e}", flush=True)
+            print(
+                f"round {number + 1}: {rates}, ratio {ratios[-1]:.1f}, largest difference {difference:.1e}", flush=True
+            )
     print(f"median ratio over {rounds} rounds: {statistics.median(ratios):.1f}")
 
 

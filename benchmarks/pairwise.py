@@ -105,14 +105,14 @@ def compare(scorer: str, folder: Path, images: list[Image.Image], rounds: int) -
         call(images[:2])
     pairs = [(timed(original, images), timed(own, images)) for _ in range(rounds)]
     ratios = [theirs[0] / mine[0] for theirs, mine in pairs]
-    gap = max(abs(a - b) for theirs, mine in pairs for a, b in zip(theirs[1], mine[1], strict=True))
+    difference = max(abs(a - b) for theirs, mine in pairs for a, b in zip(theirs[1], mine[1], strict=True))
     theirs, mine = (statistics.median(side[0] for side in column) for column in zip(*pairs, strict=True))
     print(
         f"{scorer} K={len(images)}: package {theirs:.2f} s, here {mine:.2f} s, ratio {statistics.median(ratios):.1f} "
-        f"(K-1 = {len(images) - 1}); largest difference {gap:.1e}",
+        f"(K-1 = {len(images) - 1}); largest difference {difference:.1e}",
         flush=True,
     )
-    return gap
+    return difference
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--scorers", default=",".join(SCORERS))
     given = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)  # what the packages say of their libraries
-    scorers, gaps = given.scorers.split(","), []
+    scorers, differences = given.scorers.split(","), []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         os.environ["TORCH_HOME"] = str(folder / "torch")
@@ -132,9 +132,9 @@ def main() -> None:
         for scorer in scorers:
             for count in map(int, given.counts.split(",")):
                 images = [picture(Draw(2), f"image-{n}", (given.side, given.side, "RGB")) for n in range(count)]
-                gaps.append(compare(scorer, folder, images, given.rounds))
-    if not max(gaps) <= TOLERANCE:
-        sys.exit(f"a difference of {max(gaps):.1e} is above {TOLERANCE:g}")
+                differences.append(compare(scorer, folder, images, given.rounds))
+    if not max(differences) <= TOLERANCE:
+        sys.exit(f"a difference of {max(differences):.1e} is above {TOLERANCE:g}")
 
 
 if __name__ == "__main__":

@@ -37,12 +37,12 @@ def shot(browser: Any, path: Path, size: tuple[int, int], scheme: str, script: s
 
 def beside(pictures: list[Image.Image]) -> Image.Image:
     """Pictures of equal height side by side, on grey."""
-    width = sum(one.width for one in pictures) + _GAP * (len(pictures) + 1)
+    width = sum(image.width for image in pictures) + _GAP * (len(pictures) + 1)
     sheet = Image.new("RGB", (width, pictures[0].height + 2 * _GAP), (150, 150, 150))
     left = _GAP
-    for one in pictures:
-        sheet.paste(one, (left, _GAP))
-        left += one.width + _GAP
+    for image in pictures:
+        sheet.paste(image, (left, _GAP))
+        left += image.width + _GAP
     return sheet
 
 
@@ -63,7 +63,7 @@ def main() -> int:
         print("no Chromium: install one, or name it in CHROMIUM", file=sys.stderr)
         return 4
     paired = (
-        "const mode = document.getElementById('axis-mode'); mode.value = 'gaps';"
+        "const mode = document.getElementById('axis-mode'); mode.value = 'differences';"
         "mode.dispatchEvent(new Event('change')); window.scrollTo(0, 0)"
     )
     with sync_playwright() as driver:

@@ -54,9 +54,9 @@ def make_run(job: tuple[Path, int, int, int]) -> None:
     rng = np.random.default_rng([7, method])
     store = RunStore.create(results, "timing", name, f"{method:08x}")
     shared = np.random.default_rng(1).normal(size=(prompts, samples))
-    for place, (metric, (kind, direction, spread)) in enumerate(METRICS.items()):
+    for index, (metric, (kind, direction, spread)) in enumerate(METRICS.items()):
         card = {"name": metric, "title": metric, "kind": kind, "direction": direction, "version": "1", "digest": metric}
-        values = 10 + place + spread * (0.1 * method + shared + 0.5 * rng.normal(size=shared.shape))
+        values = 10 + index + spread * (0.1 * method + shared + 0.5 * rng.normal(size=shared.shape))
         rows = [ScoreRow(f"p{p:05d}", s, float(values[p, s])) for p in range(prompts) for s in range(samples)]
         if kind == "group":
             rows = [ScoreRow(f"p{p:05d}", None, float(values[p].mean())) for p in range(prompts)]

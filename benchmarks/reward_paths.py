@@ -43,10 +43,10 @@ def main() -> None:
                     for start in range(0, given.count, 16)
                 ]
             )
-        gap, spread = (found - expected).abs(), float(expected.std())
+        difference, spread = (found - expected).abs(), float(expected.std())
         print(
-            f"{name:13} mean {gap.mean():.5f}  largest {gap.max():.5f}  "
-            f"of a deviation: {gap.mean() / spread:.4f}, {gap.max() / spread:.4f}"
+            f"{name:13} mean {difference.mean():.5f}  largest {difference.max():.5f}  "
+            f"of a deviation: {difference.mean() / spread:.4f}, {difference.max() / spread:.4f}"
         )
 
 

@@ -35,7 +35,7 @@ def make_clip(folder: Path) -> None:
     letters = list(bytes_to_unicode().values())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True)
-    (folder / "vocab.json").write_text(json.dumps({token: place for place, token in enumerate(tokens)}))
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     text = {"vocab_size": len(tokens), "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 4}
     text |= {"num_attention_heads": 8, "bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
@@ -82,9 +82,9 @@ def make_images(folder: Path, count: int, side: int) -> Path:
     from PIL import Image
 
     generator = np.random.default_rng(3)
-    prompts = [f"p{place}" for place in range((count + 3) // 4)]
-    for place in range(count):
-        path = folder / "images" / prompts[place // 4] / f"{place % 4}.png"
+    prompts = [f"p{index}" for index in range((count + 3) // 4)]
+    for index in range(count):
+        path = folder / "images" / prompts[index // 4] / f"{index % 4}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
     listed = [json.dumps({"id": prompt, "text": f"a red circle {prompt}"}) for prompt in prompts]
@@ -117,7 +117,7 @@ def score(folder: Path, names: list[str], results: Path) -> None:
             "metrics": {name: {"weights": str(folder / name)} for name in names},
         }
     )
-    rescore.adopt(folder / "images", suite, "noise", results=results)
+    rescore.score(images=folder / "images", suite=suite, prompts=suite.prompts, name="noise", results=results)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"peak": peak, "sizes": sizes}))
 

@@ -65,7 +65,8 @@ def check_seed(seed: int, results: Path, samples: int | None) -> bool:
     runs = dict(zip(METHODS, bench.run(suite, list(METHODS), results=results / f"seed{seed}"), strict=True))
     pairs = {(claim.low, claim.high) for claim in CLAIMS}
     differences = {
-        (low, high): {one.facts.name: one for one in compare(runs[low], runs[high]).differences} for low, high in pairs
+        (low, high): {difference.facts.name: difference for difference in compare(runs[low], runs[high]).differences}
+        for low, high in pairs
     }
     print(f"seed {seed}")
     held = [claim.check(differences) for claim in CLAIMS]  # a list: every claim is printed

@@ -52,7 +52,8 @@ def check_seed(seed: int, out: Path) -> bool:
     runs = dict(zip(("base", "refl", "combined", "imagerefl"), bench.run(suite, methods, results=out), strict=True))
     pairs = {(claim.low, claim.high) for claim in (*ORDER, *OTHERS)}
     differences = {
-        (low, high): {one.facts.name: one for one in compare(runs[low], runs[high]).differences} for low, high in pairs
+        (low, high): {difference.facts.name: difference for difference in compare(runs[low], runs[high]).differences}
+        for low, high in pairs
     }
     print(f"trained with seed {seed}: the order", flush=True)
     held = [claim.check(differences) for claim in ORDER]  # a list: every claim is printed

@@ -35,7 +35,7 @@ def read_path(results: Path, metrics: list[str]) -> tuple[str, list[Point]]:
     for update, store in sorted(stores.items()):
         if update == 0:
             continue
-        found = {one.facts.name: one.interval for one in compare(stores[0], store).differences}
+        found = {difference.facts.name: difference.interval for difference in compare(stores[0], store).differences}
         points.append((update, {name: found[name] for name in metrics}))
         told = [f"{name} {found[name].mean:+.3f} [{found[name].low:+.3f}, {found[name].high:+.3f}]" for name in metrics]
         print(f"  update {update:4}  {'  '.join(told)}")

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+LAST = 1000  # the order of metrics that say none
+
 
 class Kind(StrEnum):
     """What one value of a metric is about."""
@@ -40,7 +42,8 @@ class Facts:
     `weight_options` names those that are weights (a path or a hub id). `beside` are the files, as globs in the folder
     of a weights file, that are read with it when only that file is named. `megabytes` (of 2^20 bytes) is what the
     published networks take at most, where no file of `weights` tells it. `unsupported` says why a known metric cannot
-    be loaded here, as a clause behind "because"; "" for all others.
+    be loaded here, as a clause behind "because"; "" for all others. `order` is its place among the metrics of its kind
+    where they are shown, lower first; equal ones follow by name.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Facts:
     weight_options: tuple[str, ...] = ()
     beside: tuple[str, ...] = ("*.json", "*.txt", "*.model", "*.gz")
     megabytes: float | None = None
+    order: int = LAST
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""

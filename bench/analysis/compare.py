@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
-from bench.analysis.summary import ROUNDS, prompt_means, unscored_reason
+from bench.analysis.intervals import rare_prompts
+from bench.analysis.summary import prompt_clusters, prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
-from bench.store.select import display_names, open_runs
+from bench.store.select import RunSource, display_names, open_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     tags: tuple[TagDifference, ...] = ()
+    trained: frozenset[str] = frozenset()  # metrics that either method was trained on
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
 
     @property
@@ -48,14 +51,14 @@ class Comparison:
         """Columns metric, title, kind, direction, a, b, difference, ci_low, ci_high, p, p_holm, win_rate, n, ..."""
         import pandas as pd
 
-        return pd.DataFrame([difference_row(one) for one in self.differences])
+        return pd.DataFrame([difference_row(difference) for difference in self.differences])
 
     @property
     def tag_table(self) -> pd.DataFrame:
         """The columns of `table` with tag and prompts before them."""
         import pandas as pd
 
-        rows = [{"tag": one.tag, "prompts": one.prompts, **difference_row(one.difference)} for one in self.tags]
+        rows = [{"tag": tag.tag, "prompts": tag.prompts, **difference_row(tag.difference)} for tag in self.tags]
         return pd.DataFrame(rows)
 
 
@@ -71,17 +74,18 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP) -> Comparison:
-    """Paired differences b - a between two runs (stores or run folders), per metric and per prompt tag.
+def compare(a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results")) -> Comparison:
+    """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
 
-    `top`: how many of the prompts that changed most are listed per metric.
+    `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
+    listed per metric.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
     """
     from bench.analysis.by_tag import tag_differences
 
-    first, second = _one_run(a), _one_run(b)
+    first, second = _one_run(a, results), _one_run(b, results)
     require_comparable([first, second], seeds=False)
     notes = []
     if first.conditions.get("seed") != second.conditions.get("seed"):
@@ -91,16 +95,28 @@ def compare(a: Any, b: Any, rounds: int = ROUNDS, seed: int = 0, top: int = TOP)
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
+    notes += prompt_notes(first)
     names = display_names([first, second])
     notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
     return Comparison(
         names[0],
         names[1],
-        differences(first, second, rounds, seed),
+        differences(first, second),
         tuple(notes),
-        tag_differences(first, second, rounds, seed),
+        tag_differences(first, second),
+        frozenset(first.trained_on) | frozenset(second.trained_on),
         changed_most(first, second, top),
     )
+
+
+def prompt_notes(run: Run) -> list[str]:
+    """What the number of prompts keeps from being seen, and which prompts are one cluster; the same in all tables."""
+    clusters = len(set(prompt_clusters(run).values()))
+    found = [rare_prompts(clusters)] if rare_prompts(clusters) else []
+    if clusters < len(run.prompts):
+        why = f"the same tag {run.cluster}" if run.cluster else "the same text"
+        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
+    return found
 
 
 def unscored_notes(run: Run, name: str) -> list[str]:
@@ -108,7 +124,7 @@ def unscored_notes(run: Run, name: str) -> list[str]:
     notes = []
     for metric, facts in run.metrics.items():
         rows = run.rows(metric)
-        values = rows.loc[rows["sample"].isna(), "value"] if facts.kind == "set" else rows["value"]
+        values = rows["value"]
         lost = int((~np.isfinite(values.to_numpy(dtype=np.float64))).sum())
         if lost:
             reason = unscored_reason(run, metric)
@@ -117,10 +133,10 @@ def unscored_notes(run: Run, name: str) -> list[str]:
     return notes
 
 
-def _one_run(source: Any) -> Run:
+def _one_run(source: RunSource, results: Path | str) -> Run:
     from bench.errors import UsageError
 
-    runs, _, _ = open_runs(source)
+    runs, _, _ = open_runs(source, results)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} holds {len(runs)} runs ({names}): name one of their folders")

@@ -19,6 +19,8 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
+from bench.cli.watch import watch
+from bench.runtime.log import shown
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
@@ -30,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "train": train,
+    "watch": watch,
     "list": list_entries,
     "doctor": doctor,
 }
@@ -72,6 +75,11 @@ def build() -> typer.Typer:
 
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Parse and run one command; returns the exit code. Exceptions that are not the user's doing are let through."""
+    with shown():
+        return _execute(arguments)
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(build())
     try:
         code = command(
@@ -93,7 +101,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _fail(*sentence)
     code = int(code or 0)
     if code == INTERRUPTED:
-        _fail("interrupted; the same command continues where this one stopped.", code)
+        _fail("interrupted; the same command resumes where this one stopped", code)
     return code
 
 
@@ -103,8 +111,8 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     if isinstance(code, int):
         return str(wrong), code
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
-        place = f" '{wrong.filename}'" if wrong.filename else ""
-        return f"cannot write or read{place}: {os.strerror(wrong.errno)}.", 2
+        location = f" '{wrong.filename}'" if wrong.filename else ""
+        return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2
     return None
 
 

@@ -31,17 +31,21 @@ def check(
 
     A verdict per rule; exit code 1 when one fails. In GitHub Actions also annotations and the job's summary.
     """
-    from bench.gate.check import run_gate, tell_actions, write_files
-    from bench.gate.check import update as update_file
-    from bench.store.select import select
+    import bench
+    from bench.gate.check import tell_actions
 
-    chosen = select(runs, results) if runs else results
-    if update_baseline:
-        outcome = update_file(chosen, thresholds, baseline, strict, files=bool(junit or summary))
-    else:
-        outcome = run_gate(chosen, thresholds, baseline, strict)
+    outcome = bench.check(
+        runs or None,
+        thresholds,
+        baseline,
+        update_baseline=update_baseline,
+        strict=strict,
+        junit=junit,
+        summary=summary,
+        results=results,
+    )
     typer.echo(outcome.text.rstrip())
-    for path in write_files(outcome, junit, summary):
+    for path in outcome.written:
         typer.echo(f"wrote {path}", err=True)
     typer.echo(tell_actions(outcome, os.environ), nl=False)
     return outcome.code

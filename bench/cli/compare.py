@@ -20,10 +20,8 @@ def compare(
 
     B - A of every metric that both runs have, with 95 % intervals, per prompt tag, and the prompts that changed most.
     """
-    from bench.analysis.compare import compare as compare_runs
+    import bench
     from bench.reporting.comparison import comparison_text
-    from bench.store.select import select
 
-    first, second = select([a, b], results)
-    typer.echo(comparison_text(compare_runs(first, second, top=top)).rstrip())
+    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results)).rstrip())
     return 0

@@ -1,4 +1,4 @@
-"""`bench doctor`: what works on this machine, and what mends the rest."""
+"""`bench doctor`: checks this installation and prints the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from bench.errors import UsageError
 
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also ask whether the model hub can be reached.")] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."),
+    ] = None,
     verify_metrics: Annotated[
         bool,
         typer.Option(
@@ -31,9 +35,10 @@ def doctor(
         Path | None, typer.Option(help="With --verify-metrics: keep the originals' values in this .json file.")
     ] = None,
 ) -> int:
-    """Say what works here, and what mends the rest."""
+    """Check this installation and print the command that fixes each problem."""
     from bench.cli.output import show
-    from bench.doctor.examine import examine, verify
+    from bench.doctor.examine import Report, examine, verify
+    from bench.doctor.spoiled import spoiled_runs
 
     if verify_metrics:
         outcome = verify(official, cache, out, values)
@@ -44,7 +49,10 @@ def doctor(
     for option, value in given.items():
         if value is not None:
             raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
+    folder = results or Path("results")
     report = examine(ask_hub=hub)
+    if folder.is_dir():
+        report = Report((*report.findings, *spoiled_runs(folder)))
     show(report.table())
     typer.echo("")
     for command, subjects in report.mends.items():

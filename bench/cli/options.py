@@ -65,9 +65,9 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
-            raise UsageError(f"--set {pair}: write it as key=value, for example --set switch_step=20,30.")
+            raise UsageError(f"--set {pair}: write it as key=value, for example --set switch_step=20,30")
         if key in settings:
-            raise UsageError(f"--set {key} is given twice: put the values in one, --set {key}={settings[key]},{value}.")
+            raise UsageError(f"--set {key} is given twice: write one --set {key}={settings[key]},{value}")
         settings[key] = value
     return settings
 

@@ -33,11 +33,10 @@ def report(
 
     Without RUN, of all comparable runs in the results folder.
     """
-    from bench.reporting.report import report as write_report
-    from bench.store.select import select
+    import bench
 
     folder = out or results / "report"
-    written = write_report(select(runs, results) if runs else results, folder, reference=reference, gallery=gallery)
+    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results)
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         typer.echo(f"  {path}")

@@ -30,7 +30,7 @@ def run(
     ] = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
-    engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",
+    engine: Annotated[str, typer.Option(metavar="local", help="Where the work is done.")] = "local",
     resume: Annotated[Resume, typer.Option(help="Make what is missing, or (never) everything anew.")] = (
         Resume.MISSING
     ),
@@ -46,28 +46,28 @@ def run(
     ] = False,
 ) -> int:
     """Generate what is missing, score it, print the table. Methods in one call share their common steps."""
+    import bench
     from bench.cli.output import show_runs
     from bench.cli.progress import watching
-    from bench.suite.load import load_suite
-    from bench.suite.resolve import resolve_methods
-
-    chosen = load_suite(suite).override(
-        prompts=prompts, samples=samples, limit=limit, seed=seed, metrics=split(metrics) or None, dtype=dtype
-    )
-    methods = resolve_methods(split(method), chosen, parse_settings(settings))
-    from bench.pipeline import run as pipeline
 
     with watching() as progress:
-        stores = pipeline.run(
-            chosen,
-            methods,
+        stores = bench.run(
+            suite,
+            split(method),
+            settings=parse_settings(settings),
+            prompts=prompts,
+            samples=samples,
+            limit=limit,
+            seed=seed,
+            metrics=split(metrics) or None,
+            dtype=dtype,
             results=results,
             resume=resume.value,
             device=device,
             engine=engine,
-            progress=progress,
             batch_size=batch_size,
             compile=compile_networks,
+            progress=progress,
         )
     show_runs(stores)
     return 0

@@ -17,11 +17,11 @@ from bench.gate.dominance import dominance
 from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
 from bench.gate.summary_entry import (
     Entry,
-    gap,
+    difference,
     interval_of,
     lost_since,
     paired_means,
-    relative_gap,
+    relative_difference,
     same_order,
     unscored_text,
     why_other,
@@ -45,23 +45,23 @@ def verdicts(
     gets a verdict of its own by the rules of its method.
     """
     gate = Gate(limits, summaries, baseline or {}, left_out, drop_level(limits, summaries))
-    runs = Counter((str(one.get("suite", "")), str(one["method"])) for one in summaries)
-    runs.update((one.suite, one.method) for one in left_out)
+    runs = Counter((str(summary.get("suite", "")), str(summary["method"])) for summary in summaries)
+    runs.update((omitted.suite, omitted.method) for omitted in left_out)
     found = [verdict for rule in limits.rules for verdict in _of_rule(rule, gate)]
     return [replace(verdict, path=limits.path, several=runs[verdict.suite, verdict.method] > 1) for verdict in found]
 
 
 def _of_rule(rule: Rule, gate: Gate) -> list[Verdict]:
     found = []
-    for summary in (one for one in gate.summaries if one["method"] == rule.method):
+    for summary in (summary for summary in gate.summaries if summary["method"] == rule.method):
         found += [_bound(rule, summary, gate)] if isinstance(rule, Bound) else dominance(rule, summary, gate)
-    found += [unjudged(rule, one, gate) for one in gate.left_out if one.method == rule.method]
+    found += [unjudged(rule, omitted, gate) for omitted in gate.left_out if omitted.method == rule.method]
     return found or [absent(rule, rule.method, gate)]
 
 
 def drop_level(limits: Thresholds, summaries: Sequence[Summary] = ()) -> float:
     """The level of the interval of each drop, in (0, 1): a rule is as many tests as its method has runs."""
-    runs = Counter(one["method"] for one in summaries)
+    runs = Counter(summary["method"] for summary in summaries)
     tests = sum(max(1, runs[bound.method]) for bound in limits.bounds if bound.rule.startswith("max_drop"))
     return 1 - ALPHA / max(1, tests)
 
@@ -103,11 +103,11 @@ def _drop(bound: Bound, summary: Summary, entry: Entry, gate: Gate) -> Verdict:
     if why:
         return make(bound, summary, "not_comparable", f"not comparable with the baseline: {why}")
     percent = bound.rule == "max_drop_percent"
-    change = (relative_gap if percent else gap)(old, entry, same_order(before, summary), gate.drop_level)
+    change = (relative_difference if percent else difference)(old, entry, same_order(before, summary), gate.drop_level)
     if not math.isfinite(change.mean):
         return make(bound, summary, "missing", f"{bound.metric} cannot be judged: {change.reason}")
     if one_pair(change, summary, entry):
-        return make(bound, summary, "missing", f"{bound.metric} has one prompt in common with the baseline")
+        return make(bound, summary, "missing", f"{bound.metric} shares only one prompt with the baseline")
     drop = change if entry.get("direction") == "lower" else negative(change)
     return _judged_drop(bound, summary, (old, entry), drop, gate.drop_level)
 
@@ -119,7 +119,7 @@ def _judged_drop(bound: Bound, summary: Summary, entries: tuple[Entry, Entry], d
     numbers = _numbers(status, drop, bound.value, prompts_of(summary, entry), level)
     lost = lost_since(old, entry)
     if lost and status == "pass":
-        status, lost = "inconclusive", f"{lost}, so the others do not decide"
+        status, lost = "inconclusive", f"{lost}, so the remaining values cannot decide"
     was, now = paired_means(old, entry)
     unit = " %" if bound.rule == "max_drop_percent" else ""
     message = f"{was:.4g} before, {now:.4g} now: drop {shown(drop)}{unit} against {bound.rule} {bound.value:g}"
@@ -128,5 +128,5 @@ def _judged_drop(bound: Bound, summary: Summary, entries: tuple[Entry, Entry], d
     return make(bound, summary, status, message, baseline=was, detectable=detectable, level=level, **numbers)
 
 
-def _same_method(one: Summary, other: Summary) -> bool:
-    return (one["suite"], one["method"]) == (other["suite"], other["method"])
+def _same_method(summary: Summary, other: Summary) -> bool:
+    return (summary["suite"], summary["method"]) == (other["suite"], other["method"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.analysis.stats import Interval
 from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
-from bench.gate.summary_entry import gap, same_order, unscored_text
+from bench.gate.summary_entry import difference, same_order, unscored_text
 from bench.gate.thresholds import Dominance
 from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 
@@ -15,15 +15,17 @@ from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:
     """A verdict per run of the other method in the same suite: where it has several, every one has to be beaten."""
     others = [one for one in gate.summaries if (one["suite"], one["method"]) == (summary["suite"], rule.over)]
-    left_out = [one for one in gate.left_out if (one.suite, one.method) == (summary["suite"], rule.over)]
+    left_out = [
+        omitted for omitted in gate.left_out if (omitted.suite, omitted.method) == (summary["suite"], rule.over)
+    ]
     several = len(others) + len(left_out) > 1
-    found = [_over(rule, summary, one, str(one["run"]) if several else rule.over) for one in others]
-    found += [unjudged(rule, one, gate) for one in left_out]
+    found = [_over(rule, summary, other, str(other["run"]) if several else rule.over) for other in others]
+    found += [unjudged(rule, omitted, gate) for omitted in left_out]
     return found or [absent(rule, rule.over, gate, str(summary["suite"]))]
 
 
 def _over(rule: Dominance, summary: Summary, other: Summary, over: str) -> Verdict:
-    """Surely not worse by more than its margin in every metric, and surely better in one.
+    """Non-inferior within the margin in every metric, with 95 % confidence, and superior in one.
 
     The second is asked at a level that is Bonferroni-corrected for the number of metrics; the first needs none,
     because all have to hold (intersection-union test, Berger 1982).
@@ -36,7 +38,7 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str) -> Verdi
             return make(rule, summary, "missing", why, name=name)
         leads.append(_lead(summary, other, metric, 0.95))
         if one_pair(leads[-1], summary, summary["metrics"][metric]):
-            return make(rule, summary, "missing", f"{metric} has one prompt in common with {over}", name=name)
+            return make(rule, summary, "missing", f"{metric} shares only one prompt with {over}", name=name)
     states = [
         judge(lead.low, lead.mean, lead.high, -margin, at_least=True)
         for lead, margin in zip(leads, rule.margins, strict=True)
@@ -67,7 +69,7 @@ def _unscored(summary: Summary, other: Summary, metric: str) -> str:
 def _lead(summary: Summary, other: Summary, metric: str, level: float) -> Interval:
     """How much better than the other, in the metric's own direction."""
     mine, theirs = summary["metrics"][metric], other["metrics"][metric]
-    change = gap(theirs, mine, same_order(other, summary), level)
+    change = difference(theirs, mine, same_order(other, summary), level)
     return negative(change) if mine.get("direction") == "lower" else change
 
 
@@ -85,7 +87,7 @@ def _together(states: Sequence[Status], better: Sequence[Status]) -> Status:
 def _needed(
     rule: Dominance, summary: Summary, leads: Sequence[Interval], states: Sequence[Status], better: Sequence[Status]
 ) -> float:
-    """Prompts that would settle every open margin, and, where no metric is surely better yet, the nearest of them."""
+    """Prompts that would settle every open margin, and, where no metric is better yet, the nearest of them."""
     prompts = [prompts_of(summary, summary["metrics"][metric]) for metric in rule.metrics]
     open_margins = [
         needed_prompts(lead, -margin, n)

@@ -20,9 +20,9 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     lines = [f"## Gate {outcome}", "", f"{counted(verdicts)}.", ""]
     lines += ["| | method | rule | measured | |", "| :--- | :--- | :--- | :--- | :--- |"]
     order = {
-        status: place for place, status in enumerate(("fail", "missing", "not_comparable", "inconclusive", "pass"))
+        status: index for index, status in enumerate(("fail", "missing", "not_comparable", "inconclusive", "pass"))
     }
-    for one in sorted(verdicts, key=lambda one: order[one.status]):
+    for one in sorted(verdicts, key=lambda verdict: order[verdict.status]):
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
         cells = [one.who, one.name, one.message, _detects(one)]
         lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
@@ -35,20 +35,20 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
 _HOW = f"Detects: by how much a drop must pass its bound to be found with {POWER:.0%} probability."
 
 
-def _detects(one: Verdict) -> str:
-    return f"detects {one.detectable:.3g}" if one.detectable > 0 else ""
+def _detects(verdict: Verdict) -> str:
+    return f"detects {verdict.detectable:.3g}" if verdict.detectable > 0 else ""
 
 
 def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:
     """Workflow commands of GitHub Actions, one a line, for every verdict that is not a pass; "" for none."""
     lines = []
-    for one in verdicts:
-        if one.status == "pass":
+    for verdict in verdicts:
+        if verdict.status == "pass":
             continue
-        level = "warning" if one.status == "inconclusive" and not strict else "error"
-        title = f"{one.status.replace('_', ' ')}: {one.who} {one.name}"
-        place = f"file={_property(one.path)},line={one.line}," if one.path else ""
-        lines.append(f"::{level} {place}title={_property(title)}::{_data(one.message)}\n")
+        level = "warning" if verdict.status == "inconclusive" and not strict else "error"
+        title = f"{verdict.status.replace('_', ' ')}: {verdict.who} {verdict.name}"
+        location = f"file={_property(verdict.path)},line={verdict.line}," if verdict.path else ""
+        lines.append(f"::{level} {location}title={_property(title)}::{_data(verdict.message)}\n")
     return "".join(lines)
 
 

@@ -43,18 +43,23 @@ def make(rule: Rule, summary: Summary, status: Status, message: str, **numbers: 
 def absent(rule: Rule, method: str, gate: Gate, suite: str = "") -> Verdict:
     """There is no run of a method at all, in this suite if one is given."""
     where = f" in suite {suite}" if suite else ""
-    others = sorted({str(one["suite"]) for one in gate.summaries if one["method"] == method} - {suite})
+    others = sorted({str(summary["suite"]) for summary in gate.summaries if summary["method"] == method} - {suite})
     there = f", but one in {' and '.join(others)}: different suites are not compared" if where and others else ""
     message = f"there is no finished run of method {method}{where}{there}"
     return make(rule, {"suite": suite or gate.limits.suite or ""}, "missing", message)
 
 
-def unjudged(rule: Rule, one: LeftOut, gate: Gate) -> Verdict:
+def unjudged(rule: Rule, omitted: LeftOut, gate: Gate) -> Verdict:
     """A run that was not judged: it may be the one that is meant, so the others of its method do not speak for it."""
-    summary = {"suite": one.suite or gate.limits.suite or "", "run": one.run if one.method == rule.method else ""}
-    if one.finished:
-        return make(rule, summary, "not_comparable", f"{one.run} is not comparable with the other runs: {one.why}")
-    message = f"{one.run} is not finished: finish it with the `bench run` that began it, or delete it"
+    summary = {
+        "suite": omitted.suite or gate.limits.suite or "",
+        "run": omitted.run if omitted.method == rule.method else "",
+    }
+    if omitted.finished:
+        return make(
+            rule, summary, "not_comparable", f"{omitted.run} is not comparable with the other runs: {omitted.why}"
+        )
+    message = f"{omitted.run} is not finished: finish it with the `bench run` command that began it, or delete it"
     return make(rule, summary, "missing", message)
 
 
@@ -70,7 +75,7 @@ def no_value(summary: Summary, metric: str) -> str:
         return f"{metric} of {summary['run']} has no value: {entry.get('reason') or 'no value could be scored'}"
     prompts = int(summary.get("prompts") or 0)
     if entry.get("kind") != "set" and prompts > 1 and entry.get("ci_low") is None:
-        return f"{metric} of {summary['run']} was scored for one prompt of {prompts}, which decides nothing"
+        return f"{metric} of {summary['run']} was scored on one prompt of {prompts}, too few to judge"
     return ""
 
 
@@ -85,6 +90,14 @@ def prompts_of(summary: Summary, entry: Entry) -> int:
     return scored_prompts(entry, int(summary.get("prompts") or 0))
 
 
-def negative(one: Interval) -> Interval:
+def negative(interval: Interval) -> Interval:
     """The interval of the same difference the other way round."""
-    return Interval(-one.mean, -one.high, -one.low, one.n, one.n_unscored, one.clusters, one.reason)
+    return Interval(
+        -interval.mean,
+        -interval.high,
+        -interval.low,
+        interval.n,
+        interval.n_unscored,
+        interval.clusters,
+        interval.reason,
+    )

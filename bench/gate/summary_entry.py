@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.stats import Floats, Interval, clustered_bootstrap, independent_difference, jackknife_interval
+from bench.analysis.intervals import mean_interval
+from bench.analysis.stats import Floats, Interval, independent_difference, jackknife_interval
 from bench.store.cards import card_difference, card_in_summary
 
 Entry = Mapping[str, Any]
@@ -53,11 +54,11 @@ def paired_means(then: Entry, now: Entry) -> tuple[float, float]:
     return (float(old.mean()), float(new.mean())) if old.size else (float(then["mean"]), float(now["mean"]))
 
 
-def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
+def difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return clustered_bootstrap(new - old, np.arange(old.size), level=level)
+        return mean_interval(new - old, np.arange(old.size), level=level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
@@ -65,19 +66,22 @@ def gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Inter
     return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
 
 
-def _at_level(one: Interval, level: float) -> Interval:
+def _at_level(interval: Interval, level: float) -> Interval:
     """A 95 % interval that was stored, widened to another level as a normal one is."""
     factor = NormalDist().inv_cdf(0.5 + level / 2) / NormalDist().inv_cdf(0.975)
-    low, high = one.mean - (one.mean - one.low) * factor, one.mean + (one.high - one.mean) * factor
-    return replace(one, low=low, high=high)
+    low, high = (
+        interval.mean - (interval.mean - interval.low) * factor,
+        interval.mean + (interval.high - interval.mean) * factor,
+    )
+    return replace(interval, low=low, high=high)
 
 
-def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
-    """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
+def relative_difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
+    """`difference` in percent of the old size. NaN with a reason where the old value may be zero.
 
     Paired by prompt, the interval also covers the uncertainty of the denominator; otherwise that is taken as it is.
     """
-    size, absolute = abs(float(then["mean"])), gap(then, now, same_order, level)
+    size, absolute = abs(float(then["mean"])), difference(then, now, same_order, level)
     before = interval_of(then)
     if size == 0 or (math.isfinite(before.low) and not before.excludes_zero):
         reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, says nothing: use max_drop"
@@ -91,7 +95,7 @@ def relative_gap(then: Entry, now: Entry, same_order: bool, level: float = 0.95)
     # denominator accounts for. What remains is a mean over prompts like any other.
     base, mean = float(old.mean()), 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
     percent = 100 * (new - old) / abs(base) - mean * (old - base) / base
-    return clustered_bootstrap(percent, np.arange(old.size), level=level)
+    return mean_interval(percent, np.arange(old.size), level=level)
 
 
 def _prompt_values(then: Entry, now: Entry) -> tuple[Floats, Floats]:

@@ -13,10 +13,13 @@ def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """One line per verdict and a count, for a terminal."""
     rows = [
         [
-            one.status.replace("_", " "),
-            *map(one_line, (one.who, one.metric if math.isfinite(one.bound) else one.rule, one.message)),
+            verdict.status.replace("_", " "),
+            *map(
+                one_line,
+                (verdict.who, verdict.metric if math.isfinite(verdict.bound) else verdict.rule, verdict.message),
+            ),
         ]
-        for one in verdicts
+        for verdict in verdicts
     ]
     drops = drops_told(verdicts)
     return (

@@ -79,9 +79,9 @@ def needed_prompts(interval: Interval, bound: float, prompts: int, level: float 
 def needed_text(needed: float) -> str:
     """A clause that says what would decide an inconclusive verdict."""
     if math.isnan(needed):
-        return "there is no interval to say how many prompts would decide"
+        return "without an interval, the number of prompts that would decide is unknown"
     if needed > _MANY:
-        return "the value is on the bound: more prompts would hardly decide"
+        return "the value lies on the bound: more prompts are unlikely to decide"
     return (
         f"about {_round_up(needed):,} prompts would decide ({POWER:.0%} chance, if the true value is the measured one)"
     )
@@ -113,14 +113,15 @@ def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
 def counted(verdicts: Sequence[Verdict]) -> str:
     """How many of each kind, for instance "3 pass, 1 inconclusive"."""
     counts = {
-        status: sum(one.status == status for one in verdicts) for status in dict.fromkeys(v.status for v in verdicts)
+        status: sum(verdict.status == status for verdict in verdicts)
+        for status in dict.fromkeys(v.status for v in verdicts)
     }
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
 
 
 def drops_told(verdicts: Sequence[Verdict]) -> str:
     """At which level drops were judged, as a sentence; "" for fewer than two drops."""
-    level = max((one.level for one in verdicts if math.isfinite(one.level)), default=0.0)
+    level = max((verdict.level for verdict in verdicts if math.isfinite(verdict.level)), default=0.0)
     rules = round(0.05 / (1 - level))
     if rules < 2:
         return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.runtime.log import note
-
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
+
+logger = logging.getLogger(__name__)
 
 LARGEST = 32
 """More at a time is not faster on any device that was tried, and a kill loses more."""
@@ -30,7 +31,7 @@ def starting_size(model: DiffusionModel, resolution: int, prompts: Sequence[str]
     free, _ = torch.cuda.mem_get_info(model.device)
     idle = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
     size = largest_batch(lambda count: _peak(model, [prompts[0]] * count, guidance), free + idle)
-    note(f"batches of {size} images (found from one step of one and two)")
+    logger.info(f"batches of {size} images (found from one step of one and two)")
     return size
 
 

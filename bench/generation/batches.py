@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,17 @@ from bench.errors import MissingError
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.sampling.batches import Key, Work, cut
 from bench.sampling.tree import Action, build_tree, needed
 from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.models.base import DiffusionModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -92,11 +96,11 @@ class Maker:
     def _halve(self, size: int, failure: str) -> None:
         if self.size == 1:
             raise MissingError(
-                f"the device's memory does not hold the model and one image ({failure}): take a smaller resolution or "
-                "dtype, or another device."
+                f"the model and one image do not fit in the device's memory ({failure}): use a smaller resolution or "
+                "dtype, or another device"
             )
         self.size = max(1, size // 2)
-        note(f"out of memory with {size} images at a time: going on with {self.size}")
+        logger.warning(f"out of memory at batch size {size}; retrying with {self.size}")
         for run in self.runs.values():
             run.manifest.timings["batch_size"] = self.size
 
@@ -106,21 +110,28 @@ class Maker:
         tree = build_tree({name: self.actions[name] for name in self.runs if name in work.save})
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
         for names, latents in run_tree(self.model, tree, batch, self._executed):
-            wanted = {name: [place for place, key in enumerate(work.keys) if key in work.save[name]] for name in names}
-            pixels = self.model.decoding(latents)
+            wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
+            pixels = self._decoding(names[0], latents)
             finished.update(names)
-            count = sum(len(places) for places in wanted.values())
+            count = sum(len(indices) for indices in wanted.values())
             leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
             for written in writer.put(leaf):
                 self._record(written)
+
+    def _decoding(self, name: str, latents: Tensor) -> Callable[[], Tensor]:
+        """Begin to decode with the autoencoder of the last network that ran; where both did, of the tuned one."""
+        network = self.actions[name][-1][-1].network
+        if getattr(self.model.networks.get(network), "vae", None) is None:
+            return self.model.decoding(latents)
+        return self.model.decoding(latents, network)
 
     def _spend(self, name: str, wanted: Mapping[str, list[int]] | None = None) -> float:
         """Charge the time since the last call to the runs that it was spent on; returns it, in seconds."""
         now = time.perf_counter()
         spent, self._since = now - self._since, now
-        total = sum(len(places) for places in wanted.values()) if wanted else 1
-        for one, places in (wanted or {name: [0]}).items():
-            self.runs[one].seconds += spent * len(places) / total
+        total = sum(len(indices) for indices in wanted.values()) if wanted else 1
+        for one, indices in (wanted or {name: [0]}).items():
+            self.runs[one].seconds += spent * len(indices) / total
         return spent
 
     def _record(self, written: Written) -> None:
@@ -134,13 +145,13 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
-        """Count what was written. Not half a batch: the rest would be made again in other company, and its last bits."""
+        """Count what was written, in whole batches: half a one would be made again in other company."""
         if written.error is not None and not out_of_memory(written.error):
             return
         for name, saved in written.saved.items():
             run = self.runs[name]
-            for place, path, sha256 in saved:
-                key = written.leaf.keys[place]
+            for index, path, sha256 in saved:
+                key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
             alone = needed({name: self.actions[name]}, self.per_step)[name]
@@ -161,10 +172,10 @@ class Maker:
 def _rest(written: Written) -> Work:
     """What of a leaf did not reach the disk."""
     keys = tuple(written.leaf.keys)
-    saved = {name: {place for place, *_ in images} for name, images in written.saved.items()}
+    saved = {name: {index for index, *_ in images} for name, images in written.saved.items()}
     wanted = {
-        name: frozenset(keys[place] for place in places if place not in saved.get(name, ()))
-        for name, places in written.leaf.wanted.items()
+        name: frozenset(keys[index] for index in indices if index not in saved.get(name, ()))
+        for name, indices in written.leaf.wanted.items()
     }
     return Work(keys, {name: left for name, left in wanted.items() if left})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
 from bench.runtime import provenance
-from bench.runtime.log import note
 from bench.store.images import image_size
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
@@ -23,6 +23,8 @@ from prompts import Prompt, digest
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 Found = dict[tuple[str, int], Path]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -36,7 +38,7 @@ def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str
     image of these prompts, or not one that can be read.
     """
     if not is_safe_name(name):
-        raise UsageError(f"--name {name!r} is not usable as a folder name: use A-Z a-z 0-9 . _ -")
+        raise UsageError(f"--name {name!r} cannot be a folder name: use A-Z a-z 0-9 . _ -")
     found = _find(folder, prompts)
     _check_one_is_readable(found)
     digests = {key: hashlib.sha256(_bytes_of(path)).hexdigest() for key, path in found.items()}
@@ -53,7 +55,7 @@ def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str
 
 def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
     if not folder.is_dir():
-        raise UsageError(f"--images {folder} is not a folder.")
+        raise UsageError(f"--images {folder} is not a folder")
     found: Found = {}
     for prompt in prompts:
         for path in sorted((folder / prompt.id).glob("*.png")):
@@ -63,11 +65,11 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
         raise UsageError(_nothing_found(folder, prompts))
     without = [prompt.id for prompt in prompts if not any(key[0] == prompt.id for key in found)]
     if without:
-        note(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
+        logger.warning(f"{folder}: no images for {len(without)} of {len(prompts)} prompts ({_some(without)})")
     ignored = sorted(path.relative_to(folder).as_posix() for path in set(_pictures(folder)) - set(found.values()))
     if ignored:
-        note(
-            f"{folder}: {len(ignored)} files are not used, since they are not <prompt_id>/<sample>.png of one of the "
+        logger.warning(
+            f"{folder}: {len(ignored)} files are ignored: they are not named <prompt_id>/<sample>.png after one of the "
             f"prompts ({_some(ignored)})"
         )
     return found
@@ -82,8 +84,8 @@ def _nothing_found(folder: Path, prompts: Sequence[Prompt]) -> str:
         return f"{folder} holds no image of these prompts: they must be named {named}."
     endings = ", ".join(sorted({path.suffix for path in others}))
     return (
-        f"{folder} holds {len(others)} images of these prompts as {endings}, and only .png is taken, since it "
-        f"loses nothing: save them as {named}, and anew from the generator where you can (scores see a JPEG's losses)."
+        f"{folder} holds {len(others)} images of these prompts as {endings}, but only .png is read, because it "
+        f"is lossless: save them as {named}, from the generator's output if possible (JPEG artefacts change scores)."
     )
 
 
@@ -98,24 +100,24 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _check_one_is_readable(found: Found) -> None:
+def _check_one_is_readable(images: Found) -> None:
     """A folder without a single image is a mistake; single broken files are told when they are scored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes and palettes: whether an image can be used is decided later
-        if any(image_size(path) for path in found.values()):
+        if any(image_size(path) for path in images.values()):
             return
-    raise UsageError(f"{next(iter(found.values()))} is no image that can be read, and neither is any other of them.")
+    raise UsageError(f"{next(iter(images.values()))} cannot be read as an image, nor can any other file there")
 
 
 def _fill(
-    store: RunStore, found: Found, prompts: Sequence[Prompt], suite: Suite, name: str, identity: dict[str, Any]
+    store: RunStore, images: Found, prompts: Sequence[Prompt], suite: Suite, name: str, identity: dict[str, Any]
 ) -> None:
     texts = {prompt.id: prompt.text for prompt in prompts}
-    good, _ = store.verified_images(found)
+    good, _ = store.verified_images(images)
     have = {row.key for row in good}
     known = {row.key: row.sha256 for row in store.images()}
-    new = [key for key in found if key not in have]
-    samples = 1 + max(sample for _, sample in found)
+    new = [key for key in images if key not in have]
+    samples = 1 + max(sample for _, sample in images)
     if not new and store.exists() and store.manifest().complete:
         return
     said = suite.methods.get(name) or MethodOverride()
@@ -138,10 +140,10 @@ def _fill(
         counts=dict.fromkeys(COUNTS, 0),
     )
     store.write_manifest(manifest)
-    rows = [_copy(store, key, found[key], texts[key[0]]) for key in new]
+    rows = [_copy(store, key, images[key], texts[key[0]]) for key in new]
     mark_stale(store, rows, known)
     store.append_images(rows)
-    manifest.counts["images"] = len(found)
+    manifest.counts["images"] = len(images)
     store.write_manifest(manifest)
 
 

@@ -89,16 +89,16 @@ class Writer:
         try:
             if not self._stopped:
                 pixels = leaf.pixels().numpy()
-                for name, places in leaf.wanted.items():
+                for name, indices in leaf.wanted.items():
                     save = self._stores[name].save_image
                     waiting += [
-                        (name, place, self._savers.submit(save, *leaf.keys[place], pixels[place])) for place in places
+                        (name, index, self._savers.submit(save, *leaf.keys[index], pixels[index])) for index in indices
                     ]
         except BaseException as error:
             done.error = error
-        for name, place, future in waiting:
+        for name, index, future in waiting:
             try:
-                done.saved.setdefault(name, []).append((place, *future.result()))
+                done.saved.setdefault(name, []).append((index, *future.result()))
             except BaseException as error:
                 done.error = done.error or error
         return done

@@ -7,11 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
+from bench.methods.conditions import NAMES
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
 from bench.registry.registry import Registry
+
+# What both the static plots and the page can draw, by the names that matplotlib has for them.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
+_COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,14 @@ class Method:
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
-    multiplies the strength of tuned weights that are a LoRA. `train` is the
-    objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
-    that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
-    when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`).
+    multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
+    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
+    `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
+    is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
+    and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
+    catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
+    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
 
     name: str
@@ -34,6 +42,11 @@ class Method:
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
     lora_scale: float = 1.0
+    negative_prompt: str | None = None
+    guidance_rescale: float | None = None
+    clip_skip: int | None = None
+    embeddings: tuple[tuple[str, str], ...] = ()
+    text_encoder: str | None = None
     trained_on: tuple[str, ...] = ()
     trained_on_data: tuple[str, ...] = ()
     citation: str = ""
@@ -42,6 +55,16 @@ class Method:
     train: str | None = None
     row: str = ""
     settings: tuple[tuple[str, str], ...] = ()
+    colour: str = ""
+    marker: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a look that cannot be drawn. Raises UsageError."""
+        if self.colour and not _COLOUR.fullmatch(self.colour):
+            raise UsageError(f"method '{self.name}': colour '{self.colour}' must be written as #rrggbb")
+        if self.marker and self.marker not in MARKERS:
+            known = " ".join(MARKERS)
+            raise UsageError(f"method '{self.name}': marker '{self.marker}' must be one of {known}")
 
     @property
     def safe_name(self) -> str:
@@ -60,20 +83,28 @@ class Method:
         return not (self.schedule.kind == "constant" and self.schedule.value == 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data for the manifest; of the schedule only the settings that its kind has."""
+        """Plain JSON data for the manifest: not how it is drawn, and of the schedule only what its kind has."""
         data = dataclasses.asdict(self)
+        del data["colour"], data["marker"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
+        for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
+            if not data[name] and data[name] != "":
+                del data[name]
         return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
 
 
+# In the order in which they are listed and shown. Colours: Okabe & Ito (2008) without its yellow, which is too pale on
+# white, and four more; markers tell methods apart in greyscale too.
 _ROWS = (
-    Method("base", "Base model", Schedule("constant", value=0.0)),
+    Method("base", "Base model", Schedule("constant", value=0.0), colour="#707070", marker="o"),
     Method(
         "refl",
         "ReFL",
         Schedule("constant", value=1.0),
         citation="Xu et al. 2023, ImageReward, arXiv 2304.05977",
         train="refl",
+        colour="#d55e00",
+        marker="s",
     ),
     Method(
         "draft",
@@ -81,6 +112,8 @@ _ROWS = (
         Schedule("constant", value=1.0),
         citation="Clark et al. 2023, DRaFT, arXiv 2309.17400",
         train="draft",
+        colour="#e69f00",
+        marker="P",
     ),
     # DPO and SPO keep the model's own guidance, so the tuned side takes the suite's.
     Method(
@@ -89,6 +122,8 @@ _ROWS = (
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Wallace et al. 2023, Diffusion-DPO, arXiv 2311.12908",
+        colour="#56b4e9",
+        marker="X",
     ),
     Method(
         "combined",
@@ -96,6 +131,8 @@ _ROWS = (
         Schedule("step", switch_step=30),
         citation="ImageReFL, official code ControlGenAI/ImageReFL, combined_inference.yaml",
         train="refl",
+        colour="#0072b2",
+        marker="^",
     ),
     Method(
         "imagerefl",
@@ -103,6 +140,8 @@ _ROWS = (
         Schedule("step", switch_step=30),
         citation="Sorokin et al. 2025, ImageReFL, arXiv 2505.22569",
         train="imagerefl",
+        colour="#009e73",
+        marker="D",
     ),
     # The official ImageReFL code runs AIG without guidance on either side (the AIG authors' code: with, on both).
     Method(
@@ -112,6 +151,8 @@ _ROWS = (
         base_guidance=1.0,
         citation="Annealed importance guidance, arXiv 2409.06493",
         train="refl",
+        colour="#cc79a7",
+        marker="v",
     ),
     Method(
         "scaled",
@@ -119,6 +160,8 @@ _ROWS = (
         Schedule("constant", value=0.5),
         citation="LoRA scaling, the baseline of arXiv 2409.06493",
         train="refl",
+        colour="#7a5195",
+        marker="p",
     ),
     # The mirror image of combined generation: tuned early, base late, with the model's own guidance throughout.
     Method(
@@ -127,6 +170,8 @@ _ROWS = (
         Schedule("reversed_step", switch_step=30),
         tuned_guidance=None,
         citation="Li et al. 2025, MixGRPO, arXiv 2507.21802; official code, sample_flux.py (30 of 50 steps)",
+        colour="#8c6d31",
+        marker="h",
     ),
     Method(
         "spo",
@@ -134,6 +179,8 @@ _ROWS = (
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Liang et al. 2024, Step-by-step preference optimization, arXiv 2406.04314",
+        colour="#56b4e9",
+        marker="<",
     ),
     Method(
         "flowgrpo",
@@ -141,6 +188,8 @@ _ROWS = (
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Liu et al. 2025, Flow-GRPO, arXiv 2505.05470",
+        colour="#e69f00",
+        marker=">",
     ),
     # Trained without guidance, and sampled so.
     Method(
@@ -148,6 +197,8 @@ _ROWS = (
         "DiffusionNFT",
         Schedule("constant", value=1.0),
         citation="Zheng et al. 2025, DiffusionNFT, arXiv 2509.16117",
+        colour="#cc79a7",
+        marker="d",
     ),
     Method(
         "dancegrpo",
@@ -155,6 +206,8 @@ _ROWS = (
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Xue et al. 2025, DanceGRPO, arXiv 2505.07818",
+        colour="#7a5195",
+        marker="8",
     ),
     Method(
         "srpo",
@@ -162,12 +215,42 @@ _ROWS = (
         Schedule("constant", value=1.0),
         tuned_guidance=None,
         citation="Shen et al. 2025, SRPO, arXiv 2509.06942",
+        colour="#8c6d31",
+        marker="*",
+    ),
+    Method(
+        "flowdppo",
+        "Flow-DPPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Flow-DPPO, arXiv 2606.11025",
+    ),
+    # Trained without guidance, and sampled so.
+    Method(
+        "diffusionrvge",
+        "DiffusionRVGE",
+        Schedule("constant", value=1.0),
+        citation="model card of roundman/DiffusionRVGE-SD3.5M-MultiReward",
+    ),
+    Method(
+        "prefgrpo",
+        "Pref-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Pref-GRPO, arXiv 2508.20751",
+    ),
+    Method(
+        "boxflow",
+        "BoxFlow-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="model card of P1n3/boxflow-grpo-flux-lora",
     ),
 )
 
 METHODS: Registry[Method] = Registry("method")
 for _row in _ROWS:
-    METHODS.add(_row.name, _row)
+    METHODS.add(_row.name, _row, builtin=True)
 
 
 def register_method(method: Method) -> None:
@@ -180,6 +263,24 @@ def register_method(method: Method) -> None:
 def get_method(name: str) -> Method:
     """The catalogue's row. Raises UsageError (did you mean ...?) for an unknown name."""
     return METHODS.get(name)
+
+
+def find_method(name: str) -> Method | None:
+    """The catalogue's row; None where no row has that name, or the package that brings it cannot be read."""
+    try:
+        found = METHODS.get(name)
+    except BenchError:
+        return None
+    return found if isinstance(found, Method) else None
+
+
+def display_rank(name: str) -> int:
+    """The place of a method in tables and plots: that of its row; behind all rows where it is not of this package.
+
+    Methods of plug-ins stand behind and are told apart by name, so a table does not depend on which plug-ins are read.
+    """
+    names = [row.name for row in _ROWS]
+    return names.index(name) if name in names else len(names)
 
 
 def method_names() -> list[str]:

@@ -15,6 +15,13 @@ TITLES = {
 }
 _PIPELINES = {
     "StableDiffusionPipeline": "sd",
+    # Other uses of the same weights.
+    "StableDiffusionImg2ImgPipeline": "sd",
+    "StableDiffusionPAGPipeline": "sd",
+    "LatentConsistencyModelPipeline": "sd",
+    "StableDiffusionXLPAGPipeline": "sdxl",
+    "PixArtSigmaPAGPipeline": "pixart",
+    "StableDiffusion3PAGPipeline": "sd3",
     "StableDiffusionXLPipeline": "sdxl",
     "PixArtAlphaPipeline": "pixart",
     "PixArtSigmaPipeline": "pixart",
@@ -35,6 +42,7 @@ _MARKS = (
     ("sdxl", ("add_embedding.linear_1", "label_emb.0.0")),
     ("sd", ("down_blocks.0.resnets", "input_blocks.1.0", "mid_block.resnets")),
 )
+_UNET_MARKS = ("down_blocks_", "up_blocks_", "mid_block_", "input_blocks_", "output_blocks_", "middle_block_")
 NETWORK_FOLDERS = {
     "unet": ("unet", "original_unet"),
     "transformer": ("transformer", "original_transformer"),
@@ -50,6 +58,12 @@ TUNED_FOLDERS = {
 def part_of(network: Any) -> str:
     """ "unet" or "transformer": how diffusers calls this network in a pipeline."""
     return "unet" if type(network).__name__.startswith("UNet") else "transformer"
+
+
+def part_of_names(name: str) -> str:
+    """ "unet" or "transformer": which kind of network has a layer of this name, in any layout."""
+    flat = name.replace(".", "_")
+    return "unet" if any(mark in flat for mark in _UNET_MARKS) else "transformer"
 
 
 def family_of_config(config: Mapping[str, Any]) -> str | None:

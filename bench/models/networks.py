@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench.models.adapters.install import lay_out
+from bench.models.adapters.patches import Patches, patches_of
 from bench.models.base import Network
-from bench.runtime.log import note
+
+logger = logging.getLogger(__name__)
 
 HEADROOM = 1.25
 """A network stays on the device beside the others if this many times its size is free: the rest is for activations."""
@@ -19,12 +23,14 @@ class AdapterSwitch:
     """Turns the LoRA adapters of one module on and off.
 
     With none on, each layer runs its base layer alone, so the base network's results do not change in a single bit.
+    Whole parameters that an adapter replaces are exchanged with it.
     The layers are looked up once: walking through all modules of a large network at every step takes milliseconds.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._layers: list[Any] = []
+        self._patches: Patches | None = None
         self._known: set[str | None] = {None}
         self._active: str | None = None
 
@@ -40,6 +46,8 @@ class AdapterSwitch:
             layer.enable_adapters(adapter is not None)
             if adapter is not None:
                 layer.set_adapter(adapter)
+        if self._patches is not None:
+            self._patches.switch(adapter)
         for value, flag in zip(weights, before, strict=True):
             value.requires_grad_(flag)
         self._active = adapter
@@ -52,6 +60,7 @@ class AdapterSwitch:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self._layers = [layer for layer in self._module.modules() if isinstance(layer, BaseTunerLayer)]
+        self._patches = patches_of(self._module)
         self._known = {None, *getattr(self._module, "peft_config", {})}
 
 
@@ -108,7 +117,9 @@ class Residence:
     def _leave(self, module: nn.Module) -> None:
         module.to("cpu")
         if not self._said:
-            note("two networks do not fit on the device together: they are moved at each switch, which is slower")
+            logger.warning(
+                "two networks do not fit on the device together; moving them at each switch, which is slower"
+            )
             self._said = True
 
 
@@ -131,6 +142,7 @@ class Networks:
         """Say that a network was added."""
         if network.module is self._base:
             self._switch.forget()
+            lay_out(self._base)
 
     def ready(self, name: str) -> Any:
         """The module of the network, on the device, with exactly its adapter on."""

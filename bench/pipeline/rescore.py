@@ -1,64 +1,106 @@
-"""Scores without generating: finished runs again, or images from anywhere as a run."""
+"""Scores without generating: finished runs again, or images from anywhere as a run. `bench.score` is `score` here."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import UsageError
 from bench.generation.external import take_images
-from bench.pipeline.run import _complete, _has_all_images, _judge
+from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
+from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore, lock_runs
+from bench.store.select import RunSources, run_stores
+from bench.suite.load import load_suite
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
 
+logger = logging.getLogger(__name__)
 
-def rescore(
-    paths: Sequence[Path | str],
+
+def score(
+    runs: RunSources | None = None,
     *,
+    suite: Suite | str | Path | None = None,
+    images: Path | str | None = None,
+    prompts: Path | str | None = None,
+    name: str | None = None,
     metrics: Sequence[str] | None = None,
-    device: str = "cpu",
+    results: Path | str = Path("results"),
+    device: str = "auto",
+    plugins: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[RunStore]:
-    """Score finished runs without generating, each with its own suite's metrics or with those named."""
+    """Score runs again without generating, or take images from anywhere as a run. Does what `bench score` does.
+
+    `runs` are run folders, stores, or names in `results`. Their metrics, with weights, options and reference, come
+    from `suite` if one is given, else from the suite that each run was made with; `metrics` names some of them. With
+    `images` (DIR/<prompt_id>/<sample>.png) also `prompts` and `name` are needed, and the suite says how to score.
+
+    Raises BenchError, one sentence each: UsageError (no such run, suite, folder or metric; no image of these prompts),
+    MissingError (weights, package or device absent). The other metrics are scored all the same.
+
+    >>> import bench
+    >>> [store.name for store in bench.score("base", metrics=["lpips"], results=RESULTS)] == [BASE]
+    True
+    """
+    load_plugins(plugins)
     check_device(device)
-    stores = [RunStore(path) for path in paths]
+    chosen = suite if suite is None or isinstance(suite, Suite) else load_suite(suite)
+    source = {"images": images, "suite": suite if runs is None else None, "prompts": prompts, "name": name}
+    absent = [f"--{key}" for key, value in source.items() if value is None]
+    _check_source(runs is not None, absent, len(source))
+    if images is None or name is None:
+        stores = run_stores(runs or (), Path(results))
+        return _rescore(stores, chosen, metrics, device, progress)
+    assert chosen is not None  # demanded by `_check_source`
+    adopting = chosen.override(prompts=str(prompts), metrics=metrics)
+    return _adopt(Path(images), adopting, name, Path(results), device, progress)
+
+
+def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
+    if runs and len(absent) < of:
+        raise UsageError("give either runs or --images (with --suite, --prompts and --name), not both")
+    if not runs and len(absent) == of:
+        raise UsageError("nothing to score: give runs, or --images with --suite, --prompts and --name")
+    if not runs and absent:
+        raise UsageError(f"--images also needs {' and '.join(absent)}")
+
+
+def _rescore(
+    stores: Sequence[RunStore],
+    given: Suite | None,
+    metrics: Sequence[str] | None,
+    device: str,
+    progress: Progress | None,
+) -> list[RunStore]:
+    """Score runs, those of equal metrics together, so that they share features and loaded models."""
     groups: dict[str, tuple[Suite, list[RunStore]]] = {}
     for store in stores:
-        suite = suite_of(store).override(metrics=metrics)
+        suite = (given or suite_of(store)).override(metrics=metrics)
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     with lock_runs(stores):
-        values = sum(_judge(group, suite, device, progress) for suite, group in groups.values())
-        if metrics is None:  # all that the run's own suite asks for
-            _complete([store for store in stores if _has_all_images(store)])
+        values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+        if metrics is None and given is None:  # all that the run's own suite asks for
+            mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
-        note("nothing to do: all scores are there.")
-    return stores
+        logger.info("nothing to do: all scores exist")
+    return list(stores)
 
 
-def adopt(
-    images: Path | str,
-    suite: Suite,
-    name: str,
-    *,
-    results: Path | str = Path("results"),
-    device: str = "cpu",
-    progress: Progress | None = None,
+def _adopt(
+    images: Path, suite: Suite, name: str, results: Path, device: str, progress: Progress | None
 ) -> list[RunStore]:
-    """Take images from anywhere, `images`/<prompt_id>/<sample>.png, as a run of method `name`, and score them.
-
-    The prompts are those of the suite. Raises UsageError: no such folder, no image of these prompts in it, or one that
-    is no image.
-    """
-    check_device(device)
+    """Take `images`/<prompt_id>/<sample>.png as a run of method `name`, and score them."""
     chosen = load_prompts(suite.prompts)[: suite.limit]
-    store = take_images(Path(images), chosen, suite, name, Path(results))
+    store = take_images(images, chosen, suite, name, results)
     with lock_runs([store]):
-        _judge([store], suite, device, progress)
-        _complete([store])
+        score_and_summarise([store], suite, device, progress)
+        mark_complete([store])
     return [store]
 
 

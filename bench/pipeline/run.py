@@ -3,75 +3,131 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.analysis.summary import summarise
-from bench.errors import MissingError, UsageError, unknown
+from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
+from bench.methods.catalogue import Method
+from bench.methods.conditions import check_conditions, conditions_of
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
+from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
+from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
-from bench.runtime.log import note
 from bench.runtime.progress import Progress
-from bench.scoring.score import score
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.load import load_suite
-from bench.suite.plan import guidance_of, make_plan, weights_names
+from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
 
-if TYPE_CHECKING:
-    from bench.methods.catalogue import Method
+logger = logging.getLogger(__name__)
 
 RESUME = ("missing", "never", "always")
-ENGINES = ("local", "ray")
+ENGINES = ("local",)
+Setting = str | int | float | Sequence[str | int | float]
+"""A value of `--set`, or several for a sweep."""
 
 
 def run(
-    suite: Suite | str | Path,
-    methods: Sequence[Method | str],
+    suite: Suite | str | Path = "shapes",
+    methods: Method | str | Sequence[Method | str] = ("base",),
     *,
+    settings: Mapping[str, Setting] | None = None,
+    prompts: str | Path | None = None,
+    samples: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    metrics: Sequence[str] | None = None,
+    dtype: str | None = None,
     results: Path | str = Path("results"),
     resume: str = "missing",
-    device: str = "cpu",
+    device: str = "auto",
     engine: str = "local",
-    progress: Progress | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    plugins: Sequence[Path | str] = (),
+    progress: Progress | None = None,
 ) -> list[RunStore]:
-    """Generate what is missing, score it, summarise it; one store per method, in order.
+    """Generate what is missing, score it, summarise it; one store per method, in order. Does what `bench run` does.
 
-    `suite` is a Suite, or the name or path of one; methods are names or resolved methods. All methods of one call see
-    the same noise and share their common steps. A `batch_size` of None is found; `compile` compiles the networks.
-    Raises BenchError, one sentence each; what was finished stays.
+    `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
+    methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
+    several for a sweep ({"switch_step": [20, 30]}). `prompts`, `samples`, `limit`, `seed`, `metrics` (names) and
+    `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never" (regenerate
+    everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
+
+    Raises BenchError, one sentence each: UsageError (wrong input), MissingError (weights, package or device absent).
+    What was finished stays, and the same call goes on from there.
+
+    >>> import bench
+    >>> stores = bench.run("shapes", ["base"], limit=1, samples=1, metrics=["pickscore"], results=RESULTS)
+    >>> [store.suite for store in stores]
+    ['shapes']
     """
-    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
-    if resume not in RESUME:
-        raise unknown("resume mode", resume, RESUME)
-    _check_engine(engine)
-    check_device(device)
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
-    names = [method for method in methods if isinstance(method, str)]
-    resolved = iter(resolve_methods(names, chosen) if names else [])
-    wanted = [next(resolved) if isinstance(method, str) else method for method in methods]
-    check_guidance(chosen, {method.name: guidance_of(chosen, method) for method in wanted})
-    prompts = load_prompts(chosen.prompts)  # before the weights, which may be many gigabytes to fetch
-    digests = {name: digest_of(name) for name in weights_names(chosen, wanted)}
-    wanted = [_with_training(method) if method.weights in digests else method for method in wanted]
-    plans = make_plan(chosen, wanted, prompts, digests)
+    load_plugins(plugins)
+    chosen = (suite if isinstance(suite, Suite) else load_suite(suite)).override(
+        prompts=None if prompts is None else str(prompts),
+        samples=samples,
+        limit=limit,
+        seed=seed,
+        metrics=metrics,
+        dtype=dtype,
+    )
+    _check_choices(resume, engine, device, batch_size)
+    resolved = _resolved([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    plans = _planned(chosen, resolved)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-        values = _judge(stores, chosen, device, progress)
-        _check_images(stores)
-        _complete(stores)
+        values = score_and_summarise(stores, chosen, device, progress)
+        check_images(stores)
+        mark_complete(stores)
     if made == 0 and values == 0:
-        note("nothing to do: all images and scores are there.")
+        logger.info("nothing to do: all images and scores exist")
     return stores
+
+
+def _resolved(methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None) -> list[Method]:
+    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay."""
+    texts = {key: _setting_text(value) for key, value in (settings or {}).items()}
+    names = [method for method in methods if isinstance(method, str)]
+    if len(names) == len(methods):
+        return resolve_methods(names, suite, texts)
+    if texts:
+        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
+    listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
+    return list({method.name: method for found in listed for method in found}.values())
+
+
+def _setting_text(value: Setting) -> str:
+    """A setting as `--set` writes it: 20 -> "20", [20, 30] -> "20,30"."""
+    if isinstance(value, str):
+        return value
+    return ",".join(map(str, value)) if isinstance(value, Sequence) else str(value)
+
+
+def _planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
+    """The plans of the methods, with the digests of all weights that run."""
+    check_guidance(suite, {method.name: guidance_of(suite, method) for method in methods})
+    for method in methods:
+        conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()
+        check_conditions(suite.model.family, conditions, sides, method.name)
+    prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
+    digests = {name: digest_of(name) for name in weights_names(suite, methods)}
+    trained = [_with_training(method) if method.weights in digests else method for method in methods]
+    from bench.models.reading import loader_versions  # reads tensors
+
+    return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+
+
+def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
+    """The weights names of the networks that run."""
+    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
+    return list(dict.fromkeys([suite.model.weights, *tuned]))
 
 
 def _with_training(method: Method) -> Method:
@@ -91,56 +147,12 @@ def _with_training(method: Method) -> Method:
     return method
 
 
-def _judge(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
-    """Score and summarise; the caller holds the runs. Summaries are written even if a metric cannot be loaded."""
-    made = 0
-    try:
-        made = score(stores, suite, device=device, progress=progress)
-    except (MissingError, UsageError):
-        _summarise(stores, always=True)
-        raise
-    _summarise(stores, always=made > 0)
-    return made
-
-
-def _complete(stores: Sequence[RunStore]) -> None:
-    """Write `complete`, last of all: images, scores and summary are there. The caller holds the runs."""
-    for store in stores:
-        manifest = store.manifest()
-        if not manifest.complete:
-            manifest.status = "complete"
-            store.write_manifest(manifest)
-
-
-def _check_images(stores: Sequence[RunStore]) -> None:
-    """MissingError for a run without all of its images: it must not become `complete`."""
-    for store in stores:
-        if not _has_all_images(store):
-            manifest = store.manifest()
-            there, wanted = manifest.counts.get("images", 0), len(manifest.prompts) * manifest.samples
-            raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again.")
-
-
-def _has_all_images(store: RunStore) -> bool:
-    manifest = store.manifest()
-    return int(manifest.counts.get("images", 0)) >= len(manifest.prompts) * manifest.samples
-
-
-def _summarise(stores: Sequence[RunStore], always: bool) -> None:
-    for store in stores:
-        if always or store.summary() is None or _outdated(store):
-            summarise(store)
-
-
-def _outdated(store: RunStore) -> bool:
-    """Whether the rows hold other metrics than the summary (a kill came between scoring and summarising)."""
-    summary = store.path / "summary.json"
-    newest = max((path.stat().st_mtime_ns for path in (store.path / "scores").glob("*/part-*.parquet")), default=0)
-    return newest > summary.stat().st_mtime_ns
-
-
-def _check_engine(engine: str) -> None:
+def _check_choices(resume: str, engine: str, device: str, batch_size: int | None) -> None:
+    """UsageError for a value that is not one of those allowed, MissingError for what is not on this machine."""
+    if resume not in RESUME:
+        raise unknown("resume mode", resume, RESUME)
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    if engine == "ray":
-        raise MissingError("the engine 'ray' is not part of this version: use --engine local.")
+    check_device(device)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"the batch size must be at least 1, got {batch_size}")

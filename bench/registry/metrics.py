@@ -23,12 +23,21 @@ def metric_names() -> list[str]:
     return metrics.names()
 
 
+def display_order(name: str) -> int:
+    """The place of a metric among those of its kind where they are shown; that of its facts, last for unknown ones."""
+    import metrics
+    from metrics.types import LAST
+
+    return metrics.info(name).order if name in metric_names() else LAST
+
+
 def _attribute_accuracy() -> tuple[Any, str]:
     from metrics import Direction, Facts, Kind
 
     facts = Facts(
         name="attribute_accuracy",
         title="Attribute accuracy",
+        order=60,
         kind=Kind.IMAGE,
         direction=Direction.HIGHER,
         unit="share of the attributes that the caption names",
@@ -46,6 +55,7 @@ def _attribute_entropy() -> tuple[Any, str]:
     facts = Facts(
         name="attribute_entropy",
         title="Attribute entropy",
+        order=30,
         kind=Kind.GROUP,
         direction=Direction.HIGHER,
         unit="normalised entropy of the attributes that the caption leaves free",

@@ -7,7 +7,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
+
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -41,9 +43,7 @@ class Registry(Generic[T]):
         Raises UsageError when the name is taken by another target.
         """
         if name in self._targets and self._targets[name] != target:
-            raise UsageError(
-                f"{self.kind} '{name}' is already defined by {self._origins[name]}: give yours another name"
-            )
+            raise UsageError(f"{self.kind} '{name}' is already defined by {self._origins[name]}: use another name")
         if builtin and name not in self._targets:
             self._builtin.add(name)
         self._targets.setdefault(name, target)
@@ -105,4 +105,4 @@ class Registry(Generic[T]):
         try:
             self.add(point.name, point.value, origin)
         except UsageError as error:
-            note(f"{origin} is ignored: {error}", once=True)
+            logger.warning(f"{origin} is ignored: {error}", extra=ONCE)

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
-from bench.analysis.table.corrected import survives
 from bench.analysis.table.rows import Row, Table
 from bench.store.runs import MetricFacts
 
 DAGGER = "†"
 MISSING = "-"
+NOT_ESTIMABLE = "not estimable at this N"
 BEST = "Bold: better than every other method, the interval of each paired difference excludes zero."
-SURE = "still significant at 5 % after Holm's correction over the whole table"
-UNSURE = "only the cell's own 95 % interval excludes zero"
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -42,7 +40,7 @@ _TONES = {"▲": "better", "▼": "worse", "△": "better unsure", "▽": "worse
 
 def decimals(intervals: Iterable[Interval]) -> int:
     """Digits after the point for a column: two significant digits of the median half width, or four of the value."""
-    kept = [one for one in intervals if math.isfinite(one.mean)]
+    kept = [interval for interval in intervals if math.isfinite(interval.mean)]
     halves = sorted((one.high - one.low) / 2 for one in kept if one.high > one.low)
     if halves:
         return _clip(1 - math.floor(math.log10(halves[len(halves) // 2])))
@@ -80,19 +78,24 @@ def mean_cell(row: Row, facts: MetricFacts, digits: int, strong: bool = False) -
     return CellText(number(interval.mean, digits), _range(interval, digits), mark, suffix, strong)
 
 
-def difference_cell(one: Difference | None, digits: int, mark: str = "") -> CellText:
+def difference_cell(difference: Difference | None, digits: int, mark: str = "") -> CellText:
     """The cell of a paired difference: signed better or worse when its interval excludes zero.
 
     Strong, with a full sign, only where that survives Holm's correction over the table; a hollow sign elsewhere.
     """
-    if one is None:
+    if difference is None:
         return CellText(MISSING)
-    interval = one.interval
-    strong = survives(one)
-    sign = {"": "", "a": "▼" if strong else "▽", "b": "▲" if strong else "△"}[one.better]
+    interval = difference.interval
+    strong, sign = difference.sure, better_sign(difference)
     digits = clear_of_zero(interval, digits)
     text = number(interval.mean, digits, signed=True)
-    return CellText(text, _range(interval, digits, signed=True), mark, "", strong, sign)
+    suffix = NOT_ESTIMABLE if not math.isfinite(interval.low) and "not estimable" in (interval.reason or "") else ""
+    return CellText(text, _range(interval, digits, signed=True), mark, suffix, strong, sign)
+
+
+def better_sign(difference: Difference) -> str:
+    """▲ better or ▼ worse; hollow (△ ▽) where that does not survive the correction over the table; "" for neither."""
+    return {"": "", "a": "▼" if difference.sure else "▽", "b": "▲" if difference.sure else "△"}[difference.better]
 
 
 def clear_of_zero(interval: Interval, digits: int) -> int:
@@ -115,17 +118,21 @@ def mean_cells(table: Table) -> list[list[CellText]]:
 
 def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:
     """Names and cells [methods][metrics] of the second table: differences against the reference."""
-    found = {name: {one.facts.name: one for one in gaps} for name, gaps in table.differences.items()}
+    found = {
+        name: {difference.facts.name: difference for difference in differences}
+        for name, differences in table.differences.items()
+    }
     digits = {
-        f.name: decimals(gaps[f.name].interval for gaps in found.values() if f.name in gaps) for f in table.metrics
+        f.name: decimals(differences[f.name].interval for differences in found.values() if f.name in differences)
+        for f in table.metrics
     }
     rows = {row.name: row for row in table.rows}
     cells = [
         [
-            difference_cell(gaps.get(f.name), digits[f.name], DAGGER if rows[name].in_reward(f.name) else "")
+            difference_cell(differences.get(f.name), digits[f.name], DAGGER if rows[name].in_reward(f.name) else "")
             for f in table.metrics
         ]
-        for name, gaps in found.items()
+        for name, differences in found.items()
     ]
     return list(found), cells
 

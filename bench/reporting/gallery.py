@@ -54,11 +54,11 @@ def gallery_figure(table: Table) -> Figure | None:
             line, column = divmod(i, across)
             left = _LEFT + column * (strip + _BETWEEN)
             top = height - _TOP - line * (block + head) - head
-            place = (left / PAGE_WIDTH, (top - block) / height, tile * samples / PAGE_WIDTH, block / height)
-            _block(figure, place, sheet(rows, prompt_id, samples))
+            rectangle = (left / PAGE_WIDTH, (top - block) / height, tile * samples / PAGE_WIDTH, block / height)
+            _block(figure, rectangle, sheet(rows, prompt_id, samples))
             figure.text(left / PAGE_WIDTH, (top + 0.04) / height, title, size=6.4, va="bottom", style="italic")
             if column == 0:
-                _names(figure, rows, place)
+                _names(figure, rows, rectangle)
         return figure
 
 
@@ -75,20 +75,20 @@ def _furnish(figure: Figure, table: Table, shown: int) -> None:
     figure.text(_LEFT / PAGE_WIDTH, 0.1 / height, note, size=6, color=INK, va="center")
 
 
-def _block(figure: Figure, place: tuple[float, float, float, float], pixels: Pixels) -> None:
-    axes = figure.add_axes(place)
+def _block(figure: Figure, rectangle: tuple[float, float, float, float], pixels: Pixels) -> None:
+    axes = figure.add_axes(rectangle)
     axes.imshow(pixels, interpolation="antialiased", aspect="auto")
     axes.set_axis_off()
 
 
-def _names(figure: Figure, rows: Sequence[Row], place: tuple[float, float, float, float]) -> None:
+def _names(figure: Figure, rows: Sequence[Row], rectangle: tuple[float, float, float, float]) -> None:
     """Method names left of a block, at the height of their lines."""
     style = looks([row.name for row in rows])
     for i, row in enumerate(rows):
-        y = place[1] + place[3] * (1 - (i + 0.5) / len(rows))
+        y = rectangle[1] + rectangle[3] * (1 - (i + 0.5) / len(rows))
         name = "\n".join(textwrap.wrap(row.name, 12, max_lines=3, placeholder="…"))
         figure.text(
-            place[0] - 0.06 / PAGE_WIDTH,
+            rectangle[0] - 0.06 / PAGE_WIDTH,
             y,
             name,
             size=6.6,

@@ -157,7 +157,7 @@ def _draw_front(axes: Axes, points: Sequence[tuple[Row, Interval, Interval]], hi
 
 def _limits(values: Sequence[Interval], facts: MetricFacts, room: float) -> tuple[float, float] | None:
     """Limits that leave room for the names; an axis whose lower values are better runs backwards."""
-    kept = [_reach(one) for one in values if math.isfinite(one.mean)]
+    kept = [_reach(value) for value in values if math.isfinite(value.mean)]
     if not kept:
         return None
     low, high = min(one[0] for one in kept), max(one[1] for one in kept)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from bench.runtime.log import note
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,40 +14,50 @@ if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
     from bench.store.runs import Run
-    from bench.store.select import LeftOut
+    from bench.store.select import LeftOut, RunSources
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["report"]
 
-_ROUNDS = 2000
+_N_RESAMPLES = 2000
 _REFERENCE = "base"
 _SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
 
 
 def report(
-    runs: Any,
-    out: Path | str,
+    runs: RunSources | None = None,
+    out: Path | str | None = None,
     suite: str | None = None,
     *,
     reference: str = _REFERENCE,
     comparable_only: bool | None = None,
-    rounds: int = _ROUNDS,
+    n_resamples: int = _N_RESAMPLES,
     gallery: int | None = None,
+    results: Path | str = Path("results"),
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
-    `runs` is a results folder, a suite's or a run's folder, a store, or several of these; `suite` keeps one suite.
+    Does what `bench report` does. `runs` is a results folder, a suite's or a run's folder, a store, the name of a run
+    in `results`, or several of these (None: all of `results`); `suite` keeps one suite. `out` is a folder (None:
+    `report` in `results`).
     Runs of several suites that merely lie in a folder are reported each in a folder of its own, `out/<suite>/`; runs
     that are not comparable with the others are left out and named. When they were named one by one, either is a
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
     `out` cannot be written.
+
+    >>> import bench
+    >>> "table.md" in [path.name for path in bench.report(results=RESULTS, out=OUT, gallery=0)]
+    True
     """
     from bench.analysis.comparable import require_comparable
     from bench.errors import unknown
     from bench.store.select import open_runs
 
-    opened, unfinished, named = open_runs(runs)
+    out = Path(results) / "report" if out is None else Path(out)
+    opened, unfinished, named = open_runs(results if runs is None else runs, results)
     suites = sorted({run.suite for run in opened})
     if suite is not None:
         if suite not in suites:
@@ -63,12 +72,14 @@ def report(
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
-        table = _table(members, [one for one in unfinished if one.suite == name], subset, reference, rounds)
+        table = _table(
+            members, [omitted for omitted in unfinished if omitted.suite == name], subset, reference, n_resamples
+        )
         written += write(table, folder, gallery)
     return written
 
 
-def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, rounds: int) -> Table:
+def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, n_resamples: int) -> Table:
     from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.analysis.table.build import build
     from bench.formatting import one_line
@@ -78,9 +89,9 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
         runs, left_out = largest_comparable(runs)
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
-    for one in left_out:
-        note(one_line(f"left out of the report: {one.run} ({one.why})"))
-    return build(runs, left_out, reference, rounds)
+    for omitted in left_out:
+        logger.warning(one_line(f"excluded from the report: {omitted.run} ({omitted.why})"))
+    return build(runs, left_out, reference, n_resamples)
 
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
@@ -93,7 +104,7 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     from bench.store.atomic import atomic_write, make_folder
 
     make_folder(out)
-    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.rounds)
+    joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
         "table.csv": means_csv(table),

@@ -147,6 +147,7 @@ def _origin(row: Row) -> dict[str, Any]:
     given |= {f"guidance of {key}": plain(value) for key, value in (identity.get("guidance") or {}).items()}
     given.pop("weights", None)
     weights = str(((manifest.resolved_method if manifest else None) or {}).get("weights") or "")
+    pin = _pin(weights, made.get("commits") or {})
     if PurePath(weights).is_absolute():
         weights = PurePath(weights).name
     tuned = str(identity.get("tuned") or "")
@@ -154,13 +155,20 @@ def _origin(row: Row) -> dict[str, Any]:
         "row": row,
         "run": row.run.name,
         "settings": ", ".join(f"{key} {value}" for key, value in given.items()),
-        "weights": weights,
+        "weights": weights + pin,
         "digest": tuned,
         "trained_on": ", ".join(row.run.trained_on),
         "created": str(made.get("created") or "").replace("T", " ").replace("+00:00", " UTC"),
         "device": str(made.get("device") or ""),
         "commit": commit,
     }
+
+
+def _pin(weights: str, commits: Mapping[str, str]) -> str:
+    """Which commit of the hub weights without a revision came from; "" for pinned and for local ones."""
+    if weights not in commits or "@" in weights:
+        return ""
+    return f" (not pinned; commit {commits[weights][:12]})"
 
 
 def environments(table: Table) -> list[tuple[str, Pairs]]:

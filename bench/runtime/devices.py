@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 
 from bench.errors import MissingError, UsageError
-from bench.runtime.log import note
 from bench.runtime.threads import apply_threads
+
+logger = logging.getLogger(__name__)
 
 # What torch says where it raises no OutOfMemoryError: the allocator of the CPU, the driver, cuBLAS and cuDNN.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
@@ -25,14 +27,16 @@ def check_device(device: str) -> None:
     try:
         kind = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:0 or mps.") from None
+        raise UsageError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:0 or mps") from None
     there = {
         "cpu": True,
         "cuda": (kind.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(kind.type, False):
-        raise MissingError(f"device '{device}' is not on this machine: use --device cpu, or auto for the best one.")
+        raise MissingError(
+            f"device '{device}' is not available on this machine: use --device cpu, or auto for the best one"
+        )
 
 
 def prepare_torch(device: str) -> str:
@@ -53,7 +57,7 @@ def prepare_torch(device: str) -> str:
 
 @functools.cache
 def _set_threads() -> None:
-    note(f"torch uses {apply_threads()}")
+    logger.info(f"torch uses {apply_threads()}")
 
 
 def peak_memory() -> int:

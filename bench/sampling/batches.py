@@ -58,5 +58,5 @@ def make_work(
         wanted = {run: keys for run, keys in wanted.items() if keys}
         if wanted:
             work.append(Work(chunk, wanted))
-    place = {key: index for index, key in enumerate(order)}
-    return sorted(work, key=lambda batch: place[batch.keys[0]])
+    rank = {key: index for index, key in enumerate(order)}
+    return sorted(work, key=lambda batch: rank[batch.keys[0]])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
-from bench.models.schedulers import places_of_steps
+from bench.models.schedulers import calls_per_step, take_step
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, Segment, cost
 
@@ -51,14 +51,14 @@ def _advance(
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
-        for place in range(first, last):
-            t = scheduler.timesteps[place]
+        for call in range(first, last):
+            t = scheduler.timesteps[call]
             prediction = combine(model, action, scaled(scheduler, latents, t), t, batch.cond)
             executed[segment.runs[0]] += cost(action) * len(batch.samples)
             extra = {}
             if takes_noise:
-                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, place + 1)
-            latents = scheduler.step(prediction, t, latents, **extra, return_dict=False)[0]
+                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1)
+            latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
 
@@ -68,8 +68,8 @@ def _run(
     latents = _advance(model, segment, batch, latents, scheduler, executed)
     if not segment.children:
         yield segment.runs, latents
-    for place, child in enumerate(segment.children):
-        last = place == len(segment.children) - 1
+    for nth, child in enumerate(segment.children):
+        last = nth == len(segment.children) - 1
         yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler), executed)
 
 
@@ -89,19 +89,19 @@ def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, c
 
 def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[int, int]]]:
     """For each step of the segment the places in `scheduler.timesteps` that belong to it."""
-    ends = [0, *itertools.accumulate(places_of_steps(scheduler))]
+    ends = [0, *itertools.accumulate(calls_per_step(scheduler))]
     for index in range(segment.start, segment.stop):
         yield index, (ends[index], ends[index + 1])
 
 
 def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
     """How often each denoising step evaluates its networks: as often as it has timesteps."""
-    return places_of_steps(scheduler)
+    return calls_per_step(scheduler)
 
 
 def steps_of(scheduler: Any) -> int:
     """Number of denoising steps of a scheduler whose timesteps are set."""
-    return len(places_of_steps(scheduler))
+    return len(calls_per_step(scheduler))
 
 
 def as_batch(model: DiffusionModel, seed: int, items: Sequence[tuple[str, str, int]]) -> Batch:

@@ -27,5 +27,5 @@ def generators(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], ste
 
 def initial_noise(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal latents, float32 [N, *shape] on the CPU, before the scheduler's `init_noise_sigma`."""
-    drawn = [torch.randn(tuple(shape), generator=one) for one in generators(seed, prompt_ids, samples, 0)]
+    drawn = [torch.randn(tuple(shape), generator=generator) for generator in generators(seed, prompt_ids, samples, 0)]
     return torch.stack(drawn)

@@ -58,7 +58,7 @@ class Chunk:
     def shelved(self, metric: FeatureMetric, keys: Iterable[Key]) -> set[Key]:
         """Those of the images whose features are on disk."""
         digests = {key: self.rows[key].sha256 for key in keys}
-        known = self._tools.cache.shelf(metric).known(digests.values())
+        known = self._tools.cache.features_of(metric).known(digests.values())
         return {key for key, digest in digests.items() if digest in known}
 
     def read_ahead(self, pixels: set[Key], others: set[Key]) -> None:
@@ -87,11 +87,11 @@ class Chunk:
                     missing.append(key)
                 else:
                     made[key] = UNREADABLE + fault
-        shelf = self._tools.cache.shelf(metric)
-        kept = shelf.get([self.rows[key].sha256 for key in missing])
+        cached = self._tools.cache.features_of(metric)
+        kept = cached.get([self.rows[key].sha256 for key in missing])
         made |= {key: kept[self.rows[key].sha256] for key in missing if self.rows[key].sha256 in kept}
         new = self._encode(metric, [key for key in missing if key not in made])
-        shelf.put({self.rows[key].sha256: row for key, row in new.items() if not isinstance(row, str)})
+        cached.put({self.rows[key].sha256: row for key, row in new.items() if not isinstance(row, str)})
         made |= new
         return {key: made[key] for key in keys}
 

@@ -6,7 +6,7 @@ features), the kind of device and the versions of the libraries, so values are t
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
 Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
-leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+leave nothing half-written, and no lock is needed; a damaged part is reported, deleted and recomputed. The folder
 may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import atomic_write
 from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float32]
 
+logger = get_logger(__name__)
+
 VARIABLE = "BENCH_FEATURE_CACHE"
 MOST_BYTES = 32 << 10
 """Of the features of one image; larger ones are not kept."""
@@ -42,27 +44,27 @@ FORMAT = 1
 _OPEN_PARTS = 8  # parts whose features are held in memory
 
 
-class Shelf:
+class NetworkFeatures:
     """The kept features of one network, by the sha256 (hex) of the image."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[str, tuple[Path, int]] | None = None
+        self._entries: dict[str, tuple[Path, int]] | None = None
         self._open: OrderedDict[Path, Rows] = OrderedDict()
 
     def known(self, images: Iterable[str]) -> set[str]:
         """Those of the images whose features are said to be here."""
-        places = self._index()
-        return {image for image in images if image in places}
+        entries = self._index()
+        return {image for image in images if image in entries}
 
     def get(self, images: Sequence[str]) -> dict[str, Tensor]:
         """The features of those images that are here, float32."""
         import torch
 
         found: dict[str, Tensor] = {}
-        places = self._index()
+        entries = self._index()
         for image in images:
-            path, row = places.get(image, (None, 0))
+            path, row = entries.get(image, (None, 0))
             rows = None if path is None else self._rows(path)
             if rows is not None and row < len(rows):
                 found[image] = torch.from_numpy(rows[row].copy())
@@ -84,24 +86,24 @@ class Shelf:
         try:
             atomic_write(path, buffer.getvalue())
         except UsageError as error:
-            note(f"features are not kept: {error}", once=True)
+            logger.warning(f"features are not cached: {error}", extra=ONCE)
             return
         self._add(path, list(new))
 
     def _index(self) -> dict[str, tuple[Path, int]]:
-        if self._places is None:
-            self._places = {}
+        if self._entries is None:
+            self._entries = {}
             clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
                 images = self._read(path, "images")
                 if images is not None:
                     self._add(path, [image.decode("ascii", "replace") for image in images.tolist()])
-        return self._places
+        return self._entries
 
     def _add(self, path: Path, images: Sequence[str]) -> None:
-        assert self._places is not None
+        assert self._entries is not None
         for row, image in enumerate(images):
-            self._places.setdefault(image, (path, row))
+            self._entries.setdefault(image, (path, row))
 
     def _rows(self, path: Path) -> Rows | None:
         if path not in self._open:
@@ -126,37 +128,39 @@ class Shelf:
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            note(f"{path} is damaged ({why}): removed, its features are made again")
+            logger.warning(f"{path} is damaged ({why}); deleted, its features will be recomputed")
             path.unlink(missing_ok=True)
-        assert self._places is not None
-        self._places = {image: place for image, place in self._places.items() if place[0] != path}
+        assert self._entries is not None
+        self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}
         return None
 
 
-class NoShelf(Shelf):
+class NoNetworkFeatures(NetworkFeatures):
     """Keeps nothing."""
 
     def __init__(self) -> None:
         super().__init__(Path())
-        self._places = {}
+        self._entries = {}
 
     def put(self, features: Mapping[str, Tensor]) -> None:
         """Nothing."""
 
 
 class FeatureCache:
-    """The shelves below a folder, or none."""
+    """The cached features of every network below a folder, or none."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if switched_off() else folder
-        self._shelves: dict[str, Shelf] = {}
+        self._by_network: dict[str, NetworkFeatures] = {}
 
-    def shelf(self, metric: FeatureMetric) -> Shelf:
-        """The shelf of the network that a metric sees images through."""
+    def features_of(self, metric: FeatureMetric) -> NetworkFeatures:
+        """The cached features of the network that a metric sees images through."""
         name = digest_of(format=FORMAT, **features_identity(metric))[:16]
-        if name not in self._shelves:
-            self._shelves[name] = NoShelf() if self._folder is None else Shelf(self._folder / name)
-        return self._shelves[name]
+        if name not in self._by_network:
+            self._by_network[name] = (
+                NoNetworkFeatures() if self._folder is None else NetworkFeatures(self._folder / name)
+            )
+        return self._by_network[name]
 
 
 def features_identity(metric: FeatureMetric) -> dict[str, Any]:

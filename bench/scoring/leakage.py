@@ -31,7 +31,7 @@ def with_leakage(
     notes: Mapping[str, list[str]], scored: list[str], reference: Reference | None, method: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """A manifest's notes with what has to be said of the `scored` set metrics, and without what no longer has to be."""
-    found = {name: [one for one in sentences if SAW not in one] for name, sentences in notes.items()}
+    found = {name: [sentence for sentence in sentences if SAW not in sentence] for name, sentences in notes.items()}
     if reference is not None and reference.name:
         for name in scored:
             facts = metrics.info(name)

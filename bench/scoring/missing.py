@@ -30,7 +30,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Todo:
+class Missing:
     """What one metric has to do in one run; `replaces`: values of another card are there, to go when all are made."""
 
     images: set[Key] = field(default_factory=set)
@@ -62,7 +62,7 @@ def cards_differ(targets: Sequence[Target], name: str) -> bool:
     return any(not same_card(cards[0], card) for card in cards[1:])
 
 
-def find_todo(target: Target, name: str, scope: str, card: Mapping[str, Any] | None = None) -> Todo:
+def find_missing(target: Target, name: str, scope: str, card: Mapping[str, Any] | None = None) -> Missing:
     """What is to do; with the `card` of the loaded metric, values under another card count as not there."""
     stored = target.store.score_card(name)
     replaces = stored is not None and stored.get("scope") != scope
@@ -70,12 +70,12 @@ def find_todo(target: Target, name: str, scope: str, card: Mapping[str, Any] | N
         replaces = True
     rows = [] if stored is None or replaces else [row for row in target.store.scores(name) if is_current(row)]
     have = {row.key for row in rows}
-    todo = Todo(replaces=replaces)
+    missing = Missing(replaces=replaces)
     kind = metrics.info(name).kind
     if kind == metrics.Kind.IMAGE:
-        todo.images = {row.key for group in target.images.values() for row in group} - have
+        missing.images = {row.key for group in target.images.values() for row in group} - have
     elif kind == metrics.Kind.GROUP:
-        todo.prompts = {prompt_id for prompt_id in target.images if (prompt_id, None) not in have}
+        missing.prompts = {prompt_id for prompt_id in target.images if (prompt_id, None) not in have}
     else:
-        todo.whole = bool(target.images) and (None, None) not in have
-    return todo
+        missing.whole = bool(target.images) and (None, None) not in have
+    return missing

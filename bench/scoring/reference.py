@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.runtime.log import note
 from bench.store.atomic import make_folder, write_error
 from bench.store.leftovers import clean_leftovers, temporary_name
 from metrics.types import digest_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from bench.scoring.chunk import Tools
     from bench.suite.schema import Reference
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 64
 Source = tuple[str, "Callable[[], Image]"]
@@ -68,7 +70,7 @@ def _open(path: Path) -> Image:
     except OSError as error:
         found = str(error.strerror)
     if isinstance(found, str):
-        raise MissingError(f"reference image {path} cannot be used ({found}): replace it.")
+        raise MissingError(f"reference image {path} cannot be used ({found}): replace it")
     try:
         return to_pil([found], convert=False)[0]
     except BadInputError as error:
@@ -97,7 +99,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         try:
             return kind.read(path)
         except Exception as error:  # damaged: made again below
-            note(f"{path} is damaged ({error}): made again")
+            logger.warning(f"{path} is damaged ({error}); recomputing it")
     total = None
     for sources in reference_sources(reference):
         if by_features:
@@ -116,8 +118,8 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
     from bench.scoring.chunk import MULTIPLE
     from metrics.images import to_pil
 
-    shelf = tools.cache.shelf(metric)
-    found = shelf.get([sha256 for sha256, _ in sources])
+    cached = tools.cache.features_of(metric)
+    found = cached.get([sha256 for sha256, _ in sources])
     missing = [(sha256, get) for sha256, get in sources if sha256 not in found]
 
     def prepared(get: Callable[[], Image]) -> Tensor:
@@ -128,7 +130,7 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
         jobs = [tools.reader.submit(prepared, get) for _, get in missing]
         rows = metric.embed_inputs([job.result() for job in jobs], MULTIPLE)
         new = {sha256: row for (sha256, _), row in zip(missing, rows, strict=True)}
-        shelf.put(new)
+        cached.put(new)
         found |= new
     return torch.stack([found[sha256] for sha256, _ in sources])
 
@@ -150,8 +152,8 @@ def _save(statistics: Any, path: Path) -> None:
 def _files(reference: Reference) -> list[Path]:
     folder = Path(str(reference.path)).expanduser()
     if not folder.is_dir():
-        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite.")
+        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
     if len(files) < 2:
-        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed.")
+        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
     return files

@@ -16,14 +16,14 @@ import metrics
 from bench.errors import BenchError, MissingError, UsageError
 from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory, too_little_memory
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.runtime.progress import Progress, Silent
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.identity import Scope, scope_of
 from bench.scoring.leakage import with_leakage
 from bench.scoring.memory import Models
-from bench.scoring.missing import Target, cards_differ, find_todo, target_of
+from bench.scoring.missing import Target, cards_differ, find_missing, target_of
 from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.worker import Scorer
 from bench.store.images import image_size
@@ -31,6 +31,8 @@ from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
+
+logger = get_logger(__name__)
 
 CHUNK = 64
 """Images that are scored at a time, fewer where they are large, or one prompt's where those are more."""
@@ -75,7 +77,7 @@ def score(
         names = [
             name
             for name, scope in scopes.items()
-            if cards_differ(targets, name) or any(find_todo(target, name, scope.digest).size for target in targets)
+            if cards_differ(targets, name) or any(find_missing(target, name, scope.digest).size for target in targets)
         ]
         made = 0
         if names:
@@ -109,7 +111,7 @@ def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
         for group in models.groups():
             work = [(target, _scorers(job, target, group)) for target in job.targets]
             if not started:  # what waits for its turn is counted by what is known without loading it
-                now = sum(scorer.todo.size for _, scorers in work for scorer in scorers)
+                now = sum(scorer.missing.size for _, scorers in work for scorer in scorers)
                 job.progress.start("score", now + sum(_size(job, name) for name in models.waiting))
                 started = True
             if models.waiting:
@@ -126,7 +128,7 @@ def _score_all(job: _Job, names: Sequence[str], device: str) -> int:
 
 
 def _size(job: _Job, name: str) -> int:
-    return sum(find_todo(target, name, job.scopes[name].digest).size for target in job.targets)
+    return sum(find_missing(target, name, job.scopes[name].digest).size for target in job.targets)
 
 
 def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer]:
@@ -134,9 +136,9 @@ def _scorers(job: _Job, target: Target, group: Mapping[str, Any]) -> list[Scorer
     for name, metric in group.items():
         scope = scope_of(name, job.suite.metrics[name], job.suite)  # what was fetched by now has a commit
         card = metric.card.to_dict() | {"scope": scope.digest, "asked": dict(scope.asked)}
-        todo = find_todo(target, name, scope.digest, card)
-        if todo.size:
-            found.append(Scorer(name, metric, card, target, todo, job.suite.reference, job.cache, job.tools))
+        missing = find_missing(target, name, scope.digest, card)
+        if missing.size:
+            found.append(Scorer(name, metric, card, target, missing, job.suite.reference, job.cache, job.tools))
     return found
 
 
@@ -225,7 +227,9 @@ def _tell_faults(target: Target) -> None:
     more = len(target.faults) - len(shown)
     listed = "; ".join(shown) + (f"; and {more} more" if more else "")
     what = "1 image cannot" if len(target.faults) == 1 else f"{len(target.faults)} images cannot"
-    note(f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})")
+    logger.warning(
+        f"{target.store.name}: {what} be used, so that groups and sets with such an image have no value ({listed})"
+    )
 
 
 def _add_seconds(store: RunStore, seconds: float) -> None:
@@ -244,7 +248,7 @@ def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
             cards[name] = card
     notes = with_leakage(manifest.notes, list(cards), suite.reference, manifest.resolved_method)
     for sentence in (one for name in notes for one in notes[name] if one not in manifest.notes.get(name, ())):
-        note(sentence, once=True)
+        logger.warning(sentence, extra=ONCE)
     if (cards, notes) != (manifest.cards, manifest.notes):
         manifest.cards, manifest.notes = cards, notes
         store.write_manifest(manifest)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
-from bench.scoring.missing import Key, Target, Todo
+from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
 from bench.store.records import ScoreRow
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.suite.schema import Reference
+
+logger = get_logger(__name__)
 
 SECONDS_BETWEEN_PARTS = 3.0
 MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512
@@ -36,7 +38,7 @@ class Scorer:
     metric: Any
     card: dict[str, Any]
     target: Target
-    todo: Todo
+    missing: Missing
     reference: Reference | None
     folder: Path  # of the reference's statistics
     tools: Tools
@@ -64,10 +66,10 @@ class Scorer:
     def wanted(self, chunk: Chunk) -> list[Key]:
         """The images of a chunk that are needed for what is to do."""
         if self.kind == metrics.Kind.IMAGE:
-            return [key for key in chunk.rows if key in self.todo.images]
+            return [key for key in chunk.rows if key in self.missing.images]
         if self.kind == metrics.Kind.GROUP:
-            return [key for key in chunk.rows if key[0] in self.todo.prompts]
-        return list(chunk.rows) if self.todo.whole else []
+            return [key for key in chunk.rows if key[0] in self.missing.prompts]
+        return list(chunk.rows) if self.missing.whole else []
 
     def pixels(self, chunk: Chunk) -> set[Key]:
         """Those of the wanted images that must be decoded: all but those whose features are kept."""
@@ -99,19 +101,19 @@ class Scorer:
         Raises BenchError where the reference images are missing.
         """
         made = 0
-        if self.todo.whole:
+        if self.missing.whole:
             self._score_set()
             made = 1
         self.record(last=True)
         for reason, count in self.faults.items():
             if reason.startswith(UNREADABLE):  # said once for all metrics
                 continue
-            note(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
+            logger.warning(f"{self.target.store.name}: {self.name} has no value for {count} of its units: {reason}")
         return made
 
     def record(self, after: float = 0.0, last: bool = False) -> None:
         """Write the rows so far, if `after` seconds went by; values that replace others only with the last of them."""
-        if not self.rows or (self.todo.replaces and not last) or time.monotonic() - self.recorded_at < after:
+        if not self.rows or (self.missing.replaces and not last) or time.monotonic() - self.recorded_at < after:
             return
         self.target.store.append_scores(self.name, self.rows, self.card)
         self.rows = []
@@ -160,7 +162,7 @@ class Scorer:
     def _score_groups(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
-            if prompt_id not in self.todo.prompts:
+            if prompt_id not in self.missing.prompts:
                 continue
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
             fault = next((one for one in mine if isinstance(one, str)), None)
@@ -179,7 +181,7 @@ class Scorer:
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
-        order = {prompt_id: place for place, prompt_id in enumerate(self.target.images)}
+        order = {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
         count = min(MOST_BLOCKS, len(order))
         step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
         seen = self._seen(chunk, keys)
@@ -216,7 +218,7 @@ class Scorer:
         """The value of the whole set, and for its interval the values with one block of prompts left out each."""
         for block in list(self.pending):
             self._close(block)
-        blocks = [self.blocks[place] for place in sorted(self.blocks)]
+        blocks = [self.blocks[index] for index in sorted(self.blocks)]
         faults = [block for block in blocks if isinstance(block, str)]
         if self.reference is None or faults:
             self._add(None, None, faults[0] if faults else "the suite has no reference images")
@@ -234,14 +236,14 @@ class Scorer:
             self._add(None, None, reason_of(error))
             return
         # The jackknife rows first: the row of the whole set says that all are there.
-        self.rows += [ScoreRow(None, place, part) for place, part in enumerate(left_out) if math.isfinite(part)]
+        self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
 
     def _keep_notes(self, sentences: Sequence[str]) -> None:
         """Say what the reader of the values should know, and keep it in the run's manifest."""
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences:
-            note(f"{named}{sentence}", once=True)
+            logger.warning(f"{named}{sentence}", extra=ONCE)
         manifest = self.target.store.manifest()
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
@@ -277,5 +279,5 @@ def left_out_in_turn(blocks: Sequence[Any]) -> Iterator[Any]:
         step = _joined(len(blocks))
         blocks = [sum_of(blocks[start : start + step]) for start in range(0, len(blocks), step)]
     if len(blocks) >= 3:
-        for place in range(len(blocks)):
-            yield sum_of([*blocks[:place], *blocks[place + 1 :]])
+        for index in range(len(blocks)):
+            yield sum_of([*blocks[:index], *blocks[index + 1 :]])

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from bench.store.leftovers import temporary_name
-from bench.store.records import SCHEMA_VERSION, check_version
+from bench.store.records import PART, SCHEMA_VERSION, check_version
+
+logger = get_logger(__name__)
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -32,7 +34,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
     errno.EEXIST: "a part of that path is a file, not a folder: choose another folder",
-    errno.EISDIR: "a folder of that name is in the way",
+    errno.EISDIR: "a folder of that name exists",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 _VERSION_KEY = b"bench_schema_version"
@@ -158,11 +160,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise UsageError(f"{path} is damaged (not a JSON object): remove it, or the folder it is in, and run again")
+        raise UsageError(f"{path} is damaged (not a JSON object): delete it or its folder, and run again")
     return data
 
 
-def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Path:
+def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], prefix: str = PART) -> Path:
     """Write rows as a new part file of `folder`, and return its path. Later parts sort behind earlier ones.
 
     The number in the name orders the parts; the random piece keeps two processes from ever using the same name.
@@ -176,26 +178,26 @@ def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping
     )
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
-    number = 1 + max((_part_number(path) for path in part_files(folder)), default=0)
-    path = folder / f"part-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
+    number = 1 + max((_part_number(path) for path in part_files(folder, prefix)), default=0)
+    path = folder / f"{prefix}-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
     atomic_write(path, buffer.getvalue())
     return path
 
 
-def read_parts(folder: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
+def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART) -> list[dict[str, Any]]:
     """The rows of all part files in the order they were written; a part that cannot be read is reported and ignored.
 
     Raises UsageError when a part was written by a newer version.
     """
     rows: list[dict[str, Any]] = []
-    for path in part_files(folder):
+    for path in part_files(folder, prefix):
         rows += _read_part(path, list(columns))
     return rows
 
 
-def part_files(folder: Path) -> list[Path]:
+def part_files(folder: Path, prefix: str = PART) -> list[Path]:
     """The part files of a folder, oldest first. A folder that is not there has none."""
-    return sorted(path for path in folder.glob("part-*.parquet") if path.is_file())
+    return sorted(path for path in folder.glob(f"{prefix}-*.parquet") if path.is_file())
 
 
 def _part_number(path: Path) -> int:
@@ -213,15 +215,17 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         check_version(int(version) if version.isdigit() else version, str(path))
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        note(
-            f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
-            once=True,
+        logger.warning(
+            f"{path} cannot be read (truncated?); ignoring it and regenerating its content (delete it to silence this "
+            "message)",
+            extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
-        note(
-            f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
-            once=True,
+        logger.warning(
+            f"{path} lacks expected columns; ignoring it and regenerating its content (delete it to silence this "
+            "message)",
+            extra=ONCE,
         )
         return []
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.runtime.log import note
 from bench.store.atomic import make_folder, write_error
 from bench.store.leftovers import clean_leftovers
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def _acquire(lock: FileLock, folder: Path, taken: str) -> None:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            note(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
+            logger.warning(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
             lock.acquire()
     except OSError as error:
         raise write_error(folder, error) from None

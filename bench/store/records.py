@@ -23,6 +23,8 @@ IMAGE_COLUMNS = {
     "sha256": "string",
     "seconds": "float64",
 }
+PART, LEFT_OUT = "part", "left_out"
+"""How files of rows are called: values, and values of a set metric with a block of prompts left out each."""
 SCORE_COLUMNS = {"prompt_id": "string", "sample": "int64", "value": "float64", "reason": "string"}
 
 # version n -> function that turns a manifest of version n into one of n + 1.
@@ -59,6 +61,11 @@ class ScoreRow:
     sample: int | None
     value: float
     reason: str | None = None
+
+    @property
+    def left_out(self) -> bool:
+        """Whether this is the value of a set metric with one block of prompts left out; `sample` is the block."""
+        return self.prompt_id is None and self.sample is not None
 
     @property
     def key(self) -> tuple[str | None, int | None]:
@@ -134,7 +141,7 @@ class Manifest:
             and entry.default_factory is dataclasses.MISSING
         ]
         if absent:
-            raise UsageError(f"{where} is not a manifest of bench: it has no {', '.join(absent)}")
+            raise UsageError(f"{where} is not a manifest of bench: it lacks {', '.join(absent)}")
         return cls(**{name: current[name] for name in known if name in current})
 
 

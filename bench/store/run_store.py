@@ -10,13 +10,13 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
-from bench.runtime.log import note
 from bench.store.atomic import (
     atomic_write,
     image_fault,
@@ -34,7 +34,9 @@ from bench.store.atomic import (
 from bench.store.locks import locked
 from bench.store.records import (
     IMAGE_COLUMNS,
+    LEFT_OUT,
     NEVER_MADE,
+    PART,
     SCORE_COLUMNS,
     SUMMARY_MIGRATIONS,
     BadImage,
@@ -48,6 +50,8 @@ from bench.store.records import (
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs", "same_card"]
 
@@ -209,20 +213,35 @@ class RunStore:
         folder = self._scores(metric)
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
-            note(
-                f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
+            logger.warning(
+                f"{self.name}: the {metric} scores were computed differently (version, weights or scope) and are "
+                "replaced"
             )
             self.drop_scores(metric)
             old = None
         if old is None:
             atomic_write(folder / "card.json", to_json(card))
-        table = [dataclasses.asdict(row) for row in rows]
-        if table:
-            write_part(folder, table, SCORE_COLUMNS)
+        given = list(rows)
+        # First what was left out: the row of the whole set says that all of it is there.
+        for prefix, chosen in ((LEFT_OUT, True), (PART, False)):
+            table = [dataclasses.asdict(row) for row in given if row.left_out is chosen]
+            if table:
+                write_part(folder, table, SCORE_COLUMNS, prefix)
 
     def scores(self, metric: str) -> list[ScoreRow]:
         """The values of a metric, one row per (prompt_id, sample); the last recorded wins."""
-        return last_wins(ScoreRow(**row) for row in read_parts(self._scores(metric), SCORE_COLUMNS))
+        return [row for row in self._score_rows(metric, PART) if not row.left_out]
+
+    def left_out_scores(self, metric: str) -> list[ScoreRow]:
+        """Of a set metric, the values with one block of prompts left out each: `sample` is the block's index.
+
+        They lie in `left_out-*.parquet` beside the values; version 1 wrote them among the values.
+        """
+        rows = [*self._score_rows(metric, PART), *self._score_rows(metric, LEFT_OUT)]
+        return last_wins(row for row in rows if row.left_out)
+
+    def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
+        return last_wins(ScoreRow(**row) for row in read_parts(self._scores(metric), SCORE_COLUMNS, prefix))
 
     def score_metrics(self) -> list[str]:
         """Names of the metrics that have values, sorted."""

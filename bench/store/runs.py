@@ -8,30 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.formatting import ARROWS
+from bench.registry.metrics import display_order
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.store.records import Manifest
+    from bench.store.records import Manifest, ScoreRow
     from bench.store.run_store import RunStore
 
-ARROWS = {"higher": "↑", "lower": "↓"}
-COLUMNS = ("suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason")
+# Column -> pandas type. `sample` is empty for group and set metrics, `prompt_id`, `prompt` and `tags` for set metrics.
+COLUMNS = {
+    "suite": "str",
+    "method": "str",
+    "run": "str",
+    "metric": "str",
+    "kind": "str",
+    "prompt_id": "str",
+    "sample": "Int64",
+    "value": "float64",
+    "reason": "str",
+    "prompt": "str",
+    "tags": "str",
+}
 # Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
 _CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
-
-
-# The order in which readers look for metrics; others follow by name.
-_KIND_ORDER = ("image", "group", "set")
-_METRIC_ORDER = (
-    *("image_reward", "hpsv2.1", "hpsv2", "pickscore", "clip_score", "attribute_accuracy"),
-    *("lpips", "dreamsim", "attribute_entropy", "dino", "vendi", "fid", "kid"),
-)
+_KIND_ORDER = ("image", "group", "set")  # quality, diversity, then both at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +74,8 @@ class MetricFacts:
 
 
 def metric_order(facts: MetricFacts) -> tuple[int, int, str]:
-    """Sort key: quality, diversity, then set metrics; within each the usual order."""
-    rank = _METRIC_ORDER.index(facts.name) if facts.name in _METRIC_ORDER else len(_METRIC_ORDER)
-    return _KIND_ORDER.index(facts.kind), rank, facts.name
+    """Sort key: quality, diversity, then set metrics; within each by the order of their facts, then by name."""
+    return _KIND_ORDER.index(facts.kind), display_order(facts.name), facts.name
 
 
 def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None) -> MetricFacts:
@@ -88,7 +96,10 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason."""
+    """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
+
+    `left_out` has, for a set metric, its values with one block of prompts left out each, in the order of the blocks.
+    """
 
     suite: str
     method: str
@@ -107,11 +118,20 @@ class Run:
     title: str = ""  # the suite's
     store: RunStore | None = None
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
+    cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
+    left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @cached_property
     def prompts_digest(self) -> str:
         """Digest of prompt ids and texts, whatever their order."""
         return hashlib.sha256(json.dumps(sorted(self.prompts)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def pictures(self) -> str:
+        """Digest of all picture files with their prompts, equal for two runs of the very same pictures; "" unknown."""
+        rows = self.store.images() if self.store is not None else []
+        keys = sorted((row.prompt_id, row.sample, row.sha256) for row in rows)
+        return hashlib.sha256(json.dumps(keys).encode()).hexdigest() if keys and all(k[2] for k in keys) else ""
 
     @cached_property
     def _by_metric(self) -> dict[str, pd.DataFrame]:
@@ -122,11 +142,21 @@ class Run:
         return self._by_metric.get(metric, self.scores.iloc[:0])
 
     def tidy(self) -> pd.DataFrame:
-        """All rows in the shape of `bench.load_results`."""
-        rows = self.scores.copy()
-        kinds = {name: facts.kind for name, facts in self.metrics.items()}
-        rows = rows.assign(suite=self.suite, method=self.method, run=self.name, kind=rows["metric"].map(kinds))
-        return rows[list(COLUMNS)]
+        """All values in the shape of `bench.load_results`: by metric, prompt (in the run's order) and sample."""
+        order = {prompt_id: index for index, (prompt_id, _) in enumerate(self.prompts)}
+        ids, metrics = self.scores["prompt_id"], {name: index for index, name in enumerate(self.metrics)}
+        rows = self.scores.assign(
+            suite=self.suite,
+            method=self.method,
+            run=self.name,
+            kind=self.scores["metric"].map({name: facts.kind for name, facts in self.metrics.items()}),
+            prompt=ids.map(dict(self.prompts)),
+            tags=ids.map({prompt_id: ";".join(tags) for prompt_id, tags in self.tags.items()}),
+            by_metric=self.scores["metric"].map(metrics),
+            by_prompt=ids.map(order).fillna(len(order)),
+        )
+        rows = rows.sort_values(["by_metric", "by_prompt", "sample"], kind="stable", ignore_index=True)
+        return rows[list(COLUMNS)].astype(COLUMNS)
 
 
 def read_run(store: RunStore) -> Run:
@@ -134,11 +164,13 @@ def read_run(store: RunStore) -> Run:
     manifest = store.manifest()
     suite_facts = manifest.resolved_suite or {}
     label = suite_facts.get("label")
-    metrics, frames = {}, []
+    metrics, frames, left_out = {}, [], {}
     for name in store.score_metrics():
+        scores = store.scores(name)
         card = store.score_card(name) or manifest.cards.get(name) or {}
-        metrics[name] = facts_from_card(name, card, label)
-        frames.append(_score_frame(store, name))
+        metrics[name] = facts_from_card(name, {"kind": _kind(scores), **card}, label)
+        frames.append(_score_frame(name, scores))
+        left_out[name] = _left_out(store.left_out_scores(name))
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
@@ -158,17 +190,32 @@ def read_run(store: RunStore) -> Run:
         title=str(suite_facts.get("title") or ""),
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
+        cluster=str(suite_facts.get("cluster") or ""),
+        left_out={name: values for name, values in left_out.items() if values},
     )
+
+
+def _kind(scores: Sequence[ScoreRow]) -> str:
+    """The kind that the rows themselves show, for scores whose card does not say it."""
+    if any(row.sample is not None for row in scores):
+        return "image"
+    return "set" if any(row.prompt_id is None for row in scores) else "group"
+
+
+def _left_out(rows: Sequence[ScoreRow]) -> tuple[float, ...]:
+    """The values in the order of their blocks; none where a block's is missing or is no number."""
+    values = {row.sample: row.value for row in rows if math.isfinite(row.value)}
+    return tuple(values[block] for block in range(len(values))) if set(values) == set(range(len(values))) else ()
 
 
 def _conditions(manifest: Manifest) -> dict[str, Any]:
     return {key: manifest.identity[key] for key in _CONDITIONS if key in manifest.identity}
 
 
-def _score_frame(store: RunStore, metric: str) -> pd.DataFrame:
+def _score_frame(metric: str, scores: Sequence[ScoreRow]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [(metric, row.prompt_id, row.sample, row.value, row.reason) for row in store.scores(metric)]
+    rows = [(metric, row.prompt_id, row.sample, row.value, row.reason) for row in scores]
     frame = pd.DataFrame(rows, columns=["metric", "prompt_id", "sample", "value", "reason"])
     return tidy_types(frame).sort_values(["prompt_id", "sample"], kind="stable", ignore_index=True)
 

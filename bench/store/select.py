@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import UsageError, unknown
+from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
+
+RunSource = str | Path | RunStore | Run
+"""A run folder, a suite's or a results folder; the name of a run in the results folder; or an opened run."""
+RunSources = RunSource | Iterable[RunSource]
+"""One or several of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +27,19 @@ class LeftOut:
     finished: bool = True
 
 
-def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
-    """Runs behind a results folder, a suite folder, a run folder, a store, a `Run`, or several of these.
+def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
+    """The runs behind `source`; names are looked up in `results`.
 
     Returns the finished runs, those left out, and whether every run was named by itself (then being not comparable
     is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError: nothing there, or
     a named run is not finished.
     """
-    sources = [source] if isinstance(source, (str, Path)) or not isinstance(source, Iterable) else list(source)
+    sources = _listed(source)
     runs: list[Run] = []
     unfinished: list[LeftOut] = []
     named = True
-    for one in sources:
-        stores, one_named = _stores(one)
+    for source in sources:
+        stores, one_named = _stores(source, Path(results))
         named = named and one_named
         for store in stores:
             if isinstance(store, Run):
@@ -42,22 +47,38 @@ def open_runs(source: Any) -> tuple[list[Run], list[LeftOut], bool]:
             elif store.manifest().status == "complete":
                 runs.append(read_run(store))
             elif one_named:
-                raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` that began it")
+                raise UsageError(
+                    f"run {store.path} is not finished: finish it with the `bench run` command that began it"
+                )
             else:
                 method, suite = store.manifest().method, store.manifest().suite
                 unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
-        where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"
-        raise UsageError(f"no finished runs in {where}: make some with `bench run --method base --method refl`")
+        where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
+        raise UsageError(f"no finished runs in {where}: create some with `bench run --method base --method refl`")
     return list(unique.values()), unfinished, named
 
 
-def _stores(source: Any) -> tuple[list[Any], bool]:
-    from bench.store.run_store import RunStore, find_runs
+def run_stores(source: RunSources, results: Path) -> list[RunStore]:
+    """The run folders behind `source`, finished or not; names are looked up in `results`. UsageError: none there."""
+    found: list[RunStore] = []
+    for one in _listed(source):
+        for store in _stores(one, results)[0]:
+            found.append(RunStore(store.path) if isinstance(store, Run) else store)
+    return list({store.path.absolute(): store for store in found}.values())
 
-    if not isinstance(source, (str, Path)):
+
+def _listed(source: RunSources) -> list[RunSource]:
+    return [source] if isinstance(source, str | Path | RunStore | Run) else list(source)
+
+
+def _stores(source: RunSource, results: Path) -> tuple[list[RunStore | Run], bool]:
+    """What one source means, and whether it names a run by itself (a folder of several does not)."""
+    if isinstance(source, RunStore | Run):
         return [source], True
+    if isinstance(source, str) and not Path(source).is_dir() and Path(source).name == source:
+        return [RunStore(path) for path in select([source], results)], True
     path = Path(source)
     if not path.is_dir():
         raise UsageError(f"there is no results folder or run {path}")
@@ -73,10 +94,10 @@ def display_names(runs: Sequence[Run]) -> list[str]:
     methods, names = [run.method for run in runs], [run.name for run in runs]
     shown = [run.method if methods.count(run.method) == 1 else run.name for run in runs]
     for name in {name for name in names if names.count(name) > 1}:
-        places = [place for place, one in enumerate(names) if one == name]
-        parts = _differing([runs[place].path for place in places])
-        for place, part in zip(places, parts, strict=True):
-            shown[place] = f"{name} ({part})" if part else name
+        indices = [index for index, one in enumerate(names) if one == name]
+        parts = _differing([runs[index].path for index in indices])
+        for index, part in zip(indices, parts, strict=True):
+            shown[index] = f"{name} ({part})" if part else name
     return shown
 
 
@@ -86,7 +107,7 @@ def _differing(paths: Sequence[Path]) -> list[str]:
     if len(set(parts)) == 1:
         return [""] * len(parts)
     start = _common(parts)
-    rest = [one[start:] for one in parts]
+    rest = [part[start:] for part in parts]
     end = _common([one[::-1] for one in rest])
     return ["/".join(one[: len(one) - end]) or "." for one in rest]
 
@@ -101,8 +122,6 @@ def select(names: Sequence[str], results: Path) -> list[Path]:
 
     UsageError when a name fits none (with a suggestion) or several (they are listed).
     """
-    from bench.store.run_store import find_runs
-
     stores = None
     chosen: list[Path] = []
     for name in names:
@@ -113,12 +132,12 @@ def select(names: Sequence[str], results: Path) -> list[Path]:
         fitting = [store for store in stores if store.name == name]
         fitting = fitting or [store for store in stores if store.name.partition("@")[0] == name]
         if not stores:
-            raise UsageError(f"unknown run '{name}': there are no runs in {results}, make some with `bench run`.")
+            raise UsageError(f"unknown run '{name}': there are no runs in {results}; create some with `bench run`")
         if not fitting:
             known = {store.name for store in stores} | {store.name.partition("@")[0] for store in stores}
             raise unknown("run", name, known)
         if len(fitting) > 1:
             paths = ", ".join(str(store.path) for store in fitting)
-            raise UsageError(f"run '{name}' is not the only one of its name: give one of {paths}.")
+            raise UsageError(f"run '{name}' is ambiguous: give one of {paths}")
         chosen.append(fitting[0].path)
     return chosen

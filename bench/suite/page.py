@@ -65,12 +65,12 @@ def page() -> str:
     return "\n".join([*lines, "", *(f"- `{name}`: {note}." for name, note in notes)]) + "\n"
 
 
-def _known(one: prompts.PublicSet) -> str:
-    return "yes" if all(one.files.values()) else "no"
+def _known(prompt_set: prompts.PublicSet) -> str:
+    return "yes" if all(prompt_set.files.values()) else "no"
 
 
-def _licence(one: prompts.PublicSet) -> str:
-    return one.licence or "unknown"
+def _licence(prompt_set: prompts.PublicSet) -> str:
+    return prompt_set.licence or "unknown"
 
 
 def _facts(suite: Suite) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import prompts
 from bench.errors import MissingError
-from bench.runtime.log import note
+from bench.runtime.log import ONCE, get_logger
 from prompts import Prompt
+
+logger = get_logger(__name__)
 
 
 def load_prompts(name_or_path: str) -> list[Prompt]:
@@ -21,10 +23,10 @@ def _fetch(dataset: str, revision: str, file: str) -> Path:
     from metrics.weights.hub_name import HubName
 
     if not revision:
-        note(
-            f"the prompts of {dataset} are not pinned to a revision: they are taken as they are, and their digest is "
-            "part of the run",
-            once=True,
+        logger.warning(
+            f"the prompts of {dataset} are not pinned to a revision; the current ones are used, and their digest is "
+            "part of the run's identity",
+            extra=ONCE,
         )
     try:
         return fetch_file(HubName(dataset, revision or None, file, dataset=True))

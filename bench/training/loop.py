@@ -7,6 +7,7 @@ the batch in it), so a training that goes on after a kill is the training that w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.runtime.progress import Progress, Silent
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
 from bench.training import checkpoint
-from bench.training.data import TrainingData, data_for
+from bench.training.data import Drawing, TrainingData, data_for
+from bench.training.guard import alone, check_place
 from bench.training.identity import default_out, difference, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
@@ -31,9 +32,11 @@ from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
-from bench.training.recipes import TrainRecipe, check_places, recipe_for
+from bench.training.recipes import TrainRecipe, check_official, check_step_indices, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
 from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
+
+logger = logging.getLogger(__name__)
 
 Evaluate = Callable[[int, Path | None], None]
 """Called with (updates made, their checkpoint; None before the first) where the training shall be evaluated."""
@@ -106,29 +109,47 @@ def train(
     """
     suite = load_suite(options.suite)
     recipe = recipe_for(options, suite.label)
-    check_places(recipe, objective, suite.sampler.steps, suite.name)
+    check_step_indices(recipe, objective, suite.sampler.steps, suite.name)
     reward = {} if objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
-    data = data_for(suite, options.data, objective in NEED_PICTURES)
+    drawing = Drawing(recipe.order, recipe.captions, recipe.fit, options.seed)
+    check_official(options, suite.name, suite.label)
+    data = data_for(suite, options.data, objective in NEED_PICTURES, drawing, options.caption_column)
     facts = facts_of(options, suite, reward, recipe, data)
-    path = checkpoint.state_path(out)
-    if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
-        log.note(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+    if options.resume != "never" and not still_to_do(out, facts) and not checkpoint.state_path(out).exists():
+        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
         return None
-    state = None if options.resume == "never" else checkpoint.load_state(path)
+    check_place(out, checkpoints_of(recipe, options.eval_every))
+    with alone(out):
+        state = None if options.resume == "never" else _state_of(out, facts)
+        training = prepare(suite, recipe, reward, options, data)
+        training.facts, training.evaluate = facts, evaluate
+        if state is not None:
+            training.go_on(state)
+            logger.info(f"going on after update {training.done} of {recipe.steps}.")
+        run(training, progress or Silent())
+    return out
+
+
+def checkpoints_of(recipe: TrainRecipe, eval_every: int | None) -> list[int]:
+    """The updates after which a checkpoint OUT-stepN is written; the last update's is OUT."""
+    wanted = {*range(recipe.save_every, recipe.steps, recipe.save_every)}
+    if eval_every is not None:
+        wanted |= {*range(eval_every, recipe.steps, eval_every)}
+    return sorted(wanted)
+
+
+def _state_of(out: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The state of this training; UsageError if it is of another one."""
+    path = checkpoint.state_path(out)
+    state = checkpoint.load_state(path)
     if state is not None and (other := difference(state["facts"], facts)):
         raise UsageError(
-            f"{path} is of another training ({other}): choose another --out, or --resume never to replace it."
+            f"{path} belongs to another training run ({other}): pass another --out, or --resume never to replace it"
         )
-    training = prepare(suite, recipe, reward, options, data)
-    training.facts, training.evaluate = facts, evaluate
-    if state is not None:
-        training.go_on(state)
-        log.note(f"going on after update {training.done} of {recipe.steps}.")
-    run(training, progress or Silent())
-    return out
+    return state
 
 
 def prepare(
@@ -212,11 +233,11 @@ def batch_loss(training: Training, number: int, batch: int) -> Outcome:
     """
     accelerator = training.optimiser.accelerator
     count = training.recipe.accumulation * accelerator.num_processes
-    place = batch * accelerator.num_processes + accelerator.process_index
-    rng = np.random.default_rng([training.seed, number, place])
+    index = batch * accelerator.num_processes + accelerator.process_index
+    rng = np.random.default_rng([training.seed, number, index])
     seed = int(rng.integers(2**62))
     torch.manual_seed(seed)  # for networks with dropout
-    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + place + 1)
+    draws = Draws(rng, torch.Generator().manual_seed(seed), (number - 1) * count + index + 1)
     with accelerator.autocast():
         return training.step_loss(training.trainer, draws)
 
@@ -225,15 +246,15 @@ def _values(training: Training, outcomes: list[Outcome]) -> dict[str, float]:
     """Means over the batches and processes of an update."""
 
     def mean(values: list[Tensor]) -> float:
-        value = torch.stack([one.detach().float().mean() for one in values]).mean()
+        value = torch.stack([value.detach().float().mean() for value in values]).mean()
         return float(training.optimiser.accelerator.reduce(value, reduction="mean"))
 
-    found = {"loss": mean([one.loss for one in outcomes])}
-    rewards = [one.rewards for one in outcomes if one.rewards is not None]
+    found = {"loss": mean([outcome.loss for outcome in outcomes])}
+    rewards = [outcome.rewards for outcome in outcomes if outcome.rewards is not None]
     if rewards:
         found["reward"] = mean(rewards)
-    for name in dict.fromkeys(name for one in outcomes for name in one.terms):
-        found[name] = mean([one.terms[name] for one in outcomes if name in one.terms])
+    for name in dict.fromkeys(name for outcome in outcomes for name in outcome.terms):
+        found[name] = mean([outcome.terms[name] for outcome in outcomes if name in outcome.terms])
     return found
 
 
@@ -278,4 +299,4 @@ def _tell(training: Training, values: dict[str, float]) -> None:
     done, total = training.done, training.recipe.steps
     if done % STEPS_BETWEEN_NOTES == 0 or done == total:
         reward = f"{values['reward']:.5g}" if "reward" in values else "-"
-        log.note(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")
+        logger.info(f"step {done}/{total}  loss {values['loss']:.5g}  reward {reward}")

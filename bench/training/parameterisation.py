@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.models.schedulers import places_of_steps
+from bench.models.schedulers import calls_per_step
 
 KINDS = ("epsilon", "v_prediction", "sample", "flow")
 
@@ -77,40 +77,40 @@ def kind_of(scheduler: Any) -> str:
     kind = str(scheduler.config.get("prediction_type", "epsilon"))
     kind = "flow" if kind == "flow_prediction" else kind
     if kind not in KINDS:
-        raise UsageError(f"training does not know the prediction type '{kind}' of {type(scheduler).__name__}.")
+        raise UsageError(f"training does not support the prediction type '{kind}' of {type(scheduler).__name__}")
     return kind
 
 
 def check_scheduler(scheduler: Any) -> None:
     """UsageError unless training can go through this scheduler: one place a step, a known kind of prediction."""
     kind_of(scheduler)
-    if any(places != 1 for places in places_of_steps(scheduler)):
+    if any(calls != 1 for calls in calls_per_step(scheduler)):
         raise UsageError(
-            f"{type(scheduler).__name__} evaluates the network more than once in a step, which training does not know: "
-            "set another sampler.scheduler in the suite, such as DDPMScheduler."
+            f"{type(scheduler).__name__} evaluates the network more than once per step, which training does not "
+            "support: set another sampler.scheduler in the suite, such as DDPMScheduler"
         )
 
 
-def mix_at(scheduler: Any, place: int) -> Mix:
+def mix_at(scheduler: Any, index: int) -> Mix:
     """The noise level of step `place` of the scheduler's timesteps."""
     kind = kind_of(scheduler)
     if kind == "flow":
-        sigma = _sigma(scheduler, place)
+        sigma = _sigma(scheduler, index)
         return Mix(kind, 1.0 - sigma, sigma)
     if _has_sigmas(scheduler):  # sigma = b / a, which Euler and DPM-Solver keep instead of a and b
-        sigma = _sigma(scheduler, place)
+        sigma = _sigma(scheduler, index)
         signal = (1.0 + sigma.square()).rsqrt()
         return Mix(kind, signal, sigma * signal)
-    return _at_time(scheduler, kind, scheduler.timesteps[place].long())
+    return _at_time(scheduler, kind, scheduler.timesteps[index].long())
 
 
-def next_mix(scheduler: Any, place: int) -> Mix:
+def next_mix(scheduler: Any, index: int) -> Mix:
     """The level after step `place`; after the last step the least noisy level of training, not noise 0."""
-    if place + 1 < len(scheduler.timesteps):
-        return mix_at(scheduler, place + 1)
+    if index + 1 < len(scheduler.timesteps):
+        return mix_at(scheduler, index + 1)
     kind = kind_of(scheduler)
     if kind == "flow":
-        sigma = _sigma(scheduler, place).clamp(max=1.0 / int(scheduler.config.num_train_timesteps))
+        sigma = _sigma(scheduler, index).clamp(max=1.0 / int(scheduler.config.num_train_timesteps))
         return Mix(kind, 1.0 - sigma, sigma)
     return _at_time(scheduler, kind, torch.tensor(0))
 
@@ -131,15 +131,15 @@ def random_mix(scheduler: Any, count: int, axes: int, generator: torch.Generator
     return Mix(kind, mix.signal.reshape(shape), mix.noise.reshape(shape)), times
 
 
-def model_input(scheduler: Any, latents: Tensor, place: int) -> Tensor:
+def model_input(scheduler: Any, latents: Tensor, index: int) -> Tensor:
     """The scheduler's latents as the network sees them."""
     scale = getattr(scheduler, "scale_model_input", None)  # flow-matching schedulers have none: nothing to scale
-    return latents if scale is None else torch.as_tensor(scale(latents, scheduler.timesteps[place]))
+    return latents if scale is None else torch.as_tensor(scale(latents, scheduler.timesteps[index]))
 
 
-def to_latents(scheduler: Any, z: Tensor, place: int) -> Tensor:
+def to_latents(scheduler: Any, z: Tensor, index: int) -> Tensor:
     """The inverse of `model_input`: latents as the scheduler keeps them, for a trajectory that enters at `place`."""
-    return z / model_input(scheduler, torch.ones((), dtype=z.dtype, device=z.device), place)
+    return z / model_input(scheduler, torch.ones((), dtype=z.dtype, device=z.device), index)
 
 
 def _has_sigmas(scheduler: Any) -> bool:
@@ -147,8 +147,8 @@ def _has_sigmas(scheduler: Any) -> bool:
     return sigmas is not None and len(sigmas) > len(scheduler.timesteps)
 
 
-def _sigma(scheduler: Any, place: int) -> Tensor:
-    return torch.as_tensor(scheduler.sigmas[place], dtype=torch.float32)
+def _sigma(scheduler: Any, index: int) -> Tensor:
+    return torch.as_tensor(scheduler.sigmas[index], dtype=torch.float32)
 
 
 def _at_time(scheduler: Any, kind: str, times: Tensor) -> Mix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,14 @@ from torch import Tensor
 
 import prompts as prompt_sets
 from bench.models.base import DiffusionModel
-from bench.runtime.log import note
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.tree import actions_of, build_tree
 from bench.suite.schema import Suite
 from bench.training.recipes import TrainRecipe
 from bench.training.rewards import load_scorer
 from bench.training.rollout import TUNED
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -101,6 +103,6 @@ def _group_metric(suite: Suite, device: str) -> Any:
             try:
                 return load_scorer(name, suite, device)
             except MetricError as error:
-                note(f"the probe's diversity is measured on pixels: {error}")
+                logger.warning(f"the probe's diversity is measured on pixels: {error}")
                 return None
     return None

@@ -37,45 +37,45 @@ class Rollout:
     generator: torch.Generator
     guidance: float = 1.0
 
-    def begin(self, place: int) -> None:
+    def begin(self, index: int) -> None:
         """Say that the trajectory enters at this step."""
         if hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(place)
+            self.scheduler.set_begin_index(index)
 
-    def predict(self, latents: Tensor, place: int, network: str = TUNED) -> tuple[Tensor, Tensor]:
+    def predict(self, latents: Tensor, index: int, network: str = TUNED) -> tuple[Tensor, Tensor]:
         """(prediction, network input) of step `place` at these latents, [N, ...] each."""
-        z = model_input(self.scheduler, latents, place)
-        t = self.scheduler.timesteps[place]
+        z = model_input(self.scheduler, latents, index)
+        t = self.scheduler.timesteps[index]
         return predict(self.model, z, t, self.cond, self.guidance, network), z
 
-    def step(self, latents: Tensor, place: int) -> Tensor:
+    def step(self, latents: Tensor, index: int) -> Tensor:
         """One step of the sampler, with gradient if it is switched on: latents after step `place`."""
-        prediction, _ = self.predict(latents, place)
+        prediction, _ = self.predict(latents, index)
         step = self.scheduler.step
         extra = {"generator": self.generator} if "generator" in inspect.signature(step).parameters else {}
         return torch.as_tensor(
-            step(prediction, self.scheduler.timesteps[place], latents, **extra, return_dict=False)[0]
+            step(prediction, self.scheduler.timesteps[index], latents, **extra, return_dict=False)[0]
         )
 
     @torch.no_grad()
-    def denoise(self, latents: Tensor, places: range) -> Tensor:
+    def denoise(self, latents: Tensor, indices: range) -> Tensor:
         """Run the steps of `places` without gradient; an empty range changes nothing."""
-        for place in places:
-            latents = self.step(latents, place)
+        for index in indices:
+            latents = self.step(latents, index)
         return latents
 
-    def clean_estimate(self, latents: Tensor, place: int) -> Tensor:
+    def clean_estimate(self, latents: Tensor, index: int) -> Tensor:
         """The x0 that step `place` predicts, with gradient to the network in training."""
-        prediction, z = self.predict(latents, place)
-        return self.mix(place).clean_of(prediction, z)
+        prediction, z = self.predict(latents, index)
+        return self.mix(index).clean_of(prediction, z)
 
-    def last_steps(self, latents: Tensor, places: range) -> Tensor:
+    def last_steps(self, latents: Tensor, indices: range) -> Tensor:
         """Run the steps of `places` with gradient and return the last one's x0 (DRaFT-K, arXiv 2309.17400)."""
-        for place in places[:-1]:
-            latents = self.step(latents, place)
-        return self.clean_estimate(latents, places[-1])
+        for index in indices[:-1]:
+            latents = self.step(latents, index)
+        return self.clean_estimate(latents, indices[-1])
 
-    def mix(self, place: int) -> Mix:
+    def mix(self, index: int) -> Mix:
         """The noise level of step `place`, on the model's device."""
-        mix, device = mix_at(self.scheduler, place), self.model.device
+        mix, device = mix_at(self.scheduler, index), self.model.device
         return Mix(mix.kind, mix.signal.to(device), mix.noise.to(device))

@@ -98,11 +98,11 @@ class ImageMetric(FeatureMetric):
         """The tensors of the distinct prompts, and the place of each image's prompt in them."""
         if not self.uses_prompts:
             prompts = [""] * count if prompts is None else prompts
-        texts, places = self._texts.gather(check_prompts(prompts, count), self._encode_new)
-        return texts, torch.tensor(places, dtype=torch.long, device=self.device)
+        texts, indices = self._texts.gather(check_prompts(prompts, count), self._encode_new)
+        return texts, torch.tensor(indices, dtype=torch.long, device=self.device)
 
-    def _values(self, features: Tensor, texts: tuple[Tensor, ...], places: Tensor) -> Tensor:
-        return self.compare(features, tuple(text[places] for text in texts)).float()
+    def _values(self, features: Tensor, texts: tuple[Tensor, ...], indices: Tensor) -> Tensor:
+        return self.compare(features, tuple(text[indices] for text in texts)).float()
 
     @torch.no_grad()
     def score(self, images: Images, prompts: Sequence[str] | None = None) -> Tensor:
@@ -110,9 +110,9 @@ class ImageMetric(FeatureMetric):
         frames = to_pil(images, convert=self.convert_first)
         texts, index = self._gather(prompts, len(frames))
         values = [torch.zeros(0)]
-        for batch, places in zip(self._batches(frames), index.split(self.batch_size), strict=False):
+        for batch, indices in zip(self._batches(frames), index.split(self.batch_size), strict=False):
             inputs = torch.stack([self.prepare(frame) for frame in batch]).to(self.device)
-            values.append(self._values(self.encode_images(inputs).float(), texts, places).cpu())
+            values.append(self._values(self.encode_images(inputs).float(), texts, indices).cpu())
         return torch.cat(values)
 
     @torch.no_grad()
@@ -122,8 +122,8 @@ class ImageMetric(FeatureMetric):
         values = [torch.zeros(0)]
         if len(features) == 0:
             return values[0]
-        for part, places in zip(features.split(self.batch_size), index.split(self.batch_size), strict=True):
-            values.append(self._values(part.to(self.device), texts, places).cpu())
+        for part, indices in zip(features.split(self.batch_size), index.split(self.batch_size), strict=True):
+            values.append(self._values(part.to(self.device), texts, indices).cpu())
         return torch.cat(values)
 
     def score_pixels(self, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -133,9 +133,9 @@ class ImageMetric(FeatureMetric):
         HPSv2: its own float resize), which is near the PIL path of `score`, not equal to it.
         """
         if not torch.is_tensor(pixels) or pixels.dim() != 4 or pixels.shape[1] != 3 or not pixels.is_floating_point():
-            raise BadInputError("pixels must be a float tensor [N, 3, H, W] in [0, 1].")
-        texts, places = self._gather(prompts, len(pixels))
-        return self._values(self.encode_images(self.prepare_pixels(pixels.to(self.device))), texts, places)
+            raise BadInputError("pixels must be a float tensor [N, 3, H, W] in [0, 1]")
+        texts, indices = self._gather(prompts, len(pixels))
+        return self._values(self.encode_images(self.prepare_pixels(pixels.to(self.device))), texts, indices)
 
 
 class GroupMetric(Metric):

@@ -35,11 +35,11 @@ class KnownTexts:
             with torch.no_grad():
                 made = encode(batch)
             self._bytes += sum(tensor.nbytes for tensor in made)
-            for place, prompt in enumerate(batch):
-                self._rows[prompt] = tuple(tensor[place] for tensor in made)
-        place_of = {prompt: place for place, prompt in enumerate(distinct)}
+            for index, prompt in enumerate(batch):
+                self._rows[prompt] = tuple(tensor[index] for tensor in made)
+        index_of = {prompt: index for index, prompt in enumerate(distinct)}
         rows = [self._rows[prompt] for prompt in distinct]
-        return tuple(_stack(column) for column in zip(*rows, strict=True)), [place_of[prompt] for prompt in prompts]
+        return tuple(_stack(column) for column in zip(*rows, strict=True)), [index_of[prompt] for prompt in prompts]
 
 
 def _batches(prompts: list[str]) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ from metrics.errors import BadInputError
 
 def _checked_scale(scale: float) -> float:
     if not 0.0 < scale < math.inf:
-        raise BadInputError(f"scale {scale} is not the exp of a logit scale: give a number above 0 (metric.scale).")
+        raise BadInputError(f"scale {scale} is not the exp of a logit scale: give a number above 0 (metric.scale)")
     return scale
 
 
@@ -35,14 +35,14 @@ def score_of(cosine: ArrayLike, scale: float) -> Any:
 
 def preference(first: ArrayLike, second: ArrayLike) -> Any:
     """The probability, in 0..1, that the first of two images of one prompt is preferred, from logit-scaled scores."""
-    gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return (0.5 * (1.0 + np.tanh(0.5 * gap)))[()]  # the logistic function, without overflow
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return (0.5 * (1.0 + np.tanh(0.5 * difference)))[()]  # the logistic function, without overflow
 
 
-def score_gap(probability: ArrayLike) -> Any:
+def score_difference(probability: ArrayLike) -> Any:
     """The difference of two logit-scaled scores that gives a preference; -inf at 0, inf at 1. BadInputError outside."""
     value = np.asarray(probability, dtype=np.float64)
     if not bool(((value >= 0.0) & (value <= 1.0)).all()):
-        raise BadInputError("a probability must be in 0..1.")
+        raise BadInputError("a probability must be in 0..1")
     with np.errstate(divide="ignore"):
         return (np.log(value) - np.log1p(-value))[()]

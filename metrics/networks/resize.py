@@ -23,7 +23,7 @@ def clean(image: Image.Image, size: int) -> Tensor:
     """clean-fid's mode "clean": each channel as floats by PIL's antialiased bicubic, clipped, not rounded."""
     pixels = np.asarray(image, dtype=np.float32)
     channels = [Image.fromarray(np.ascontiguousarray(pixels[..., channel])) for channel in range(3)]
-    resized = [np.array(one.resize((size, size), Image.Resampling.BICUBIC)) for one in channels]
+    resized = [np.array(channel.resize((size, size), Image.Resampling.BICUBIC)) for channel in channels]
     return torch.from_numpy(np.stack(resized)).clamp(0.0, 255.0)
 
 

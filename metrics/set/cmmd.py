@@ -35,8 +35,8 @@ def _mean_kernel(a: Array, b: Array) -> float:
     total, squares = 0.0, (b * b).sum(axis=1)
     for start in range(0, len(a), _BLOCK):
         part = a[start : start + _BLOCK]
-        gaps = (part * part).sum(axis=1)[:, None] + squares[None, :] - 2.0 * (part @ b.T)
-        total += float(np.exp(-np.maximum(gaps, 0.0) / (2.0 * SIGMA**2)).sum())
+        squared_distances = (part * part).sum(axis=1)[:, None] + squares[None, :] - 2.0 * (part @ b.T)
+        total += float(np.exp(-np.maximum(squared_distances, 0.0) / (2.0 * SIGMA**2)).sum())
     return total / (len(a) * len(b))
 
 

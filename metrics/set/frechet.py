@@ -31,6 +31,6 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     if a.n < 2 or b.n < 2:
         return float("nan")
     first, second = a.covariance, b.covariance
-    gap = a.mean - b.mean
-    value = float(gap @ gap + np.trace(first) + np.trace(second) - 2.0 * trace_root(first, second))
+    difference = a.mean - b.mean
+    value = float(difference @ difference + np.trace(first) + np.trace(second) - 2.0 * trace_root(first, second))
     return max(value, 0.0)

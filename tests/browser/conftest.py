@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fakes["make"](
         results, "<b>odd</b>", prompts=16, samples=3, images=True, texts={1: ATTACK}, means=fakes["MEANS"]["refl"]
     )
-    report(results, results / "report", rounds=200)
+    report(results, results / "report", n_resamples=200)
     return results / "report"
 
 

@@ -38,7 +38,7 @@ def visited(chromium: Any, folder: Path) -> Any:
 
 def test_nothing_was_scored(chromium: Any, tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=2, metrics=())
-    report(tmp_path, tmp_path / "out", rounds=50)
+    report(tmp_path, tmp_path / "out", n_resamples=50)
     page = visited(chromium, tmp_path / "out")
     assert not page.is_visible("#distributions")
     assert page.locator("#table tbody tr").count() == 1
@@ -47,7 +47,7 @@ def test_nothing_was_scored(chromium: Any, tmp_path: Path) -> None:
 def test_one_method_with_one_sample_and_no_reference(chromium: Any, tmp_path: Path) -> None:
     store = make(tmp_path, "refl", prompts=3, samples=1, metrics=("image_reward", "fid"), images=True)
     store.append_scores("lpips", [ScoreRow(f"p{i:04d}", None, math.nan, "one image") for i in range(3)], card("lpips"))
-    report(tmp_path, tmp_path / "out", rounds=50)
+    report(tmp_path, tmp_path / "out", n_resamples=50)
     page = visited(chromium, tmp_path / "out")
     assert page.evaluate("document.getElementById('axis-mode')") is None
     assert "No method was scored on both axes" in page.inner_text("#pareto")
@@ -57,7 +57,7 @@ def test_one_method_with_one_sample_and_no_reference(chromium: Any, tmp_path: Pa
 def test_values_that_are_missing_in_one_method(chromium: Any, tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=4, samples=2, metrics=("image_reward", "lpips"), images=True)
     make(tmp_path, "refl", prompts=4, samples=2, metrics=("image_reward",))
-    report(tmp_path, tmp_path / "out", rounds=50)
+    report(tmp_path, tmp_path / "out", n_resamples=50)
     page = visited(chromium, tmp_path / "out")
     assert "1 of 2 methods are not shown" in page.inner_text("#front")
     assert page.locator(".tile.none", has_text="no image").count() == 8
@@ -71,7 +71,7 @@ def test_pictures_beside_the_page_and_when_they_are_gone(
     monkeypatch.setattr(pictures_module, "IN_PAGE_BYTES", 100)
     for method in ("base", "refl"):
         make(tmp_path, method, prompts=4, samples=2, images=True)
-    report(tmp_path, tmp_path / "report", rounds=50, gallery=2)
+    report(tmp_path, tmp_path / "report", n_resamples=50, gallery=2)
     page = visited(chromium, tmp_path / "report")
     page.select_option("#sort-order", value="list")
     page.evaluate("document.getElementById('gallery').scrollIntoView({behavior: 'instant'})")
@@ -97,7 +97,7 @@ def test_names_without_a_space_and_settings_fit_a_phone(chromium: Any, tmp_path:
     for step in (20, 25):
         name = f"combined[switch_step={step}]"
         make(tmp_path, name, prompts=4, samples=2, images=True, means=fakes["MEANS"]["combined"])
-    report(tmp_path, tmp_path / "out", rounds=50)
+    report(tmp_path, tmp_path / "out", n_resamples=50)
     page = chromium.new_context(viewport={"width": 375, "height": 800}).new_page()
     page.goto((tmp_path / "out" / "index.html").as_uri())
     page.evaluate("document.getElementById('distributions').scrollIntoView({behavior: 'instant'})")
@@ -117,7 +117,7 @@ def test_a_table_of_many_metrics_is_seen_whole_on_a_small_desktop(chromium: Any,
         make(tmp_path, method, prompts=40, samples=2)
     name = "combined[switch_step=20]"
     make(tmp_path, name, prompts=40, samples=2, means={**fakes["MEANS"]["combined"], "lpips": 0.4121})
-    report(tmp_path, tmp_path / "out", rounds=100)
+    report(tmp_path, tmp_path / "out", n_resamples=100)
     page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto((tmp_path / "out" / "index.html").as_uri())
     for section in ("table", "differences"):

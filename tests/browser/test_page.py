@@ -22,8 +22,8 @@ def until(page: Any, condition: str) -> None:
 
 def scrolled(page: Any) -> None:
     """To the end and back, so that everything lazy is drawn."""
-    for place in ("distributions", "gallery", "notes", "tradeoff"):
-        page.evaluate(f"document.getElementById('{place}').scrollIntoView({{behavior: 'instant'}})")
+    for section in ("distributions", "gallery", "notes", "tradeoff"):
+        page.evaluate(f"document.getElementById('{section}').scrollIntoView({{behavior: 'instant'}})")
         page.wait_for_timeout(150)
     page.wait_for_selector("#distribution.js-plotly-plot .boxlayer", state="attached")
 
@@ -81,7 +81,7 @@ def test_axes_can_be_chosen(opened: Any) -> None:
     assert open_symbols == 5
     page.locator("#multiples button", has_text="DreamSim").click()
     assert page.locator("#axis-x option:checked").inner_text() == "DreamSim diversity (shapes) ↑"
-    page.select_option("#axis-mode", value="gaps")
+    page.select_option("#axis-mode", value="differences")
     assert page.evaluate("document.getElementById('pareto').data.find((t) => t.name === 'base').x[0]") == 0
 
 
@@ -111,9 +111,9 @@ def test_the_order_is_by_the_largest_paired_difference(opened: Any) -> None:
     page.select_option("#sort-metric", label="LPIPS diversity (shapes) ↑")
     page.select_option("#sort-a", label="refl")
     shown = page.eval_on_selector_all("#cards .meta b", "(all) => all.map((one) => one.textContent)")
-    gaps = [abs(float(text.replace("\N{MINUS SIGN}", "-"))) for text in shown]
-    assert len(gaps) >= 12
-    assert gaps == sorted(gaps, reverse=True)
+    differences = [abs(float(text.replace("\N{MINUS SIGN}", "-"))) for text in shown]
+    assert len(differences) >= 12
+    assert differences == sorted(differences, reverse=True)
     page.select_option("#sort-order", value="list")
     first = page.get_attribute("#cards .prompt", "data-prompt")
     assert first == "0"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ["run", "score", "report", "check", "compare", "train", "list", "doctor"]
+COMMANDS = ["run", "score", "report", "check", "compare", "train", "watch", "list", "doctor"]
 HEAVY = ["torch", "pandas", "numpy", "diffusers", "transformers", "pyarrow", "matplotlib"]
 
 
@@ -124,6 +124,6 @@ def test_precision_and_batch_size_are_options(bench_command: Any, tiny_suite: An
     for more in (["--batch-size", "2"], ["--dtype", "bfloat16", "--batch-size", "3"]):
         bench_command(*tiny_suite.arguments(results, "base"), "--limit", "1", *more)
     manifests = [json.loads(path.read_text()) for path in sorted(results.glob("runs/tiny/base@*/manifest.json"))]
-    found = {one["identity"]["dtype"]: one["timings"]["batch_size"] for one in manifests}
+    found = {manifest["identity"]["dtype"]: manifest["timings"]["batch_size"] for manifest in manifests}
     assert found == {"float32": 2, "bfloat16": 3}
     bench_command(*tiny_suite.arguments(results, "base"), "--dtype", "float8", code=2)

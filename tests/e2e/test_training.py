@@ -20,8 +20,8 @@ from bench.models.sd import StableDiffusion
 from bench.store.select import open_runs
 from bench.suite.load import load_suite
 
-PLACES = ["--set", "start_step=5", "--set", "grad_steps=6-7"]
-SMALL = ["--batch-size", "2", *PLACES, "--set", "probe_prompts=1", "--set", "probe_samples=2"]
+STEP_SETTINGS = ["--set", "start_step=5", "--set", "grad_steps=6-7"]
+SMALL = ["--batch-size", "2", *STEP_SETTINGS, "--set", "probe_prompts=1", "--set", "probe_samples=2"]
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,14 @@ def test_the_path_of_a_training(bench_command, suite, pictures, tmp_path: Path) 
     results = out.with_name("made.eval")
     assert f"bench report --results {results}" in done.stdout
     manifests = [json.loads(path.read_text()) for path in results.glob("runs/tiny/*/manifest.json")]
-    assert {one["method"] for one in manifests} == {
+    assert {manifest["method"] for manifest in manifests} == {
         "base",
         "imagerefl-training[update=2]",
         "imagerefl-training[update=4]",
     }
-    assert all(one["trained_on"] == ([] if one["method"] == "base" else ["pickscore"]) for one in manifests)
+    assert all(
+        manifest["trained_on"] == ([] if manifest["method"] == "base" else ["pickscore"]) for manifest in manifests
+    )
     bench_command("report", "--results", results, "--out", tmp_path / "report")
     table = (tmp_path / "report" / "table.csv").read_text()
     assert "imagerefl-training[update=2]" in table

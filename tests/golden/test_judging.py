@@ -72,8 +72,8 @@ def test_comparison_by_tag_with_the_prompts_that_changed_most(runs: dict[str, Ru
 
 def test_many_tags_are_rows(runs: dict[str, Run]) -> None:
     tags = {
-        prompt: tuple(f"tag\n{n}" for n in range(8) if n % 4 != place)
-        for place, prompt in enumerate(("p1", "p2", "p3"))
+        prompt: tuple(f"tag\n{n}" for n in range(8) if n % 4 != index)
+        for index, prompt in enumerate(("p1", "p2", "p3"))
     }
     found = compare(dataclasses.replace(runs["base"], tags=tags), runs["refl"], top=0)
     compared("comparison_many_tags.txt", comparison_text(found))
@@ -84,7 +84,7 @@ def verdicts(runs: dict[str, Run]) -> list[Verdict]:
     before = baseline_of([runs["base"], runs["refl"]])
     for one in before["summaries"]:
         means = one["metrics"]["lpips"]["prompt_means"]
-        means.update({prompt: mean + 0.01 * place for place, (prompt, mean) in enumerate(means.items())})
+        means.update({prompt: mean + 0.01 * index for index, (prompt, mean) in enumerate(means.items())})
         one["metrics"]["lpips"]["mean"] += 0.015
         one["metrics"]["fid"]["version"] = "0"
     found = check([runs["base"], runs["refl"]], THRESHOLDS, before)
@@ -93,7 +93,7 @@ def verdicts(runs: dict[str, Run]) -> list[Verdict]:
 
 def test_verdicts(verdicts: list[Verdict]) -> None:
     compared("verdicts.txt", verdicts_text(verdicts))
-    assert {one.status for one in verdicts} == {"pass", "fail", "inconclusive", "missing", "not_comparable"}
+    assert {verdict.status for verdict in verdicts} == {"pass", "fail", "inconclusive", "missing", "not_comparable"}
     compared("verdicts.txt", verdicts_text(verdicts))
     compared("verdicts.md", markdown_summary(verdicts, exit_code(verdicts)))
     compared("verdicts.xml", junit(verdicts))

@@ -25,13 +25,13 @@ COUNT = 30
 
 def small(heights: Sequence[int] = (64,) * COUNT) -> Fixture:
     """A listing of `COUNT` images with four prompts each, of which no file exists."""
-    images = tuple(f"images/{place:02d}-64x{height}-RGB.png" for place, height in enumerate(heights))
+    images = tuple(f"images/{index:02d}-64x{height}-RGB.png" for index, height in enumerate(heights))
     pairs = tuple((image, prompt) for image in range(len(images)) for prompt in range(4))
     return Fixture(1, "digest", images, ("RGB",) * len(images), ("a", "b", "c", "d"), pairs, (), ())
 
 
 def official(count: int = 4 * COUNT) -> list[Any]:
-    return [place / 10 + 0.1 for place in range(count)]
+    return [index / 10 + 0.1 for index in range(count)]
 
 
 def test_equal_values() -> None:
@@ -52,8 +52,8 @@ def test_equal_values() -> None:
 )
 def test_what_is_not_equal(change: dict[int, Any], clause: str) -> None:
     ours = official()
-    for place, value in change.items():
-        ours[place] = value
+    for index, value in change.items():
+        ours[index] = value
     row = compare.compare("image_reward", small(), official(), ours)
     assert row.verdict == "differs"
     assert clause in row.wrong[0]

@@ -85,7 +85,7 @@ def test_batches_and_order_do_not_move_a_value(name: str, fixture: Fixture, fold
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
     for size in (1, 3, 64):
         metric.batch_size = size
-        moved = metric.score([images[place] for place in order], [prompts[place] for place in order])
+        moved = metric.score([images[index] for index in order], [prompts[index] for index in order])
         assert_close(moved, whole[order])
 
 

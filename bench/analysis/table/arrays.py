@@ -26,10 +26,12 @@ def metric_values(table: Table, facts: MetricFacts) -> Array:
     values = np.full((len(table.rows), len(codes), samples), np.nan, dtype=np.float32)
     for i, row in enumerate(table.rows):
         rows = row.run.rows(facts.name)
-        place = rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
-        sample = rows["sample"].fillna(0).to_numpy(dtype=np.int64) if facts.kind == "image" else np.zeros_like(place)
-        kept = (place >= 0) & (sample >= 0) & (sample < samples)
-        values[i, place[kept], sample[kept]] = rows["value"].to_numpy(dtype=np.float32)[kept]
+        prompt_index = rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
+        sample = (
+            rows["sample"].fillna(0).to_numpy(dtype=np.int64) if facts.kind == "image" else np.zeros_like(prompt_index)
+        )
+        kept = (prompt_index >= 0) & (sample >= 0) & (sample < samples)
+        values[i, prompt_index[kept], sample[kept]] = rows["value"].to_numpy(dtype=np.float32)[kept]
     return values
 
 
@@ -52,6 +54,6 @@ def most_changed(table: Table, values: dict[str, Array]) -> NDArray[np.int64]:
         means = prompt_averages(array).astype(np.float64)
         spread = float(np.nanstd(means)) if np.isfinite(means).any() else 0.0
         if spread > 0:
-            gaps = np.abs(means - means[reference]) / spread
-            largest = np.maximum(largest, np.nan_to_num(gaps).max(axis=0))
+            differences = np.abs(means - means[reference]) / spread
+            largest = np.maximum(largest, np.nan_to_num(differences).max(axis=0))
     return np.argsort(-largest, kind="stable")

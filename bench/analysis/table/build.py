@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.analysis.summary import ROUNDS, metric_interval
+from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
-from bench.analysis.table.corrected import gaps_against
-from bench.analysis.table.rows import Row, Table, family
+from bench.analysis.table.corrected import differences_against
+from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
+from bench.methods.catalogue import display_rank
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
-
-# The order in which readers look for things; what is not listed follows by name.
-METHOD_ORDER = ("base", "refl", "draft", "dpo", "combined", "imagerefl", "aig", "scaled", "mixgrpo")
-
-
-def _rank(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
@@ -30,8 +24,8 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 
 
 def order_runs(runs: Sequence[Run]) -> list[Run]:
-    """Base first, then the tuned methods in the order of the catalogue, sweeps by their setting."""
-    return sorted(runs, key=lambda run: (_rank(family(run.method), METHOD_ORDER), _natural(run.method), run.name))
+    """In the order of the catalogue's rows, base first; methods that it does not have by name; sweeps by setting."""
+    return sorted(runs, key=lambda run: (display_rank(family(run.method)), _natural(run.method), run.name))
 
 
 def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
@@ -41,16 +35,16 @@ def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
 
 
 def build(
-    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", rounds: int = ROUNDS, seed: int = 0
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", n_resamples: int = N_RESAMPLES
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
     ordered = order_runs(runs)
     rows = tuple(
-        Row(shown, run, {name: metric_interval(run, name, rounds, seed) for name in run.metrics})
+        Row(shown, run, {name: metric_interval(run, name) for name in run.metrics})
         for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    gaps = gaps_against(base, rows, rounds, seed) if base is not None else {}
+    differences = differences_against(base, rows) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
@@ -58,11 +52,11 @@ def build(
         metrics=facts,
         rows=rows,
         reference=base.name if base else None,
-        differences=gaps,
-        rounds=rounds,
-        best=best_of(rows, [one.name for one in facts], rounds, seed),
+        differences=differences,
+        n_resamples=n_resamples,
+        best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         same_noise=not other_noise(rows),
     )
-    notes = notes_of(table, reference) + [f"left out: {one.run} ({one.why})" for one in left_out]
+    notes = notes_of(table, reference) + [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]
     return replace(table, notes=tuple(notes))

@@ -1,4 +1,4 @@
-"""One bootstrap for a whole table: in each round the same prompts are drawn for all methods and all metrics.
+"""One bootstrap for a whole table: in each resample the same prompts are drawn for all methods and all metrics.
 
 Only so is what is computed of several means (a front, a difference, a ratio) drawn with the correlations that the
 shared prompts and the shared noise give them.
@@ -8,7 +8,7 @@ value per prompt; its draws are made of its delete-a-block jackknife: with the p
 prompts (Efron & Tibshirani 1993, section 11.5), a draw is the value plus the sum over blocks of psi_b - mean(psi), each
 weighted by how much more often than expected the block's prompts were drawn. That is normal to first order, has the
 jackknife's interval (Student's t of the blocks, not of the prompts), and keeps the pairing between methods. Without
-jackknife rows it is the same in all rounds.
+jackknife rows it is the same in all resamples.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from bench.analysis.stats import Floats, Interval, draw_counts, expanded_tail, t
 if TYPE_CHECKING:
     from bench.store.runs import MetricFacts, Run
 
-ROUNDS = 2000
-ENOUGH = 0.975  # of the rounds: fewer in which something can be computed are a selection, with percentiles of its own
+N_RESAMPLES = 2000
+ENOUGH = (
+    0.975  # of the resamples: fewer in which something can be computed are a selection, with percentiles of its own
+)
 
 
 @dataclass(frozen=True)
 class Joint:
-    """Means [methods, metrics] and their joint draws [rounds, methods, metrics], in the metrics' own units.
+    """Means [methods, metrics] and their joint draws [resamples, methods, metrics], in the metrics' own units.
 
     NaN: the method was not scored with the metric, or no value could be scored. `clusters` is the number of prompts.
     """
@@ -44,31 +46,30 @@ class Joint:
     draws: Floats = field(repr=False)
     clusters: int
     level: float = 0.95
-    still: tuple[str, ...] = ()  # set metrics without jackknife rows: they do not vary over the rounds
+    still: tuple[str, ...] = ()  # set metrics without jackknife rows: they do not vary over the resamples
 
     def method(self, name: str) -> int:
         """Place of a method; KeyError with the known ones."""
-        return _place(self.methods, name, "method")
+        return _index(self.methods, name, "method")
 
     def metric(self, name: str) -> int:
         """Place of a metric; KeyError with the known ones."""
-        return _place(self.metrics, name, "metric")
+        return _index(self.metrics, name, "metric")
 
     def value(self, method: str, metric: str) -> tuple[float, Floats]:
-        """Mean and draws [rounds] of one cell."""
+        """Mean and draws [resamples] of one cell."""
         i, k = self.method(method), self.metric(metric)
         return float(self.means[i, k]), self.draws[:, i, k]
 
     def points(self, *metrics: str) -> tuple[Floats, Floats]:
-        """Means [methods, D] and draws [rounds, methods, D] of some metrics."""
-        places = [self.metric(name) for name in metrics]
-        return self.means[:, places], self.draws[:, :, places]
+        """Means [methods, D] and draws [resamples, methods, D] of some metrics."""
+        indices = [self.metric(name) for name in metrics]
+        return self.means[:, indices], self.draws[:, :, indices]
 
     def interval(self, estimate: float, draws: Floats) -> Interval:
-        """Expanded percentile interval of anything computed of the draws [rounds]; `n` is the number of prompts.
+        """Expanded percentile interval of anything computed of the draws [resamples]; `n` counts prompts.
 
-        Rounds in which it could not be computed (NaN) are left out; of fewer than 97.5 % of the rounds no interval is
-        made.
+        Resamples in which it could not be computed (NaN) are left out; fewer than 97.5 % of them give no interval.
         """
         finite = draws[np.isfinite(draws)]
         if not math.isfinite(estimate):
@@ -97,35 +98,35 @@ class Joint:
         return self.interval(mean_b - mean_a, draws_b - draws_a)
 
 
-def _place(names: Sequence[str], name: str, kind: str) -> int:
+def _index(names: Sequence[str], name: str, kind: str) -> int:
     if name not in names:
         raise KeyError(f"unknown {kind} {name!r}: there are {', '.join(names)}")
     return list(names).index(name)
 
 
-def joint_means(sums: Floats, counts: Floats, rounds: int = ROUNDS, seed: int = 0) -> tuple[Floats, Floats]:
-    """Means [...] and draws [rounds, ...] of per-prompt sums and counts, both [prompts, ...]; no count gives NaN."""
+def joint_means(sums: Floats, counts: Floats, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[Floats, Floats]:
+    """Means [...] and draws [resamples, ...] of per-prompt sums and counts, both [prompts, ...]; no count gives NaN."""
     prompts, shape = sums.shape[0], sums.shape[1:]
     columns = np.concatenate([sums.reshape(prompts, -1), counts.reshape(prompts, -1)], axis=1)
-    parts = [drawn.astype(np.float64) @ columns for drawn in draw_counts(prompts, rounds, seed)]
+    parts = [drawn.astype(np.float64) @ columns for drawn in draw_counts(prompts, n_resamples, seed)]
     drawn_sums, drawn_counts = np.split(np.concatenate(parts), 2, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = np.where(drawn_counts > 0, drawn_sums / drawn_counts, np.nan)
         total = counts.sum(axis=0)
         means = np.where(total > 0, sums.sum(axis=0) / total, np.nan)
-    return means, draws.reshape(rounds, *shape)
+    return means, draws.reshape(n_resamples, *shape)
 
 
 def joint_jackknife(
-    whole: float, left_out: Floats, blocks: NDArray[np.int64], rounds: int = ROUNDS, seed: int = 0
+    whole: float, left_out: Floats, blocks: NDArray[np.int64], n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Floats:
-    """[rounds] draws of a set metric from its leave-one-block-out values [B]; `blocks` [prompts] says each one's block.
+    """[resamples] draws of a set metric from its leave-one-block-out values [B]; `blocks` [prompts] holds indices.
 
-    Of fewer than two blocks, `whole` in every round.
+    Of fewer than two blocks, `whole` in every resample.
     """
     n_blocks = left_out.size
     if n_blocks < 2:
-        return np.full(rounds, whole)
+        return np.full(n_resamples, whole)
     pseudo = n_blocks * whole - (n_blocks - 1) * left_out
     size = np.bincount(blocks, minlength=n_blocks).astype(np.float64)
     # A block's mean weight varies less than a prompt's by its size; the pseudo-value is a mean of as many prompts.
@@ -133,12 +134,16 @@ def joint_jackknife(
     # Few blocks know their own spread less well than many prompts do: the interval is to be the jackknife's.
     share *= t_quantile(0.975, n_blocks - 1) / t_quantile(0.975, max(1, blocks.size - 1))
     per_prompt = share[blocks]
-    parts = [(drawn.astype(np.float64) - 1) @ per_prompt for drawn in draw_counts(blocks.size, rounds, seed)]
+    parts = [(drawn.astype(np.float64) - 1) @ per_prompt for drawn in draw_counts(blocks.size, n_resamples, seed)]
     return np.asarray(whole + np.concatenate(parts))
 
 
 def joint_bootstrap(
-    runs: Sequence[Run], names: Sequence[str] | None = None, rounds: int = ROUNDS, seed: int = 0, level: float = 0.95
+    runs: Sequence[Run],
+    names: Sequence[str] | None = None,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Joint:
     """The joint draws of comparable runs. `names` are the methods' names in the result (default: display names).
 
@@ -156,7 +161,7 @@ def joint_bootstrap(
         for k, (name, one) in enumerate(facts.items()):
             if name in run.metrics and one.kind != "set":
                 sums[:, i, k], counts[:, i, k] = _prompt_sums(run, name, codes)
-    means, draws = joint_means(sums, counts, rounds, seed)
+    means, draws = joint_means(sums, counts, n_resamples, seed)
     still: list[str] = []
     for k, (name, one) in enumerate(facts.items()):
         if one.kind == "set":
@@ -169,10 +174,10 @@ def joint_bootstrap(
 def _prompt_sums(run: Run, metric: str, codes: dict[str, int]) -> tuple[Floats, Floats]:
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
-    places = rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
-    keep = np.isfinite(values) & (places >= 0)
-    sums = np.bincount(places[keep], weights=values[keep], minlength=len(codes))
-    counts = np.bincount(places[keep], minlength=len(codes))
+    indices = rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
+    keep = np.isfinite(values) & (indices >= 0)
+    sums = np.bincount(indices[keep], weights=values[keep], minlength=len(codes))
+    counts = np.bincount(indices[keep], minlength=len(codes))
     return sums.astype(np.float64), counts.astype(np.float64)
 
 
@@ -183,9 +188,8 @@ def _set_draws(
     from bench.analysis.summary import left_out_values
 
     rows = run.rows(metric)
-    whole = rows["sample"].isna().to_numpy()
     values = rows["value"].to_numpy(dtype=np.float64)
-    value = float(values[whole][0]) if whole.any() else math.nan
+    value = float(values[0]) if len(values) else math.nan
     means[column] = value
     left_out = np.asarray(left_out_values(run, metric), dtype=np.float64)
     order = [codes[prompt_id] for prompt_id, _ in run.prompts if prompt_id in codes]  # blocks follow the run's order

@@ -99,8 +99,8 @@ def image_reward(draw: Draw, folder: Path) -> None:
     state = dict([*_blip_vision(draw), *_blip_text(draw, len(words) + 2)])
     for name, width in (("blip.vision_proj", WIDTH), ("blip.text_proj", TEXT_WIDTH)):
         state.update(draw.linear(name, 256, width))
-    for place, (into, out) in {0: (TEXT_WIDTH, 1024), 2: (1024, 128), 4: (128, 64), 6: (64, 16), 7: (16, 1)}.items():
-        state.update(draw.linear(f"mlp.layers.{place}", out, into))
+    for index, (into, out) in {0: (TEXT_WIDTH, 1024), 2: (1024, 128), 4: (128, 64), 6: (64, 16), 7: (16, 1)}.items():
+        state.update(draw.linear(f"mlp.layers.{index}", out, into))
     torch.save(state, folder / "ImageReward.pt")
     (folder / "med_config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "vocab.txt").write_text(vocabulary, encoding="utf-8")

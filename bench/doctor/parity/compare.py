@@ -5,6 +5,7 @@ The originals' values come live from their interpreter (`verify`) or from a file
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import tempfile
@@ -17,7 +18,8 @@ from bench.doctor.parity import environment
 from bench.doctor.parity.fixtures import SEED, Fixture, build
 from bench.doctor.parity.ours import SCORERS, Value, run_ours
 from bench.formatting import Table
-from bench.runtime.log import note
+
+logger = logging.getLogger(__name__)
 
 # Absolute, in float32, in each scorer's own unit.
 TOLERANCES = {
@@ -123,18 +125,23 @@ def compare(scorer: str, fixture: Fixture, official: Sequence[Value], ours: Sequ
             wrong.append(f"{name} is refused, the original gives {theirs:.6g}")
         else:
             both.append((theirs, own))
-    gaps = [abs(theirs - own) for theirs, own in both]
+    differences = [abs(theirs - own) for theirs, own in both]
     tolerance = TOLERANCES[scorer]
-    bad = sum(not gap <= tolerance for gap in gaps)  # a NaN is bad, too
+    bad = sum(not difference <= tolerance for difference in differences)  # a NaN is bad, too
     if bad:
-        wrong.append(f"{bad} of {len(gaps)} values differ by more than {tolerance:g}")
+        wrong.append(f"{bad} of {len(differences)} values differ by more than {tolerance:g}")
     if len(both) < PAIRS:
         wrong.append(f"only {len(both)} pairs were compared, {PAIRS} are needed")
     spread = statistics.pstdev([theirs for theirs, _ in both]) if both else math.nan
     if not spread > 100 * tolerance:
         wrong.append(f"the fixture's values spread by {spread:.1e} only, so that it shows nothing")
-    relative = max((gap / abs(theirs) for gap, (theirs, _) in zip(gaps, both, strict=True) if theirs), default=math.nan)
-    return Row(scorer, len(both), max(gaps, default=math.nan), relative, spread, tolerance, without, tuple(wrong))
+    relative = max(
+        (difference / abs(theirs) for difference, (theirs, _) in zip(differences, both, strict=True) if theirs),
+        default=math.nan,
+    )
+    return Row(
+        scorer, len(both), max(differences, default=math.nan), relative, spread, tolerance, without, tuple(wrong)
+    )
 
 
 def judge(official: Mapping[str, Any], fixture: Fixture, folder: Path, only: Sequence[str] = ()) -> Outcome:
@@ -155,9 +162,9 @@ def verify(python: str | None = None, cache: Path | None = None, seed: int = SEE
     interpreter = environment.find_python(python, cache)
     with tempfile.TemporaryDirectory(prefix="bench-parity-") as made:
         folder = Path(made) / "fixture"
-        note("building the fixture ...")
+        logger.info("building the fixture ...")
         fixture = build(folder, seed=seed)
-        note(f"running the original scorers with {interpreter} ...")
+        logger.info(f"running the original scorers with {interpreter} ...")
         official = environment.run_official(interpreter, folder, list(SCORERS))
-        note("running ours ...")
+        logger.info("running ours ...")
         return judge(official, fixture, folder), official

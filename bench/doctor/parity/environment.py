@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import MissingError
-from bench.runtime.log import note
 from bench.store.atomic import make_folder
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "BENCH_OFFICIAL_PYTHON"
 REQUIREMENTS = Path(__file__).with_name("official.txt")
@@ -43,7 +45,7 @@ def find_python(given: str | None, cache: Path | None = None) -> Path:
     path = Path(named).expanduser()
     path = path / "bin" / "python" if path.is_dir() else path
     if not path.is_file():
-        raise MissingError(f"the originals' interpreter '{path}' does not exist: leave it out, and one is made.")
+        raise MissingError(f"the originals' interpreter '{path}' does not exist: omit it to let bench create one")
     return path
 
 
@@ -57,7 +59,7 @@ def make(cache: Path) -> Path:
             return python
         base = _base_python()
         shutil.rmtree(folder, ignore_errors=True)
-        note(f"making the environment of the original scorers in {folder} (once; several GB with PyTorch) ...")
+        logger.info(f"making the environment of the original scorers in {folder} (once; several GB with PyTorch) ...")
         _step([base, "-m", "venv", str(folder)], "install the venv module of that Python (apt install python3.11-venv)")
         install = [str(python), "-m", "pip", "install", "--quiet", "--progress-bar", "off", "-r", str(REQUIREMENTS)]
         _step(install, "run it where there is a package index, then name the interpreter with --official")
@@ -82,7 +84,7 @@ def _step(command: Sequence[str], advice: str) -> None:
         errors = [line for line in lines if line.lower().startswith("error")] or lines
         why = " ".join((errors or ["no message"])[-1].split())[:200]
         raise MissingError(
-            f"the environment of the original scorers cannot be made: `{' '.join(command)}` failed ({why}): {advice}."
+            f"the environment of the original scorers cannot be made: `{' '.join(command)}` failed ({why}): {advice}"
         )
 
 
@@ -102,7 +104,7 @@ def run_official(python: Path, fixture: Path, only: Sequence[str]) -> dict[str, 
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise MissingError(
             f"the original scorers did not run ({' '.join(lines[-1].split())[:200]}): to see all of it, run "
-            f"`{' '.join(command)}`."
+            f"`{' '.join(command)}`"
         )
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found

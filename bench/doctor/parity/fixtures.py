@@ -55,7 +55,7 @@ class Fixture:
 
 def unordered(items: tuple[str, ...]) -> list[tuple[str, str]]:
     """(a, b) for a before b."""
-    return [(first, second) for place, first in enumerate(items) for second in items[place + 1 :]]
+    return [(first, second) for index, first in enumerate(items) for second in items[index + 1 :]]
 
 
 def _pairs(images: int) -> list[tuple[int, int]]:
@@ -71,11 +71,11 @@ def _images(draw: Draw, folder: Path) -> dict[str, Any]:
         return file
 
     sizes = pictures.SIZES
-    names = [f"{place:02d}-{w}x{h}-{mode.replace(';', '')}" for place, (w, h, mode) in enumerate(sizes)]
+    names = [f"{index:02d}-{w}x{h}-{mode.replace(';', '')}" for index, (w, h, mode) in enumerate(sizes)]
     images = [put(name, size) for name, size in zip(names, sizes, strict=True)]
     groups = [
-        [put(f"lpips-{place}-{number}", size) for number in range(count)]
-        for place, (count, size) in enumerate(pictures.LPIPS_SIZES)
+        [put(f"lpips-{index}-{number}", size) for number in range(count)]
+        for index, (count, size) in enumerate(pictures.LPIPS_SIZES)
     ]
     similar = [put(f"dreamsim-{number}", size) for number, size in enumerate(pictures.DREAMSIM_SIZES)]
     modes = [mode for *_, mode in sizes]
@@ -85,7 +85,7 @@ def _images(draw: Draw, folder: Path) -> dict[str, Any]:
 def build(folder: Path, seed: int = SEED) -> Fixture:
     """Write the fixture into an empty or new folder."""
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give a new folder for the fixture.")
+        raise UsageError(f"{folder} is not empty: give a new folder for the fixture")
     folder.mkdir(parents=True, exist_ok=True)
     draw = Draw(seed)
     listing = _images(draw, folder)

@@ -70,7 +70,7 @@ def each(index: Index, root: Path, call: Callable[[Any, str], Any]) -> list[Valu
 
 def couples(groups: list[list[str]]) -> list[tuple[str, str]]:
     """All unordered pairs within the groups."""
-    return [(a, b) for group in groups for place, a in enumerate(group) for b in group[place + 1 :]]
+    return [(a, b) for group in groups for index, a in enumerate(group) for b in group[index + 1 :]]
 
 
 def no_tk() -> None:

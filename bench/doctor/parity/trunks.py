@@ -137,7 +137,7 @@ def dreamsim(draw: Draw, folder: Path) -> None:
     (hub / "hubconf.py").write_text(_HUBCONF, encoding="utf-8")
     torch.save(dict(_vit(draw, "dino", 16, clip=False)), folder / "checkpoints" / "dino_vitbase16_pretrain.pth")
     # the package reads a head that its feature never passes
-    head = {f"module.head.mlp.{place}.{kind}": torch.zeros(1) for place in (0, 2, 4) for kind in ("weight", "bias")}
+    head = {f"module.head.mlp.{index}.{kind}": torch.zeros(1) for index in (0, 2, 4) for kind in ("weight", "bias")}
     torch.save(
         {"student": {**head, "module.head.last_layer.weight": torch.zeros(1)}}, folder / "dino_vitb16_pretrain.pth"
     )

@@ -158,9 +158,9 @@ class SmallImageReward(Scorer):
         )  # fmt: skip
         widths = (64, 64, 32, 16, 16, 1)
         layers: list[nn.Module] = []
-        for place, (wide, narrow) in enumerate(pairwise(widths)):
+        for index, (wide, narrow) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(wide, narrow))
-            if place < 3:
+            if index < 3:
                 layers.append(nn.Dropout(0.0))  # the places of the original's dropouts, which number its keys
         self.mlp = nn.Sequential(*layers)
 

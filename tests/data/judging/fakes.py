@@ -69,7 +69,7 @@ def make(
     cards: dict[str, dict[str, Any]] | None = None,
     images: bool = False,
     trained_on: list[str] | None = None,
-    text: str = "a red circle on a {} background",
+    text: str = "a red circle on a {} background, number {}",
     texts: dict[int, str] | None = None,
 ) -> RunStore:
     """A complete run folder; `images` also draws small pictures."""
@@ -78,11 +78,11 @@ def make(
     folder = re.sub(r"[^A-Za-z0-9._-]+", "-", method).strip("-")
     store = RunStore.create(results, suite, folder, hash8)
     listed = [
-        {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4]), "tags": []}
+        {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4], p), "tags": []}
         for p in range(prompts)
     ]
-    for place, other in (texts or {}).items():
-        listed[place]["text"] = other
+    for index, other in (texts or {}).items():
+        listed[index]["text"] = other
     for metric in metrics:
         known = means or MEANS[method]
         store.append_scores(
@@ -117,8 +117,8 @@ def draw(store: RunStore, method: str, prompts: int, samples: int, listed: list[
     drawn = []
     for p in range(min(prompts, 6)):
         for s in range(samples):
-            place = np.random.default_rng([p, s]).normal(size=3) * spread
-            inside = np.hypot(x - 32 - 10 * place[0], y - 32 - 10 * place[1]) < 14 + 5 * place[2]
+            index = np.random.default_rng([p, s]).normal(size=3) * spread
+            inside = np.hypot(x - 32 - 10 * index[0], y - 32 - 10 * index[1]) < 14 + 5 * index[2]
             back = np.asarray([(40, 60, 160), (240, 240, 240), (40, 40, 45), (60, 140, 80)])[p % 4]
             pixels = np.where(inside[None], np.asarray([210, 50, 40])[:, None, None], back[:, None, None])
             path, digest = store.save_image(listed[p]["id"], s, pixels.astype(np.uint8))

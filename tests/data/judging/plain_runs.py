@@ -27,7 +27,6 @@ def run(method: str, values: Mapping[str, Any], jackknife: Mapping[str, Sequence
         facts[name] = MetricFacts(name, name, "set", "lower", digest=name)
         whole = {"metric": name, "kind": "set", "prompt_id": None, "reason": ""}
         rows.append({**whole, "sample": None, "value": float(np.mean(blocks))})
-        rows += [{**whole, "sample": block, "value": value} for block, value in enumerate(blocks)]
     frame = pd.DataFrame(rows).assign(suite="shapes", run=f"{method}@0")
     return Run(
         suite="shapes",
@@ -41,4 +40,5 @@ def run(method: str, values: Mapping[str, Any], jackknife: Mapping[str, Sequence
         metrics=facts,
         scores=tidy_types(frame),
         title="Shapes",
+        left_out={name: tuple(blocks) for name, blocks in (jackknife or {}).items()},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -14,14 +15,28 @@ import bench
 from bench.runtime import log
 
 
+class Listener(logging.Handler):
+    """Keeps the texts of what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 @pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What the code under test tells the user, line by line."""
-    lines: list[str] = []
-    log._channel.said.clear()  # what is told once a process was told in other tests
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the code under test tells the user, line by line: messages of the logger "bench" from INFO on."""
+    monkeypatch.setattr(log._once, "said", {})  # what is told once a process was told in other tests
+    logger, listener = logging.getLogger("bench"), Listener()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    yield listener.lines
+    logger.removeHandler(listener)
+    logger.setLevel(before)
 
 
 @pytest.fixture(scope="session")

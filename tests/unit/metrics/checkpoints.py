@@ -108,8 +108,8 @@ def image_reward_state(words: int) -> dict[str, torch.Tensor]:
         norm(f"{layer}.output.LayerNorm", text)
     linear("blip.vision_proj", 16, width)
     linear("blip.text_proj", 16, text)
-    for place, (into, out) in {0: (text, 24), 2: (24, 16), 4: (16, 8), 6: (8, 4), 7: (4, 1)}.items():
-        linear(f"mlp.layers.{place}", out, into)
+    for index, (into, out) in {0: (text, 24), 2: (24, 16), 4: (16, 8), 6: (8, 4), 7: (4, 1)}.items():
+        linear(f"mlp.layers.{index}", out, into)
     return state
 
 
@@ -188,9 +188,9 @@ def aesthetic_state(sizes: tuple[int, ...] = (24, 16, 12, 8, 4, 1)) -> dict[str,
     """The keys of the published predictor, whose missing places are dropouts."""
     generator = torch.Generator().manual_seed(7)
     state = {}
-    for place, into, out in zip((0, 2, 4, 6, 7), sizes, sizes[1:], strict=False):
-        state[f"layers.{place}.weight"] = torch.randn(out, into, generator=generator) * into**-0.5
-        state[f"layers.{place}.bias"] = torch.randn(out, generator=generator) * 0.1
+    for index, into, out in zip((0, 2, 4, 6, 7), sizes, sizes[1:], strict=False):
+        state[f"layers.{index}.weight"] = torch.randn(out, into, generator=generator) * into**-0.5
+        state[f"layers.{index}.bias"] = torch.randn(out, generator=generator) * 0.1
     return state
 
 

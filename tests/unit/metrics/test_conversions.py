@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metrics import BadInputError
-from metrics.image.pickscore_scale import cosine_of, preference, score_gap, score_of
+from metrics.image.pickscore_scale import cosine_of, preference, score_difference, score_of
 from tests.tolerance import assert_close
 
 
@@ -32,12 +32,12 @@ def test_preference_is_the_softmax_of_two_scores() -> None:
 
 
 def test_score_gap_is_its_inverse() -> None:
-    for gap in (-4.0, -0.1, 0.0, 2.5):
-        assert score_gap(preference(gap, 0.0)) == pytest.approx(gap, rel=1e-12, abs=1e-15)
-    assert score_gap(np.array([0.0, 0.5, 1.0])).tolist() == [-math.inf, 0.0, math.inf]
+    for difference in (-4.0, -0.1, 0.0, 2.5):
+        assert score_difference(preference(difference, 0.0)) == pytest.approx(difference, rel=1e-12, abs=1e-15)
+    assert score_difference(np.array([0.0, 0.5, 1.0])).tolist() == [-math.inf, 0.0, math.inf]
     for wrong in (-0.1, 1.1, math.nan, [0.5, 2.0]):
         with pytest.raises(BadInputError, match="in 0..1"):
-            score_gap(wrong)
+            score_difference(wrong)
 
 
 def test_a_loaded_pickscore_knows_its_scale(loaded: Any, pictures: Any, prompts: Any) -> None:

@@ -26,9 +26,9 @@ def sampling(before: int, after: int, factor: float) -> np.ndarray[Any, Any]:
     """Matrix [after, before] that samples at (i + 0.5) / factor - 0.5, with the border repeated."""
     found = np.zeros((after, before))
     for row in range(after):
-        place = (row + 0.5) / factor - 0.5
-        for tap in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
-            found[row, min(max(tap, 0), before - 1)] += cubic(np.array(place - tap))
+        position = (row + 0.5) / factor - 0.5
+        for tap in range(int(np.floor(position)) - 1, int(np.floor(position)) + 3):
+            found[row, min(max(tap, 0), before - 1)] += cubic(np.array(position - tap))
     return found
 
 

@@ -72,8 +72,8 @@ def test_lpips_equals_the_package(weights: dict[str, Path], loaded: Any) -> None
 
         package = lpips.LPIPS(net="squeeze", pnet_rand=True, pretrained=True, verbose=False)
     state, own = read_state(weights["lpips"] / "squeeze.safetensors"), package.net.state_dict()
-    places = {key.partition(".")[2]: key for key in own}
-    package.net.load_state_dict({places[k.removeprefix("features.")]: v for k, v in state.items() if "features" in k})
+    names = {key.partition(".")[2]: key for key in own}
+    package.net.load_state_dict({names[k.removeprefix("features.")]: v for k, v in state.items() if "features" in k})
     inputs = [to_unit(frame)[None] for frame in frames]
     with torch.no_grad():
         wanted = torch.tensor([[float(package(a, b, normalize=True)) for b in inputs] for a in inputs])

@@ -83,8 +83,8 @@ class Blip:
 
     def score(self, inputs: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         x = self.text(ids, mask, self.vision(inputs))[:, 0]
-        for place in (0, 2, 4, 6, 7):
-            x = self.linear(f"mlp.layers.{place}", x)
+        for index in (0, 2, 4, 6, 7):
+            x = self.linear(f"mlp.layers.{index}", x)
         return (x[:, 0] - 0.16717362830052426) / 1.0333394966054072
 
 

@@ -46,8 +46,8 @@ def test_frechet_equals_scipys_square_root() -> None:
 
     first, second = Moments.of(samples(2, 400, 8)), Moments.of(samples(3, 300, 8))
     root = np.real(sqrtm(first.covariance @ second.covariance))
-    gap = first.mean - second.mean
-    wanted = gap @ gap + np.trace(first.covariance) + np.trace(second.covariance) - 2 * np.trace(root)
+    difference = first.mean - second.mean
+    wanted = difference @ difference + np.trace(first.covariance) + np.trace(second.covariance) - 2 * np.trace(root)
     assert frechet_distance(first, second) == pytest.approx(wanted, rel=1e-8)
     assert frechet_distance(second, first) == pytest.approx(wanted, rel=1e-8)
 
@@ -61,8 +61,8 @@ def test_frechet_equals_scipys_square_root_to_eight_digits() -> None:
         a, b = Moments.of(first), Moments.of(second * np.linspace(0.5, 2.0, width) + 0.3)
         assert np.linalg.cond(a.covariance) < 100
         root = np.real(np.trace(sqrtm(a.covariance @ b.covariance)))
-        gap = a.mean - b.mean
-        wanted = float(gap @ gap + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root)
+        difference = a.mean - b.mean
+        wanted = float(difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root)
         assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-8)
 
 
@@ -98,7 +98,7 @@ def test_any_split_in_any_order_gives_the_value_of_the_whole(kind: str) -> None:
         while len(parts) > 1:  # merged in a random order, as a tree of any shape
             first, second = generator.choice(len(parts), 2, replace=False)
             merged = parts[first] + parts[second]
-            parts = [part for place, part in enumerate(parts) if place not in (first, second)] + [merged]
+            parts = [part for index, part in enumerate(parts) if index not in (first, second)] + [merged]
         assert parts[0].n == 60
         assert measure(parts[0], make(reference)) == pytest.approx(whole, rel=1e-10)
 
@@ -267,5 +267,5 @@ def test_kid_is_the_unbiased_mmd() -> None:
 def test_kid_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = samples(11, 30, 5), samples(12, 20, 5)
     whole = squared_mmd(a, b)
-    monkeypatch.setattr("metrics.kid._BLOCK", 7)
+    monkeypatch.setattr("metrics.set.kid._BLOCK", 7)
     assert squared_mmd(a, b) == pytest.approx(whole, rel=FLOAT64)

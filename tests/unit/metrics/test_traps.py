@@ -65,8 +65,8 @@ def unit_maps(level: float, count: int = 3) -> Tensor:
 
 def pairs_of(unit: Tensor, weight: Tensor) -> Tensor:
     """Weighted squared differences of maps [K, C, H, W], pair by pair in float64."""
-    gaps = (unit[:, None] - unit[None]).double().square() * weight.double().view(1, 1, -1, 1, 1)
-    return gaps.sum(dim=2).mean(dim=(2, 3))
+    squared = (unit[:, None] - unit[None]).double().square() * weight.double().view(1, 1, -1, 1, 1)
+    return squared.sum(dim=2).mean(dim=(2, 3))
 
 
 def by_lpips(maps: Tensor, weight: Tensor) -> Tensor:

@@ -95,11 +95,11 @@ def test_shipped_sets_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_public_set_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PROMPTS", str(tmp_path))
-    place = tmp_path / "hpdv2-test" / "test.json"
+    path = tmp_path / "hpdv2-test" / "test.json"
     with pytest.raises(MissingPromptsError) as caught:
         prompts.load("hpdv2-test")
     assert "'hpdv2-test' (400 prompts) is not on this machine: get it from ymhao/HPDv2 on the" in str(caught.value)
-    assert f"and put it at {place}, or give a file of your own with --prompts FILE" in str(caught.value)
+    assert f"and put it at {path}, or pass a file of your own with --prompts FILE" in str(caught.value)
     assert MissingPromptsError.exit_code == 4
     with pytest.raises(
         MissingPromptsError, match=r"run `curl -L --create-dirs -o .*geneval.*/evaluation_metadata.jsonl`"

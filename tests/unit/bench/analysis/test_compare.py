@@ -21,7 +21,7 @@ make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 
 def test_differences_are_b_minus_a_and_know_the_direction(tmp_path: Path) -> None:
-    found = compare(make(tmp_path, "base", prompts=12), make(tmp_path, "refl", prompts=12), rounds=500)
+    found = compare(make(tmp_path, "base", prompts=12), make(tmp_path, "refl", prompts=12))
     table = found.table.set_index("metric")
     assert table.loc["pickscore", "difference"] == pytest.approx(
         table.loc["pickscore", "b"] - table.loc["pickscore", "a"]
@@ -73,11 +73,11 @@ def test_stars_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
     stores = [make(tmp_path, method, prompts=64, metrics=("pickscore", "lpips")) for method in ("base", "refl")]
     first, second = (read_run(store) for store in stores)
     tags = {
-        prompt: tuple([f"t{n}" for n in range(60) if (n + place) % 4] + ["few"] * (place < 5) + ["some"] * (place < 9))
-        for place, (prompt, _) in enumerate(first.prompts)
+        prompt: tuple([f"t{n}" for n in range(60) if (n + index) % 4] + ["few"] * (index < 5) + ["some"] * (index < 9))
+        for index, (prompt, _) in enumerate(first.prompts)
     }
     found = compare(dataclasses.replace(first, tags=tags), second, top=0)
-    by_tag = {(one.tag, one.difference.facts.name): one for one in found.tags}
+    by_tag = {(tag.tag, tag.difference.facts.name): tag for tag in found.tags}
     assert len(by_tag) == 124
     assert by_tag["t1", "lpips"].difference.p_holm < 0.05
     few, some = by_tag["few", "lpips"], by_tag["some", "lpips"]
@@ -89,7 +89,7 @@ def test_stars_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
     assert "° too few prompts" in comparison_text(found)
     same = make(tmp_path, "refl", prompts=64, seed=3, metrics=("lpips",), means=MEANS["base"])
     nothing = compare(dataclasses.replace(first, tags=tags), same, top=0)
-    assert {one.tag for one in nothing.tags if one.too_few} == {"few", "some"}  # 62 * 2 / 2**9 is above 0.05
+    assert {tag.tag for tag in nothing.tags if tag.too_few} == {"few", "some"}  # 62 * 2 / 2**9 is above 0.05
 
 
 def test_other_seeds_are_allowed_and_noted(tmp_path: Path) -> None:

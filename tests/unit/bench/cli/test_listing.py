@@ -27,7 +27,7 @@ def test_metrics_that_are_not_supported_are_refused_before_anything_is_made(name
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="is not supported"):
         load_suite("shapes").override(metrics=[name])
-    shapes = Path(load_suite.__code__.co_filename).parent / "suites" / "shapes.toml"
+    shapes = Path(load_suite.__code__.co_filename).parent / "ready" / "shapes.toml"
     suite = tmp_path / "mine.toml"
     suite.write_text(shapes.read_text(encoding="utf-8") + f"\n[metrics.{name}]\n", encoding="utf-8")
     with pytest.raises(UsageError, match=f"mine.toml: metric '{name}' is not supported"):

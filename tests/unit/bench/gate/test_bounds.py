@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.gate.baseline import baseline_of
 from bench.gate.bounds import drop_level
 from bench.gate.check import check
-from bench.gate.summary_entry import gap, relative_gap
+from bench.gate.summary_entry import difference, relative_difference
 from bench.gate.thresholds import parse_thresholds
 from bench.gate.toml_lines import line_of
 from bench.gate.verdict import Verdict, exit_code, needed_text
@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gated(results: Path, text: str, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = results.parent / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(results, path, baseline, rounds=500)
+    return check(results, path, baseline)
 
 
 def dominates(results: Path, method: str, over: str, on: list[str], margin: str = "") -> Verdict:
@@ -102,7 +102,7 @@ def test_inconclusive_says_how_many_prompts_would_decide(results: Path) -> None:
     assert 40 < near.needed < nearer.needed
     distance, further = nearer.value - 0.409, near.value - 0.405
     assert nearer.needed / near.needed == pytest.approx((further / distance) ** 2, rel=0.02)
-    assert needed_text(math.inf) == "the value is on the bound: more prompts would hardly decide"
+    assert needed_text(math.inf) == "the value lies on the bound: more prompts are unlikely to decide"
     assert "about 1,300 prompts" in needed_text(1234)
     assert "about 57 prompts" in needed_text(56.2)
     assert "no interval" in needed_text(math.nan)
@@ -148,7 +148,7 @@ def test_drops_of_set_metrics_are_paired_by_block(tmp_path: Path) -> None:
     baselines = {}
     for name, shift in (("then", 0.0), ("now", 2.0)):
         store = make(tmp_path / name, "base", prompts=24, metrics=())
-        rows = [ScoreRow(None, place, float(value) + shift) for place, value in enumerate(blocks)]
+        rows = [ScoreRow(None, index, float(value) + shift) for index, value in enumerate(blocks)]
         store.append_scores("fid", [*rows, ScoreRow(None, None, 20 + shift)], card("fid"))
         baselines[name] = baseline_of(tmp_path / name)
     (found,) = gated(tmp_path / "now", "[base.fid]\nmax_drop = 1\n", baselines["then"])
@@ -292,7 +292,7 @@ def test_percent_drops_cover_the_true_ratio(level: float) -> None:
             {"mean": float(side.mean()), "n": 40, "prompt_means": {f"p{i}": float(v) for i, v in enumerate(side)}}
             for side in (old, new)
         )
-        one = relative_gap(then, now, same_order=True, level=level)
+        one = relative_difference(then, now, same_order=True, level=level)
         held += one.low <= -10 <= one.high
     assert level - 0.025 <= held / trials <= min(1.0, level + 0.02)
 
@@ -300,7 +300,7 @@ def test_percent_drops_cover_the_true_ratio(level: float) -> None:
 def test_without_common_prompts_a_drop_is_of_two_separate_means() -> None:
     then = {"mean": 1.0, "ci_low": 0.8, "ci_high": 1.2, "n": 10}
     now = {"mean": 0.5, "ci_low": 0.35, "ci_high": 0.65, "n": 10}
-    one = gap(then, now, same_order=False)
+    one = difference(then, now, same_order=False)
     assert (one.mean, one.low, one.high) == pytest.approx((-0.5, -0.75, -0.25))
-    wide = gap(then, now, same_order=False, level=0.99)
+    wide = difference(then, now, same_order=False, level=0.99)
     assert wide.high - wide.low == pytest.approx(0.5 * 2.5758 / 1.96, rel=1e-3)

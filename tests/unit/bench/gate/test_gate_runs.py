@@ -42,7 +42,7 @@ def scored(folder: Path, method: str, values: Mapping[int, float], prompts: int 
 def gated(folder: Any, text: str, tmp_path: Path, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = tmp_path / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(folder, path, baseline, rounds=500)
+    return check(folder, path, baseline)
 
 
 def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_fewer_images_of_a_prompt_are_fewer_values(tmp_path: Path) -> None:
     text = "[base.pickscore]\nmax_drop = 0.2\n"
     (found,) = gated(folders[1], text, tmp_path, baseline_of(folders[0]))
     assert found.status == "inconclusive"
-    assert "7 of 40 values unscored; 7 values are unscored, so the others do not decide" in found.message
+    assert "7 of 40 values unscored; 7 values are unscored, so the remaining values cannot decide" in found.message
 
 
 def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_one_prompt_in_common_decides_nothing(tmp_path: Path) -> None:
     assert (lead.status, lead.message) == ("missing", "lpips has one prompt in common with refl")
 
 
-def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: list[str]) -> None:
     folder = tmp_path / "results"
     make(folder, "base", prompts=12, metrics=("lpips",))
     new = make(folder, "base", prompts=12, metrics=("lpips",), seed=2, status="running")
@@ -127,12 +127,12 @@ def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, capsys:
     assert f"{new.name} is not finished: finish it" in found[1].message
     assert found[1].who == new.name
     assert exit_code(found) == 1
-    assert f"left out of the gate: {new.name} (not finished)" in capsys.readouterr().err
+    assert f"excluded from the gate: {new.name} (not finished)" in said
     with pytest.raises(UsageError, match=r"base@\w+ is not finished: .*name the runs that the baseline is meant"):
         baseline_of(folder)
     other = make(folder, "refl", prompts=12, metrics=("lpips",), status="running")
     assert len(gated(folder, "[base.lpips]\nmin = 0.1\n", tmp_path)) == 2  # no rule asks for refl
-    assert f"left out of the gate: {other.name} (not finished)" in capsys.readouterr().err
+    assert f"excluded from the gate: {other.name} (not finished)" in said
 
 
 def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path) -> None:
@@ -148,16 +148,16 @@ def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path
         baseline_of(folder)
 
 
-def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, said: list[str]) -> None:
     for method, sampler in (("base", "ddim"), ("refl", "x\n::stop-commands::y\x1b[2J")):
         store = make(tmp_path / "r", method, prompts=6, metrics=("lpips",))
         manifest = store.manifest()
         store.write_manifest(dataclasses.replace(manifest, identity={**manifest.identity, "sampler": sampler}))
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
-    report(tmp_path / "r", tmp_path / "out", rounds=100)
-    err = capsys.readouterr().err
-    assert "left out of the gate: refl@" in err
-    assert "left out of the report: refl@" in err
+    report(tmp_path / "r", tmp_path / "out", n_resamples=100)
+    err = "\n".join(said)
+    assert "excluded from the gate: refl@" in err
+    assert "excluded from the report: refl@" in err
     assert not any(line.startswith("::") for line in err.splitlines())
     assert "\x1b" not in err
 

@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.gate.github import markdown_summary, workflow_commands
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict
+from bench.reporting.comparison import comparison_text
 from bench.store.records import ScoreRow
 
 ROOT = Path(__file__).parents[4]
@@ -93,7 +94,7 @@ def test_reasons_cannot_begin_a_line_or_steer_a_terminal() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     comparison = Comparison("a", "b", (), notes=("\n::error::x\x1b[0m",))
-    assert comparison.text.endswith("note: ::error::x [0m\n")
+    assert comparison_text(comparison).endswith("note: ::error::x [0m\n")
 
 
 def test_markdown_has_no_links_images_mentions_or_references() -> None:

@@ -9,11 +9,17 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from bench.pipeline import rescore
+from bench.pipeline.rescore import rescore
+from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
-from bench.suite.schema import MetricSpec
+from bench.suite.schema import MetricSpec, Suite
 from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_image_reward
+
+
+def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
+    """The images as a run of the method "mine"."""
+    return rescore.score(images=images, suite=suite, prompts=suite.prompts, name="mine", results=folder / "results")
 
 
 def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
@@ -27,7 +33,9 @@ def test_modes_are_those_of_the_file(tmp_path: Path) -> None:
     prompts.write_text(f'{{"id": "p", "text": "{text}"}}\n')
     spec = {"image_reward": MetricSpec(weights=str(weights))}
     suite = load_suite("shapes").model_copy(update={"metrics": spec, "prompts": str(prompts), "limit": None})
-    (store,) = rescore.adopt(tmp_path / "mine", suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.score(
+        images=tmp_path / "mine", suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+    )
     rows = {row.sample: row for row in store.scores("image_reward")}
 
     scorer = metrics.load("image_reward", weights=weights)

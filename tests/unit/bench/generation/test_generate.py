@@ -97,8 +97,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     assert images(found) == images(expected)
     assert {len(row) for row in images(found).values()} == {9}
     assert [line for line in said if "out of memory" in line] == [
-        "out of memory with 9 images at a time: going on with 4",
-        "out of memory with 4 images at a time: going on with 2",
+        "out of memory at batch size 9; retrying with 4",
+        "out of memory at batch size 4; retrying with 2",
     ]
     assert tried[:3] == [9, 4, 2]
     manifest = found[0].manifest()
@@ -136,11 +136,11 @@ def test_what_the_decoder_had_no_memory_for_is_made_again(
     monkeypatch.setattr(pictures, "available_cores", lambda: 64)
     some_levels, sizes = StableDiffusion._some_levels, []
 
-    def short(self: Any, latents: torch.Tensor) -> Any:
+    def short(self: Any, latents: torch.Tensor, vae: Any) -> Any:
         sizes.append(len(latents))
         if len(sizes) in failing:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
-        return some_levels(self, latents)
+        return some_levels(self, latents, vae)
 
     monkeypatch.setattr(StableDiffusion, "_some_levels", short)
     (found,) = run(suite, tmp_path, ["base"], batch_size=2)

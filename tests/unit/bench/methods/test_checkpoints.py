@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ from bench.errors import MissingError, UsageError
 from bench.methods import get_method, method_names
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page
+from bench.suite.load import load_suite, suite_names
 from bench.suite.resolve import resolve_method
 from bench.suite.schema import Suite
 
 PAGE = Path(__file__).parents[4] / "docs" / "checkpoints.md"
 FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}
-NO_METRIC = {"geneval", "ocr"}  # rewards that are measured by no metric here
+NO_METRIC = {"geneval", "ocr", "geneval2", "unified_reward"}  # rewards that are measured by no metric here
 
 
 def suite(family: str = "sd", **methods: dict[str, object]) -> Suite:
@@ -34,29 +37,33 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_rows_name_what_there_is() -> None:
-    assert len({one.weights for one in CHECKPOINTS}) == len(CHECKPOINTS)
+    assert len({checkpoint.weights for checkpoint in CHECKPOINTS}) == len(CHECKPOINTS)
     known = {*metrics.names(), *NO_METRIC}
-    for one in CHECKPOINTS:
-        assert one.method in method_names(), one
-        assert one.family in FAMILIES, one
-        assert set(one.trained_on) <= known, one
-        assert one.licence, one
-        assert one.source, one
-        assert one.form, one
-        assert get_method(one.method).citation, one
-        assert one.trained_on or "PickScore was fitted to as well" in one.note, one
+    for checkpoint in CHECKPOINTS:
+        assert checkpoint.method in method_names(), checkpoint
+        assert checkpoint.family in FAMILIES, checkpoint
+        assert set(checkpoint.trained_on) <= known, checkpoint
+        assert checkpoint.licence, checkpoint
+        assert checkpoint.source, checkpoint
+        assert checkpoint.form, checkpoint
+        assert get_method(checkpoint.method).citation, checkpoint
+        assert (
+            checkpoint.trained_on
+            or "PickScore was fitted to as well" in checkpoint.note
+            or "not stated" in checkpoint.note
+        ), checkpoint
 
 
 def test_the_methods_sample_as_the_checkpoints_ask() -> None:
-    for one in CHECKPOINTS:
-        method = get_method(one.method)
+    for checkpoint in CHECKPOINTS:
+        method = get_method(checkpoint.method)
         # None is the suite's guidance, which the ready suites set to the base model's own.
-        assert method.tuned_guidance in (None, one.guidance), one
-        assert one.switch_step is None or one.method in ("imagerefl", "mixgrpo"), one
+        assert method.tuned_guidance in (None, checkpoint.guidance), checkpoint
+        assert checkpoint.switch_step is None or checkpoint.method in ("imagerefl", "mixgrpo"), checkpoint
 
 
 def test_every_form_of_the_papers_is_there() -> None:
-    families = {one.method: {two.family for two in published(one.method)} for one in CHECKPOINTS}
+    families = {checkpoint.method: {two.family for two in published(checkpoint.method)} for checkpoint in CHECKPOINTS}
     assert families == {
         "imagerefl": {"sd", "sdxl"},
         "dpo": {"sd", "sdxl"},
@@ -66,7 +73,32 @@ def test_every_form_of_the_papers_is_there() -> None:
         "dancegrpo": {"flux"},
         "mixgrpo": {"flux"},
         "srpo": {"flux"},
+        "flowdppo": {"sd3"},
+        "diffusionrvge": {"sd3"},
+        "prefgrpo": {"flux"},
+        "boxflow": {"flux"},
     }
+
+
+def test_pins_are_commits_and_what_has_none_is_said() -> None:
+    pinned = {checkpoint.weights: checkpoint for checkpoint in CHECKPOINTS if checkpoint.revision is not None}
+    assert all(re.fullmatch("[0-9a-f]{40}", str(one.revision)) for one in pinned.values())
+    one = pinned["jieliu/SD3.5M-FlowGRPO-PickScore"]
+    assert one.pinned == f"{one.weights}@{one.revision}"
+    assert find_checkpoint(one.pinned) == one
+    rows = {row[0]: row[6] for row in table_of("models").rows}
+    assert rows[one.weights] == str(one.revision)[:12]
+    assert rows["shapes:pipeline"] == "shipped"
+    inside = dataclasses.replace(one, weights="owner/name:unet")
+    assert inside.pinned == f"owner/name@{one.revision}:unet"
+    for name in suite_names():
+        for told in load_suite(name).methods.values():
+            known = find_checkpoint(told.weights) if told.weights else None
+            assert known is None or known.revision is None or known.pinned == told.weights, told.weights
+    text = page()
+    for other in CHECKPOINTS:
+        assert rows[other.weights] == ("not pinned" if other.revision is None else other.revision[:12])
+        assert f"| `{other.weights}` | {'not pinned' if other.revision is None else f'`{other.revision}`'} |" in text
 
 
 def test_a_checkpoint_is_found_by_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +147,7 @@ def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
 
 def test_they_are_listed() -> None:
     rows = {row[0]: row for row in table_of("models").rows}
-    assert {one.weights for one in CHECKPOINTS} < set(rows)
+    assert {checkpoint.weights for checkpoint in CHECKPOINTS} < set(rows)
     row = rows["worstcoder/SD3.5M-DiffusionNFT-MultiReward"]
     assert row[1:6] == ("sd3", "diffusionnft", "pickscore, hpsv2.1, clip_score", "none", "40")
     methods = {row[0]: row for row in table_of("methods").rows}

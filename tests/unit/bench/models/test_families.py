@@ -74,7 +74,7 @@ def encoded(pipeline: Any, family: str) -> dict[str, Tensor]:
             rows.append(pipeline.encode_prompt(text, max_sequence_length=length))
         else:
             rows.append(pipeline.encode_prompt(text))
-    return {name: torch.cat([row[place] for row in rows]) for place, name in enumerate(NAMES[family])}
+    return {name: torch.cat([row[index] for row in rows]) for index, name in enumerate(NAMES[family])}
 
 
 def diffusers_result(

@@ -132,13 +132,13 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
         "other": r"checkpoint of another model than the suite's: other shapes for .*expected",
         "no.safetensors": "names layers that the suite's model has not: x",
         "bad.safetensors": "is damaged",
-        "old.ckpt": "is not a .safetensors file",
+        "old.ckpt": "is a pickled file",
         "absent": "does not exist",
-        "empty": "config.json is missing",
+        "empty": "holds no network",
     }
-    for place, (name, part) in enumerate(cases.items()):
+    for index, (name, part) in enumerate(cases.items()):
         with pytest.raises(MissingError, match=part):
-            model.add_network(f"n{place}", tmp_path / name)
+            model.add_network(f"n{index}", tmp_path / name)
     assert set(model.networks) == {"base"}
     assert torch.equal(prediction(model, "base"), before)
 

@@ -57,8 +57,8 @@ def test_networks_stay_if_they_fit_and_are_moved_at_the_switch_if_not(said: list
 def test_the_one_used_longest_ago_leaves_first(said: list[str]) -> None:
     modules = [Counted() for _ in range(3)]
     device = SmallDevice(400 + 400 * HEADROOM)
-    for place in (0, 1, 0, 2):
-        device.bring(modules[place])
+    for index in (0, 1, 0, 2):
+        device.bring(modules[index])
     assert [len(module.moves) for module in modules] == [1, 2, 1]
 
 

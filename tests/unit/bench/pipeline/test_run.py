@@ -14,8 +14,8 @@ from PIL import Image
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
-from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
+from bench.pipeline.rescore import rescore
 from bench.store import locks
 from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow
@@ -27,6 +27,11 @@ from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
 METHODS = ["base", "refl", "combined"]
 TEXTS = {"p1": "a red circle", "p2": "a large star", "p3": "a square on the left"}
+
+
+def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
+    """The images as a run of the method "mine"."""
+    return rescore.score(images=images, suite=suite, prompts=suite.prompts, name="mine", results=folder / "results")
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +230,7 @@ def test_a_run_is_held_from_the_first_image_to_complete(
     stores = pipeline.run(suite, METHODS, results=tmp_path)
     assert sorted(taken) == sorted(store.name for store in stores)
     taken.clear()
-    rescore.rescore([store.path for store in stores])
+    rescore.score([store.path for store in stores])
     assert sorted(taken) == sorted(store.name for store in stores)
 
 
@@ -306,23 +311,29 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
         (folder / prompt_id).mkdir(parents=True)
         for sample in range(2):
             Image.new("RGB", (32, 32), (level + sample,) * 3).save(folder / prompt_id / f"{sample}.png")
-    (store,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.score(
+        images=folder, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+    )
     assert values_of(store)["fake_image", "p2", 1] == 201.0
     assert store.manifest().status == "complete"
     assert any("no images for 1 of 3 prompts" in line for line in said)
-    (again,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (again,) = rescore.score(
+        images=folder, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+    )
     assert again.path == store.path
     with pytest.raises(UsageError, match="holds no image of these prompts"):
-        rescore.adopt(tmp_path, suite, "mine", results=tmp_path / "results")
+        take(tmp_path, suite, tmp_path)
     (tmp_path / "lossy" / "p1").mkdir(parents=True)
     for sample in range(2):
         Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
     with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, and only \.png is taken"):
-        rescore.adopt(tmp_path / "lossy", suite, "mine", results=tmp_path / "results")
+        rescore.score(
+            images=tmp_path / "lossy", suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+        )
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
-        rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
+        take(folder, suite, tmp_path)
 
 
 def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, tmp_path: Path, said: list[str]) -> None:
@@ -334,7 +345,9 @@ def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, t
     whole = (folder / "p1" / "1.png").read_bytes()
     (folder / "p1" / "1.png").write_bytes(whole[:60])
     (folder / "p2" / "cover.webp").write_bytes(b"")
-    (store,) = rescore.adopt(folder, suite, "mine", results=tmp_path / "results")
+    (store,) = rescore.score(
+        images=folder, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
+    )
     assert (store.path / "images" / "p2" / "0.png").read_bytes() == (folder / "p2" / "0.png").read_bytes()
     values = values_of(store)
     assert {key for key in values if key[0] == "fake_image"} == {
@@ -354,9 +367,9 @@ def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, t
 
 def test_rescore_takes_the_suite_from_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     stores = pipeline.run(suite.override(metrics=["fake_image"]), METHODS[:2], results=tmp_path)
-    rescore.rescore([store.path for store in stores], metrics=["fake_group"])
+    rescore.score([store.path for store in stores], metrics=["fake_group"])
     assert all(store.score_metrics() == ["fake_group", "fake_image"] for store in stores)
-    rescore.rescore([store.path for store in stores])
+    rescore.score([store.path for store in stores])
     assert said[-1].startswith("nothing to do")
 
 

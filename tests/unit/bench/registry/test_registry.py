@@ -13,7 +13,6 @@ from bench.errors import MissingError, UsageError
 from bench.registry import registry
 from bench.registry.metrics import ensure_metrics, metric_names
 from bench.registry.registry import Registry
-from bench.runtime import log
 
 
 def test_a_target_is_imported_on_first_use() -> None:
@@ -49,12 +48,10 @@ def test_what_cannot_be_imported_is_missing(target: str) -> None:
         things.get("x")
 
 
-def test_entry_points_are_read_late_and_never_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_points_are_read_late_and_never_replace(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     asked: list[str] = []
-    said: list[str] = []
     points = [EntryPoint("pi", "math:pi", "bench.things"), EntryPoint("number", "math:e", "bench.things")]
     monkeypatch.setattr(registry, "entry_points", lambda group: (asked.append(group), points)[1])
-    monkeypatch.setattr(log._channel, "sink", said.append)
     things: Registry[float] = Registry("thing")
     things.add("number", 7.0)
     assert things.get("number") == 7.0
@@ -77,8 +74,9 @@ def test_the_metrics_of_the_embedded_world_are_made_known() -> None:
 
 LIGHT = """
 import sys
-import bench, bench.registry, bench.suite, bench.plan, bench.records, bench.errors, bench.methods, bench.log
-import bench.store, bench.results, bench.weights, bench.provenance, prompts, metrics
+import bench, bench.errors, bench.formatting, bench.methods, bench.registry.metrics, bench.runtime.log
+import bench.runtime.provenance, bench.store.load_results, bench.store.records, bench.store.run_store, bench.suite.load
+import bench.suite.plan, metrics, prompts
 bench.registry.metrics.metric_names(), bench.methods.method_names(), bench.suite.load.load_suite("shapes")
 heavy = {"torch", "pandas", "numpy", "pyarrow", "diffusers", "transformers", "PIL", "matplotlib", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))

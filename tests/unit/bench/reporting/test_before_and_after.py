@@ -34,7 +34,7 @@ def test_compare_and_joint_bootstrap(two: list[RunStore]) -> None:
     name = two[0].name
     found = compare(*two)
     assert (found.a, found.b) == (f"{name} (old)", f"{name} (new)")
-    lpips = next(one for one in found.differences if one.facts.name == "lpips")
+    lpips = next(difference for difference in found.differences if difference.facts.name == "lpips")
     assert lpips.interval.mean == pytest.approx(0.2)
     assert lpips.better == "b"
     assert f"{name} (new)" in found.text
@@ -52,13 +52,13 @@ def test_report_has_both_with_their_own_values_and_pictures(
     import bench.reporting.thumbnails
 
     monkeypatch.setattr(bench.reporting.thumbnails, "IN_PAGE_BYTES", 100)
-    report([store.path for store in two], tmp_path / "out", rounds=200)
+    report([store.path for store in two], tmp_path / "out", n_resamples=200)
     means = {row["method"]: float(row["lpips"]) for row in rows_of(tmp_path / "out" / "table.csv")}
     name = two[0].name
-    assert means[f"{name} (new)"] - means[f"{name} (old)"] == pytest.approx(0.2, rel=5e-5)
-    gaps = rows_of(tmp_path / "out" / "differences.csv")
-    gap = next(row for row in gaps if row["metric"] == "lpips")
-    assert abs(float(gap["difference"])) == pytest.approx(0.2, rel=5e-5)
+    assert means[f"{name} (new)"] - means[f"{name} (old)"] == pytest.approx(0.2, abs=1e-5)
+    differences = rows_of(tmp_path / "out" / "differences.csv")
+    difference = next(row for row in differences if row["metric"] == "lpips")
+    assert abs(float(difference["difference"])) == pytest.approx(0.2, abs=1e-5)
     assert {path.name for path in (tmp_path / "out" / "index_files").iterdir() if path.is_dir()} == {name, f"{name}-2"}
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert f"{name} (old)" in page
@@ -68,7 +68,7 @@ def test_report_has_both_with_their_own_values_and_pictures(
 def test_the_gate_says_which(two: list[RunStore], tmp_path: Path) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[base.lpips]\nmin = 0.5\n", encoding="utf-8")
-    found = check(two, gate, rounds=200)
+    found = check(two, gate)
     assert [(one.status, one.who) for one in found] == [
         ("fail", f"{two[0].name} (old)"),
         ("pass", f"{two[0].name} (new)"),

@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_many_metrics_stand_in_tabulars_below_one_another(results: Path) -> None:
-    text = latex(build(open_runs(results)[0], rounds=50))
+    text = latex(build(open_runs(results)[0], n_resamples=50))
     assert text.count(r"\begin{tabular}{lrrrr}") == 4  # 8 metrics in two parts, for means and for differences
     assert text.count(r"\begin{table*}") == 2
 
@@ -35,7 +35,7 @@ def test_it_compiles(results: Path) -> None:
     compiler = shutil.which("pdflatex") or shutil.which("tectonic")
     if compiler is None:
         pytest.skip("no LaTeX on this machine (`apt-get install texlive-latex-recommended`)")
-    report(results, results / "out", rounds=50)
+    report(results, results / "out", n_resamples=50)
     text = (results / "out" / "table.tex").read_text(encoding="utf-8")
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
     (results / "all.tex").write_text(document, encoding="utf-8")
@@ -47,8 +47,8 @@ def test_it_compiles(results: Path) -> None:
 
 def test_characters_that_print_nothing_go_and_others_than_latin_are_told(tmp_path: Path, results: Path) -> None:
     assert escape_latex("a\u202eb\u200dc\x07d") == "abcd"  # direction of writing, a joiner, a bell
-    assert "XeLaTeX" not in latex(build(open_runs(results)[0], rounds=50))  # é is Latin
+    assert "XeLaTeX" not in latex(build(open_runs(results)[0], n_resamples=50))  # é is Latin
     fakes["make"](tmp_path / "r", "a\u4e2d\U0001f600\u202e", prompts=4, samples=2, means=fakes["MEANS"]["refl"])
-    text = latex(build(open_runs(tmp_path / "r")[0], rounds=50))
+    text = latex(build(open_runs(tmp_path / "r")[0], n_resamples=50))
     assert text.splitlines()[1] == "% names in it have characters for XeLaTeX or LuaLaTeX, with a font that has them"
     assert "a\u4e2d\U0001f600 &" in text

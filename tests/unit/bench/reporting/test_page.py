@@ -77,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for method in ("base", "refl"):
         make(results, method, prompts=6, samples=2, images=True, texts={1: ATTACK})
     make(results, ATTACK, prompts=6, samples=2, means=fakes["MEANS"]["combined"], texts={1: ATTACK})
-    report(results, results / "report", rounds=200)
+    report(results, results / "report", n_resamples=200)
     return results / "report"
 
 
@@ -146,7 +146,7 @@ def many(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
 
 def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(monkeypatch, tmp_path)
-    report(tmp_path, tmp_path / "report", rounds=100, gallery=3)
+    report(tmp_path, tmp_path / "report", n_resamples=100, gallery=3)
     _, _, data = read(tmp_path / "report")
     images = data["images"]
     assert images["mode"] == "files"
@@ -154,10 +154,10 @@ def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(images["prompts"]) == 3
     beside = tmp_path / "report" / "index_files"
     assert len(list(beside.rglob("*.png"))) == 2 * 3 * 2
-    place = data["prompts"][images["prompts"][0]]["id"]
-    assert (tmp_path / "report" / images["folders"][1] / place / "1.png").is_file()
+    prompt_id = data["prompts"][images["prompts"][0]]["id"]
+    assert (tmp_path / "report" / images["folders"][1] / prompt_id / "1.png").is_file()
     assert (tmp_path / "report" / images["origins"][0] / "p0000" / "0.png").is_file()
-    report(tmp_path, tmp_path / "report", rounds=100, gallery=0)
+    report(tmp_path, tmp_path / "report", n_resamples=100, gallery=0)
     assert not beside.exists()
     assert 'id="gallery"' not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -165,7 +165,7 @@ def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_page_outside_of_the_results_names_no_path_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(monkeypatch, tmp_path / "results")
     monkeypatch.setattr(pictures_module, "IN_PAGE_THUMBNAILS", 1)
-    report(tmp_path / "results", tmp_path / "elsewhere", rounds=100, gallery=2)
+    report(tmp_path / "results", tmp_path / "elsewhere", n_resamples=100, gallery=2)
     text, _, data = read(tmp_path / "elsewhere")
     assert data["images"]["origins"] == [None, None]
     assert data["images"]["thumbs"] == "files"
@@ -186,20 +186,20 @@ def test_broken_and_missing_images_are_left_out(tmp_path: Path, monkeypatch: pyt
     store = make(tmp_path, "base", prompts=4, samples=2, images=True)
     store.image_path("p0001", 0).write_bytes(b"not a picture")
     store.image_path("p0001", 1).unlink()
-    report(tmp_path, tmp_path / "a", rounds=100)
+    report(tmp_path, tmp_path / "a", n_resamples=100)
     text = (tmp_path / "a" / "index.html").read_text(encoding="utf-8")
     assert sorted(json.loads(re.search(r'id="images">(.*?)</script>', text, re.S)[1])) == [  # type: ignore[index]
         f"0/{p}/{s}" for p in (0, 2, 3) for s in (0, 1)
     ]
     monkeypatch.setattr(pictures_module, "IN_PAGE_BYTES", 100)
-    report(tmp_path, tmp_path / "b", rounds=100)
+    report(tmp_path, tmp_path / "b", n_resamples=100)
     assert len(list((tmp_path / "b" / "index_files").rglob("*.png"))) == 6
 
 
 def test_one_method_one_sample_and_unscored_values(tmp_path: Path) -> None:
     store = make(tmp_path, "refl", prompts=3, samples=1, metrics=("image_reward",))
     store.append_scores("lpips", [ScoreRow(f"p{i:04d}", None, math.nan, "one image") for i in range(3)], card("lpips"))
-    report(tmp_path, tmp_path / "out", rounds=100)
+    report(tmp_path, tmp_path / "out", n_resamples=100)
     _, reader, data = read(tmp_path / "out")
     assert data["cells"][0][1] == [None, None, None, 0, 3]
     for sentence in (
@@ -212,7 +212,7 @@ def test_one_method_one_sample_and_unscored_values(tmp_path: Path) -> None:
 def test_runs_without_any_score(tmp_path: Path) -> None:
     for method in ("base", "refl"):
         make(tmp_path, method, prompts=2, metrics=())
-    report(tmp_path, tmp_path / "out", rounds=100)
+    report(tmp_path, tmp_path / "out", n_resamples=100)
     assert read(tmp_path / "out")[2]["metrics"] == []
 
 

@@ -16,7 +16,7 @@ from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap
 from bench.errors import UsageError
 from bench.reporting.cells import DAGGER, MINUS
 from bench.reporting.report import report
-from bench.reporting.tradeoff import _gap, _rough, band_of, fronts_of, grids
+from bench.reporting.tradeoff import _difference, _rough, band_of, fronts_of, grids
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -36,7 +36,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Joint]:
     make(folder, "refl", **options, means=means(22.0, 0.21, 0.0))
     make(folder, "combined[switch_step=10]", **options, means=means(23.0, 0.25, 0.1))
     make(folder, "combined[switch_step=30]", **options, means=means(21.0, 0.35, 0.1))
-    table = build(open_runs(folder)[0], rounds=300)
+    table = build(open_runs(folder)[0], n_resamples=300)
     return table, joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
 
 
@@ -87,9 +87,9 @@ def test_over_optimisation_has_a_named_column_for_each_held_out_metric(tmp_path:
     fallen = {**fakes["MEANS"]["refl"], "attribute_accuracy": 0.6}  # the rewards rise, this one falls
     make(tmp_path, "refl", **options, means=fallen)
     make(tmp_path, "draft", **options, means=fallen, trained_on=["image_reward"])
-    table = build(open_runs(tmp_path)[0], rounds=300)
+    table = build(open_runs(tmp_path)[0], n_resamples=300)
     joint = joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
-    grid = next(one for one in grids(joint, table) if one.title == "Over-optimisation")
+    grid = next(grid for grid in grids(joint, table) if grid.title == "Over-optimisation")
     names = ["ImageReward (shapes)", "HPSv2.1 (shapes)", "PickScore (shapes)", "Attribute accuracy (shapes)"]
     assert sorted(grid.head[3:-2]) == sorted(f"Gain in {name} ↑" for name in names)
     assert all(name in grid.explanation for name in names)
@@ -117,7 +117,7 @@ def test_the_share_of_resamples_that_reach_a_level_is_shown(
 ) -> None:
     found = AtEqual(("a", "b"), "refl", "pickscore", "lpips", 0.2, interval, interval, inside)
     lpips = next(facts for facts in judged[0].metrics if facts.name == "lpips")
-    cell = _gap(found, lpips, 2)
+    cell = _difference(found, lpips, 2)
     assert (cell.suffix, cell.sign, cell.strong) == (suffix, sign, bool(sign))
 
 

@@ -79,9 +79,9 @@ def plain_loop(model: Any, weights: list[float], batch: Batch) -> Tensor:
     z = initial_noise(7, batch.prompt_ids, batch.samples, model.latents_shape)
     z = z * getattr(scheduler, "init_noise_sigma", 1.0)
     guidance = 1.0 if model.family == "flux" else 4.0
-    for place, t in enumerate(scheduler.timesteps):
+    for index, t in enumerate(scheduler.timesteps):
         # Second order: the first half of the places and a half of the next belong to one step each.
-        w = weights[place // getattr(scheduler, "order", 1)]
+        w = weights[index // getattr(scheduler, "order", 1)]
         x = scheduler.scale_model_input(z, t) if hasattr(scheduler, "scale_model_input") else z
         prediction = torch.zeros(())
         if w < 1.0:
@@ -90,7 +90,7 @@ def plain_loop(model: Any, weights: list[float], batch: Batch) -> Tensor:
         if w > 0.0:
             tuned = model.predict("tuned", x, t, batch.cond, 1.0)
             prediction = tuned if w == 1.0 else prediction + w * tuned
-        noise = generators(7, batch.prompt_ids, batch.samples, place + 1)
+        noise = generators(7, batch.prompt_ids, batch.samples, index + 1)
         extra = {"generator": noise} if "generator" in scheduler.step.__code__.co_varnames else {}
         z = scheduler.step(prediction, t, z, **extra).prev_sample
     return z
@@ -117,11 +117,11 @@ def test_batches_of_another_size_move_the_last_bits_only(
 ) -> None:
     model, methods = model_of(folders, case), methods_of(case[0])
     whole = finals(model, methods, as_batch(model, 7, ITEMS))
-    for place in (1, 2):
-        alone = finals(model, methods, as_batch(model, 7, [ITEMS[place]]))
+    for index in (1, 2):
+        alone = finals(model, methods, as_batch(model, 7, [ITEMS[index]]))
         for name in methods:
-            assert_close(alone[name][0], whole[name][place])
-            a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[place]
+            assert_close(alone[name][0], whole[name][index])
+            a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[index]
             assert int((a - b).abs().max()) <= 1
             assert float((a != b).float().mean()) < 0.01
 

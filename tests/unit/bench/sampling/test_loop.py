@@ -77,7 +77,7 @@ def diffusers_images(folder: Path, network: str, guidance: float, stock: bool, s
             part.requires_grad_(False)
         alone = [pipeline.encode_prompt(item[1], "cpu", 1, True) for item in items]
         names = ("prompt_embeds", "negative_prompt_embeds")
-        prompts = {name: torch.cat([pair[place] for pair in alone]) for place, name in enumerate(names)}
+        prompts = {name: torch.cat([pair[index] for pair in alone]) for index, name in enumerate(names)}
     ids, samples = [item[0] for item in items], [item[2] for item in items]
     step = pipeline.scheduler.step
     counter = iter(range(1, STEPS + 1))
@@ -164,8 +164,8 @@ def plain_loop(model: StableDiffusion, weights: list[float], guidances: tuple[fl
         pair = network(torch.cat([x, x]), t, encoder_hidden_states=torch.cat([empty, text])).sample
         return pair[: len(x)] + guidance * (pair[len(x) :] - pair[: len(x)])
 
-    for place, t in enumerate(scheduler.timesteps):
-        w = weights[place // 2 if heun else max(place - 1, 0) if pndm else place]
+    for index, t in enumerate(scheduler.timesteps):
+        w = weights[index // 2 if heun else max(index - 1, 0) if pndm else index]
         x = scheduler.scale_model_input(z, t)
         if w == 0.0:
             prediction = one(model.unet, x, t, guidances[0])
@@ -173,7 +173,7 @@ def plain_loop(model: StableDiffusion, weights: list[float], guidances: tuple[fl
             prediction = one(tuned, x, t, guidances[1])
         else:
             prediction = (1 - w) * one(model.unet, x, t, guidances[0]) + w * one(tuned, x, t, guidances[1])
-        noise = generators(7, batch.prompt_ids, batch.samples, place + 1)
+        noise = generators(7, batch.prompt_ids, batch.samples, index + 1)
         extra = {"generator": noise} if "generator" in scheduler.step.__code__.co_varnames else {}
         z = scheduler.step(prediction, t, z, **extra).prev_sample
     return z
@@ -203,11 +203,11 @@ def test_batch_size_and_order_change_at_most_one_level(folder: Path) -> None:
     """Convolutions of another batch size may sum in another order: 1 of 255 levels, in few pixels."""
     model = model_of(folder)
     whole = finals(model, METHODS, as_batch(model, 7, ITEMS))
-    for place, item in enumerate(ITEMS):
+    for index, item in enumerate(ITEMS):
         alone = finals(model, METHODS, as_batch(model, 7, [item]))
         for name in METHODS:
-            assert_close(alone[name][0], whole[name][place])
-            a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[place]
+            assert_close(alone[name][0], whole[name][index])
+            a, b = model.decode(alone[name]).int()[0], model.decode(whole[name]).int()[index]
             assert int((a - b).abs().max()) <= 1
             assert float((a != b).float().mean()) < 0.01
 

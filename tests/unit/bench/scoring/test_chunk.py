@@ -103,7 +103,9 @@ def test_reasons_are_not_kept_on_disk(tools: Tools, tmp_path: Path) -> None:
     run = target(tmp_path, {"p1": [20, REFUSED]})
     metric = SeenImage("seen_image")
     chunk_of(run, tools, [metric], ["p1"]).features(metric, keys(run, ["p1"]))
-    assert tools.cache.shelf(metric).known([row.sha256 for row in run.images["p1"]]) == {run.images["p1"][0].sha256}
+    assert tools.cache.features_of(metric).known([row.sha256 for row in run.images["p1"]]) == {
+        run.images["p1"][0].sha256
+    }
 
 
 def test_batches_are_of_the_metrics_size_and_filled_up(tools: Tools, tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_each_alone_where_all_together_fail() -> None:
     assert each_or_why([1, 0, 5], work) == [10, "the metric failed: ZeroDivisionError: by", 2]
     assert calls == [[1, 0, 5], [1], [0], [5]]
     assert each_or_why([], work) == []
-    assert reason_of(BadInputError("a sentence.")) == "a sentence."
+    assert reason_of(BadInputError("a sentence.")) == "a sentence"
     assert reason_of(RuntimeError("")) == "the metric failed: RuntimeError: "
     assert len(reason_of(ValueError("x" * 1000))) < 340
 

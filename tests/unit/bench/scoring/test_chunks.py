@@ -13,7 +13,7 @@ from tests.unit.bench.scoring.fakes import run_of
 
 
 def test_large_images_after_small_ones_make_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"p{place}" for place in range(8)]
+    names = [f"p{index}" for index in range(8)]
     store = run_of(tmp_path, {name: [20, 30] for name in names})
     run = target_of(store)
     for name in names[4:]:

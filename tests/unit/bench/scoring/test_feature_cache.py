@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.scoring.feature_cache import MOST_BYTES, VARIABLE, FeatureCache, NoShelf, Shelf
+from bench.scoring.feature_cache import MOST_BYTES, VARIABLE, FeatureCache, NetworkFeatures, NoNetworkFeatures
 from tests.unit.bench.scoring.fakes import SeenImage
 
 
@@ -29,10 +29,10 @@ def same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> boo
 
 def test_what_comes_back_is_what_was_kept_to_the_last_bit(tmp_path: Path) -> None:
     first, second = features("a", "b"), features("c", "d", "e", width=7)
-    shelf = Shelf(tmp_path / "net")
-    shelf.put(first)
-    shelf.put(second)  # of another width: parts are independent
-    for reader in (shelf, Shelf(tmp_path / "net")):
+    cached = NetworkFeatures(tmp_path / "net")
+    cached.put(first)
+    cached.put(second)  # of another width: parts are independent
+    for reader in (cached, NetworkFeatures(tmp_path / "net")):
         assert reader.known([*first, *second, digest("z")]) == {*first, *second}
         assert same(reader.get([*first, *second, digest("z")]), first | second)
         assert all(row.dtype == torch.float32 for row in reader.get(list(first)).values())
@@ -40,24 +40,24 @@ def test_what_comes_back_is_what_was_kept_to_the_last_bit(tmp_path: Path) -> Non
 
 def test_rows_of_a_matrix_are_kept_with_their_shape(tmp_path: Path) -> None:
     tokens = {digest("a"): torch.randn(3, 4)}
-    Shelf(tmp_path).put(tokens)
-    assert same(Shelf(tmp_path).get(list(tokens)), tokens)
+    NetworkFeatures(tmp_path).put(tokens)
+    assert same(NetworkFeatures(tmp_path).get(list(tokens)), tokens)
 
 
 def test_what_is_handed_out_is_a_copy(tmp_path: Path) -> None:
     kept = features("a")
-    shelf = Shelf(tmp_path)
-    shelf.put(kept)
-    next(iter(shelf.get(list(kept)).values())).zero_()
-    assert same(shelf.get(list(kept)), kept)
+    cached = NetworkFeatures(tmp_path)
+    cached.put(kept)
+    next(iter(cached.get(list(kept)).values())).zero_()
+    assert same(cached.get(list(kept)), kept)
 
 
 def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    shelf.put(features("a"))
-    shelf.put(features("a"))
+    cached = NetworkFeatures(tmp_path)
+    cached.put(features("a"))
+    cached.put(features("a"))
     assert len(list(tmp_path.glob("part-*.npz"))) == 1
-    shelf.put({})
+    cached.put({})
     assert len(list(tmp_path.glob("part-*.npz"))) == 1
 
 
@@ -67,9 +67,9 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 
     def write(mine: dict[str, torch.Tensor]) -> None:
         try:
-            shelf = Shelf(tmp_path / "net")
+            cached = NetworkFeatures(tmp_path / "net")
             for image, row in mine.items():
-                shelf.put({image: row})
+                cached.put({image: row})
         except BaseException as error:
             faults.append(error)
 
@@ -79,7 +79,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert faults == []
-    assert same(Shelf(tmp_path / "net").get([*sets[0], *sets[1]]), sets[0] | sets[1])
+    assert same(NetworkFeatures(tmp_path / "net").get([*sets[0], *sets[1]]), sets[0] | sets[1])
     assert not list((tmp_path / "net").glob(".*.tmp"))
 
 
@@ -88,56 +88,56 @@ def test_a_damaged_part_is_removed_and_said_and_its_features_are_made_again(
     damage: str, tmp_path: Path, said: list[str]
 ) -> None:
     lost, kept = features("a", "b", width=64), features("c")
-    Shelf(tmp_path).put(lost)
+    NetworkFeatures(tmp_path).put(lost)
     (part,) = tmp_path.glob("part-*.npz")
-    Shelf(tmp_path).put(kept)
+    NetworkFeatures(tmp_path).put(kept)
     data = bytearray(part.read_bytes())
     if damage == "flipped":
         data[data.index(lost[digest("a")].numpy().tobytes()) + 5] ^= 1
     part.write_bytes(
         {"truncated": bytes(data[:-40]), "flipped": bytes(data), "foreign": b"x" * 90, "empty": b""}[damage]
     )
-    shelf = Shelf(tmp_path)
-    found = shelf.get([*lost, *kept])
+    cached = NetworkFeatures(tmp_path)
+    found = cached.get([*lost, *kept])
     assert same(found, kept)
     assert not part.exists()
     assert [line for line in said if f"{part} is damaged" in line and "made again" in line] == said
     assert len(said) == 1
-    assert shelf.known(lost) == set()
-    shelf.put(lost)
-    assert same(Shelf(tmp_path).get([*lost, *kept]), lost | kept)
+    assert cached.known(lost) == set()
+    cached.put(lost)
+    assert same(NetworkFeatures(tmp_path).get([*lost, *kept]), lost | kept)
 
 
 def test_a_part_that_was_removed_meanwhile_is_no_error(tmp_path: Path, said: list[str]) -> None:
-    Shelf(tmp_path).put(features("a"))
-    shelf = Shelf(tmp_path)
-    assert shelf.known([digest("a")])
+    NetworkFeatures(tmp_path).put(features("a"))
+    cached = NetworkFeatures(tmp_path)
+    assert cached.known([digest("a")])
     for part in tmp_path.glob("part-*.npz"):
         part.unlink()
-    assert shelf.get([digest("a")]) == {}
+    assert cached.get([digest("a")]) == {}
     assert said == []
 
 
 def test_what_a_kill_left_is_cleaned(tmp_path: Path, left_by_a_kill: Callable[[Path], Path]) -> None:
-    Shelf(tmp_path).put(features("a"))
+    NetworkFeatures(tmp_path).put(features("a"))
     left_by_a_kill(tmp_path / "part-x.npz").write_bytes(b"half")
-    assert Shelf(tmp_path).known([digest("a")])
+    assert NetworkFeatures(tmp_path).known([digest("a")])
     assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_large_features_are_not_kept(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    shelf.put({digest("most"): torch.zeros(MOST_BYTES // 4)})
-    shelf.put({digest("more"): torch.zeros(MOST_BYTES // 4 + 1)})
-    assert shelf.known([digest("most"), digest("more")]) == {digest("most")}
+    cached = NetworkFeatures(tmp_path)
+    cached.put({digest("most"): torch.zeros(MOST_BYTES // 4)})
+    cached.put({digest("more"): torch.zeros(MOST_BYTES // 4 + 1)})
+    assert cached.known([digest("most"), digest("more")]) == {digest("most")}
 
 
 def test_a_place_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "file").write_text("in the way")
-    shelf = Shelf(tmp_path / "file" / "net")
-    shelf.put(features("a"))
-    shelf.put(features("a", "b"))
-    assert shelf.get([digest("a")]) == {}
+    cached = NetworkFeatures(tmp_path / "file" / "net")
+    cached.put(features("a"))
+    cached.put(features("a", "b"))
+    assert cached.get([digest("a")]) == {}
     assert len(said) == 1
     assert said[0].startswith("features are not kept: ")
 
@@ -146,29 +146,31 @@ def test_a_network_is_known_by_its_digest_device_and_libraries(tmp_path: Path) -
     """Not by the metric's name: two metrics with one network share, one metric with two networks does not."""
     cache = FeatureCache(tmp_path)
     plain = SeenImage("seen_image", network="a")
-    folders = {cache.shelf(plain).folder}
-    assert cache.shelf(SeenImage("seen_image", network="a", prep="other")).folder in folders
-    folders |= {cache.shelf(SeenImage("seen_image", network="b")).folder}
-    folders |= {cache.shelf(SeenImage("seen_image", network="a", libraries="2")).folder}
+    folders = {cache.features_of(plain).folder}
+    assert cache.features_of(SeenImage("seen_image", network="a", prep="other")).folder in folders
+    folders |= {cache.features_of(SeenImage("seen_image", network="b")).folder}
+    folders |= {cache.features_of(SeenImage("seen_image", network="a", libraries="2")).folder}
     moved = SeenImage("seen_image", network="a")
     moved.device = torch.device("meta")
-    folders |= {cache.shelf(moved).folder}
+    folders |= {cache.features_of(moved).folder}
     assert len(folders) == 4
     assert {folder.parent for folder in folders} == {tmp_path}
-    assert FeatureCache(tmp_path).shelf(plain).folder == cache.shelf(plain).folder  # in the next process too
+    assert (
+        FeatureCache(tmp_path).features_of(plain).folder == cache.features_of(plain).folder
+    )  # in the next process too
 
 
 @pytest.mark.parametrize("value", ["off", "0", "No", " false "])
 def test_the_switch(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metric = SeenImage("seen_image")
-    FeatureCache(tmp_path).shelf(metric).put(features("a"))
+    FeatureCache(tmp_path).features_of(metric).put(features("a"))
     monkeypatch.setenv(VARIABLE, value)
-    shelf = FeatureCache(tmp_path).shelf(metric)
-    assert isinstance(shelf, NoShelf)
-    shelf.put(features("b"))
-    assert shelf.known(features("a", "b")) == set()
-    assert shelf.get(list(features("a", "b"))) == {}
+    cached = FeatureCache(tmp_path).features_of(metric)
+    assert isinstance(cached, NoNetworkFeatures)
+    cached.put(features("b"))
+    assert cached.known(features("a", "b")) == set()
+    assert cached.get(list(features("a", "b"))) == {}
     assert len(list(tmp_path.rglob("part-*.npz"))) == 1
     monkeypatch.setenv(VARIABLE, "on")
-    assert FeatureCache(tmp_path).shelf(metric).known([digest("a")])
-    assert isinstance(FeatureCache(None).shelf(metric), NoShelf)
+    assert FeatureCache(tmp_path).features_of(metric).known([digest("a")])
+    assert isinstance(FeatureCache(None).features_of(metric), NoNetworkFeatures)

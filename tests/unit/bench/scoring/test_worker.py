@@ -16,10 +16,11 @@ from bench.errors import MissingError
 from bench.scoring import worker
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.feature_cache import FeatureCache
-from bench.scoring.missing import Target, Todo, find_todo
+from bench.scoring.missing import Missing, Target, find_missing
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
+from bench.store import atomic, run_store
 from bench.store.records import ScoreRow
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
@@ -38,8 +39,8 @@ def make(tmp_path: Path, said: list[str]) -> Iterator[Make]:
         def scorer(metric: Any, run: Target, reference: Reference | None = REFERENCE, cache: bool = False) -> Scorer:
             card = metric.card.to_dict() | {"scope": "s", "asked": {}}
             tools = Tools(reader, FeatureCache(tmp_path / "features" if cache else None))
-            todo = find_todo(run, metric.name, "s", card)
-            return Scorer(metric.name, metric, card, run, todo, reference, tmp_path / "cache", tools)
+            missing = find_missing(run, metric.name, "s", card)
+            return Scorer(metric.name, metric, card, run, missing, reference, tmp_path / "cache", tools)
 
         yield scorer
 
@@ -56,7 +57,8 @@ def score(scorer: Scorer, parts: Sequence[Sequence[str]] | None = None) -> int:
 
 
 def rows_of(scorer: Scorer) -> dict[tuple[str | None, int | None], ScoreRow]:
-    return {row.key: row for row in scorer.target.store.scores(scorer.name)}
+    store = scorer.target.store
+    return {row.key: row for row in [*store.scores(scorer.name), *store.left_out_scores(scorer.name)]}
 
 
 def levels(prompts: int, samples: int = 3) -> dict[str, list[int]]:
@@ -72,8 +74,8 @@ def test_an_image_metric_has_a_value_for_each_image_with_its_prompt(make: Make, 
     assert score(scorer) == 3
     rows = rows_of(scorer)
     assert rows.keys() == {("p1", 0), ("p1", 1), ("longer", 0)}
-    gap = rows["longer", 0].value - rows["p1", 0].value  # the same picture
-    assert_close(gap, len("text of longer") - len("text of p1"), scale=rows["longer", 0].value)
+    difference = rows["longer", 0].value - rows["p1", 0].value  # the same picture
+    assert_close(difference, len("text of longer") - len("text of p1"), scale=rows["longer", 0].value)
     assert all(row.reason is None for row in rows.values())
 
 
@@ -128,7 +130,7 @@ def test_a_metric_that_failed_is_asked_again(make: Make, tmp_path: Path, monkeyp
     score(make(SeenImage("seen_image"), run))
     monkeypatch.setattr(SeenImage, "seen", lambda self, inputs: inputs.flatten(1))
     again = make(SeenImage("seen_image"), run)
-    assert again.todo.images == {("p1", 2)}
+    assert again.missing.images == {("p1", 2)}
     score(again)
     assert [row.reason for row in rows_of(again).values()] == [None, "it is refused", None]
 
@@ -154,19 +156,19 @@ def test_a_failing_prompt_is_told_of_alone(make: Make, tmp_path: Path, monkeypat
 def test_values_do_not_depend_on_the_parts_or_on_the_cache(make: Make, tmp_path: Path) -> None:
     """To the last bit: a run that was interrupted, or a deleted cache, changes nothing."""
     found = []
-    for place, (parts, cache) in enumerate(
+    for index, (parts, cache) in enumerate(
         [(None, False), ([["p00"], ["p01", "p02"]], False), (None, True), ([["p00"], ["p01", "p02"]], True)]
     ):
         for kind, metric in ((SeenImage, "seen_image"), (SeenGroup, "seen_group"), (SeenSet, "seen_set")):
-            scorer = make(kind(metric, network=metric), target(tmp_path / f"{place}", levels(3)), cache=cache)
+            scorer = make(kind(metric, network=metric), target(tmp_path / f"{index}", levels(3)), cache=cache)
             score(scorer, parts)
             found.append({key: row.value for key, row in rows_of(scorer).items()})
     assert len(found[0]) == 9
-    for place in range(3, len(found)):
-        if place % 3 == 2 and place // 3 in (1, 3):  # a set in other parts: sums in another order
-            assert found[place] == pytest.approx(found[2], rel=1e-12)
+    for index in range(3, len(found)):
+        if index % 3 == 2 and index // 3 in (1, 3):  # a set in other parts: sums in another order
+            assert found[index] == pytest.approx(found[2], rel=1e-12)
         else:
-            assert found[place] == found[place % 3]
+            assert found[index] == found[index % 3]
 
 
 # --- the whole set
@@ -204,18 +206,24 @@ def test_the_set_has_its_value_and_one_with_each_block_of_prompts_left_out(
     left_out = {key[1]: row.value for key, row in rows.items() if key[1] is not None}
     assert sorted(left_out) == list(range(blocks))
     for block, value in left_out.items():
-        kept = [name for place, name in enumerate(names) if place * min(prompts, 20) // prompts != block]
+        kept = [name for index, name in enumerate(names) if index * min(prompts, 20) // prompts != block]
         assert value == pytest.approx(frechet_distance(embedded(run, kept), against), rel=1e-9)
     assert rows.keys() == {(None, None), *((None, block) for block in range(blocks))}
 
 
-def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path) -> None:
-    """It says that all are there, so that a kill between two rows is no finished metric."""
+def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that all are there, so that a kill between two files is no finished metric."""
     scorer = make(SeenSet("seen_set"), target(tmp_path, levels(4)))
+    written: list[tuple[str, int]] = []
+
+    def write_part(folder: Path, rows: Sequence[Any], columns: Mapping[str, str], prefix: str = "part") -> None:
+        written.append((prefix, len(rows)))
+        atomic.write_part(folder, rows, columns, prefix)
+
+    monkeypatch.setattr(run_store, "write_part", write_part)
     score(scorer)
-    written = [row.key for row in scorer.target.store.scores("seen_set")]
-    assert written[-1] == (None, None)
-    assert len(written) == 5
+    assert written == [("left_out", 4), ("part", 1)]
+    assert rows_of(scorer)[None, None].value == scorer.target.store.scores("seen_set")[0].value
 
 
 def test_wide_features_leave_out_fewer_and_larger_blocks(
@@ -309,7 +317,7 @@ def test_values_are_written_while_scoring_but_replace_others_only_at_the_end(
     assert len(run.store.scores("seen_image")) == 3
     old = run.store.scores("seen_image")
     again = make(SeenImage("seen_image", network="other"), run)
-    assert again.todo.replaces
+    assert again.missing.replaces
     again.take(Chunk(run, ["p00"], again.tools, frozenset()))
     again.record()
     assert run.store.scores("seen_image") == old  # a kill here leaves the old values
@@ -322,13 +330,13 @@ def test_values_are_written_while_scoring_but_replace_others_only_at_the_end(
 def test_only_what_is_missing_is_scored(make: Make, tmp_path: Path) -> None:
     run = target(tmp_path, levels(3))
     first = make(SeenImage("seen_image"), run)
-    first.todo = Todo(images={("p00", 0), ("p00", 1), ("p01", 0)})
+    first.missing = Missing(images={("p00", 0), ("p00", 1), ("p01", 0)})
     score(first)
     rest = make(SeenImage("seen_image"), run)
-    assert rest.todo.size == 6
+    assert rest.missing.size == 6
     assert score(rest) == 6
     assert rest.metric.counts["prepared"] == 6
-    assert make(SeenImage("seen_image"), run).todo.size == 0
+    assert make(SeenImage("seen_image"), run).missing.size == 0
 
 
 def test_a_damaged_image_is_tried_again_once_it_is_whole(make: Make, tmp_path: Path) -> None:
@@ -341,7 +349,7 @@ def test_a_damaged_image_is_tried_again_once_it_is_whole(make: Make, tmp_path: P
     assert rows_of(scorer)["p00", 1].reason == "the image cannot be used: truncated"
     path.write_bytes(whole)
     again = make(SeenImage("seen_image"), run)
-    assert again.todo.images == {("p00", 1)}
+    assert again.missing.images == {("p00", 1)}
     score(again)
     assert all(row.reason is None for row in rows_of(again).values())
 
@@ -351,6 +359,6 @@ def test_faults_of_files_are_said_once_for_all_metrics(said: list[str], tmp_path
     run.faults.update({("p00", sample): "truncated" for sample in range(5)})
     stage._tell_faults(run)
     assert said == [
-        f"{run.store.name}: 5 images cannot be used, so groups and sets with such an image have no value "
+        f"{run.store.name}: 5 images cannot be used, so that groups and sets with such an image have no value "
         "(p00/0.png: truncated; p00/1.png: truncated; p00/2.png: truncated; and 2 more)"
     ]

@@ -11,7 +11,7 @@ from bench.store.load_results import load_results
 from bench.store.records import Manifest, ScoreRow
 from bench.store.run_store import RunStore
 
-COLUMNS = ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason"]
+COLUMNS = ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason", "prompt", "tags"]
 
 
 def make_run(results: Path, method: str) -> RunStore:

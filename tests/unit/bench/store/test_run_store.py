@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.store import atomic as files
 from bench.store.atomic import atomic_write, to_json
 from bench.store.records import ImageRow, Manifest, ScoreRow
@@ -24,14 +23,6 @@ CARD = {"name": "lpips", "kind": "group", "digest": "d1"}
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     return RunStore.create(tmp_path, "shapes", "refl", "00c0ffee")
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    heard: list[str] = []
-    monkeypatch.setattr(log._channel, "sink", heard.append)
-    monkeypatch.setattr(log._channel, "said", set())
-    return heard
 
 
 def manifest(run: str = "refl@00c0ffee") -> Manifest:

@@ -13,7 +13,7 @@ from bench.cli.app import execute
 if TYPE_CHECKING:
     from conftest import TinySuite
 
-PLACES = {"start_step": "5", "grad_steps": "6-7"}
+STEP_SETTINGS = {"start_step": "5", "grad_steps": "6-7"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_bad_input(
     given = ["--suite", str(suite), "--out", str(tmp_path / "made"), "--set", "precision=float32"]
     given += [] if "--data" in options else ["--data", str(pictures)]
     given += [] if "--device" in options else ["--device", "cpu"]
-    for key, value in PLACES.items():
+    for key, value in STEP_SETTINGS.items():
         if not any(option.startswith(f"{key}=") for option in options):
             given += ["--set", f"{key}={value}"]
     assert execute(["train", "imagerefl", *given, *options]) == code
@@ -88,6 +88,6 @@ def test_images_without_captions(suite: Path, tmp_path: Path, capsys: pytest.Cap
     bare.mkdir()
     Image.new("RGB", (64, 64)).save(bare / "bare.png")
     options = ["--suite", str(suite), "--data", str(bare), "--out", str(tmp_path / "made"), "--device", "cpu"]
-    places = [part for key, value in PLACES.items() for part in ("--set", f"{key}={value}")]
-    assert execute(["train", "imagerefl", *options, *places]) == 2
+    indices = [part for key, value in STEP_SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    assert execute(["train", "imagerefl", *options, *indices]) == 2
     assert "bare.png have no caption" in capsys.readouterr().err

@@ -68,27 +68,27 @@ class Plain:
         self.cond, self.generator = self.model.encode(captions), use.generator
         self.scheduler = self.model.new_scheduler()
 
-    def output(self, latents: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        t = self.scheduler.timesteps[place]
+    def output(self, latents: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        t = self.scheduler.timesteps[index]
         z = latents
         if hasattr(self.scheduler, "scale_model_input"):
             z = self.scheduler.scale_model_input(latents, t)
         return self.model.predict(TUNED, z, t, self.cond, 1.0), z
 
-    def step(self, latents: Tensor, place: int) -> Tensor:
-        output, _ = self.output(latents, place)
-        t = self.scheduler.timesteps[place]
+    def step(self, latents: Tensor, index: int) -> Tensor:
+        output, _ = self.output(latents, index)
+        t = self.scheduler.timesteps[index]
         return self.scheduler.step(output, t, latents, generator=self.generator).prev_sample
 
-    def x0(self, latents: Tensor, place: int) -> Tensor:
-        output, z = self.output(latents, place)
-        name, t = type(self.scheduler).__name__, self.scheduler.timesteps[place]
+    def x0(self, latents: Tensor, index: int) -> Tensor:
+        output, z = self.output(latents, index)
+        name, t = type(self.scheduler).__name__, self.scheduler.timesteps[index]
         if name == FLOW:
-            return z - self.scheduler.sigmas[place] * output
+            return z - self.scheduler.sigmas[index] * output
         if name == "EulerDiscreteScheduler":
-            return latents - self.scheduler.sigmas[place] * output
+            return latents - self.scheduler.sigmas[index] * output
         if name == "DPMSolverMultistepScheduler":
-            self.scheduler._step_index = place
+            self.scheduler._step_index = index
             return self.scheduler.convert_model_output(output, sample=latents)
         kept = self.scheduler.alphas_cumprod[t]
         return kept.sqrt() * latents - (1 - kept).sqrt() * output
@@ -103,8 +103,8 @@ def test_refl_against_a_plain_loop(folders: dict[str, Path], family: str) -> Non
     noise = torch.randn((2, *trainer.model.latents_shape), generator=use.generator)
     latents = noise * getattr(plain.scheduler, "init_noise_sigma", 1.0)
     with torch.no_grad(), quiet():
-        for place in range(6):
-            latents = plain.step(latents, place)
+        for index in range(6):
+            latents = plain.step(latents, index)
     expected = gradient(trainer, -1e-3 * brightness(trainer.model.decode_pixels(plain.x0(latents, 6))).mean())
     assert float(expected.norm()) > 0
     assert relative_error(found, expected) < 1e-3

@@ -49,19 +49,19 @@ def test_imagerefl_loss_leaves_out_what_does_not_count() -> None:
     assert float(imagerefl_loss(torch.tensor(3.0), {"kl": (0.0, broken)})) == 3.0
 
 
-@pytest.mark.parametrize("place", [0, 20, 38])
-def test_step_kl_is_the_kl_of_the_samplers_gaussians(place: int) -> None:
+@pytest.mark.parametrize("index", [0, 20, 38])
+def test_step_kl_is_the_kl_of_the_samplers_gaussians(index: int) -> None:
     """Against torch's KL of the two normal distributions that DDPM's strided step draws from."""
     scheduler = DDPMScheduler(beta_schedule="scaled_linear", clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(40)
     clean, base = torch.tensor([[0.3, -1.0, 0.5]]), torch.tensor([[0.1, -0.7, 0.9]])
-    now, then = scheduler.timesteps[place], scheduler.timesteps[place + 1]
+    now, then = scheduler.timesteps[index], scheduler.timesteps[index + 1]
     kept, kept_then = scheduler.alphas_cumprod[now], scheduler.alphas_cumprod[then]
     beta = 1 - kept / kept_then
     coefficient = kept_then.sqrt() * beta / (1 - kept)
     deviation = ((1 - kept_then) / (1 - kept) * beta).sqrt()
     expected = kl_divergence(Normal(coefficient * clean, deviation), Normal(coefficient * base, deviation)).mean()
-    found = step_kl(clean, base, mix_at(scheduler, place).snr, next_mix(scheduler, place).snr)
+    found = step_kl(clean, base, mix_at(scheduler, index).snr, next_mix(scheduler, index).snr)
     assert_close(found, expected, 1e-3)
 
 

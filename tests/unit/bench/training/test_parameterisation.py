@@ -43,12 +43,12 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
-@pytest.mark.parametrize("place", [1, 10, 19])
-def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, place: int) -> None:
+@pytest.mark.parametrize("index", [1, 10, 19])
+def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, index: int) -> None:
     scheduler = scheduler_of(name, kind)
     assert kind_of(scheduler) == kind
     clean, eps = batch()
-    mix = mix_at(scheduler, place)
+    mix = mix_at(scheduler, index)
     z = mix.noised(clean, eps)
     prediction = mix.target(clean, eps)
     # Undoing the mixture divides by the smaller of its two shares, which magnifies the rounding.
@@ -62,26 +62,26 @@ def test_levels_are_those_of_the_scheduler(name: str, kind: str) -> None:
     """Latents noised here are what the scheduler's own `add_noise` (or `scale_noise`) makes, at its own scale."""
     scheduler = scheduler_of(name, kind)
     clean, eps = batch()
-    place = 12
-    times = scheduler.timesteps[place : place + 1]
+    index = 12
+    times = scheduler.timesteps[index : index + 1]
     own = scheduler.scale_noise(clean, times, eps) if kind == "flow" else scheduler.add_noise(clean, eps, times)
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(place)
-    z = mix_at(scheduler, place).noised(clean, eps)
-    assert_close(to_latents(scheduler, z, place), own)
-    assert_close(model_input(scheduler, own, place), z)
+        scheduler.set_begin_index(index)
+    z = mix_at(scheduler, index).noised(clean, eps)
+    assert_close(to_latents(scheduler, z, index), own)
+    assert_close(model_input(scheduler, own, index), z)
 
 
 @pytest.mark.parametrize(("name", "kind"), [row for row in SCHEDULERS if row[0][:4] in ("DDPM", "DDIM", "Eule")])
 def test_x0_is_the_schedulers_own(name: str, kind: str) -> None:
     scheduler = scheduler_of(name, kind)
     latents, prediction = batch()
-    place = 12
+    index = 12
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(place)
-    z = model_input(scheduler, latents, place)
-    own = scheduler.step(prediction, scheduler.timesteps[place], latents).pred_original_sample
-    assert_close(mix_at(scheduler, place).clean_of(prediction, z), own)
+        scheduler.set_begin_index(index)
+    z = model_input(scheduler, latents, index)
+    own = scheduler.step(prediction, scheduler.timesteps[index], latents).pred_original_sample
+    assert_close(mix_at(scheduler, index).clean_of(prediction, z), own)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("DDPMScheduler", "epsilon"), ("FlowMatchEulerDiscreteScheduler", "flow")])

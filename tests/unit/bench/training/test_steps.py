@@ -53,36 +53,36 @@ class Plain:
         self.scheduler: Any = trainer.model.new_scheduler()
         self.flow = not hasattr(self.scheduler, "alphas_cumprod")
 
-    def level(self, place: int) -> tuple[Tensor, Tensor]:
+    def level(self, index: int) -> tuple[Tensor, Tensor]:
         """(a, b) of z = a x0 + b eps."""
         if self.flow:
-            sigma = self.scheduler.sigmas[place]
+            sigma = self.scheduler.sigmas[index]
             return 1 - sigma, sigma
-        kept = self.scheduler.alphas_cumprod[int(self.scheduler.timesteps[place])]
+        kept = self.scheduler.alphas_cumprod[int(self.scheduler.timesteps[index])]
         return kept.sqrt(), (1 - kept).sqrt()
 
-    def output(self, latents: Tensor, place: int, network: str = TUNED) -> Tensor:
+    def output(self, latents: Tensor, index: int, network: str = TUNED) -> Tensor:
         module: Any = self.trainer.model.networks[network].module
-        t = self.scheduler.timesteps[place]
+        t = self.scheduler.timesteps[index]
         if self.flow:
             return module(latents, t, self.text)
         return module(latents, t, encoder_hidden_states=self.text).sample
 
-    def x0(self, output: Tensor, latents: Tensor, place: int) -> Tensor:
-        a, b = self.level(place)
+    def x0(self, output: Tensor, latents: Tensor, index: int) -> Tensor:
+        a, b = self.level(index)
         if self.flow:
             return latents - b * output
         if self.scheduler.config.prediction_type == "v_prediction":
             return a * latents - b * output
         return (latents - b * output) / a
 
-    def step(self, latents: Tensor, place: int) -> Tensor:
-        t = self.scheduler.timesteps[place]
+    def step(self, latents: Tensor, index: int) -> Tensor:
+        t = self.scheduler.timesteps[index]
         if self.flow:  # Euler's step of dz/dsigma = v
-            return latents + (self.scheduler.sigmas[place + 1] - self.scheduler.sigmas[place]) * self.output(
-                latents, place
+            return latents + (self.scheduler.sigmas[index + 1] - self.scheduler.sigmas[index]) * self.output(
+                latents, index
             )
-        return self.scheduler.step(self.output(latents, place), t, latents, generator=self.generator).prev_sample
+        return self.scheduler.step(self.output(latents, index), t, latents, generator=self.generator).prev_sample
 
     def pixels(self, latents: Tensor) -> Tensor:
         model: Any = self.trainer.model
@@ -112,8 +112,8 @@ def test_refl(made: Callable[[str], Trainer], kind: str) -> None:
     found = gradient(trainer, refl_step(trainer, draws()).loss)
     plain, latents = plain_trajectory(trainer, draws())
     with torch.no_grad():
-        for place in range(6):
-            latents = plain.step(latents, place)
+        for index in range(6):
+            latents = plain.step(latents, index)
     x0 = plain.x0(plain.output(latents, 6), latents, 6)
     expected = gradient(trainer, -1e-3 * brightness(plain.pixels(x0)).mean())
     assert relative_error(found, expected) < TOLERANCE
@@ -129,10 +129,10 @@ def test_draft_k(made: Callable[[str], Trainer], kind: str, last: int) -> None:
     found = gradient(trainer, draft_step(trainer, draws()).loss)
     plain, latents = plain_trajectory(trainer, draws())
     with torch.no_grad():
-        for place in range(STEPS - last):
-            latents = plain.step(latents, place)
-    for place in range(STEPS - last, STEPS - 1):
-        latents = plain.step(latents, place)
+        for index in range(STEPS - last):
+            latents = plain.step(latents, index)
+    for index in range(STEPS - last, STEPS - 1):
+        latents = plain.step(latents, index)
     x0 = plain.x0(plain.output(latents, STEPS - 1), latents, STEPS - 1)
     expected = gradient(trainer, -1e-3 * brightness(plain.pixels(x0)).mean())
     assert relative_error(found, expected) < TOLERANCE
@@ -146,8 +146,8 @@ def test_draft_lv(made: Callable[[str], Trainer], kind: str) -> None:
     plain, latents = plain_trajectory(trainer, draws())
     last = STEPS - 1
     with torch.no_grad():
-        for place in range(last):
-            latents = plain.step(latents, place)
+        for index in range(last):
+            latents = plain.step(latents, index)
     x0 = plain.x0(plain.output(latents, last), latents, last)
     loss = -1e-3 * brightness(plain.pixels(x0)).mean()
     a, b = plain.level(last)
@@ -234,14 +234,14 @@ def test_finite_differences_agree(step: Callable[[Trainer, Draws], Any]) -> None
     gradient(trainer, step(trainer, draws()).loss)
     for parameter in trainer.model.networks[TUNED].module.parameters():
         assert parameter.grad is not None
-        place = int(parameter.grad.abs().argmax())
-        slope, size, values = float(parameter.grad.flatten()[place]), 0.02, []
+        index = int(parameter.grad.abs().argmax())
+        slope, size, values = float(parameter.grad.flatten()[index]), 0.02, []
         for sign in (1, -1):
             with torch.no_grad():
-                parameter.view(-1)[place] += sign * size
+                parameter.view(-1)[index] += sign * size
             values.append(float(step(trainer, draws()).loss.detach()))
             with torch.no_grad():
-                parameter.view(-1)[place] -= sign * size
+                parameter.view(-1)[index] -= sign * size
         assert (values[0] - values[1]) / (2 * size) == pytest.approx(slope, rel=0.01)
 
 
@@ -262,33 +262,33 @@ def test_gradient_flows_through_the_step_meant_and_no_other(made: Callable[[str]
     model.predict = watched
     rest_of_draft = False
     refl_step(trainer, draws())
-    assert [place for place, with_gradient in seen if with_gradient] == [6]
-    assert [place for place, _ in seen] == list(range(7))
+    assert [index for index, with_gradient in seen if with_gradient] == [6]
+    assert [index for index, _ in seen] == list(range(7))
     seen.clear()
     imagerefl_step(trainer, draws())
     assert seen == [(5, True), (5, False), (6, True)]
     seen.clear()
     rest_of_draft = True
     draft_step(trainer, draws())
-    assert [place for place, with_gradient in seen if with_gradient] == [6, 7]
+    assert [index for index, with_gradient in seen if with_gradient] == [6, 7]
 
 
 def test_the_official_step_too_many(made: Callable[[str], Trainer]) -> None:
     trainer = made("v_prediction")
     model: Any = trainer.model
-    places: list[int] = []
+    indices: list[int] = []
     whole = model.predict
 
     def watched(network: str, latents: Tensor, t: Tensor, *rest: Any) -> Tensor:
-        places.append([int(time) for time in model.new_scheduler().timesteps].index(int(t)))
+        indices.append([int(time) for time in model.new_scheduler().timesteps].index(int(t)))
         return whole(network, latents, t, *rest)  # type: ignore[no-any-return]
 
     model.predict = watched
     for off_by_one, expected in ((False, [5, 5]), (True, [5, 4, 5])):
-        places.clear()
+        indices.clear()
         trainer.recipe = replace(RECIPE, grad_steps=(5, 5), off_by_one=off_by_one)
         imagerefl_step(trainer, draws())
-        assert places == expected
+        assert indices == expected
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
@@ -351,7 +351,7 @@ def test_other_schedulers_enter_at_s(tmp_path: Path, name: str) -> None:
     s = 5
     way.begin(s)
     latents = to_latents(way.scheduler, way.mix(s).noised(clean, eps), s)
-    for place in range(s, STEPS):
-        kept["a"], kept["b"] = way.mix(place).signal, way.mix(place).noise
-        assert_close(way.clean_estimate(latents, place), clean, 1e-4)
-        latents = way.step(latents, place)
+    for index in range(s, STEPS):
+        kept["a"], kept["b"] = way.mix(index).signal, way.mix(index).noise
+        assert_close(way.clean_estimate(latents, index), clean, 1e-4)
+        latents = way.step(latents, index)

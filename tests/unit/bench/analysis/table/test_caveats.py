@@ -29,7 +29,7 @@ def test_what_metrics_noted_is_told_once_and_of_whom(tmp_path: Path) -> None:
     change(make(tmp_path, "base", prompts=12), notes={"pickscore": ["2 prompts were cut at 77 tokens"]})
     store = make(tmp_path, "imagerefl", prompts=12)
     change(store, notes={"pickscore": ["2 prompts were cut at 77 tokens"], "fid": [leak]})
-    table = build(open_runs(tmp_path)[0], rounds=50)
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
     assert [note for note in table.notes if "cut" in note] == ["PickScore (shapes): 2 prompts were cut at 77 tokens"]
     assert f"FID (shapes) of imagerefl: {leak}" in table.notes
     cards = {facts.name: metric_card(table, facts) for facts in table.metrics}
@@ -40,7 +40,7 @@ def test_what_metrics_noted_is_told_once_and_of_whom(tmp_path: Path) -> None:
 def test_what_was_not_scored_is_noted(tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=3, samples=2)
     make(tmp_path, "refl", prompts=3, samples=2, metrics=("pickscore", "lpips"))
-    notes = build(open_runs(tmp_path)[0], rounds=50).notes
+    notes = build(open_runs(tmp_path)[0], n_resamples=50).notes
     assert "only 3 prompts: the intervals are wide and rough" in notes
     assert "diversity rests on 2 images per prompt: a value over few images is noisy" in notes
     assert "FID (shapes) on N = 6 images: its value depends on N, compare only at equal N" in notes
@@ -53,8 +53,8 @@ def test_costs_are_per_image_and_absent_where_not_recorded(tmp_path: Path) -> No
     counts |= {"network_evaluations_needed": 480, "network_evaluations_executed": 240}
     change(store, counts=counts, timings={"generate_seconds": 3.0, "peak_memory_bytes": 2**30})
     make(tmp_path, "refl", prompts=3, samples=2)
-    columns = cost_columns(build(open_runs(tmp_path)[0], rounds=50))
-    assert {one.name: one.values for one in columns} == {
+    columns = cost_columns(build(open_runs(tmp_path)[0], n_resamples=50))
+    assert {column.name: column.values for column in columns} == {
         "evaluations": [80, None], "executed": [40, None], "seconds": [0.5, None], "memory": [1, None],
     }  # fmt: skip
 
@@ -71,8 +71,8 @@ def test_a_card_says_everything_but_where_files_lay(tmp_path: Path) -> None:
         asked={"options": {"net": "alex", "resize": "none"}},
     )
     make(tmp_path, "base", prompts=3, cards={"lpips": facts})
-    table = build(open_runs(tmp_path)[0], rounds=50)
-    made = metric_card(table, next(one for one in table.metrics if one.name == "lpips"))
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
+    made = metric_card(table, next(metric for metric in table.metrics if metric.name == "lpips"))
     rows = dict(made["rows"])
     assert rows["Range"] == "[0, ∞)"
     assert rows["Weights from"] == "local files (lpips); the published ones are the lpips package"
@@ -87,7 +87,7 @@ def test_protocol_and_provenance(tmp_path: Path) -> None:
     made = {"created": "2026-01-02T03:04:05+00:00", "python": "3.11.7", "packages": {"torch": "2.15.0"}}
     made |= {"git": {"commit": "0123456789abcdef", "dirty": True}, "device": "cpu"}
     change(store, provenance=made, resolved_method={"name": "base", "weights": "/home/someone/unet"})
-    table = build(open_runs(tmp_path)[0], rounds=50)
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
     assert dict(protocol(table))["Images"] == "5 per prompt, 15 per method"
     (origin,) = origins(table)
     assert origin["created"] == "2026-01-02 03:04:05 UTC"
@@ -100,13 +100,13 @@ def test_protocol_and_provenance(tmp_path: Path) -> None:
 def test_the_same_noise_is_claimed_only_where_it_is_on_record(tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=3, samples=2)
     make(tmp_path, "refl", prompts=3, samples=2)
-    known = build(open_runs(tmp_path)[0], rounds=50)
+    known = build(open_runs(tmp_path)[0], n_resamples=50)
     assert known.same_noise
     assert dict(protocol(known))["Noise"].endswith("the same for all methods")
     assert not any("noise" in note for note in known.notes if "diversity" not in note)
     taken = make(tmp_path, "outside", prompts=3, samples=2, means=fakes["MEANS"]["refl"])
     change(taken, identity={"external": "0", "prompts": 3})  # images that were only scored
-    table = build(open_runs(tmp_path)[0], rounds=50)
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
     assert not table.same_noise
     assert any(note.startswith("the noise of outside is not on record") for note in table.notes)
     told = dict(protocol(table))
@@ -119,20 +119,20 @@ def test_nothing_claims_the_same_noise_of_a_page_with_images_from_elsewhere(tmp_
     make(tmp_path / "r", "base", prompts=3, samples=2, images=True)
     taken = make(tmp_path / "r", "outside", prompts=3, samples=2, images=True, means=fakes["MEANS"]["refl"])
     change(taken, identity={"external": "0", "prompts": 3})
-    table = build(open_runs(tmp_path / "r")[0], rounds=50)
+    table = build(open_runs(tmp_path / "r")[0], n_resamples=50)
     sheet = gallery_figure(table)
     assert sheet is not None
     assert not any("same noise" in text.get_text().replace("not always the same noise", "") for text in sheet.texts)
-    html = next(path for path in report(tmp_path / "r", tmp_path / "out", rounds=50) if path.name == "index.html")
+    html = next(path for path in report(tmp_path / "r", tmp_path / "out", n_resamples=50) if path.name == "index.html")
     body = html.read_text(encoding="utf-8").split("<body>")[1].split("<script")[0]
     assert "same noise" not in body.replace("not always the same noise", "").replace("need not have the same noise", "")
     assert "shared noise" not in body
 
 
 def test_the_line_on_intervals_says_what_was_computed(tmp_path: Path) -> None:
-    for prompts, kind in ((1, "no intervals"), (12, "Student's t"), (30, "cluster bootstrap, 50 rounds")):
+    for prompts, kind in ((1, "no intervals"), (12, "Student's t"), (30, "cluster bootstrap, 50 resamples")):
         make(tmp_path / str(prompts), "base", prompts=prompts, samples=2, metrics=("pickscore",))
-        table = build(open_runs(tmp_path / str(prompts))[0], rounds=50)
+        table = build(open_runs(tmp_path / str(prompts))[0], n_resamples=50)
         assert kind in table.protocol
         assert ("cluster bootstrap" in table.protocol) == (prompts == 30)
         assert not any("1 prompts" in text for text in (table.protocol, *table.notes))

@@ -23,8 +23,8 @@ def run(folder: Path, name: str, resolved: dict[str, object]) -> None:
 
 
 def found(folder: Path) -> list[tuple[str, str, list[str]]]:
-    table = build(open_runs(folder)[0], rounds=50)
-    return [(one.family, one.parameter, [value for _, value in one.members]) for one in curves(table.rows)]
+    table = build(open_runs(folder)[0], n_resamples=50)
+    return [(curve.family, curve.parameter, [value for _, value in curve.members]) for curve in curves(table.rows)]
 
 
 def test_a_sweep_and_the_method_at_its_own_setting_are_one_curve(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_two_parameters_make_a_curve_each_where_the_other_is_equal(tmp_path: Pat
 def test_names_alone_are_enough(tmp_path: Path, settings: tuple[str, str]) -> None:
     for setting in settings:
         fakes["make"](tmp_path, f"aig[{setting}]", prompts=2, metrics=("lpips",), means=fakes["MEANS"]["refl"])
-    assert found(tmp_path) == [("aig", settings[0].split("=")[0], [one.split("=")[1] for one in settings])]
+    assert found(tmp_path) == [("aig", settings[0].split("=")[0], [setting.split("=")[1] for setting in settings])]

@@ -36,7 +36,9 @@ def test_cells_are_those_of_the_table(runs: list[Run], joint: Joint) -> None:
     for run, name in zip(runs, joint.methods, strict=True):
         for metric in ("pickscore", "lpips"):
             one, other = joint.cell(name, metric), metric_interval(run, metric)
-            assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high), rel=1e-9)
+            assert one.mean == pytest.approx(other.mean)
+            width = other.high - other.low  # percentiles of resamples, against the closed form of the table
+            assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.12 * width)
 
 
 def test_the_order_of_runs_changes_nothing(runs: list[Run], joint: Joint) -> None:
@@ -47,10 +49,10 @@ def test_the_order_of_runs_changes_nothing(runs: list[Run], joint: Joint) -> Non
 
 
 def test_differences_are_paired(joint: Joint) -> None:
-    gap = joint.difference("base", "refl", "lpips")
-    assert gap.mean == pytest.approx(joint.cell("refl", "lpips").mean - joint.cell("base", "lpips").mean)
+    difference = joint.difference("base", "refl", "lpips")
+    assert difference.mean == pytest.approx(joint.cell("refl", "lpips").mean - joint.cell("base", "lpips").mean)
     a, b = joint.cell("base", "lpips"), joint.cell("refl", "lpips")
-    assert gap.high - gap.low < 0.9 * math.hypot(a.high - a.low, b.high - b.low)
+    assert difference.high - difference.low < 0.9 * math.hypot(a.high - a.low, b.high - b.low)
 
 
 def test_a_set_metric_without_jackknife_has_no_interval(joint: Joint) -> None:
@@ -58,7 +60,7 @@ def test_a_set_metric_without_jackknife_has_no_interval(joint: Joint) -> None:
     assert "no interval" in str(joint.cell("base", "fid").reason)
 
 
-def test_no_interval_of_a_selection_of_the_rounds(joint: Joint) -> None:
+def test_no_interval_of_a_selection_of_the_resamples(joint: Joint) -> None:
     draws = np.where(np.arange(1000) < 960, 1.0, math.nan)
     found = joint.interval(1.0, draws)
     assert (found.mean, found.reason) == (1.0, "could be computed in 96% of the resamples only: no interval")
@@ -71,7 +73,7 @@ def test_unscored_prompts_and_methods() -> None:
     sums, counts = np.ones((6, 2, 1)), np.ones((6, 2, 1))
     sums[0, 0], counts[0, 0] = 0, 0
     sums[:, 1], counts[:, 1] = 0, 0
-    means, draws = joint_means(sums, counts, rounds=50)
+    means, draws = joint_means(sums, counts, n_resamples=50)
     assert means[0, 0] == 1
     assert np.isnan(means[1, 0])
     assert np.isnan(draws[:, 1, 0]).all()
@@ -84,7 +86,7 @@ def test_set_metrics_have_the_standard_error_of_their_jackknife() -> None:
     prompts, blocks = 200, np.arange(200) * 20 // 200
     values = rng.normal(size=prompts)
     left_out = np.array([values[blocks != b].mean() for b in range(20)])
-    draws = joint_jackknife(float(values.mean()), left_out, blocks, rounds=20_000)
+    draws = joint_jackknife(float(values.mean()), left_out, blocks, n_resamples=20_000)
     wanted = jackknife_interval(float(values.mean()), left_out, prompts)
     error = math.sqrt(19 / 20 * np.sum((left_out - left_out.mean()) ** 2)) * 2.0930 / 1.9720  # t of 19 against 199
     made = Joint(("a",), ("m",), (True,), np.ones((1, 1)), draws[:, None, None], prompts).interval(wanted.mean, draws)
@@ -104,19 +106,19 @@ def test_set_metrics_of_two_methods_are_paired(tmp_path: Path) -> None:
         store.append_scores("fid", [*rows, ScoreRow(None, None, 20 + shift)], card("fid"))
         stores.append(store)
     joint = joint_bootstrap([read_run(store) for store in stores])
-    gap = joint.difference("base", "refl", "fid")
+    difference = joint.difference("base", "refl", "fid")
     cell = joint.cell("base", "fid")
     assert joint.still == ()
-    assert gap.mean == pytest.approx(3)
-    assert gap.high - gap.low < 0.2 * (cell.high - cell.low)
+    assert difference.mean == pytest.approx(3)
+    assert difference.high - difference.low < 0.2 * (cell.high - cell.low)
 
 
 def test_one_prompt_has_no_interval() -> None:
-    means, draws = joint_means(np.ones((1, 1, 1)), np.ones((1, 1, 1)), rounds=20)
+    means, draws = joint_means(np.ones((1, 1, 1)), np.ones((1, 1, 1)), n_resamples=20)
     assert Joint(("a",), ("m",), (True,), means, draws, 1).cell("a", "m").reason == "one prompt only"
 
 
 def test_unknown_names_are_told() -> None:
-    means, draws = joint_means(np.ones((2, 1, 1)), np.ones((2, 1, 1)), rounds=20)
+    means, draws = joint_means(np.ones((2, 1, 1)), np.ones((2, 1, 1)), n_resamples=20)
     with pytest.raises(KeyError, match="there are a"):
         Joint(("a",), ("m",), (True,), means, draws, 2).cell("b", "m")
