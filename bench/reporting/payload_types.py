@@ -63,7 +63,7 @@ class Band(TypedDict):
 
 
 class Front(TypedDict):
-    """Method -> verdict ("surely on the front", "surely dominated", "undecided"); the band of the front of the means."""
+    """Method -> "surely on the front", "surely dominated" or "undecided"; and the band of the front of the means."""
 
     verdict: dict[int, str]
     band: Band
