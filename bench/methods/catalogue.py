@@ -31,8 +31,8 @@ class Method:
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
     catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour`
-    ("#rrggbb") with `marker` (one of MARKERS); without them a look that no row has is found from the name.
+    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
+    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
 
     name: str

@@ -58,16 +58,17 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
 
 def _adapter(folder: Path) -> Path | None:
     """The file of a LoRA in the folder, or in its subfolder `lora`."""
-    places = [folder / name for name in LORA_FILES]
-    places += [folder / _LORA / name for name in LORA_FILES]
-    return next((place for place in places if place.is_file()), None)
+    indices = [folder / name for name in LORA_FILES]
+    indices += [folder / _LORA / name for name in LORA_FILES]
+    return next((index for index in indices if index.is_file()), None)
 
 
-def _tell_of_average(folder: Path, found: Path, part: str) -> None:
+def _tell_of_average(folder: Path, path: Path, part: str) -> None:
     average = folder / f"{part}_ema"
     if average.is_dir():
-        words = f"{folder} holds averaged weights too: {found.name} is taken; name {average} for those."
-        logger.warning(words, extra=ONCE)
+        logger.warning(
+            f"{folder} holds averaged weights too: {path.name} is taken; name {average} for those.", extra=ONCE
+        )
 
 
 def _refuse_other_parts(folder: Path, base: Any) -> None:

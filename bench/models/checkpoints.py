@@ -58,7 +58,7 @@ def _load(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: Adap
             return loaded
         network = loaded
     if scale != 1.0:
-        raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
+        raise MissingError(f"{path} contains full weights, not a LoRA, so that lora_scale {scale:g} has no effect")
     return network
 
 
@@ -108,7 +108,7 @@ def _network_of(
     own, found = family_of_config(config_of(base)), family_of_keys(tensors)
     if own and found and own != found:
         raise MissingError(
-            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}."
+            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}"
         )
     if how := quantised(tensors):
         raise MissingError(f"{path} holds {how}, which are not read: take the file in bfloat16, float16 or float32.")
@@ -153,7 +153,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
 
 def _shapes(base: Any) -> dict[str, tuple[int, ...]]:
     """Keys and shapes of the base network, adapters in it aside."""
-    return {name: tuple(place.value.shape) for name, place in base_places(base).items()}
+    return {name: tuple(index.value.shape) for name, index in base_places(base).items()}
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
@@ -174,4 +174,4 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     else:
         key = min(other)
         wrong = f"other shapes for {first_few(other)} ({key}: {tuple(tensors[key].shape)}, expected {expected[key]})"
-    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}.")
+    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}")

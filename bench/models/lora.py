@@ -73,8 +73,8 @@ def load_lora(
                 install(module, adapter, change)
                 verify(module, adapter, change)
         except Exception:
-            for one in read.parts:
-                uninstall(parts[one], adapter)
+            for part in read.parts:
+                uninstall(parts[part], adapter)
             raise
     text = any(part != NETWORK for part in read.parts)
     return Network(parts[NETWORK], adapter if NETWORK in read.parts else None, text_adapter=adapter if text else None)

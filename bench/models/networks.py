@@ -118,7 +118,7 @@ class Residence:
         module.to("cpu")
         if not self._said:
             logger.warning(
-                "two networks do not fit on the device together: they are moved at each switch, which is slower"
+                "two networks do not fit on the device together; moving them at each switch, which is slower"
             )
             self._said = True
 

@@ -16,13 +16,13 @@ from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
-from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
+from bench.models.families import TITLES, base_folder
 from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
-from bench.models.recognise import families_read, is_foreign, pipeline_of, read_index, what_config
+from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.textual_inversion import conditioned
@@ -79,7 +79,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
-            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
+            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite")
         self.side = suite.resolution // self._vae_factor()
 
     @classmethod
@@ -90,21 +90,11 @@ class PipelineModel(PromptEncoding, Pictures):
     # --- loading
 
     def _check_family(self) -> None:
-        found = family_of_index(self.index)
-        if found is None and is_foreign(self.index):
-            raise MissingError(f"{self.folder} is {pipeline_of(self.index)}; {families_read()}.")
-        if found is None and (self._network_folder() / "config.json").is_file():
-            config = check_config(self._network_folder())
-            found = family_of_config(config)
-            if found is None:
-                raise MissingError(f"{self.folder} holds {what_config(config)}; {families_read()}.")
-        if found is None:
-            there = [name for name in ("unet", "transformer") if base_folder(self.folder, name).is_dir()]
-            found = family_of_config(check_config(base_folder(self.folder, there[0]))) if there else None
+        found = family_of_pipeline(self.folder, self.index, self.network_part)
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
-                f"({TITLES[self.family]}): set model.family = '{found}', or take other weights."
+                f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 
     def _network_folder(self) -> Path:
@@ -204,14 +194,13 @@ class PipelineModel(PromptEncoding, Pictures):
             self._place_vae(network.vae)
         if own:
             network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
-        words = f"{path} brings its own {' and '.join(names)}: used for its side of each step."
-        logger.info(words, extra=ONCE)
+        logger.warning(f"{path} brings its own {' and '.join(names)}: used for its side of each step.", extra=ONCE)
 
     def _load_own(self, name: str, path: Path) -> Any:
         if path.is_dir():
             return self._load(name, self.parts[name], path)
-        found = parts_of_file(path, self.parts, self.folder)
-        return build_part(self._loaded[name], found.tensors(name), self.dtype, f"the {name} in {path}")
+        tensors = parts_of_file(path, self.parts, self.folder).tensors(name)
+        return build_part(self._loaded[name], tensors, self.dtype, f"the {name} in {path}")
 
     def _own_tokenizers(self, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
         wanted = [name.replace("text_encoder", "tokenizer") for name in own]

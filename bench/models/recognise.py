@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import MissingError
-from bench.models.families import TITLES, family_of_config, family_of_index, family_of_keys
+from bench.models.families import TITLES, base_folder, family_of_config, family_of_index, family_of_keys
 from bench.models.loading import check_config
 from bench.models.lora import is_lora
 from bench.models.peft_files import LORA_FILES
@@ -89,6 +89,26 @@ def is_foreign(index: Mapping[str, Any]) -> bool:
 
     name = index.get("_class_name")
     return isinstance(name, str) and family_of_index(index) is None and hasattr(diffusers, name)
+
+
+def family_of_pipeline(folder: Path, index: Mapping[str, Any], part: str) -> str | None:
+    """The family of a pipeline folder, by its class, else by its network (`part` first); None if nothing tells.
+
+    Raises MissingError, saying what it is, for a pipeline or a network of a family that is not read.
+    """
+    found = family_of_index(index)
+    if found is None and is_foreign(index):
+        raise MissingError(f"{folder} is {pipeline_of(index)}; {families_read()}.")
+    if found is not None:
+        return found
+    for name in (part, "unet", "transformer"):
+        network = base_folder(folder, name)
+        if (network / "config.json").is_file():
+            config = check_config(network)
+            if (family := family_of_config(config)) is None:
+                raise MissingError(f"{folder} holds {what_config(config)}; {families_read()}.")
+            return family
+    return None
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def scheduler_class(name: str, options: Mapping[str, Any]) -> Any:
         raise UsageError(f"unknown scheduler '{name}' in the suite's sampler.{suggest(name, known)}")
     if name in _OWN_NOISE:
         raise UsageError(
-            f"{name} draws its own noise, so images would depend on the batch: take DPMSolverMultistepScheduler with "
-            "sampler.options.algorithm_type = 'sde-dpmsolver++'."
+            f"{name} draws its own noise, so that images would depend on the batch: use DPMSolverMultistepScheduler "
+            "with sampler.options.algorithm_type = 'sde-dpmsolver++'"
         )
     found = getattr(diffusers, name)
     _check_final(found, options)
@@ -53,7 +53,7 @@ def told(scheduler: Any, sampler: Any) -> Iterator[None]:
         name = scheduler.__name__ if isinstance(scheduler, type) else type(scheduler).__name__
         raise UsageError(
             f"{name} cannot be set up with sampler.steps = {sampler.steps} and the model's and the suite's options "
-            f"({short(error)}): change sampler.steps or sampler.options, or take another sampler.scheduler."
+            f"({short(error)}): change sampler.steps or sampler.options, or use another sampler.scheduler"
         ) from error
 
 
@@ -85,12 +85,12 @@ def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
         )
 
 
-def take_step(scheduler: Any, prediction: Tensor, place: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
+def take_step(scheduler: Any, prediction: Tensor, index: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
     """The latents after the step at this place of `scheduler.timesteps`.
 
     After the last one the predicted original, where the suite asks for that.
     """
-    t, last = scheduler.timesteps[place], place == len(scheduler.timesteps) - 1
+    t, last = scheduler.timesteps[index], index == len(scheduler.timesteps) - 1
     if not (getattr(scheduler, "returns_original", False) and last):
         return torch.as_tensor(scheduler.step(prediction, t, latents, **extra, return_dict=False)[0])
     return torch.as_tensor(getattr(scheduler.step(prediction, t, latents, **extra), _FIELD))
@@ -132,12 +132,12 @@ def check_calls_per_step(scheduler: Any, steps: int) -> None:
     calls, name = calls_per_step(scheduler), type(scheduler).__name__
     if len(calls) != steps or sum(calls) != len(scheduler.timesteps):
         raise UsageError(
-            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, and which belong "
-            "to which step is not known here: take another sampler.scheduler, such as DDIMScheduler."
+            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, which cannot be "
+            "assigned to steps: use another sampler.scheduler, such as DDIMScheduler"
         )
     taken = inspect.signature(scheduler.step).parameters if hasattr(scheduler, "step") else ()
     if list(taken)[:3] != ["model_output", "timestep", "sample"]:
         raise UsageError(
-            f"{name} takes its steps in a way of its own, for which there is no loop here: take another "
-            "sampler.scheduler, such as DDIMScheduler."
+            f"{name} has a stepping scheme that the sampling loop does not support: use another sampler.scheduler, "
+            "such as DDIMScheduler"
         )

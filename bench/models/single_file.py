@@ -115,7 +115,9 @@ def network_tensors(tensors: Mapping[str, Tensor], expected: Iterable[str], part
     if any(key.startswith(other) for key in tensors) and not known & tensors.keys():
         tensors = {key: value for key, value in tensors.items() if key.startswith((f"{part}.", NETWORK_PREFIX))}
     while not known & tensors.keys():
-        wrapper = next((one for one in _WRAPPERS if tensors and all(key.startswith(one) for key in tensors)), None)
+        wrapper = next(
+            (wrapper for wrapper in _WRAPPERS if tensors and all(key.startswith(wrapper) for key in tensors)), None
+        )
         if wrapper is None or any(key.startswith(wrapper) for key in known):
             break
         tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
@@ -128,8 +130,8 @@ def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, whe
     transformers calls the layers of a CLIP text encoder with and without "text_model." in front: both are taken.
     """
     module = copy.deepcopy(base)
-    places = {canonical(key): key for key in module.state_dict()}
-    named = {places.get(canonical(key), key): value.to(dtype) for key, value in tensors.items()}
+    indices = {canonical(key): key for key in module.state_dict()}
+    named = {indices.get(canonical(key), key): value.to(dtype) for key, value in tensors.items()}
     named = {key: value for key, value in named.items() if not key.endswith("position_ids")}
     try:
         result = module.load_state_dict(named, strict=False)

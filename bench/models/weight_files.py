@@ -71,7 +71,7 @@ def weight_files(folder: Path) -> WeightFiles:
             variant = _variant(name, stem)
             if variant is not None:
                 groups.setdefault(variant, []).append(name)
-        order = [*(one for one in _VARIANTS if one in groups), *sorted(groups.keys() - set(_VARIANTS))]
+        order = [*(variant for variant in _VARIANTS if variant in groups), *sorted(groups.keys() - set(_VARIANTS))]
         if order:
             chosen = order[0]
             return WeightFiles(folder, _complete(folder, groups[chosen], stem, chosen), chosen, stem)
@@ -97,7 +97,7 @@ def _complete(folder: Path, names: list[str], stem: str, variant: str) -> tuple[
     if not wanted:
         match = _SHARD.search(names[0])
         count = int(match[2]) if match else len(names)
-        wanted = {_SHARD.sub(f"-{place:05d}-of-{count:05d}", names[0]) for place in range(1, count + 1)}
+        wanted = {_SHARD.sub(f"-{index:05d}-of-{count:05d}", names[0]) for index in range(1, count + 1)}
     absent = sorted(name for name in wanted if not (folder / name).is_file())
     if absent:
         raise MissingError(f"{folder} is incomplete: of its {len(wanted)} shards {first_few(absent)} is missing.")

@@ -214,7 +214,8 @@ class RunStore:
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
             logger.warning(
-                f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
+                f"{self.name}: the {metric} scores were computed differently (version, weights or scope) and are "
+                "replaced"
             )
             self.drop_scores(metric)
             old = None

@@ -172,10 +172,10 @@ class Assembly:
             for target in targets:
                 rows = value if target.rows is None else value[target.rows]
                 name = f"{target.path}.{factor}"
-                place = self._place(group.key.part, name, group.key.layer)
-                if rows.numel() != place.value.numel():
-                    raise self._other_shape(name, rows, place.value)
-                made = place.value.float() + rows.float().reshape(place.value.shape).to(place.value.device)
+                index = self._place(group.key.part, name, group.key.layer)
+                if rows.numel() != index.value.numel():
+                    raise self._other_shape(name, rows, index.value)
+                made = index.value.float() + rows.float().reshape(index.value.shape).to(index.value.device)
                 self._replace(group.key.part, name, made, group.key.layer, self.strength)
 
     # --- checks
@@ -209,36 +209,36 @@ class Assembly:
 
     def _joint_weight(self, part: str, targets: Targets) -> Tensor:
         """The weight that a name means, in the order of the file's rows."""
-        values = [self._place(part, f"{one.path}.weight", one.path).value.detach().cpu() for one in targets]
+        values = [self._place(part, f"{target.path}.weight", target.path).value.detach().cpu() for target in targets]
         if len(targets) == 1 and targets[0].rows is None:
             return values[0]
-        rows = torch.cat([one.rows for one in targets if one.rows is not None])
+        rows = torch.cat([target.rows for target in targets if target.rows is not None])
         joint = torch.cat(values)
         made = torch.empty_like(joint)
         made[rows] = joint
         return made
 
     def _place(self, part: str, name: str, layer: str) -> Place:
-        place = self._places[part].get(name)
-        if place is None:
+        index = self._places[part].get(name)
+        if index is None:
             raise MissingError(
                 f"{self.path} tunes {name.rpartition('.')[2]} of {layer}, which the suite's model has not: it is an "
                 "adapter of another model."
             )
-        return place
+        return index
 
     def _replace(self, part: str, name: str, value: Tensor, layer: str, strength: float) -> None:
-        place = self._place(part, name, layer)
-        if value.shape != place.value.shape:
-            raise self._other_shape(name, value, place.value)
-        base = place.value.detach()
+        index = self._place(part, name, layer)
+        if value.shape != index.value.shape:
+            raise self._other_shape(name, value, index.value)
+        base = index.value.detach()
         made = value.to(base.device)
         if strength != 1.0:
             made = base.float() + strength * (made.float() - base.float())
         made = made.to(base.dtype)
         if torch.equal(made, base):
             return
-        if not place.is_parameter:
+        if not index.is_parameter:
             raise MissingError(
                 f"{self.path} has another {name} than the suite's model, which is no weight: it is of another model."
             )

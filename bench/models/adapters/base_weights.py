@@ -54,7 +54,7 @@ def fingerprint(network: nn.Module) -> dict[str, Any]:
 
     Sums of the bits by blocks: as fast as memory is read, and not fooled by rows that change places.
     """
-    return {name: _checksum(place.value) for name, place in base_places(network).items()}
+    return {name: _checksum(index.value) for name, index in base_places(network).items()}
 
 
 def _checksum(value: Tensor) -> tuple[Any, ...]:

@@ -222,14 +222,14 @@ class Names:
     def _unet(self) -> Iterator[tuple[str, Targets]]:
         """Names as in the first Stable Diffusion code, which numbers a UNet's parts one after the other."""
         yield from ((name, (Target(path),)) for name, path in _UNET_OUTER.items() if path in self.layers)
-        places = dict(self._unet_places())
+        indices = dict(self._unet_places())
         for path in self.layers:
             words = path.split(".")
-            head = next((".".join(words[:n]) for n in (5, 4, 3) if ".".join(words[:n]) in places), None)
+            head = next((".".join(words[:n]) for n in (5, 4, 3) if ".".join(words[:n]) in indices), None)
             if head is not None:
                 rest = path.removeprefix(f"{head}.")
                 rest = _RESNET.get(rest, rest) if ".resnets." in f".{head}." else rest
-                yield (f"{places[head]}.{rest}" if rest != path else places[head]), (Target(path),)
+                yield (f"{indices[head]}.{rest}" if rest != path else indices[head]), (Target(path),)
 
     def _unet_places(self) -> Iterator[tuple[str, str]]:
         """Parts of the UNet (a residual block, a transformer, a sampler) by both names."""
@@ -246,8 +246,8 @@ class Names:
                     yield f"{inside}.downsamplers.0.conv", f"{theirs}.{number}.0.op"
                     number += any(path.startswith(f"{inside}.downsamplers.") for path in self.layers)
                 else:
-                    place = 1 + any(path.startswith(f"{inside}.attentions.") for path in self.layers)
-                    yield f"{inside}.upsamplers.0.conv", f"{theirs}.{number - 1}.{place}.conv"
+                    index = 1 + any(path.startswith(f"{inside}.attentions.") for path in self.layers)
+                    yield f"{inside}.upsamplers.0.conv", f"{theirs}.{number - 1}.{index}.conv"
 
 
 def base_modules(network: nn.Module) -> dict[str, Any]:

@@ -33,16 +33,16 @@ class Patches(nn.Module):
         found: Tensor | None = None if key is None else self.base[key]
         return found
 
-    def add(self, adapter: str, places: Mapping[str, Any], values: Mapping[str, Tensor]) -> None:
+    def add(self, adapter: str, indices: Mapping[str, Any], values: Mapping[str, Tensor]) -> None:
         """Hold the values of parameters by their names; `places` says where in the network they live."""
         self.switch(None)
         own: Any = nn.ParameterDict()
         for name, value in values.items():
-            key, place = name.replace(".", "/"), places[name]
+            key, index = name.replace(".", "/"), indices[name]
             if key not in self.base:
-                self.base[key] = place.owner._parameters[place.name]
-                self._places[key] = (place.owner, place.name)
-                self._keys[id(place.owner), place.name] = key
+                self.base[key] = index.owner._parameters[index.name]
+                self._places[key] = (index.owner, index.name)
+                self._keys[id(index.owner), index.name] = key
             base: Tensor = self.base[key]
             layout = torch.channels_last if base.ndim == 4 and _is_channels_last(base) else torch.contiguous_format
             made = value.to(base.device, base.dtype, copy=True).contiguous(memory_format=layout)

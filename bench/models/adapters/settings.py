@@ -154,7 +154,12 @@ def _of_header(path: Path, parts: Iterable[str]) -> dict[str, Settings]:
     made = {}
     for part in parts:
         prefixes = ("unet.", "transformer.") if part == "network" else (f"{part}.",)
-        own = {key[len(one) :]: value for one in prefixes for key, value in found.items() if key.startswith(one)}
+        own = {
+            key[len(prefixe) :]: value
+            for prefixe in prefixes
+            for key, value in found.items()
+            if key.startswith(prefixe)
+        }
         if own:
             made[part] = _of_peft(path, own, "its header")
     return made

@@ -19,8 +19,8 @@ from bench.models.peft_files import LORA_FILES, config_beside, header_keys, trai
 
 def adapter_file(path: Path) -> Path | None:
     """The adapter's file that loading takes at `path`; None if it is no adapter."""
-    places = [path] if path.is_file() else [path / inner / name for inner in ("", "lora") for name in LORA_FILES]
-    return next((place for place in places if place.is_file() and is_adapter(header_keys(place))), None)
+    indices = [path] if path.is_file() else [path / inner / name for inner in ("", "lora") for name in LORA_FILES]
+    return next((index for index in indices if index.is_file() and is_adapter(header_keys(index))), None)
 
 
 def read_otherwise(path: Path) -> bool:

@@ -47,8 +47,11 @@ def test_rows_name_what_there_is() -> None:
         assert checkpoint.source, checkpoint
         assert checkpoint.form, checkpoint
         assert get_method(checkpoint.method).citation, checkpoint
-        why = any(words in checkpoint.note for words in ("PickScore was fitted to as well", "not stated"))
-        assert checkpoint.trained_on or why, checkpoint
+        assert (
+            checkpoint.trained_on
+            or "PickScore was fitted to as well" in checkpoint.note
+            or "not stated" in checkpoint.note
+        ), checkpoint
 
 
 def test_the_methods_sample_as_the_checkpoints_ask() -> None:
@@ -78,7 +81,7 @@ def test_every_form_of_the_papers_is_there() -> None:
 
 
 def test_pins_are_commits_and_what_has_none_is_said() -> None:
-    pinned = {one.weights: one for one in CHECKPOINTS if one.revision is not None}
+    pinned = {checkpoint.weights: checkpoint for checkpoint in CHECKPOINTS if checkpoint.revision is not None}
     assert all(re.fullmatch("[0-9a-f]{40}", str(one.revision)) for one in pinned.values())
     one = pinned["jieliu/SD3.5M-FlowGRPO-PickScore"]
     assert one.pinned == f"{one.weights}@{one.revision}"
@@ -133,7 +136,7 @@ def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
     assert "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet" in text
     assert "ImageReFL_HPS_SD:" not in text
     with pytest.raises(
-        MissingError, match="no ReFL checkpoint; by other methods there are ControlGenAI/ImageReFL_HPS_"
+        MissingError, match="no ReFL checkpoint; checkpoints of other methods: ControlGenAI/ImageReFL_HPS_"
     ):
         resolve_method("refl", suite("sd"))
     with pytest.raises(MissingError, match="its published checkpoints are for other models: flux"):

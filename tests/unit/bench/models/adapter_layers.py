@@ -199,8 +199,8 @@ def sgm(name: str, layers: int) -> str:
     """A layer of a UNet with `layers` layers a block, in the numbering of the authors' code."""
     words = name.split(".")
     if words[0] == "mid_block":
-        place = "1" if words[1] == "attentions" else str(2 * int(words[2]))
-        return ".".join(["middle_block", place, *_inside(words[3:])])
+        index = "1" if words[1] == "attentions" else str(2 * int(words[2]))
+        return ".".join(["middle_block", index, *_inside(words[3:])])
     block, kind, inside = int(words[1]), words[2], _inside(words[4:])
     if words[0] == "down_blocks":
         first = 1 + block * (layers + 1)

@@ -102,15 +102,15 @@ def xlabs(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> P
 def peft_config(layers: Sequence[Layer], alphas: Alphas, **more: Any) -> dict[str, Any]:
     """What PEFT says beside the file: the first layer's rank and alpha, and patterns for the others."""
     kind, (rank, alpha) = _PEFT_TYPES[layers[0].kind], (layers[0].rank or 4, alphas[layers[0].piece.name])
-    ranks = {f"^{one.piece.name}": one.rank for one in layers if one.rank not in (rank, 0)}
-    other = {one.piece.name: alphas[one.piece.name] for one in layers}
+    ranks = {f"^{layer.piece.name}": layer.rank for layer in layers if layer.rank not in (rank, 0)}
+    other = {layer.piece.name: alphas[layer.piece.name] for layer in layers}
     return {
         "peft_type": kind,
         "r": rank,
         "lora_alpha" if kind == "LORA" else "alpha": rank if alpha is None else alpha,
         "rank_pattern": ranks,
         "alpha_pattern": {f"^{name}": value for name, value in other.items() if value is not None and value != alpha},
-        "target_modules": [one.piece.name for one in layers],
+        "target_modules": [layer.piece.name for layer in layers],
         "init_lora_weights" if kind == "LORA" else "init_weights": True,
         "peft_version": "0.21.2",
         **more,
@@ -137,14 +137,16 @@ def peft(prefix: str = "base_model.model.", name: str = "", **more: Any) -> Writ
 def header(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> Path:
     """diffusers' layout with PEFT's configuration in the file's header."""
     part = PART[family]
-    tensors = {f"{part}.{one.piece.name}.{key}": value for one in layers for key, value in one.peft.items()}
+    tensors = {f"{part}.{layer.piece.name}.{key}": value for layer in layers for key, value in layer.peft.items()}
     config = {f"{part}.{key}": value for key, value in peft_config(layers, alphas).items() if key != "peft_version"}
     return saved(path / "x.safetensors", tensors, {"format": "pt", "lora_adapter_metadata": json.dumps(config)})
 
 
 def trainer(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> Path:
     """DanceGRPO and FastVideo: one rank and alpha in lora_config.json."""
-    tensors = {f"{PART[family]}.{one.piece.name}.{key}": value for one in layers for key, value in one.peft.items()}
+    tensors = {
+        f"{PART[family]}.{layer.piece.name}.{key}": value for layer in layers for key, value in layer.peft.items()
+    }
     saved(path / "pytorch_lora_weights.safetensors", tensors)
     facts = {"lora_rank": layers[0].rank, "lora_alpha": alphas[layers[0].piece.name], "target_modules": []}
     (path / "lora_config.json").write_text(json.dumps({"step": 60, "lora_params": facts}))

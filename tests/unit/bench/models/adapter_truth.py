@@ -106,7 +106,7 @@ def column_dora(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
 
     def new(old: Tensor, scale: float) -> Tensor:
         moved = plain.new_weight(old, scale)
-        norms = torch.stack([moved[:, place].flatten().norm() for place in range(columns)])
+        norms = torch.stack([moved[:, index].flatten().norm() for index in range(columns)])
         return moved * (lengths / norms).reshape(1, columns, *[1] * (old.ndim - 2))
 
     shaped = lengths.reshape(1, columns, *[1] * (weight.ndim - 2))
@@ -174,7 +174,7 @@ def rotated(draw: Draw, piece: Piece, weight: Tensor, rank: int, rescaled: bool 
     def new(old: Tensor, scale: float) -> Tensor:
         del scale
         flat = old.reshape(len(old), -1)
-        parts = [turn.T @ flat[place * size : (place + 1) * size] for place, turn in enumerate(turns)]
+        parts = [turn.T @ flat[index * size : (index + 1) * size] for index, turn in enumerate(turns)]
         return (torch.cat(parts) * stretch[:, None]).reshape(old.shape)
 
     tensors = {"oft_blocks": raw}
@@ -204,7 +204,7 @@ def rotated_input(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
 
     def new(old: Tensor, scale: float) -> Tensor:
         del scale
-        columns = [old[:, place * size : (place + 1) * size] @ turn.T for place, turn in enumerate(turns)]
+        columns = [old[:, index * size : (index + 1) * size] @ turn.T for index, turn in enumerate(turns)]
         return torch.cat(columns, dim=1)
 
     return Layer(piece, "oft", {"oft_R.weight": vector}, {}, 0, new)
@@ -221,7 +221,7 @@ def rotated_before(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer
     def new(old: Tensor, scale: float) -> Tensor:
         del scale
         flat = old.reshape(len(old), -1)
-        parts = [turn.T @ flat[place * size : (place + 1) * size] for place, turn in enumerate(turns)]
+        parts = [turn.T @ flat[index * size : (index + 1) * size] for index, turn in enumerate(turns)]
         return torch.cat(parts).reshape(old.shape)
 
     return Layer(piece, "oft_r", {"oft_r": raw}, {}, 0, new)

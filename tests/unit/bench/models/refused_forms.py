@@ -211,10 +211,10 @@ REFUSED = (
 def refusals(root: Path) -> Iterator[tuple[Refused, str]]:
     """Each form with the sentence that refuses it; "" where nothing did, "base changed" where it left a trace."""
     worlds: dict[str, World] = {}
-    for place, one in enumerate(REFUSED):
+    for index, one in enumerate(REFUSED):
         if one.family not in worlds:
             worlds[one.family] = World(one.family, root / one.family)
-        world, path = worlds[one.family], root / f"refused{place}"
+        world, path = worlds[one.family], root / f"refused{index}"
         path = one.make(world, path)
         yield one, sentence(world, one, path).replace(str(path), "X").replace(str(root), "")
 

@@ -57,7 +57,7 @@ def draw_case(world: World, layout: Layout, number: int, only: str | None = None
             alphas[piece.name] = None if alphas[piece.name] is None else 1e3  # a bound that nothing reaches
     if same or layout.name in BARE:
         alphas = dict.fromkeys(alphas, next(iter(alphas.values())))
-    scales = {one.piece.name: scale_of(layout, layers, one, alphas[one.piece.name]) for one in layers}
+    scales = {layer.piece.name: scale_of(layout, layers, layer, alphas[layer.piece.name]) for layer in layers}
     return Case(layers, alphas, scales)
 
 
@@ -71,17 +71,17 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_file_is_what_was_merged_by_hand(worlds: dict[str, World], tmp_path: Path, family: str) -> None:
     world = worlds[family]
-    layouts = [one for one in LAYOUTS if family in one.pieces]
+    layouts = [layout for layout in LAYOUTS if family in layout.pieces]
     kinds: set[str] = set()
     for number in range(FILES // len(FAMILIES)):
         layout = layouts[number % len(layouts)]
         case = draw_case(world, layout, 1000 * FAMILIES.index(family) + number)
         path = layout.write(tmp_path / str(number), family, case.layers, case.alphas)
         error, movement = world.compare(path, case)
-        said = f"{layout.name} {[(one.kind, one.piece.name, one.rank) for one in case.layers]} {case.alphas}"
+        said = f"{layout.name} {[(layer.kind, layer.piece.name, layer.rank) for layer in case.layers]} {case.alphas}"
         assert movement >= 0.1, said
         assert error <= 1e-5 * max(movement, world.size), f"{error / movement:.2g} of the movement: {said}"
-        kinds |= {one.kind for one in case.layers}
+        kinds |= {layer.kind for layer in case.layers}
     assert kinds >= {"lora", "dora", "loha", "lokr", "oft", "diff"}
 
 

@@ -44,8 +44,8 @@ def tuned_pipeline(base: Path, to: Path, family: str, parts: tuple[str, ...]) ->
     """The base's folder with a network of its own, and with these parts moved."""
     shutil.copytree(base, to)
     tiny_network(family, 5).save_pretrained(to / "unet")
-    for place, name in enumerate(parts):
-        moved(CLASSES[name].from_pretrained(to / name), place).save_pretrained(to / name)  # type: ignore[attr-defined]
+    for index, name in enumerate(parts):
+        moved(CLASSES[name].from_pretrained(to / name), index).save_pretrained(to / name)  # type: ignore[attr-defined]
     return to
 
 

@@ -12,7 +12,7 @@ from tests.unit.bench.models.whole_forms import FAMILIES, rows
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param(one, marks=[pytest.mark.slow] if one != "sd" else []) for one in FAMILIES]
+    "family", [pytest.param(family, marks=[pytest.mark.slow] if family != "sd" else []) for family in FAMILIES]
 )
 def test_every_form_is_exact(tmp_path: Path, family: str) -> None:
     found = {form: text for form, _, text in rows(tmp_path, (family,))}

@@ -114,11 +114,11 @@ def without(pattern: str, make: Make) -> Make:
     return made
 
 
-def inside(place: str, make: Make) -> Make:
+def inside(index: str, make: Make) -> Make:
     """In a subfolder; PART is the network's."""
 
     def made(world: World, path: Path) -> Path:
-        make(world, path / place.replace("PART", world.part))
+        make(world, path / index.replace("PART", world.part))
         return path
 
     return made
@@ -216,7 +216,7 @@ EXACT = (
     Form("checkpoint-N with unet_ema or transformer_ema only", inside("PART_ema", saved())),
     Form("output folder with one checkpoint-N", inside("checkpoint-20/PART", saved())),
     Form("one file, diffusers' keys", one_file(lambda world: world.state)),
-    *(Form(f"one file, keys behind {one.replace('PART', 'unet')}", prefixed(one)) for one in WRAPPERS),
+    *(Form(f"one file, keys behind {wrapper.replace('PART', 'unet')}", prefixed(wrapper)) for wrapper in WRAPPERS),
     Form("one file, fp16", one_file(half), rounded=True),
     Form("one file, original keys", one_file(original), families=UNETS),
     Form("one file, original keys without prefix", one_file(original_bare), families=UNETS),
@@ -233,8 +233,8 @@ def rows(root: Path, families: tuple[str, ...] = FAMILIES) -> Iterator[tuple[str
     for family in families:
         world = World(family, root / family)
         before = prediction(world.model(), "base")
-        for place, form in enumerate(one for one in EXACT if family in one.families):
-            yield form.name, family, outcome(world, form, form.make(world, root / family / f"form{place}"), before)
+        for index, form in enumerate(one for one in EXACT if family in one.families):
+            yield form.name, family, outcome(world, form, form.make(world, root / family / f"form{index}"), before)
 
 
 def outcome(world: World, form: Form, path: Path, before: Tensor) -> str:
@@ -273,7 +273,9 @@ def page() -> str:
     for form, family, text in found:
         cells.setdefault(form, {})[family] = text
     lines = [HEAD, "| form | " + " | ".join(FAMILIES) + " |", "|" + " --- |" * (len(FAMILIES) + 1)]
-    lines += [f"| {form} | " + " | ".join(row.get(one, "-") for one in FAMILIES) + " |" for form, row in cells.items()]
+    lines += [
+        f"| {form} | " + " | ".join(row.get(family, "-") for family in FAMILIES) + " |" for form, row in cells.items()
+    ]
     lines += [
         "",
         "## Refused",

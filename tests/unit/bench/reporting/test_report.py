@@ -20,6 +20,7 @@ from bench.reporting.plots import diversity_axes, pareto_figure, point_names, qu
 from bench.reporting.report import report
 from bench.reporting.style import looks
 from bench.store.records import ScoreRow
+from bench.store.runs import COLUMNS
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -106,7 +107,7 @@ def test_scores_csv_has_the_columns_of_load_results(results: Path, tmp_path: Pat
     report(results, tmp_path, n_resamples=200)
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason"]
+    assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == 4 * (4 * 12 + 3 * 6 + 1)
 
 
@@ -145,7 +146,7 @@ def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     assert error.value.exit_code == 3
     assert not (tmp_path / "strict").exists()
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
-    assert any(line.startswith("left out of the report: base@") for line in said)
+    assert any(line.startswith("excluded from the report: base@") for line in said)
     assert "left out: base@" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     report(runs, tmp_path / "asked", comparable_only=True, n_resamples=100)
     with pytest.raises(NotComparableError):

@@ -61,7 +61,9 @@ def plain_loop(model: Any, stochastic: bool, last_is_original: bool, times: list
         a_before = alphas[before] if before >= 0 else torch.tensor(1.0)
         step = a / a_before
         mean = a_before.sqrt() * (1 - step) / (1 - a) * original + step.sqrt() * (1 - a_before) / (1 - a) * latents
-        drawn = torch.stack([torch.randn(4, 8, 8, generator=one) for one in generators(SEED, IDS, SAMPLES, index + 1)])
+        drawn = torch.stack(
+            [torch.randn(4, 8, 8, generator=generator) for generator in generators(SEED, IDS, SAMPLES, index + 1)]
+        )
         latents = mean + ((1 - a_before) / (1 - a) * (1 - step)).sqrt() * drawn
     return latents
 

@@ -1,0 +1,71 @@
+"""`bench watch`: judge each new checkpoint of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import DeviceOption, SuiteOption
+from bench.errors import MissingError, UsageError
+
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="A folder of numbered checkpoints (checkpoint-500, ...), or the --out of `bench train`."
+    ),
+]
+MethodOption = Annotated[
+    str,
+    typer.Option("--method", metavar="NAME", help="How a checkpoint is sampled: refl, draft, imagerefl, or base."),
+]
+QualityOption = Annotated[
+    str | None, typer.Option("--quality", metavar="METRIC", help="[default: the suite's first metric of images]")
+]
+DiversityOption = Annotated[
+    str | None, typer.Option("--diversity", metavar="METRIC", help="[default: the suite's first metric of groups]")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="End after so long without a new checkpoint."),
+]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", metavar="DIR", help="Where the runs go. [default: DIR.eval]")
+]
+
+
+def watch(
+    folder: FolderArgument,
+    suite: SuiteOption = "shapes",
+    method: MethodOption = "refl",
+    quality: QualityOption = None,
+    diversity: DiversityOption = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Prompts of each evaluation.")] = 16,
+    once: Annotated[bool, typer.Option("--once", help="Judge what is there, and end.")] = False,
+    timeout: TimeoutOption = None,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between two looks.")] = 15.0,
+    results: ResultsOption = None,
+    device: DeviceOption = "auto",
+) -> int:
+    """Judge each new checkpoint of a training, and say where its path through quality and diversity bends.
+
+    Ends with --once, after --timeout, with a finished `bench train`, or at Ctrl-C; the same command goes on.
+    """
+    from bench.cli.progress import watching
+    from bench.pipeline.trajectory import checkpoint_evaluator
+    from bench.pipeline.watch import Course
+    from bench.pipeline.watch import watch as run_watch
+    from bench.suite.load import load_suite
+
+    if not folder.parent.is_dir():
+        raise UsageError(f"there is no folder {folder.parent}.")
+    where = results or folder.with_name(f"{folder.name}.eval")
+    course = Course.of(load_suite(suite), quality, diversity)
+    with watching() as progress:
+        evaluate = checkpoint_evaluator(suite, where, method=method, limit=limit, device=device, progress=progress)
+        failed = run_watch(folder, course, evaluate, typer.echo, once=once, timeout=timeout, interval=interval)
+    typer.echo(f"the path of the training: bench report --results {where}")
+    if failed:
+        raise MissingError(f"the checkpoints after {', '.join(map(str, failed))} updates could not be judged.")
+    return 0
