@@ -105,7 +105,7 @@ def test_inconclusive_says_how_many_prompts_would_decide(results: Path) -> None:
     assert needed_text(math.inf) == "the value lies on the bound: more prompts are unlikely to decide"
     assert "about 1,300 prompts" in needed_text(1234)
     assert "about 57 prompts" in needed_text(56.2)
-    assert "no interval" in needed_text(math.nan)
+    assert "without an interval" in needed_text(math.nan)
 
 
 def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         ("[base.dominates]\nover = 'refl'\n", r'line 1: \[base.dominates\] needs on = \["metric", ...\]'),
         ("[base.dominates]\nover = 'refl'\non = []\n", r"line 3: .*at least one metric"),
         ("[base.dominates]\nover = 'rfl'\non = ['lpips']\n", r"line 2: .*unknown method 'rfl'. Did you mean 'refl'\?"),
-        ("[base.dominates]\nover = 'base'\non = ['lpips']\n", r"line 2: .*another method than base itself"),
+        ("[base.dominates]\nover = 'base'\non = ['lpips']\n", r"line 2: .*a method other than base itself"),
         (
             "[base.dominates]\nover = 'refl'\non = ['lpisp']\n",
             r"line 3: .*metric 'lpisp'. Did you mean 'lpips'\?",
@@ -203,7 +203,7 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         (f"{HEAD}margins = 1\n", r"line 4: .*unknown key 'margins'. Did you mean 'margin'\?"),
         (f"{HEAD}margin = 1\n", r"line 4: .*margin must be a table"),
         (f"{HEAD}margin = {{ lpips = -1 }}\n", r"line 4: .*margin lpips must not be negative"),
-        (f"{HEAD}margin = {{ dreamsim = 1 }}\n", r"line 4: .*margin names 'dreamsim', which is not in on"),
+        (f"{HEAD}margin = {{ dreamsim = 1 }}\n", r"line 4: .*margin names 'dreamsim', which is not listed in `on`"),
         ("[base]\ndominates = 3\n", r"line 2: \[base.dominates\] must be a table"),
         ("[base.lpips]\nmin = 2\nmax = 1\n", r"line 3: \[base.lpips\] max is below min"),
         ("baseline = 3\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),

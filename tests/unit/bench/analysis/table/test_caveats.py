@@ -130,7 +130,7 @@ def test_nothing_claims_the_same_noise_of_a_page_with_images_from_elsewhere(tmp_
 
 
 def test_the_line_on_intervals_says_what_was_computed(tmp_path: Path) -> None:
-    for prompts, kind in ((1, "no intervals"), (12, "Student's t"), (30, "cluster bootstrap, 50 resamples")):
+    for prompts, kind in ((1, "no interval:"), (12, "Student's t"), (30, "cluster bootstrap, 50 resamples")):
         make(tmp_path / str(prompts), "base", prompts=prompts, samples=2, metrics=("pickscore",))
         table = build(open_runs(tmp_path / str(prompts))[0], n_resamples=50)
         assert kind in table.protocol
