@@ -107,16 +107,16 @@ def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> N
         store.append_scores("pickscore", rows, card("pickscore"))
         folders.append(tmp_path / name)
     (found,) = gated(folders[1], "[base.pickscore]\nmax_drop = 0.1\n", tmp_path, baseline_of(folders[0]))
-    assert found.message.startswith("2.5 before, 2.5 now: drop 0 [0, 0] against max_drop 0.1")
+    assert found.message.startswith("2.5 before, 2.5 now: drop 0 (no interval) against max_drop 0.1")
     assert found.baseline == 2.5
 
 
 def test_one_prompt_in_common_decides_nothing(tmp_path: Path) -> None:
-    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.0}))
-    now = scored(tmp_path / "now", "base", {1: 1.0, 2: 1.0})
+    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.1}))
+    now = scored(tmp_path / "now", "base", {1: 1.1, 2: 1.0})
     (found,) = gated(now, "[base.lpips]\nmax_drop = 0.5\n", tmp_path, before)
     assert (found.status, "only one prompt with the baseline" in found.message) == ("missing", True)
-    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.1})
+    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.2})
     (lead,) = gated(tmp_path / "now", "[base.dominates]\nover = 'refl'\non = ['lpips']\n", tmp_path)
     assert (lead.status, lead.message) == ("missing", "lpips shares only one prompt with refl")
 
