@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.analysis.differences import Difference, corrected, paired_rows
-from bench.analysis.intervals import FEW_PROMPTS, bounds_of, cluster_difference, paired_difference
+from bench.analysis.differences import LEAST_PROMPTS, Difference, corrected, paired_rows
+from bench.analysis.intervals import bounds_of, cluster_difference, paired_difference
 from bench.analysis.stats import Floats
 from bench.analysis.summary import prompt_codes
 from bench.store.runs import Run
@@ -19,7 +19,7 @@ from bench.store.runs import Run
 class TagDifference:
     """b - a on one metric over the prompts of one tag; `p_holm` is corrected over all metrics and tags.
 
-    `too_few`: fewer than 30 prompts were scored on both sides: a kind of prompt rarer than 3/n is not seen.
+    `too_few`: fewer than 8 prompts were scored on both sides, so that there can be no full mark.
     """
 
     tag: str
@@ -47,7 +47,7 @@ def tag_differences(a: Run, b: Run) -> tuple[TagDifference, ...]:
             means = _mean(before[mine]), _mean(after[mine])
             estimate = cluster_difference(*parts, bounds)
             one = Difference(facts, *means, paired_difference(*parts, bounds=bounds), estimate=estimate)
-            found.append(TagDifference(tag, tags[tag], one, estimate.sums.size < FEW_PROMPTS))
+            found.append(TagDifference(tag, tags[tag], one, estimate.sums.size < LEAST_PROMPTS))
     together = corrected([one.difference for one in found])
     return tuple(replace(one, difference=new) for one, new in zip(found, together, strict=True))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SET_REASON = "one value for the whole set: no pairs"
 LEVEL = 0.05
+LEAST_PROMPTS = 8  # for a full mark: of fewer prompts one skewed metric is marked by chance in more than 5 %
 SURE = "still significant at 5 % after Holm's correction over the whole table"
 UNSURE = "only the cell's own 95 % interval excludes zero"
 
@@ -57,7 +58,7 @@ class Difference:
     @property
     def sure(self) -> bool:
         """True when one side is better and that is still significant after the correction over the whole table."""
-        return bool(self.better) and self.p_holm < LEVEL
+        return bool(self.better) and self.p_holm < LEVEL and self.interval.clusters >= LEAST_PROMPTS
 
     @property
     def win_interval(self) -> Interval | None:
@@ -73,6 +74,8 @@ class Difference:
 
         Its level is that of the mark beside it: 5 % shared among all differences that the correction covers.
         """
+        if self.interval.clusters < LEAST_PROMPTS:
+            return math.nan  # nothing would be
         if self.estimate is None or self.interval.low == self.interval.high:
             return self.paired.mde
         level = 1 - LEVEL / max(1, self.family)
@@ -129,7 +132,7 @@ def difference(a: Run, b: Run, metric: str) -> Difference:
     rows = paired_rows(a, b, metric)
     before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
     codes, bounds, same = prompt_codes(a, rows), bounds_of(facts.card), a.pictures != "" and a.pictures == b.pictures
-    paired = paired_difference(before, after, codes, bounds=bounds, identical=same)
+    paired = paired_difference(before, after, codes, bounds=bounds, identical=same or None)
     return Difference(
         facts, mean_a.mean, mean_b.mean, paired, estimate=cluster_difference(before, after, codes, bounds)
     )

@@ -98,6 +98,7 @@ def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
         "kind": facts.kind,
         "version": facts.version,
         "unit": facts.unit,
+        "range": [facts.card.get("low"), facts.card.get("high")],
         "title": facts.title,
         "label": facts.label,
         "card_digest": facts.digest,
@@ -130,6 +131,7 @@ def summary_of(run: Run, per_prompt: bool = False) -> dict[str, Any]:
                 metric["left_out"] = left_out_values(run, name)
             else:
                 metric["prompt_means"] = prompt_means(run, name)
+                metric["pictures"] = run.pictures  # of the same pictures the difference is exactly nothing
     return summary
 
 

@@ -53,7 +53,7 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON; write null for a missing value")
+    raise ValueError(f"{name} is not valid JSON: write null for a missing value")
 
 
 def _wrong_summary(found: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.intervals import mean_interval
+from bench.analysis.intervals import bounds_of, mean_interval, paired_difference
 from bench.analysis.stats import Floats, Interval, independent_difference, jackknife_interval
 from bench.store.cards import card_difference, card_in_summary
 
@@ -58,12 +58,23 @@ def difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return mean_interval(new - old, np.arange(old.size), level=level)
+        return _paired(then, now, old, new, level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
         return jackknife_interval(change, np.asarray(after) - np.asarray(before), int(now.get("n") or 0), level)
     return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
+
+
+def _paired(then: Entry, now: Entry, old: Floats, new: Floats, level: float) -> Interval:
+    """Over the prompts' means; pictures of equal sha256, all of them scored, differ by exactly nothing."""
+    low, high = now.get("range") or (None, None)
+    scored = not then.get("n_unscored") and not now.get("n_unscored")
+    pictures = scored and bool(now.get("pictures")) and then.get("pictures") == now.get("pictures")
+    bounds = bounds_of({"low": low, "high": high})
+    return paired_difference(
+        old, new, np.arange(old.size), level, bounds, identical=pictures or (None if scored else False)
+    ).interval
 
 
 def _at_level(interval: Interval, level: float) -> Interval:
@@ -93,6 +104,8 @@ def relative_difference(then: Entry, now: Entry, same_order: bool, level: float 
         return Interval(absolute.mean * scale, low, high, absolute.n, 0, absolute.clusters)
     # The ratio is straightened at its value (delta method): each prompt's change, less what its share of the
     # denominator accounts for. What remains is a mean over prompts like any other.
+    if absolute.low == absolute.high:  # the same pictures
+        return absolute
     base, mean = float(old.mean()), 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
     percent = 100 * (new - old) / abs(base) - mean * (old - base) / base
     return mean_interval(percent, np.arange(old.size), level=level)

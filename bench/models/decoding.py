@@ -90,7 +90,7 @@ class Pictures:
         if torch.float16 in (self.dtype, self.vae.dtype):
             advice = "float16 overflows beyond 65504: take --dtype bfloat16 or float32"
         raise UsageError(
-            f"{broken} of {len(finite)} images contain NaN or infinite values and were not saved: {advice}."
+            f"{broken} of {len(finite)} images contain NaN or infinite values and were not saved: {advice}"
         )
 
     def decode_pixels(self, latents: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Form:
 def layers_of(
     world: World, kind: Callable[..., truth.Layer], pieces: Sequence[Piece], rank: Callable[[Piece], int]
 ) -> list[truth.Layer]:
-    draw = truth.Draw(3, 0.2)
+    draw = truth.Draw(3, 0.35 if kind in (truth.loha, truth.loha_tucker) else 0.2)  # of four factors, not of two
     return [kind(draw, piece, truth.joint_weight(piece, world.weights), rank(piece)) for piece in pieces]
 
 
