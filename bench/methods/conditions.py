@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
+from bench.registry.families import family_row
 from bench.runtime.log import ONCE, get_logger
 
 logger = get_logger(__name__)
 
 NAMES = ("negative_prompt", "guidance_rescale", "clip_skip", "embeddings")
-SUPPORTED: dict[str, tuple[str, ...]] = {
-    "sd": NAMES,
-    "sdxl": NAMES,
-    "sd3": ("negative_prompt", "clip_skip"),
-    "pixart": ("negative_prompt",),
-    "flux": ("negative_prompt",),
-}
-"""Which conditions the diffusers pipeline of a family has. Those of a plug-in's family are not known: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,8 @@ def conditions_of(suite: Any, method: Any) -> PromptConditions:
 
 def check_conditions(family: str, conditions: PromptConditions, guidances: Iterable[float], method: str) -> None:
     """UsageError for conditions that the family's pipeline has not, or that no side of the method can show."""
-    known = SUPPORTED.get(family, ())
+    row = family_row(family)
+    known = row.conditions if row else ()  # a plug-in's pipeline is not known
     for name in conditions.given:
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none of these settings"

@@ -94,7 +94,10 @@ def _load_file(path: Path, base: Any, dtype: torch.dtype, adapter: str, options:
         what = what_unreadable(path) or "not a .safetensors file: other formats are not read"
         raise MissingError(f"checkpoint {path} is {what}")
     tensors = read_safetensors(path)
-    if is_lora(tensors):
+    scaled_network = quantised(tensors) and not any(
+        "lora" in key for key in tensors
+    )  # its scales look like an adapter's
+    if is_lora(tensors) and not scaled_network:
         return load_lora(path, tensors, base, adapter, options)
     return _network_of(path, tensors, base, dtype)
 

@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.store.atomic import make_folder, write_error
 from bench.training import checkpoint
+from bench.training.recipes import TrainRecipe
 
 _LOGS = re.compile(r"log\.csv|state\.pt|\.lock|events\.out\.tfevents\..*|\..*\.tmp")
 _SAMPLES = re.compile(r"step-\d+\.png|\..*\.tmp")
@@ -50,6 +51,14 @@ def alone(out: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 (folder / ".lock").unlink()
                 folder.rmdir()
+
+
+def checkpoints_of(recipe: TrainRecipe, eval_every: int | None) -> list[int]:
+    """The updates after which a checkpoint OUT-stepN is written; the last update's is OUT."""
+    wanted = {*range(recipe.save_every, recipe.steps, recipe.save_every)}
+    if eval_every is not None:
+        wanted |= {*range(eval_every, recipe.steps, eval_every)}
+    return sorted(wanted)
 
 
 def check_place(out: Path, steps: list[int]) -> None:

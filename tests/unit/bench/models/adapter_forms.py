@@ -203,7 +203,7 @@ def differs(piece: Piece, rank: int) -> float:
 
 
 def half_said(piece: Piece, rank: int) -> float | None:
-    return None if len(piece.name) % 2 else 1.0
+    return None if sum(map(ord, piece.name)) % 2 else 1.0
 
 
 FORMS = (
