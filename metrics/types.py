@@ -26,6 +26,11 @@ class Direction(StrEnum):
     HIGHER = "higher"
     LOWER = "lower"
 
+    @property
+    def arrow(self) -> str:
+        """As tables show it behind a metric's name."""
+        return "↑" if self is Direction.HIGHER else "↓"
+
 
 def digest_of(**parts: Any) -> str:
     """sha256 (hex) of plain values under their names, independent of their order."""

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.formatting import ARROWS
 from bench.registry.metrics import display_order
+from metrics.types import Direction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class MetricFacts:
     @property
     def arrow(self) -> str:
         """An arrow that points where better values are."""
-        return ARROWS[self.direction]
+        return Direction(self.direction).arrow
 
     @property
     def higher(self) -> bool:
