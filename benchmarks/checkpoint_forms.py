@@ -1,7 +1,9 @@
-"""Every form of a whole checkpoint x family, as Markdown: exact, with the largest error, or refused, with the sentence.
+"""Every form of a checkpoint x family, as Markdown: exact, with the largest error, or refused, with the sentence.
 
-`python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md` (four minutes on one core). The forms are those
-of the tests (tests/unit/bench/models/whole_forms.py), which fail where one of them is not exact or not refused.
+`python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md` for whole checkpoints, `python
+benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` for LoRA and its relatives (four minutes on
+one core each). The forms are those of the tests (tests/unit/bench/models/{whole,adapter}_forms.py), which fail where
+one of them is not exact or not refused.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ def main() -> None:
     package = ModuleType("tests")  # other distributions install a package of this name
     package.__path__ = [str(ROOT / "tests")]
     sys.modules["tests"] = package
-    from tests.unit.bench.models.whole_forms import page
+    from tests.unit.bench.models import adapter_forms, whole_forms
 
-    print(page(), end="")
+    pages = {(): whole_forms.page, ("adapters",): adapter_forms.page}
+    print(pages[tuple(sys.argv[1:])](), end="")
 
 
 if __name__ == "__main__":

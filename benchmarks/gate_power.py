@@ -87,7 +87,7 @@ def simulated(world: World, method: str, number: int, seed: int, fall: dict[str,
         method=method,
         name=f"{method}@{seed:08x}",
         path=Path(f"{method}@{seed:08x}"),
-        prompts=tuple((f"p{i:03d}", "a prompt") for i in range(world.prompts)),
+        prompts=tuple((f"p{i:03d}", f"prompt {i}") for i in range(world.prompts)),
         samples=world.samples,
         n_images=world.prompts * world.samples,
         trained_on=(),
@@ -107,14 +107,14 @@ def thresholds(world: World, folder: Path) -> Path:
 
 def case(world: World, number: int, gate: Path) -> tuple[list[Verdict], list[Verdict]]:
     """Verdicts of the null and of the planted drop of one case."""
-    before = baseline_of([simulated(world, method, number, 1, {}) for method in world.methods], n_resamples=200)
+    before = baseline_of([simulated(world, method, number, 1, {}) for method in world.methods])
     same = [simulated(world, method, number, 2, {}) for method in world.methods]
-    null = check(same, gate, before, n_resamples=200)
+    null = check(same, gate, before)
     first, metric = world.methods[0], world.metrics[number % len(world.metrics)]
     (known,) = [one for one in null if (one.method, one.metric) == (first, metric)]
     fall = {metric: world.allowed + known.detectable}
     worse = [simulated(world, method, number, 3, fall if method == first else {}) for method in world.methods]
-    return null, check(worse, gate, before, n_resamples=200)
+    return null, check(worse, gate, before)
 
 
 def power(world: World, cases: int, first: int = 0) -> tuple[int, int]:

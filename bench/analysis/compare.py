@@ -10,7 +10,8 @@ import numpy as np
 
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
-from bench.analysis.summary import N_RESAMPLES, prompt_means, unscored_reason
+from bench.analysis.intervals import rare_prompts
+from bench.analysis.summary import prompt_clusters, prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import RunSource, display_names, open_runs
 
@@ -42,6 +43,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     tags: tuple[TagDifference, ...] = ()
+    trained: frozenset[str] = frozenset()  # metrics that either method was trained on
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
 
     @property
@@ -72,14 +74,7 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def compare(
-    a: RunSource,
-    b: RunSource,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-    top: int = TOP,
-    results: Path | str = Path("results"),
-) -> Comparison:
+def compare(a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results")) -> Comparison:
     """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
 
     `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
@@ -100,16 +95,28 @@ def compare(
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
+    notes += prompt_notes(first)
     names = display_names([first, second])
     notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
     return Comparison(
         names[0],
         names[1],
-        differences(first, second, n_resamples, seed),
+        differences(first, second),
         tuple(notes),
-        tag_differences(first, second, n_resamples, seed),
+        tag_differences(first, second),
+        frozenset(first.trained_on) | frozenset(second.trained_on),
         changed_most(first, second, top),
     )
+
+
+def prompt_notes(run: Run) -> list[str]:
+    """What the number of prompts keeps from being seen, and which prompts are one cluster; the same in all tables."""
+    clusters = len(set(prompt_clusters(run).values()))
+    found = [rare_prompts(clusters)] if rare_prompts(clusters) else []
+    if clusters < len(run.prompts):
+        why = f"the same tag {run.cluster}" if run.cluster else "the same text"
+        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
+    return found
 
 
 def unscored_notes(run: Run, name: str) -> list[str]:

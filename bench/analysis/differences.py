@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.analysis.stats import (
-    Interval,
-    Paired,
-    holm,
-    jackknife_interval,
-    minimum_detectable_effect,
-    paired_difference,
-)
-from bench.analysis.summary import N_RESAMPLES, left_out_values, metric_interval, prompt_codes
+from bench.analysis.extrapolation import BlockMean, block_mean, features_of, not_estimable
+from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, paired_difference
+from bench.analysis.stats import Interval, Paired, holm, minimum_detectable_effect
+from bench.analysis.summary import left_out_values, metric_interval, prompt_codes
 from bench.store.runs import MetricFacts, Run
 
 if TYPE_CHECKING:
@@ -24,17 +20,23 @@ if TYPE_CHECKING:
 
 
 _SET_REASON = "one value for the whole set: no pairs"
+LEVEL = 0.05
+LEAST_PROMPTS = 8  # for a full mark: of fewer prompts one skewed metric is marked by chance in more than 5 %
+SURE = "still significant at 5 % after Holm's correction over the whole table"
+UNSURE = "only the cell's own 95 % interval excludes zero"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """b - a on one metric. `better` is "a" or "b" when the interval excludes zero, else ""."""
+    """b - a on one metric. `better` and `sure` are the one definition of "better", in compare, report and gate."""
 
     facts: MetricFacts
     a: float
     b: float
     paired: Paired
     p_holm: float = math.nan
+    family: int = 1  # how many differences the correction covers
+    estimate: ClusterMean | BlockMean | None = field(default=None, repr=False, compare=False)
 
     @property
     def interval(self) -> Interval:
@@ -48,10 +50,36 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """Which side is better beyond its uncertainty."""
+        """ "a" or "b" when the 95 % interval excludes zero in its favour, which is p < 0.05; else ""."""
         if not self.interval.excludes_zero:
             return ""
         return "b" if (self.interval.mean > 0) == self.facts.higher else "a"
+
+    @property
+    def sure(self) -> bool:
+        """True when one side is better and that is still significant after the correction over the whole table."""
+        return bool(self.better) and self.p_holm < LEVEL and self.interval.clusters >= LEAST_PROMPTS
+
+    @property
+    def win_interval(self) -> Interval | None:
+        """`win_rate` with its interval over prompts; None for set metrics."""
+        win = self.paired.win
+        if win is None or self.facts.higher:
+            return win
+        return replace(win, mean=1 - win.mean, low=1 - win.high, high=1 - win.low)
+
+    @property
+    def detects(self) -> float:
+        """The smallest true difference that would be marked as sure in this table with a probability of 90 %.
+
+        Its level is that of the mark beside it: 5 % shared among all differences that the correction covers.
+        """
+        if self.interval.clusters < LEAST_PROMPTS:
+            return math.nan  # nothing would be
+        if self.estimate is None or self.interval.low == self.interval.high:
+            return self.paired.mde
+        level = 1 - LEVEL / max(1, self.family)
+        return minimum_detectable_effect(self.estimate.interval(level), level)
 
 
 def difference_row(difference: Difference) -> dict[str, Any]:
@@ -70,10 +98,13 @@ def difference_row(difference: Difference) -> dict[str, Any]:
         "p": difference.paired.p,
         "p_holm": difference.p_holm,
         "win_rate": difference.win_rate,
-        "mde": difference.paired.mde,
+        "win_low": difference.win_interval.low if difference.win_interval else math.nan,
+        "win_high": difference.win_interval.high if difference.win_interval else math.nan,
+        "detects": difference.detects,
         "n": interval.n,
         "n_unscored": interval.n_unscored,
         "better": difference.better,
+        "sure": difference.sure,
         "reason": interval.reason,
     }
 
@@ -89,36 +120,61 @@ def paired_rows(a: Run, b: Run, metric: str) -> pd.DataFrame:
     return joined.sort_values(keys, kind="stable", ignore_index=True)
 
 
-def difference(a: Run, b: Run, metric: str, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Difference:
-    """b - a on one metric that both runs have. Set metrics are paired by their jackknife blocks, if both have them."""
+def difference(a: Run, b: Run, metric: str) -> Difference:
+    """b - a on one metric that both runs have. Set metrics are paired by their jackknife blocks, if both have them.
+
+    A Frechet distance is compared as extrapolated to infinitely many images, and only where that can be done.
+    """
     facts = a.metrics[metric]
-    mean_a = metric_interval(a, metric, n_resamples, seed)
-    mean_b = metric_interval(b, metric, n_resamples, seed)
+    mean_a, mean_b = metric_interval(a, metric), metric_interval(b, metric)
     if facts.kind == "set":
         return _set_difference(a, b, facts, mean_a, mean_b)
     rows = paired_rows(a, b, metric)
     before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
-    paired = paired_difference(before, after, prompt_codes(a, rows), n_resamples, seed)
-    return Difference(facts, mean_a.mean, mean_b.mean, paired)
+    codes, bounds, same = prompt_codes(a, rows), bounds_of(facts.card), a.pictures != "" and a.pictures == b.pictures
+    paired = paired_difference(before, after, codes, bounds=bounds, identical=same or None)
+    return Difference(
+        facts, mean_a.mean, mean_b.mean, paired, estimate=cluster_difference(before, after, codes, bounds)
+    )
 
 
 def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b: Interval) -> Difference:
+    estimate = set_estimate(a, b, facts)
+    interval = estimate.interval()
+    paired = Paired(interval, estimate.p(), 0, 0, 0, minimum_detectable_effect(interval))
+    return Difference(facts, mean_a.mean, mean_b.mean, paired, estimate=estimate)
+
+
+def set_estimate(a: Run, b: Run, facts: MetricFacts) -> BlockMean:
+    """b - a of a set metric, block by block; without an interval, and with the reason, where there can be none."""
+    mean_a, mean_b = metric_interval(a, facts.name), metric_interval(b, facts.name)
     difference, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
     before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
-    if a.prompts == b.prompts and len(before) == len(after) > 1 and math.isfinite(difference):
-        interval = jackknife_interval(difference, np.asarray(after) - np.asarray(before), n)
-    else:
-        reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else _SET_REASON
-        interval = Interval(difference, math.nan, math.nan, n, 0, 0, reason)
-    paired = Paired(interval, math.nan, 0, 0, 0, minimum_detectable_effect(interval))
-    return Difference(facts, mean_a.mean, mean_b.mean, paired)
+    features = features_of(facts.card)
+    reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else None
+    if reason is None and mean_a.n != mean_b.n:
+        difference, reason = (
+            math.nan,
+            f"N differs ({mean_a.n:,} and {mean_b.n:,}): values of a set metric are not subtracted",
+        )
+    reason = reason or not_estimable(features, n)
+    if not reason and (a.prompts != b.prompts or len(before) != len(after) or len(before) < 2):
+        reason = _SET_REASON
+    if reason:
+        return BlockMean(difference, math.nan, 0, n, reason)
+    return block_mean(difference, np.asarray(after) - np.asarray(before), n, extrapolate=features is not None)
 
 
-def differences(a: Run, b: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[Difference, ...]:
+def differences(a: Run, b: Run) -> tuple[Difference, ...]:
     """b - a on every metric that both comparable runs have; p values also Holm-corrected over these metrics."""
-    shared = [name for name in a.metrics if name in b.metrics]
-    found = [difference(a, b, name, n_resamples, seed) for name in shared]
-    corrected = holm([one.paired.p for one in found])
-    return tuple(
-        Difference(one.facts, one.a, one.b, one.paired, float(p)) for one, p in zip(found, corrected, strict=True)
-    )
+    return corrected([difference(a, b, name) for name in a.metrics if name in b.metrics])
+
+
+def corrected(found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The same differences as one family of tests (Holm 1979): `p_holm`, and `detects` at the level they share.
+
+    A difference without a p value is no test and has none.
+    """
+    ps = [one.paired.p for one in found]
+    family = sum(math.isfinite(p) for p in ps)
+    return tuple(replace(one, p_holm=p, family=max(1, family)) for one, p in zip(found, holm(ps).tolist(), strict=True))

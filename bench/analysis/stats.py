@@ -1,12 +1,13 @@
-"""Intervals and tests in which the prompt is the unit: the K images of a prompt are repeated measures, not K samples.
+"""What intervals and tests over prompts share: their types, bootstrap draws, blocks of set metrics, Holm's correction.
 
-Everything here is a pure function of arrays and a seed. Values that are not finite are left out and counted, never
-averaged and never taken for zero; where a number cannot be computed it is NaN and `reason` says why.
+The prompt is the unit: the K images of a prompt are repeated measures, not K samples. Intervals of means and their p
+values are made in `bench.analysis.intervals`. Everything here is a pure function of arrays and a seed. Values that are
+not finite are left out and counted, never averaged and never taken for zero; where a number cannot be computed it is
+NaN and `reason` says why.
 
 Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993); Davison & Hinkley, Bootstrap Methods (1997),
 section 3.8 (clusters); Hesterberg, What Teachers Should Know About the Bootstrap (2015), section 5.3 (expanded
-percentiles); Hall, On the Removal of Skewness by Transformation (1992); Phipson & Smyth, Permutation P-values Should
-Never Be Zero (2010); Holm (1979).
+percentiles); Holm (1979).
 """
 
 from __future__ import annotations
@@ -24,12 +25,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _CELLS = 2_000_000  # resampling weights held at once: 4 MB as uint16, 16 MB while they are multiplied
-FEW = 30  # fewer clusters get Student's t, corrected for skewness, instead of percentiles
-# Skewness of the mean (of the values, over the root of their number) that is corrected for at most: further on the
-# transformation is so flat that limits run away, 10 standard errors with four clusters.
-_MOST_SKEW = 0.2
 POWER = 0.9  # of the minimum detectable effect, and of the number of prompts that would decide
-EXACT_CLUSTERS = 12  # up to here all 2**C sign flips are enumerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The mean of b - a over pairs, its interval, and the sign-flip p value. Ties count half in `win_rate`."""
+    """The mean of b - a over pairs, its interval, and its p value. Ties count half in `win_rate`."""
 
     interval: Interval
     p: float
@@ -60,6 +56,7 @@ class Paired:
     ties: int
     losses: int
     mde: float = math.nan  # the smallest true difference that would be found with a probability of POWER
+    win: Interval | None = None  # the share of pairs with b > a, ties half, with its interval within [0, 1]
 
     @property
     def win_rate(self) -> float:
@@ -96,16 +93,6 @@ def draw_counts(clusters: int, n_resamples: int, seed: int) -> Iterator[NDArray[
         yield _resamples(clusters, min(step, n_resamples - start), seed, part)
 
 
-def bootstrap_means(sums: Floats, counts: Ints, n_resamples: int, seed: int) -> Floats:
-    """[resamples] means of units over clusters drawn with replacement (Davison & Hinkley 1997, section 3.8)."""
-    columns = np.stack([sums, counts.astype(np.float64)], axis=1)
-    parts = []
-    for drawn in draw_counts(sums.size, n_resamples, seed):
-        totals = drawn.astype(np.float64) @ columns
-        parts.append(totals[:, 0] / totals[:, 1])
-    return np.concatenate(parts)
-
-
 @lru_cache(maxsize=256)
 def t_quantile(p: float, freedom: int) -> float:
     """Student's t quantile."""
@@ -118,108 +105,6 @@ def expanded_tail(level: float, clusters: int) -> float:
     """Tail probability for percentiles of `clusters` clusters (Hesterberg 2015): plain ones are too narrow when few."""
     wanted = t_quantile(0.5 + level / 2, clusters - 1) * math.sqrt(clusters / (clusters - 1))
     return NormalDist().cdf(-wanted)
-
-
-def clustered_bootstrap(
-    values: ArrayLike, clusters: ArrayLike, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
-) -> Interval:
-    """Plain mean of the finite values [N] with an expanded percentile interval over resampled clusters [N].
-
-    Fewer than FEW clusters hold too few values for percentiles, and levels beyond 95 % would need many times the
-    resamples: their interval is `skewed_t`. One cluster gives a mean without an interval; no finite value gives NaN
-    throughout. Same seed, same numbers.
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    sums, counts = cluster_sums(numbers, clusters)
-    n = int(counts.sum())
-    unscored = numbers.size - n
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan, 0, unscored, 0, "no value could be scored")
-    mean = float(sums.sum() / n)
-    if sums.size == 1:
-        return Interval(mean, math.nan, math.nan, n, unscored, 1, "one prompt only: no interval over prompts")
-    if sums.size < FEW or level > 0.95:
-        low, high = skewed_t(sums, counts, level)
-    else:
-        tail = expanded_tail(level, sums.size)
-        low, high = np.quantile(bootstrap_means(sums, counts, n_resamples, seed), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), n, unscored, sums.size)
-
-
-def skewed_t(sums: Floats, counts: Ints, level: float = 0.95) -> tuple[float, float]:
-    """Limits of the mean from Student's t, corrected for skewness by Hall's transformation (Hall 1992, g1).
-
-    Standard error and skewness are those of the clusters' residuals, sums - mean * counts (ratio estimator).
-    """
-    total, clusters = float(counts.sum()), sums.size
-    mean = float(sums.sum()) / total
-    residuals = sums - mean * counts
-    variance = float(np.mean(residuals**2))
-    if variance == 0:
-        return mean, mean
-    error = clusters * math.sqrt(variance / (clusters - 1)) / total
-    skew = float(np.mean(residuals**3)) / variance**1.5 / math.sqrt(clusters)
-    skew = min(max(skew, -_MOST_SKEW), _MOST_SKEW)
-    wanted = t_quantile(0.5 + level / 2, clusters - 1)
-
-    def back(x: float) -> float:
-        return x if abs(skew) < 1e-6 else 3 / skew * (float(np.cbrt(1 + skew * (x - skew / 6))) - 1)
-
-    return mean - error * back(wanted), mean - error * back(-wanted)
-
-
-def sign_flip_p(sums: ArrayLike, n_resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p that cluster sums [C] of differences are symmetric about zero; exact up to 12 clusters.
-
-    Signs are flipped per cluster (exchangeable blocks); sampled p values count the observed one (Phipson & Smyth 2010).
-    """
-    return float(sign_flip_ps(np.asarray(sums, dtype=np.float64)[:, None], n_resamples, seed)[0])
-
-
-def sign_flip_ps(sums: Floats, n_resamples: int = 10_000, seed: int = 0) -> Floats:
-    """`sign_flip_p` of many columns [C, M] under the same flips, [M]; NaN is a cluster that a column does not have.
-
-    A sampled p is never below 1 / (resamples + 1): for a correction over M columns there should be some 50 M / 0.05.
-    """
-    there = np.isfinite(sums)
-    totals = np.where(there, sums, 0.0)
-    observed = np.abs(totals.sum(axis=0)) - 1e-12 * np.abs(totals).sum(axis=0)
-    few = (totals != 0).sum(axis=0) <= EXACT_CLUSTERS
-    found = np.full(totals.shape[1], np.nan)
-    for column in np.flatnonzero(few & there.any(axis=0)):
-        found[column] = _exact_p(totals[totals[:, column] != 0, column], float(observed[column]))
-    many = np.flatnonzero(~few)
-    if not many.size:
-        return found
-    rng, hits = np.random.default_rng(seed), np.zeros(many.size, dtype=np.int64)
-    chosen, whole = totals[:, many], totals[:, many].sum(axis=0)
-    step = max(1, _CELLS // max(chosen.shape))
-    for start in range(0, n_resamples, step):
-        flips = rng.integers(0, 2, size=(min(step, n_resamples - start), len(chosen)), dtype=np.int8)
-        hits += np.sum(np.abs(whole - 2 * (flips.astype(np.float64) @ chosen)) >= observed[many], axis=0)
-    found[many] = (hits + 1) / (n_resamples + 1)
-    return found
-
-
-def _exact_p(totals: Floats, bound: float) -> float:
-    bits = np.arange(2**totals.size)[:, None] >> np.arange(totals.size) & 1
-    return float(np.mean(np.abs((1 - 2.0 * bits) @ totals) >= bound))
-
-
-def paired_difference(
-    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
-) -> Paired:
-    """b - a over aligned pairs [N] with prompts [N] as clusters: interval, sign-flip p, wins, ties and losses.
-
-    A pair of which either side is not finite is unscored.
-    """
-    difference = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    interval = clustered_bootstrap(difference, clusters, n_resamples, seed, level)
-    sums, _ = cluster_sums(difference, clusters)
-    finite = difference[np.isfinite(difference)]
-    wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
-    p, mde = sign_flip_p(sums, max(n_resamples, 2000), seed), minimum_detectable_effect(interval, level)
-    return Paired(interval, p, wins, finite.size - wins - losses, losses, mde)
 
 
 def minimum_detectable_effect(interval: Interval, level: float = 0.95, power: float = POWER) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.analysis.stats import Interval, clustered_bootstrap, jackknife_interval
+from bench.analysis.intervals import bounds_of, mean_interval
+from bench.analysis.stats import Interval, jackknife_interval
 from bench.store.cards import identity_of
 from bench.store.runs import MetricFacts, Run, read_run
 
@@ -20,20 +21,19 @@ if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 SCHEMA_VERSION = 1
-N_RESAMPLES = 2000
 
 
-def metric_interval(run: Run, metric: str, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
-    """Mean and 95 % interval of one metric of a run, in the metric's unit.
+def metric_interval(run: Run, metric: str, level: float = 0.95) -> Interval:
+    """Mean and interval of one metric of a run, in the metric's unit.
 
-    Image and group metrics: clustered by prompt. Set metrics: n is the number of images; the row without a sample is
-    the value, and `left_out` its values with one block of prompts left out each (jackknife).
+    Image and group metrics: clustered by the prompt's text. Set metrics: n is the number of images; the row without a
+    sample is the value, and `left_out` its values with one block of prompts left out each (jackknife).
     """
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
-        return _set_interval(run, metric)
-    found = clustered_bootstrap(values, prompt_codes(run, rows), n_resamples, seed)
+        return _set_interval(run, metric, level)
+    found = mean_interval(values, prompt_codes(run, rows), level, bounds_of(run.metrics[metric].card))
     if found.n or not len(values):
         return found
     reason = unscored_reason(run, metric)
@@ -48,11 +48,11 @@ def unscored_reason(run: Run, metric: str) -> str:
     return str(reasons.mode().iloc[0]) if len(reasons) else ""
 
 
-def _set_interval(run: Run, metric: str) -> Interval:
+def _set_interval(run: Run, metric: str, level: float) -> Interval:
     rows = run.rows(metric)
     values = rows["value"].to_numpy(dtype=np.float64)
     value = float(values[0]) if len(values) else math.nan
-    interval = jackknife_interval(value, run.left_out.get(metric, ()), run.n_images)
+    interval = jackknife_interval(value, run.left_out.get(metric, ()), run.n_images, level)
     if math.isfinite(value):
         return interval
     reasons = rows["reason"].dropna()
@@ -60,9 +60,26 @@ def _set_interval(run: Run, metric: str) -> Interval:
     return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
 
 
+def prompt_clusters(run: Run) -> dict[str, int]:
+    """Prompt id -> its cluster, as a number: what intervals take for independent (Miller 2024, arXiv 2411.00640).
+
+    Prompts of one text (but for case and spaces) are one cluster, whatever their ids: the same text twice is no second
+    prompt. Where the suite names a `cluster` tag, prompts with the same tag of that name ("scene:3" or "scene=3" for
+    "scene") are one cluster.
+    """
+    numbers: dict[str, int] = {}
+    found = {}
+    for prompt_id, text in sorted(run.prompts):  # the same numbers whatever the order of the prompts
+        tags = run.tags.get(prompt_id, ()) if run.cluster else ()
+        above = next((tag for tag in tags if tag.startswith((f"{run.cluster}:", f"{run.cluster}="))), None)
+        label = f"tag {above}" if above else f"text {' '.join(text.split()).casefold()}"
+        found[prompt_id] = numbers.setdefault(label, len(numbers))
+    return found
+
+
 def prompt_codes(run: Run, rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The prompt of each row as a number [N], the clusters of the bootstrap; -1 for prompts the run does not list."""
-    codes = {prompt_id: code for code, (prompt_id, _) in enumerate(run.prompts)}
+    """The cluster of each row as a number [N], see `prompt_clusters`; -1 for prompts the run does not list."""
+    codes = prompt_clusters(run)
     return rows["prompt_id"].map(codes).fillna(-1).to_numpy(dtype=np.int64).astype(np.int64)
 
 
@@ -81,6 +98,7 @@ def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
         "kind": facts.kind,
         "version": facts.version,
         "unit": facts.unit,
+        "range": [facts.card.get("low"), facts.card.get("high")],
         "title": facts.title,
         "label": facts.label,
         "card_digest": facts.digest,
@@ -98,13 +116,13 @@ def prompt_means(run: Run, metric: str) -> dict[str, float]:
     return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
 
 
-def summary_of(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0, per_prompt: bool = False) -> dict[str, Any]:
+def summary_of(run: Run, per_prompt: bool = False) -> dict[str, Any]:
     """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
 
     With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
     `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
     """
-    summary = _summary(run, n_resamples, seed)
+    summary = _summary(run)
     if per_prompt:
         summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
         summary["conditions"] = dict(run.conditions)
@@ -113,6 +131,7 @@ def summary_of(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0, per_prom
                 metric["left_out"] = left_out_values(run, name)
             else:
                 metric["prompt_means"] = prompt_means(run, name)
+                metric["pictures"] = run.pictures  # of the same pictures the difference is exactly nothing
     return summary
 
 
@@ -121,7 +140,7 @@ def left_out_values(run: Run, metric: str) -> list[float]:
     return list(run.left_out.get(metric, ()))
 
 
-def _summary(run: Run, n_resamples: int, seed: int) -> dict[str, Any]:
+def _summary(run: Run) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": run.suite,
@@ -131,16 +150,13 @@ def _summary(run: Run, n_resamples: int, seed: int) -> dict[str, Any]:
         "samples": run.samples,
         "prompts": len(run.prompts),
         "prompts_digest": run.prompts_digest,
-        "metrics": {
-            name: _metric_summary(facts, metric_interval(run, name, n_resamples, seed))
-            for name, facts in run.metrics.items()
-        },
+        "metrics": {name: _metric_summary(facts, metric_interval(run, name)) for name, facts in run.metrics.items()},
     }
 
 
-def summarise(store: RunStore, n_resamples: int = N_RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def summarise(store: RunStore) -> dict[str, Any]:
     """Summarise the stored rows of a run, write its summary and return it."""
     with store.lock():  # no other process adds rows between reading them and writing what they come to
-        summary = summary_of(read_run(store), n_resamples, seed)
+        summary = summary_of(read_run(store))
         store.write_summary(summary)
     return summary

@@ -107,7 +107,7 @@ def _drop(bound: Bound, summary: Summary, entry: Entry, gate: Gate) -> Verdict:
     if not math.isfinite(change.mean):
         return make(bound, summary, "missing", f"{bound.metric} cannot be judged: {change.reason}")
     if one_pair(change, summary, entry):
-        return make(bound, summary, "missing", f"{bound.metric} has one prompt in common with the baseline")
+        return make(bound, summary, "missing", f"{bound.metric} shares only one prompt with the baseline")
     drop = change if entry.get("direction") == "lower" else negative(change)
     return _judged_drop(bound, summary, (old, entry), drop, gate.drop_level)
 
@@ -119,7 +119,7 @@ def _judged_drop(bound: Bound, summary: Summary, entries: tuple[Entry, Entry], d
     numbers = _numbers(status, drop, bound.value, prompts_of(summary, entry), level)
     lost = lost_since(old, entry)
     if lost and status == "pass":
-        status, lost = "inconclusive", f"{lost}, so the others do not decide"
+        status, lost = "inconclusive", f"{lost}, so the remaining values cannot decide"
     was, now = paired_means(old, entry)
     unit = " %" if bound.rule == "max_drop_percent" else ""
     message = f"{was:.4g} before, {now:.4g} now: drop {shown(drop)}{unit} against {bound.rule} {bound.value:g}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import N_RESAMPLES, summary_of
+from bench.analysis.summary import summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
@@ -33,8 +33,6 @@ def judged(
     runs: RunSources,
     thresholds: Path | str,
     baseline: Path | str | dict[str, Any] | None = None,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
     results: Path | str = Path("results"),
 ) -> list[Verdict]:
     """The verdicts on runs by a thresholds file, and a baseline (file) for drops.
@@ -52,11 +50,11 @@ def judged(
     drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
     if drops and before is None:
         where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
-        raise UsageError(f"{where} needs a baseline: give one with --baseline FILE, or name it in the file")
+        raise UsageError(f"{where} needs a baseline: pass --baseline FILE, or set `baseline` in the thresholds file")
     chosen, left_out = _judged_runs(opened, limits, named)
     left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
     for omitted in left_out:
-        logger.warning(one_line(f"left out of the gate: {omitted.run} ({omitted.why})"))
+        logger.warning(one_line(f"excluded from the gate: {omitted.run} ({omitted.why})"))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]
@@ -64,7 +62,7 @@ def judged(
     for run, shown in zip(chosen, display_names(chosen), strict=True):
         if run.method in wanted:
             one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, n_resamples, seed, per_prompt=True), **one_name})
+            summaries.append({**summary_of(run, per_prompt=True), **one_name})
     return verdicts(limits, summaries, before, left_out)
 
 
@@ -79,7 +77,7 @@ def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[
     suites = sorted({run.suite for run in runs})
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
-        raise UsageError(f"{limits.path} is for suite {limits.suite}, but there are only runs of {', '.join(suites)}")
+        raise UsageError(f"{limits.path} applies to suite {limits.suite}, but all runs belong to {', '.join(suites)}")
     kept: list[Run] = []
     left_out: list[LeftOut] = []
     for suite in chosen:
@@ -144,8 +142,6 @@ def check(
     junit: Path | str | None = None,
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
 
@@ -163,13 +159,15 @@ def check(
     chosen = results if runs is None else runs
     if update_baseline:
         if isinstance(baseline, dict):
-            raise UsageError("a new baseline is written to a file: give its path")
+            raise UsageError("update_baseline needs a file to write: pass its path as baseline")
         asked = bool(junit or summary)
         outcome = _updated(chosen, thresholds, None if baseline is None else Path(baseline), strict, asked, results)
     else:
         if thresholds is None:
-            raise UsageError("nothing to judge by: give --thresholds FILE, for example results/thresholds/shapes.toml")
-        found = judged(chosen, thresholds, baseline, n_resamples, seed, results)
+            raise UsageError(
+                "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
+            )
+        found = judged(chosen, thresholds, baseline, results)
         outcome = Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 
@@ -189,11 +187,11 @@ def _updated(
     will be written, too, so there have to be some.
     """
     if files and thresholds is None:
-        raise UsageError("there are no verdicts to write to --junit or --summary: give --thresholds FILE")
+        raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
     if baseline is None and thresholds is not None:
         baseline = limits_of(open_runs(runs, results)[0], thresholds).baseline
     if baseline is None:
-        raise UsageError("--update-baseline needs the file to write: give --baseline FILE")
+        raise UsageError("--update-baseline needs a file to write: pass --baseline FILE")
     old = read_baseline(baseline) if baseline.exists() else None
     new = baseline_of(runs, results=results)
     found = judged(runs, thresholds, new, results=results) if thresholds is not None else []

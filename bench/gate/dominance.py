@@ -25,7 +25,7 @@ def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:
 
 
 def _over(rule: Dominance, summary: Summary, other: Summary, over: str) -> Verdict:
-    """Surely not worse by more than its margin in every metric, and surely better in one.
+    """Non-inferior within the margin in every metric, with 95 % confidence, and superior in one.
 
     The second is asked at a level that is Bonferroni-corrected for the number of metrics; the first needs none,
     because all have to hold (intersection-union test, Berger 1982).
@@ -38,7 +38,7 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str) -> Verdi
             return make(rule, summary, "missing", why, name=name)
         leads.append(_lead(summary, other, metric, 0.95))
         if one_pair(leads[-1], summary, summary["metrics"][metric]):
-            return make(rule, summary, "missing", f"{metric} has one prompt in common with {over}", name=name)
+            return make(rule, summary, "missing", f"{metric} shares only one prompt with {over}", name=name)
     states = [
         judge(lead.low, lead.mean, lead.high, -margin, at_least=True)
         for lead, margin in zip(leads, rule.margins, strict=True)
@@ -87,7 +87,7 @@ def _together(states: Sequence[Status], better: Sequence[Status]) -> Status:
 def _needed(
     rule: Dominance, summary: Summary, leads: Sequence[Interval], states: Sequence[Status], better: Sequence[Status]
 ) -> float:
-    """Prompts that would settle every open margin, and, where no metric is surely better yet, the nearest of them."""
+    """Prompts that would settle every open margin, and, where no metric is better yet, the nearest of them."""
     prompts = [prompts_of(summary, summary["metrics"][metric]) for metric in rule.metrics]
     open_margins = [
         needed_prompts(lead, -margin, n)

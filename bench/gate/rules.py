@@ -59,7 +59,7 @@ def unjudged(rule: Rule, omitted: LeftOut, gate: Gate) -> Verdict:
         return make(
             rule, summary, "not_comparable", f"{omitted.run} is not comparable with the other runs: {omitted.why}"
         )
-    message = f"{omitted.run} is not finished: finish it with the `bench run` that began it, or delete it"
+    message = f"{omitted.run} is not finished: finish it with the `bench run` command that began it, or delete it"
     return make(rule, summary, "missing", message)
 
 
@@ -75,7 +75,7 @@ def no_value(summary: Summary, metric: str) -> str:
         return f"{metric} of {summary['run']} has no value: {entry.get('reason') or 'no value could be scored'}"
     prompts = int(summary.get("prompts") or 0)
     if entry.get("kind") != "set" and prompts > 1 and entry.get("ci_low") is None:
-        return f"{metric} of {summary['run']} was scored for one prompt of {prompts}, which decides nothing"
+        return f"{metric} of {summary['run']} was scored on one prompt of {prompts}, too few to judge"
     return ""
 
 

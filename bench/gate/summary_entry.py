@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.stats import Floats, Interval, clustered_bootstrap, independent_difference, jackknife_interval
+from bench.analysis.intervals import bounds_of, mean_interval, paired_difference
+from bench.analysis.stats import Floats, Interval, independent_difference, jackknife_interval
 from bench.store.cards import card_difference, card_in_summary
 
 Entry = Mapping[str, Any]
@@ -57,12 +58,23 @@ def difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -
     """now - then, paired over the prompts' means or the blocks of a set metric; else of two separate intervals."""
     old, new = _prompt_values(then, now)
     if old.size:
-        return clustered_bootstrap(new - old, np.arange(old.size), level=level)
+        return _paired(then, now, old, new, level)
     before, after = then.get("left_out") or [], now.get("left_out") or []
     if same_order and before and len(before) == len(after):
         change = float(now["mean"]) - float(then["mean"])
         return jackknife_interval(change, np.asarray(after) - np.asarray(before), int(now.get("n") or 0), level)
     return _at_level(independent_difference(interval_of(then), interval_of(now)), level)
+
+
+def _paired(then: Entry, now: Entry, old: Floats, new: Floats, level: float) -> Interval:
+    """Over the prompts' means; pictures of equal sha256, all of them scored, differ by exactly nothing."""
+    low, high = now.get("range") or (None, None)
+    scored = not then.get("n_unscored") and not now.get("n_unscored")
+    pictures = scored and bool(now.get("pictures")) and then.get("pictures") == now.get("pictures")
+    bounds = bounds_of({"low": low, "high": high})
+    return paired_difference(
+        old, new, np.arange(old.size), level, bounds, identical=pictures or (None if scored else False)
+    ).interval
 
 
 def _at_level(interval: Interval, level: float) -> Interval:
@@ -76,14 +88,14 @@ def _at_level(interval: Interval, level: float) -> Interval:
 
 
 def relative_difference(then: Entry, now: Entry, same_order: bool, level: float = 0.95) -> Interval:
-    """`gap` in percent of the size of then. NaN with a reason where then is not surely other than zero.
+    """`difference` in percent of the old size. NaN with a reason where the old value may be zero.
 
     Paired by prompt, the interval also covers the uncertainty of the denominator; otherwise that is taken as it is.
     """
     size, absolute = abs(float(then["mean"])), difference(then, now, same_order, level)
     before = interval_of(then)
     if size == 0 or (math.isfinite(before.low) and not before.excludes_zero):
-        reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, says nothing: use max_drop"
+        reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, is meaningless: use max_drop"
         return Interval(math.nan, math.nan, math.nan, 0, 0, 0, reason)
     scale = 100 / size
     old, new = _prompt_values(then, now)
@@ -92,9 +104,11 @@ def relative_difference(then: Entry, now: Entry, same_order: bool, level: float 
         return Interval(absolute.mean * scale, low, high, absolute.n, 0, absolute.clusters)
     # The ratio is straightened at its value (delta method): each prompt's change, less what its share of the
     # denominator accounts for. What remains is a mean over prompts like any other.
+    if absolute.low == absolute.high:  # the same pictures
+        return absolute
     base, mean = float(old.mean()), 100 * float(new.mean() - old.mean()) / abs(float(old.mean()))
     percent = 100 * (new - old) / abs(base) - mean * (old - base) / base
-    return clustered_bootstrap(percent, np.arange(old.size), level=level)
+    return mean_interval(percent, np.arange(old.size), level=level)
 
 
 def _prompt_values(then: Entry, now: Entry) -> tuple[Floats, Floats]:

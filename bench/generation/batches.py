@@ -96,11 +96,11 @@ class Maker:
     def _halve(self, size: int, failure: str) -> None:
         if self.size == 1:
             raise MissingError(
-                f"the device's memory does not hold the model and one image ({failure}): take a smaller resolution or "
-                "dtype, or another device."
+                f"the model and one image do not fit in the device's memory ({failure}): use a smaller resolution or "
+                "dtype, or another device"
             )
         self.size = max(1, size // 2)
-        logger.warning(f"out of memory with {size} images at a time: going on with {self.size}")
+        logger.warning(f"out of memory at batch size {size}; retrying with {self.size}")
         for run in self.runs.values():
             run.manifest.timings["batch_size"] = self.size
 

@@ -129,7 +129,7 @@ def _inspect(run: Run, say: bool = True) -> None:
     if say and damaged:
         shown = ", ".join(f"{one.prompt_id}/{one.sample}.png is {one.why}" for one in damaged[:3])
         more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-        logger.warning(f"{run.plan.name}: {shown}{more}: made again")
+        logger.warning(f"{run.plan.name}: {shown}{more}: regenerating")
 
 
 def _tell_of_outdated(run: Run) -> None:
@@ -146,7 +146,7 @@ def _tell_of_outdated(run: Run) -> None:
         if identity == today and version < int(run.plan.identity["loader_version"]):
             logger.warning(
                 f"{other.name} is outdated: it was made by an older version, which read these weights otherwise; its "
-                f"images are not used for {run.plan.name}, and it must not be compared with any run.",
+                f"images are not used for {run.plan.name}, which must not be compared with any run",
                 extra=ONCE,
             )
 
@@ -173,5 +173,5 @@ def _adopt(run: Run) -> int:
     if taken:
         run.manifest.counts["images_reused"] += taken
         run.write_manifest()
-        logger.info(f"{run.plan.name}: {taken} images taken over from a run that differs only in its prompts")
+        logger.info(f"{run.plan.name}: {taken} images reused from a run that differs only in its prompts")
     return taken

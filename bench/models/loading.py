@@ -56,9 +56,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(str(path)))
     except FileNotFoundError as error:
-        raise MissingError(f"{path} is missing: get the checkpoint again.") from error
+        raise MissingError(f"{path} is missing: download the checkpoint again") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -72,25 +72,25 @@ def read_header(path: Path) -> dict[str, str]:
 def load_tokenizer(tokenizer: type[Any], folder: Path) -> Any:
     """A tokenizer of transformers from its folder; MissingError if it is absent or damaged."""
     if not folder.is_dir():
-        raise MissingError(f"{folder} is missing: {folder.parent} is not a complete diffusers folder.")
+        raise MissingError(f"{folder} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         with quiet():
             return tokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # whatever the library raises, the folder is what is wrong
-        raise MissingError(f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)}).") from error
+        raise MissingError(f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)})") from error
 
 
 def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """The part's configuration; MissingError if the folder or the file is absent or no JSON object."""
     path = folder / name
     if not path.is_file():
-        raise MissingError(f"{path} is missing: {folder.parent} is no complete diffusers folder.")
+        raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
     if not isinstance(config, dict):
-        raise MissingError(f"{path} is damaged (no JSON object): get the file again.")
+        raise MissingError(f"{path} is damaged (not a JSON object): download the file again")
     return config
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.models.adapters.install import lay_out
 from bench.models.adapters.patches import Patches, patches_of
 from bench.models.base import Network
 
@@ -117,7 +118,7 @@ class Residence:
         module.to("cpu")
         if not self._said:
             logger.warning(
-                "two networks do not fit on the device together: they are moved at each switch, which is slower"
+                "two networks do not fit on the device together; moving them at each switch, which is slower"
             )
             self._said = True
 
@@ -141,6 +142,7 @@ class Networks:
         """Say that a network was added."""
         if network.module is self._base:
             self._switch.forget()
+            lay_out(self._base)
 
     def ready(self, name: str) -> Any:
         """The module of the network, on the device, with exactly its adapter on."""

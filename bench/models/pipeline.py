@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.adapters.install import lay_out
 from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
@@ -80,7 +79,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
-            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
+            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite")
         self.side = suite.resolution // self._vae_factor()
 
     @classmethod
@@ -95,7 +94,7 @@ class PipelineModel(PromptEncoding, Pictures):
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
-                f"({TITLES[self.family]}): set model.family = '{found}', or take other weights."
+                f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 
     def _network_folder(self) -> Path:
@@ -146,7 +145,6 @@ class PipelineModel(PromptEncoding, Pictures):
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
         if self.network_part == "unet":
             module.to(memory_format=torch.channels_last)
-            lay_out(module)
 
     @property
     def unet(self) -> Any:
@@ -174,11 +172,10 @@ class PipelineModel(PromptEncoding, Pictures):
         """
         if name in self.networks:
             return
-        if path.is_dir():
-            check_parameterisation(path, self.folder, self.sampler.options)
+        check_parameterisation(path, self.folder, self.sampler.options)
         self._ready.residence.bring(self.network)
-        options = AdapterOptions.of(self._loaded, scale, ignore_text)
-        network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", options)
+        options, adapter = AdapterOptions.of(self._loaded, scale, ignore_text), f"tuned{len(self.networks)}"
+        network = load_tuned(path, self.network, self.dtype, adapter, options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
             network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
@@ -197,7 +194,9 @@ class PipelineModel(PromptEncoding, Pictures):
             self._place_vae(network.vae)
         if own:
             network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
-        logger.warning(f"{path} brings its own {' and '.join(names)}: used for its side of each step.", extra=ONCE)
+        logger.warning(
+            f"{path} contains its own {' and '.join(names)}; using them for its side of each step", extra=ONCE
+        )
 
     def _load_own(self, name: str, path: Path) -> Any:
         if path.is_dir():

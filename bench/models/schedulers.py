@@ -31,8 +31,8 @@ def scheduler_class(name: str, options: Mapping[str, Any]) -> Any:
         raise UsageError(f"unknown scheduler '{name}' in the suite's sampler.{suggest(name, known)}")
     if name in _OWN_NOISE:
         raise UsageError(
-            f"{name} draws its own noise, so images would depend on the batch: take DPMSolverMultistepScheduler with "
-            "sampler.options.algorithm_type = 'sde-dpmsolver++'."
+            f"{name} draws its own noise, so that images would depend on the batch: use DPMSolverMultistepScheduler "
+            "with sampler.options.algorithm_type = 'sde-dpmsolver++'"
         )
     found = getattr(diffusers, name)
     _check_final(found, options)
@@ -53,7 +53,7 @@ def told(scheduler: Any, sampler: Any) -> Iterator[None]:
         name = scheduler.__name__ if isinstance(scheduler, type) else type(scheduler).__name__
         raise UsageError(
             f"{name} cannot be set up with sampler.steps = {sampler.steps} and the model's and the suite's options "
-            f"({short(error)}): change sampler.steps or sampler.options, or take another sampler.scheduler."
+            f"({short(error)}): change sampler.steps or sampler.options, or use another sampler.scheduler"
         ) from error
 
 
@@ -81,7 +81,7 @@ def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
     if not any(_FIELD in getattr(output, "__dataclass_fields__", {}) for output in outputs):
         raise UsageError(
             f"{kind.__name__} does not tell the predicted original of a step, which sampler.options.{FINAL} asks for: "
-            "take DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option."
+            "use DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option"
         )
 
 
@@ -132,12 +132,12 @@ def check_calls_per_step(scheduler: Any, steps: int) -> None:
     calls, name = calls_per_step(scheduler), type(scheduler).__name__
     if len(calls) != steps or sum(calls) != len(scheduler.timesteps):
         raise UsageError(
-            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, and which belong "
-            "to which step is not known here: take another sampler.scheduler, such as DDIMScheduler."
+            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, which cannot be "
+            "assigned to steps: use another sampler.scheduler, such as DDIMScheduler"
         )
     taken = inspect.signature(scheduler.step).parameters if hasattr(scheduler, "step") else ()
     if list(taken)[:3] != ["model_output", "timestep", "sample"]:
         raise UsageError(
-            f"{name} takes its steps in a way of its own, for which there is no loop here: take another "
-            "sampler.scheduler, such as DDIMScheduler."
+            f"{name} has a stepping scheme that the sampling loop does not support: use another sampler.scheduler, "
+            "such as DDIMScheduler"
         )

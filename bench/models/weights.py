@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
@@ -61,8 +61,9 @@ def check_pin(name: str, path: Path, wanted: str) -> None:
     found = digest(path)
     if wanted != found and not (path.is_file() and _content(path) == wanted):
         raise MissingError(
-            f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
-            "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
+            f"weights '{name}' have the sha256 {found}, expected {wanted}: they are damaged, were changed by their "
+            "authors, or the digest is of other weights; compare it with the source, or pin a revision "
+            "(owner/name@...)"
         )
 
 
@@ -148,20 +149,31 @@ def _is_network(root: Path) -> bool:
 def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(metrics, image sets) that a checkpoint of `bench train` was trained on, from its training.json; () if unsaid.
 
-    A file of weights is a checkpoint's if training.json lies beside it.
-    Raises MissingError when the weights are not there.
+    A file of weights is a checkpoint's if training.json lies beside it. Raises MissingError (no such weights) and
+    UsageError (training.json holds something else).
     """
     path = resolve(spec)
-    folder = path.parent if path.is_file() else path
+    file = (path.parent if path.is_file() else path) / _TRAINING
     try:
-        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no folder of ours
-        return (), ()
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:  # no folder of ours
+        facts = None
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{file} is not valid JSON: repair it, or remove it if `bench train` did not write it"
+        ) from None
     if not isinstance(facts, dict):
         return (), ()
-    reward = facts.get("trained_on", facts.get("reward"))  # the first checkpoints name one reward only
-    rewards = (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
-    return rewards, tuple(str(name) for name in facts.get("trained_on_data") or ())
+    key = "trained_on" if "trained_on" in facts else "reward"  # the first checkpoints name one reward only
+    return _names(file, key, facts.get(key)), _names(file, "trained_on_data", facts.get("trained_on_data"))
+
+
+def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
+    """The names in an entry of training.json: one, a list, or the keys of weights. Raises UsageError for others."""
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    if isinstance(names, list | dict) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it")
 
 
 def digest_of(spec: str) -> str:
@@ -170,8 +182,7 @@ def digest_of(spec: str) -> str:
 
 
 def _content(file: Path) -> str:
-    # In the hub's cache a large file is a link to a blob that is named by its sha256, compared when it arrived: no need
-    # to read gigabytes.
+    # In the hub's cache a large file links to a blob that is named by its sha256, compared when it arrived.
     real = file.resolve()
     if file.is_symlink() and real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
         return real.name
@@ -215,7 +226,7 @@ def _shapes(name: str) -> Path:
     hint = suggest(name, there)
     raise MissingError(
         f"the embedded weights 'shapes:{name}' are not in this installation.{hint} "
-        "They are made by `make shapes` in a checkout, and shipped with a release."
+        "`make shapes` builds them in a checkout; a release contains them."
     )
 
 
@@ -227,7 +238,7 @@ def _from_hub(name: HubName) -> Path:
     inner = name.inner.strip("/") if name.inner else None
     if inner and Path(inner).suffix in _CODE:
         raise MissingError(
-            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
+            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is loaded; give a "
             ".safetensors file or a folder of them"
         )
     try:

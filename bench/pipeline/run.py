@@ -87,7 +87,7 @@ def run(
         check_images(stores)
         mark_complete(stores)
     if made == 0 and values == 0:
-        logger.info("nothing to do: all images and scores are there.")
+        logger.info("nothing to do: all images and scores exist")
     return stores
 
 
@@ -98,7 +98,7 @@ def _resolved(methods: Sequence[Method | str], suite: Suite, settings: Mapping[s
     if len(names) == len(methods):
         return resolve_methods(names, suite, texts)
     if texts:
-        raise UsageError("settings go with methods given by name, and one of these is resolved already")
+        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
     listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
     return list({method.name: method for found in listed for method in found}.values())
 
@@ -155,4 +155,4 @@ def _check_choices(resume: str, engine: str, device: str, batch_size: int | None
         raise unknown("engine", engine, ENGINES)
     check_device(device)
     if batch_size is not None and batch_size < 1:
-        raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
+        raise UsageError(f"the batch size must be at least 1, got {batch_size}")

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
-from bench.analysis.table.corrected import survives
 from bench.analysis.table.rows import Row, Table
 from bench.store.runs import MetricFacts
 
 DAGGER = "†"
 MISSING = "-"
+NOT_ESTIMABLE = "not estimable at this N"
 BEST = "Bold: better than every other method, the interval of each paired difference excludes zero."
-SURE = "still significant at 5 % after Holm's correction over the whole table"
-UNSURE = "only the cell's own 95 % interval excludes zero"
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -88,11 +86,16 @@ def difference_cell(difference: Difference | None, digits: int, mark: str = "") 
     if difference is None:
         return CellText(MISSING)
     interval = difference.interval
-    strong = survives(difference)
-    sign = {"": "", "a": "▼" if strong else "▽", "b": "▲" if strong else "△"}[difference.better]
+    strong, sign = difference.sure, better_sign(difference)
     digits = clear_of_zero(interval, digits)
     text = number(interval.mean, digits, signed=True)
-    return CellText(text, _range(interval, digits, signed=True), mark, "", strong, sign)
+    suffix = NOT_ESTIMABLE if not math.isfinite(interval.low) and "not estimable" in (interval.reason or "") else ""
+    return CellText(text, _range(interval, digits, signed=True), mark, suffix, strong, sign)
+
+
+def better_sign(difference: Difference) -> str:
+    """▲ better or ▼ worse; hollow (△ ▽) where that does not survive the correction over the table; "" for neither."""
+    return {"": "", "a": "▼" if difference.sure else "▽", "b": "▲" if difference.sure else "△"}[difference.better]
 
 
 def clear_of_zero(interval: Interval, digits: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
 from bench.analysis.stats import POWER
-from bench.formatting import aligned, one_line, shorten
-from bench.reporting.cells import MISSING, decimals, difference_cell, number
+from bench.formatting import aligned, counted, one_line, shorten
+from bench.reporting.cells import DAGGER, MISSING, better_sign, decimals, difference_cell, number
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
@@ -34,23 +35,52 @@ def _metrics(comparison: Comparison) -> str:
     for difference in comparison.differences:
         digits = decimals([difference.interval])
         cell = difference_cell(difference, digits)
-        share = f"{difference.win_rate:.0%}" if math.isfinite(difference.win_rate) else MISSING
-        values = [number(difference.a, digits), number(difference.b, digits), cell.value, cell.interval or MISSING]
+        values = [
+            number(difference.a, digits),
+            number(difference.b, digits),
+            cell.value,
+            cell.interval or cell.suffix or MISSING,
+        ]
         tests = [
             _p(difference.paired.p),
             _p(difference.p_holm),
-            share,
+            _wins(difference),
             str(difference.interval.n),
-            number(difference.paired.mde, digits),
+            number(difference.detects, digits),
         ]
         winner = {"": "", "a": comparison.a, "b": comparison.b}[difference.better]
-        lines.append([f"{difference.facts.display} {difference.facts.arrow}", *values, *tests, winner])
+        dagger = DAGGER if difference.facts.name in comparison.trained else ""
+        lines.append(
+            [
+                f"{difference.facts.display}{dagger} {difference.facts.arrow}",
+                *values,
+                *tests,
+                better_sign(difference),
+                winner,
+            ]
+        )
+    tests_made = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
     how = (
-        "p: sign flips over prompts; p Holm: corrected for the number of metrics;\n"
-        f"wins: share of pairs in which {comparison.b} is better, ties half;\n"
-        f"detects: smallest true difference found with {POWER:.0%} probability; better: the interval excludes zero\n"
+        "p: the larger of Student's t and Hall's correction for skewness, over prompts; below 0.05 exactly where the\n"
+        f"95 % interval excludes zero; p Holm: corrected for the {counted(tests_made, 'difference')} of this table\n"
+        f"▲ {comparison.b} better, ▼ worse: {SURE}; △ ▽: {UNSURE}\n"
+        f"wins: share of pairs in which {comparison.b} is better, ties half, with its 95 % interval over prompts\n"
+        f"detects: smallest true difference that would be marked ▲ or ▼ here with {POWER:.0%} probability\n"
     )
-    return aligned([*head, "detects", "better"], lines) + how
+    if tests_made and not any(math.isfinite(difference.detects) for difference in comparison.differences):
+        how += f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts with values on both sides\n"
+    if comparison.trained:
+        how += f"{DAGGER} {comparison.a} or {comparison.b} was trained on this metric\n"
+    return aligned([*head, "detects", "", "better"], lines) + how
+
+
+def _wins(difference: Difference) -> str:
+    """ "72% [61, 81]": the share with its interval."""
+    win = difference.win_interval
+    if win is None or not math.isfinite(win.mean):
+        return MISSING
+    limits = f" [{100 * win.low:.0f}, {100 * win.high:.0f}]" if math.isfinite(win.low) else ""
+    return f"{win.mean:.0%}{limits}"
 
 
 def _p(value: float) -> str:
@@ -59,9 +89,9 @@ def _p(value: float) -> str:
 
 def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
-    hopeless = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
+    too_few = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
     prompts = {
-        tag.tag: f"{shorten(tag.tag)} ({tag.prompts}){_FEW if tag.tag in hopeless else ''}" for tag in comparison.tags
+        tag.tag: f"{shorten(tag.tag)} ({tag.prompts}){_FEW if tag.tag in too_few else ''}" for tag in comparison.tags
     }
     by_metric_and_tag = {(tag.difference.facts.name, tag.tag): tag.difference for tag in comparison.tags}
     metrics = list(dict.fromkeys(tag.difference.facts for tag in comparison.tags))
@@ -76,15 +106,15 @@ def _tags(comparison: Comparison) -> str:
     else:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
         table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
-    how = "* p < 0.05 after Holm's correction over this table; in brackets the number of prompts\n"
-    few = f"{_FEW} too few prompts: in this table no difference of theirs could have a star\n" if hopeless else ""
+    how = f"▲ ▼: {SURE}; △ ▽: {UNSURE}; in brackets the number of prompts\n"
+    few = f"{_FEW} fewer than {LEAST_PROMPTS} prompts: no full mark is possible\n" if too_few else ""
     return f"{table}{how}{few}"
 
 
 def _tag_cell(difference: Difference | None, digits: int) -> str:
     if difference is None:
         return MISSING
-    return number(difference.interval.mean, digits, signed=True) + ("*" if difference.p_holm < 0.05 else " ")
+    return number(difference.interval.mean, digits, signed=True) + (better_sign(difference) or " ")
 
 
 def _changed(comparison: Comparison) -> str:

@@ -6,8 +6,9 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
+from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.table.rows import Table
-from bench.reporting.cells import BEST, DAGGER, MINUS, SURE, UNSURE, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, DAGGER, MINUS, CellText, difference_cells, header, mean_cells
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

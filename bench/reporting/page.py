@@ -13,15 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.table.arrays import Array
 from bench.analysis.table.costs import cost_columns
 from bench.analysis.table.rows import Best, Row, Table
-from bench.reporting.cells import DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells, number
+from bench.analysis.tradeoff import pairs_of
+from bench.reporting.cells import DAGGER, CellText, difference_cells, header, mean_cells, number
 from bench.reporting.payload import embedded_json, payload
 from bench.reporting.sections import environments, metric_card, origins, protocol
 from bench.reporting.style import looks
 from bench.reporting.thumbnails import Pictures
-from bench.reporting.tradeoff import fronts_of, grids
+from bench.reporting.tradeoff import fronts_of, grids, verdicts_on
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,6 +38,8 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
     """The page as text; `picture` is pareto.svg, shown where scripts do not run."""
     import plotly
 
+    pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
+    fronts = {axes: (front, verdicts_on(pairs, front)) for axes, front in fronts_of(joint, table).items()}
     scripts = [plotly_source(), *(asset(name) for name in SCRIPTS)]
     return (
         environment()
@@ -46,7 +50,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             policy=content_policy(scripts),
             style=asset("page.css"),
             scripts=scripts,
-            data=embedded_json(payload(table, fronts_of(joint, table), values, images.info)),
+            data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
             fallback=base64.b64encode(picture).decode(),
             DAGGER=DAGGER,
@@ -56,7 +60,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             rows={row.name: row for row in table.rows},
             means=means(table),
             differences=differences(table),
-            grids=grids(joint, table),
+            grids=grids(pairs, table),
             cards=[metric_card(table, facts) for facts in table.metrics],
             costs=costs(table),
             protocol=protocol(table),

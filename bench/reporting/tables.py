@@ -7,9 +7,11 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
 from bench.formatting import aligned, escape_markdown
-from bench.reporting.cells import BEST, DAGGER, SURE, UNSURE, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -77,15 +79,26 @@ def means_csv(table: Table) -> str:
 
 def differences_csv(table: Table) -> str:
     """differences.csv: one row per method and metric."""
-    head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm", "win_rate", "n"]
-    head += ["n_unscored", "better"]
+    head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm"]
+    head += ["win_rate", "win_low", "win_high", "detects", "n", "n_unscored", "better", "sure"]
     rows = []
     for name, differences in table.differences.items():
         for difference in differences:
             i = difference.interval
             better = {"": "", "a": "no", "b": "yes"}[difference.better]
-            values = (i.mean, i.low, i.high, difference.paired.p, difference.p_holm, difference.win_rate)
-            counts = [str(i.n), str(i.n_unscored), better]
+            win = difference.win_interval or Interval(math.nan, math.nan, math.nan, 0)
+            values = (
+                i.mean,
+                i.low,
+                i.high,
+                difference.paired.p,
+                difference.p_holm,
+                win.mean,
+                win.low,
+                win.high,
+                difference.detects,
+            )
+            counts = [str(i.n), str(i.n_unscored), better, "yes" if difference.sure else ""]
             rows.append([name, table.reference or "", difference.facts.name, *map(_digits, values), *counts])
     return _written(head, rows)
 

@@ -1,4 +1,4 @@
-"""What is said of several methods at once: fronts under resampling, prices, trade at equal reward, over-optimisation.
+"""What is said of several methods at once: fronts, prices, trade at equal reward, over-optimisation.
 
 The numbers are those of `bench.analysis.tradeoff`; here they are put into tables of plain text.
 """
@@ -10,17 +10,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.differences import LEVEL
+from bench.analysis.stats import holm
 from bench.analysis.table.rows import Curve
-from bench.analysis.tradeoff import AtEqual, Front, Joint, at_equal, front_of, over_optimisation, price
+from bench.analysis.tradeoff import (
+    AtEqual,
+    Front,
+    Joint,
+    Pairs,
+    at_equal,
+    front_of,
+    index_difference,
+    over_optimisation,
+    price,
+    verdicts_of,
+)
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, number
 from bench.reporting.plots import quality_axes
 
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
     from bench.analysis.table.rows import Table
+    from bench.reporting.payload_types import Band
     from bench.store.runs import MetricFacts
 
 _MOST_LINES = 24
+SURE_HERE = "also after Holm's correction over this table"
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,11 @@ class Grid:
     head: tuple[str, ...]
     lines: tuple[tuple[tuple[str, ...], tuple[CellText, ...]], ...]
     reasons: tuple[str, ...] = ()
+
+
+def verdicts_on(pairs: Pairs, front: Front) -> dict[str, str]:
+    """Method -> whether it is surely on this front, surely dominated, or undecided."""
+    return verdicts_of(pairs, front.methods, (front.x, front.y))
 
 
 def fronts_of(joint: Joint, table: Table) -> dict[tuple[str, str], Front]:
@@ -51,35 +71,37 @@ def _both(joint: Joint, x: str, y: str) -> bool:
     return any(math.isfinite(a) and math.isfinite(b) for a, b in means.tolist())
 
 
-def band_of(front: Front) -> dict[str, list[float | None]]:
+def band_of(front: Front) -> Band:
     """The front's band as plain numbers, for the page."""
-    band = front.band
-    arrays = {"x": band.x, "low": band.low, "middle": band.middle, "high": band.high}
-    return {key: [_short(value) for value in array.tolist()] for key, array in arrays.items()}
+    x, low, middle, high = (
+        [_short(value) for value in array.tolist()]
+        for array in (front.band.x, front.band.low, front.band.middle, front.band.high)
+    )
+    return {"x": x, "low": low, "middle": middle, "high": high}
 
 
 def _short(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def grids(joint: Joint, table: Table) -> list[Grid]:
+def grids(pairs: Pairs, table: Table) -> list[Grid]:
     """The tables of the page's section, those that have something to say."""
-    found: list[Grid | None] = [_over_optimisation(joint, table)]
+    found: list[Grid | None] = [_over_optimisation(table), _index_differences(table)]
     rewards = [facts for facts, _ in quality_axes(table)]
     diversities = [facts for facts in table.metrics if facts.kind == "group"]
     if table.reference and diversities:
-        found += [_prices(joint, table, reward, diversities) for reward in rewards]
+        found += [_prices(pairs, table, reward, diversities) for reward in rewards]
     sweeps = [curve for curve in table.curves if len(curve.members) > 1]
     for reward in rewards if diversities else []:
-        found.append(_at_equal(joint, table, sweeps, reward, diversities, by_reward=True))
-        found.append(_at_equal(joint, table, sweeps, reward, diversities, by_reward=False))
+        found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=True))
+        found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=False))
     return [grid for grid in found if grid is not None]
 
 
-def _over_optimisation(joint: Joint, table: Table) -> Grid | None:
+def _over_optimisation(table: Table) -> Grid | None:
     if table.reference is None:
         return None
-    found = over_optimisation(joint, [row.run for row in table.rows], table.reference)
+    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
     if not found:
         return None
     image = {facts.name: facts for facts in table.metrics if facts.kind == "image"}
@@ -116,6 +138,31 @@ def _over_optimisation(joint: Joint, table: Table) -> Grid | None:
     )
 
 
+def _index_differences(table: Table) -> Grid | None:
+    """The index of each method minus that of each other, of methods with the same training and held-out metrics."""
+    if table.reference is None:
+        return None
+    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
+    known = [one for one in found if one.influence]
+    pairs = [
+        (a, b, index_difference(a, b))
+        for i, b in enumerate(known)
+        for a in known[:i]
+        if (a.trained_on, a.held_out) == (b.trained_on, b.held_out)
+    ]
+    if not pairs:
+        return None
+    digits = decimals(difference for _, _, difference in pairs)
+    lines = tuple(((b.method, a.method), (_cell(difference, digits, signed=True),)) for a, b, difference in pairs)
+    return Grid(
+        "Differences of the over-optimisation index",
+        "Index of the first method minus that of the second, paired by prompt; negative: the first loses less of its "
+        "gain outside of the training reward. Only between methods with the same training reward.",
+        ("Method", "minus", "Difference ↓"),
+        lines[:_MOST_LINES],
+    )
+
+
 def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
     return (
         f"Gains over {reference}, each in standard deviations of images, pooled over both. Held-out metrics are the "
@@ -126,10 +173,10 @@ def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
     )
 
 
-def _prices(joint: Joint, table: Table, reward: MetricFacts, diversities: Sequence[MetricFacts]) -> Grid | None:
+def _prices(pairs: Pairs, table: Table, reward: MetricFacts, diversities: Sequence[MetricFacts]) -> Grid | None:
     base = table.reference or ""
     rows = [row.name for row in table.rows if row.name != base]
-    prices = [[price(joint, name, base, reward.name, facts.name) for facts in diversities] for name in rows]
+    prices = [[price(pairs, name, base, reward.name, facts.name) for facts in diversities] for name in rows]
     kept = [
         (name, line) for name, line in zip(rows, prices, strict=True) if any(math.isfinite(one.mean) for one in line)
     ]
@@ -142,7 +189,7 @@ def _prices(joint: Joint, table: Table, reward: MetricFacts, diversities: Sequen
     return Grid(
         f"Price of {reward.display}",
         f"Diversity lost per unit of {reward.display} gained over {base}; negative where diversity rose as well. "
-        "Methods whose reward did not surely rise have no price.",
+        "Methods whose reward did not rise significantly have no price.",
         ("Method", *(facts.display for facts in diversities)),
         tuple(lines),
         _reasons(one for line in prices for one in line),
@@ -150,7 +197,7 @@ def _prices(joint: Joint, table: Table, reward: MetricFacts, diversities: Sequen
 
 
 def _at_equal(
-    joint: Joint,
+    pairs: Pairs,
     table: Table,
     sweeps: Sequence[Curve],
     reward: MetricFacts,
@@ -165,18 +212,22 @@ def _at_equal(
         for row in table.rows:
             if row.name in members or len(lines) >= _MOST_LINES:
                 continue
-            pairs = [(reward.name, d.name) if by_reward else (d.name, reward.name) for d in diversities]
-            found = [at_equal(joint, members, row.name, *pair) for pair in pairs]
+            axes = [(reward.name, d.name) if by_reward else (d.name, reward.name) for d in diversities]
+            found = [at_equal(pairs, members, row.name, *pair) for pair in axes]
             if any(math.isfinite(one.difference.mean) for one in found):
                 lines.append(((f"{sweep.family} over {sweep.parameter}", row.name), found))
     if not lines:
         return None
     digits = [_rough([found[j].difference for _, found in lines]) for j in range(len(diversities))]
+    corrected = iter(holm([one.p for _, found in lines for one in found]).tolist())
     read = diversities if by_reward else [reward] * len(diversities)
     cells = [
         (
             names,
-            tuple(_difference(one, facts, digit) for one, facts, digit in zip(found, read, digits, strict=True)),
+            tuple(
+                _difference(one, facts, digit, next(corrected))
+                for one, facts, digit in zip(found, read, digits, strict=True)
+            ),
         )
         for names, found in lines
     ]
@@ -185,9 +236,11 @@ def _at_equal(
     head = [d.display if by_reward else f"at equal {d.display}" for d in diversities]
     return Grid(
         f"Diversity at equal {what}" if by_reward else f"{reward.display} at equal diversity",
-        f"A sweep is read as a curve, straight between its settings, at the point where its {what} equals that of "
-        f"another method: the difference in {each} there, sweep minus method. Nothing is extrapolated: where not all "
-        "resamples reach that point, the share that does is given, with no interval and no mark below 97.5 %.",
+        f"A sweep is read where its {what} equals that of another method: the difference in {each} there, sweep minus "
+        "method, on the straight line between its settings. The limits do not trust that line: they are against the "
+        "settings on either side, which bound any curve on which more of one metric costs some of the other. A mark "
+        f"says that the sweep's settings dominate the method, or it dominates them: ▲ ▼ {SURE_HERE}, △ ▽ only by the "
+        "cell's own 95 % limits. Nothing is extrapolated.",
         ("Sweep", "Method", *head),
         tuple(cells),
         _reasons(one.difference for _, found in lines for one in found),
@@ -206,16 +259,21 @@ def _range(interval: Interval, digits: int, signed: bool) -> str:
     return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 
 
-def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int) -> CellText:
-    """The difference at equal reward or diversity; where not all resamples reach it, their share, and then no mark."""
-    one, share = at_equal.difference, f"reached in {_percent(at_equal.inside)}" if at_equal.inside < 1 else ""
+def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int, p_holm: float) -> CellText:
+    """The difference at equal reward or diversity, with the limits that hold for any monotone curve."""
+    one = at_equal.difference
     if not math.isfinite(one.mean):
         return CellText(MISSING)
     value = number(one.mean, digits, True)
-    if not (math.isfinite(one.low) and math.isfinite(one.high)):
-        return CellText(value, suffix=share)
-    sign = "" if not one.excludes_zero else "▲" if (one.mean > 0) == facts.higher else "▼"
-    return CellText(value, _range(one, digits, True), suffix=share, sign=sign, strong=bool(sign))
+    if math.isnan(one.low):
+        return CellText(value)
+    low, high = (number(end, digits, True) if math.isfinite(end) else "" for end in (one.low, one.high))
+    limits = f"[{low}, {high}]" if low and high else f"at least {low}" if low else f"at most {high}"
+    if not one.excludes_zero:
+        return CellText(value, limits)
+    better, sure = (one.low > 0) == facts.higher, p_holm < LEVEL
+    sign = ("▲" if sure else "△") if better else ("▼" if sure else "▽")
+    return CellText(value, limits, sign=sign, strong=sure)
 
 
 def _rough(column: Sequence[Interval]) -> int:
@@ -223,12 +281,7 @@ def _rough(column: Sequence[Interval]) -> int:
     return decimals(column) if any(math.isfinite(one.low) for one in column) else max(0, decimals(column) - 2)
 
 
-def _percent(share: float) -> str:
-    """A share below one, never rounded up to all of them."""
-    return f"{math.floor(1000 * share) / 10:.1f} %" if share > 0.99 else f"{100 * share:.0f} %"
-
-
 def _reasons(intervals: Any) -> tuple[str, ...]:
     return tuple(
-        dict.fromkeys(interval.reason for interval in intervals if interval.reason and not math.isfinite(interval.mean))
+        dict.fromkeys(interval.reason for interval in intervals if interval.reason and not math.isfinite(interval.low))
     )

@@ -118,12 +118,20 @@ class Run:
     title: str = ""  # the suite's
     store: RunStore | None = None
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
+    cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @cached_property
     def prompts_digest(self) -> str:
         """Digest of prompt ids and texts, whatever their order."""
         return hashlib.sha256(json.dumps(sorted(self.prompts)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def pictures(self) -> str:
+        """Digest of all picture files with their prompts, equal for two runs of the very same pictures; "" unknown."""
+        rows = self.store.images() if self.store is not None else []
+        keys = sorted((row.prompt_id, row.sample, row.sha256) for row in rows)
+        return hashlib.sha256(json.dumps(keys).encode()).hexdigest() if keys and all(k[2] for k in keys) else ""
 
     @cached_property
     def _by_metric(self) -> dict[str, pd.DataFrame]:
@@ -182,6 +190,7 @@ def read_run(store: RunStore) -> Run:
         title=str(suite_facts.get("title") or ""),
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
+        cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
     )
 

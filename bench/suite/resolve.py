@@ -31,7 +31,7 @@ def resolve_method(name: str, suite: Suite, settings: Mapping[str, str] | None =
     """
     found = _variants(name, suite, settings or {})
     if len(found) != 1:
-        raise UsageError(f"the settings of method '{name}' are a sweep of {len(found)}, but one method is wanted here")
+        raise UsageError(f"--set for '{name}' expands to {len(found)} variants, but exactly one is allowed here")
     return found[0]
 
 
@@ -130,7 +130,7 @@ def _number(key: str, text: str) -> float | int:
     try:
         return int(text) if key in _WHOLE else _finite(float(text))
     except ValueError:
-        kind = "a whole number" if key in _WHOLE else "a number"
+        kind = "an integer" if key in _WHOLE else "a number"
         raise UsageError(f"--set {key} must be {kind}, got '{text.strip()}'") from None
 
 
@@ -181,7 +181,8 @@ def _finish(method: Method, suite: Suite) -> Method:
     for side in ("base_guidance", "tuned_guidance"):
         if getattr(method, side) < 1.0:
             raise UsageError(
-                f"{side} of method '{method.name}' must be at least 1 (1 is no guidance), got {getattr(method, side):g}"
+                f"{side} of method '{method.name}' must be at least 1 (1 means no guidance), got "
+                f"{getattr(method, side):g}"
             )
     _check_conditions(method)
     if not method.lora_scale > 0:
@@ -234,11 +235,11 @@ def _no_weights(method: Method, suite: Suite) -> str:
     else:
         there = "none is known to be published"
     if not names and (others := [one.weights for one in _fitting(published(), suite)]):
-        there += f"; by other methods there are {', '.join(others)}"
+        there += f"; checkpoints of other methods: {', '.join(others)}"
     train = f"train one with `bench train {method.train} --suite {suite.name}`, or " if method.train else ""
     return (
-        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({there}): "
-        f"{train}give some with `--set weights=PATH_OR_HUB_ID`"
+        f"method '{method.row_name}' needs tuned weights, and suite '{suite.name}' names none ({there}): "
+        f"{train}pass them with `--set weights=PATH_OR_HUB_ID`"
     )
 
 

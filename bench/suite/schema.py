@@ -104,6 +104,7 @@ class Reference(_Part):
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
     of them can be scored with the rest as the suite means it.
 
@@ -114,6 +115,7 @@ class Suite(_Part):
     name: Text
     title: str = ""
     label: Text | None = None
+    cluster: Text | None = None
     model: ModelSpec
     prompts: Text
     samples: Annotated[Whole, Field(ge=1)] = 5
@@ -221,10 +223,10 @@ def _sentence(error: ValidationError) -> str:
         "less_than_equal": lambda: f"must be at most {facts['le']:g}",
         "less_than": lambda: f"must be below {facts['lt']:g}",
         "multiple_of": lambda: f"must be a multiple of {facts['multiple_of']:g}",
-        "int_type": lambda: "must be a whole number",
+        "int_type": lambda: "must be an integer",
         "float_type": lambda: "must be a number",
         "finite_number": lambda: "must be a finite number",
-        "string_type": lambda: "must be a text",
+        "string_type": lambda: "must be a string",
         "string_too_short": lambda: "must not be empty",
         "too_short": lambda: "must not be empty",
         "literal_error": lambda: f"must be {facts['expected']}",

@@ -47,7 +47,7 @@ def table() -> Table:
         )
         for number, (method, rows) in enumerate(scores.groupby("method", sort=False))
     ]
-    return build(runs, n_resamples=2000, seed=0)
+    return build(runs)
 
 
 def compare(name: str, found: str) -> None:

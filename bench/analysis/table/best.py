@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.analysis.table.rows import Row
 
 
-def best_of(rows: Sequence[Row], metrics: Sequence[str], n_resamples: int, seed: int = 0) -> dict[str, Best]:
+def best_of(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Best]:
     """Metric -> best method, of the metrics that at least two methods were scored with.
 
     A method beats another when the 95 % interval of their paired difference, the same as the tables print, excludes
@@ -29,10 +29,10 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str], n_resamples: int, seed:
         higher = scored[0].run.metrics[metric].direction == "higher"
         top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
         others = [row for row in scored if row is not top]
-        tied = [row.name for row in others if not _beats(top, row, metric, n_resamples, seed)]
+        tied = [row.name for row in others if not _beats(top, row, metric)]
         found[metric] = Best(top.name, frozenset(tied))
     return found
 
 
-def _beats(top: Row, other: Row, metric: str, n_resamples: int, seed: int) -> bool:
-    return difference(other.run, top.run, metric, n_resamples, seed).better == "b"
+def _beats(top: Row, other: Row, metric: str) -> bool:
+    return difference(other.run, top.run, metric).better == "b"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.analysis.summary import N_RESAMPLES, metric_interval
+from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import differences_against
-from bench.analysis.table.rows import Row, Table, family
+from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.methods.catalogue import display_rank
 from bench.store.runs import MetricFacts, Run, metric_order
@@ -35,20 +35,16 @@ def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
 
 
 def build(
-    runs: Sequence[Run],
-    left_out: Sequence[LeftOut] = (),
-    reference: str = "base",
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", n_resamples: int = N_RESAMPLES
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
     ordered = order_runs(runs)
     rows = tuple(
-        Row(shown, run, {name: metric_interval(run, name, n_resamples, seed) for name in run.metrics})
+        Row(shown, run, {name: metric_interval(run, name) for name in run.metrics})
         for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
     base = next((row for row in rows if row.run.method == reference), None)
-    differences = differences_against(base, rows, n_resamples, seed) if base is not None else {}
+    differences = differences_against(base, rows) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
         suite=ordered[0].suite,
@@ -58,7 +54,7 @@ def build(
         reference=base.name if base else None,
         differences=differences,
         n_resamples=n_resamples,
-        best=best_of(rows, [one.name for one in facts], n_resamples, seed),
+        best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         same_noise=not other_noise(rows),
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.analysis.comparable import library_notes
+from bench.analysis.compare import prompt_notes
+from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.table.common_noise import other_noise
+from bench.formatting import counted
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
     from bench.store.runs import MetricFacts
 
-_FEW_PROMPTS = 10
 _SET_IMAGES = 5_000  # the protocol of the ImageReFL paper
 _PROTOCOL_SAMPLES = 5
 
@@ -30,8 +33,20 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         yield "one method only: there is nothing to compare it with"
     if len(run.prompts) == 1:
         yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
-    elif len(run.prompts) < _FEW_PROMPTS:
-        yield f"only {len(run.prompts)} prompts: the intervals are wide and rough"
+    yield from prompt_notes(run)
+    tests = [
+        difference
+        for differences in table.differences.values()
+        for difference in differences
+        if math.isfinite(difference.paired.p)
+    ]
+    if tests and len(run.prompts) < LEAST_PROMPTS:
+        yield f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts"
+    if tests:
+        yield (
+            f"Holm's correction covers {counted(len(tests), 'difference')} against {table.reference}: all methods and "
+            "metrics of this report; name the runs to report (bench report RUN...) to set the family"
+        )
     others = other_noise(table.rows)
     if others and len(table.rows) > 1:
         whose = "of all methods" if len(others) == len(table.rows) else f"of {', '.join(others)}"
@@ -61,7 +76,7 @@ def _of_metrics(table: Table) -> Iterator[str]:
 def _of_methods(table: Table) -> Iterator[str]:
     without = [row.name for row in table.rows if _text_left_out(row)]
     if without:
-        yield f"what the weights of {', '.join(without)} say of text encoders was left out (text_encoder = 'ignore')"
+        yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
 

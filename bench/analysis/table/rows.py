@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bench.analysis.differences import Difference
-from bench.analysis.stats import FEW, Interval
-from bench.analysis.summary import N_RESAMPLES
+from bench.analysis.stats import Interval
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
+
+N_RESAMPLES = 2000  # of the bootstrap that draws the band of a front
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,8 @@ class Table:
         """How the intervals of means and differences were made, which depends on the number of prompts."""
         prompts = len(self.rows[0].run.prompts)
         if prompts < 2:
-            return "no intervals: one prompt says nothing of others"
-        if prompts < FEW:
-            return "95 % intervals over prompts (Student's t with its skewness corrected)"
-        return f"95 % intervals over prompts (cluster bootstrap, {self.n_resamples:,} resamples)"
+            return "no interval: a single prompt carries no between-prompt variance"
+        return "95 % intervals over prompts (Student's t and Hall's correction for skewness, the wider limits)"
 
     @property
     def trained_metrics(self) -> tuple[str, ...]:

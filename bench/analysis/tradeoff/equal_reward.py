@@ -1,34 +1,41 @@
 """Trade between two metrics along a sweep: how much of one there is at an equal amount of the other, and its price.
 
-A sweep (one method at several settings) is read as a curve in the order of its settings, straight between neighbours;
-nothing is extrapolated. Each resample of the prompts moves the curve and the point it is read at together.
+A sweep (one method at several settings) is drawn as a curve in the order of its settings, straight between neighbours;
+nothing is extrapolated. The line is for the eye and for the number in the cell. What is surely better is decided
+without it, supposing only that the curve is monotone (`bench.analysis.tradeoff.monotone`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.analysis.ratios import ratio_interval, surely_not_zero
 from bench.analysis.stats import Floats, Interval
-from bench.analysis.tradeoff.joint import ENOUGH, Joint
+from bench.analysis.tradeoff.monotone import Setting, bounded_by_settings, oriented
+from bench.analysis.tradeoff.pairs import Pairs
 
 
 @dataclass(frozen=True, slots=True)
 class AtEqual:
-    """`metric` of a sweep where its `at` equals that of the reference method."""
+    """`metric` of a sweep where its `at` equals that of the reference method.
+
+    `difference` is the sweep minus the method, in the metric's unit: its mean is read on the straight line, its limits
+    are those against the sweep's settings and hold for any monotone curve; an end without a bound is infinite.
+    """
 
     sweep: tuple[str, ...]
     reference: str
     at: str  # the metric that is held equal
     metric: str  # the metric that is read
     level: float  # the reference's `at`
-    value: Interval  # the sweep's `metric` there
-    difference: Interval  # that, minus the reference's `metric`, in the metric's unit
-    inside: float  # share of resamples in which the sweep reaches the reference's `at`; below 97.5 % no interval
+    value: float  # the sweep's `metric` there, on the straight line
+    difference: Interval
+    p: float = math.nan  # that the curve passes through the method; below 0.05 where the limits exclude zero
     crossings: int = 1  # at how many places of the curve the means have the reference's `at`; one value only for 1
 
 
@@ -72,68 +79,75 @@ def _crossings(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[Floats, Float
     return np.where(hit, start + share * (end - start), np.nan), np.where(hit, value, np.nan)
 
 
-def at_equal(joint: Joint, sweep: Sequence[str], reference: str, at: str, metric: str) -> AtEqual:
+def at_equal(pairs: Pairs, sweep: Sequence[str], reference: str, at: str, metric: str) -> AtEqual:
     """`metric` of the sweep's curve where its `at` equals the reference's, and the difference to the reference there.
 
-    NaN with a reason where the sweep does not reach the reference's `at`, or has it at several places. Where it reaches
-    that in fewer than 97.5 % of the resamples there is a mean, but no interval: the resamples that do are a selection.
-    In each resample the curve is read at the place nearest to where it is read for the means.
+    NaN with a reason where the sweep does not reach the reference's `at`, has it at several places, or is no trade-off.
     """
-    indices = [joint.method(name) for name in sweep]
-    k, m, r = joint.metric(at), joint.metric(metric), joint.method(reference)
-    level, own = float(joint.means[r, k]), float(joint.means[r, m])
-    both = np.where(np.isfinite(joint.means[indices, m]), joint.means[indices, k], np.nan)
-    found = crossings_of(both, level)
-    near = found[0] if found else None
-    draws = interpolate(joint.draws[:, indices, k], joint.draws[:, indices, m], joint.draws[:, r, k], near)
-    inside = float(np.isfinite(draws).mean())
-    value, reason = math.nan, ""
+    xs = np.array([pairs.mean(name, at) for name in sweep])
+    ys = np.array([pairs.mean(name, metric) for name in sweep])
+    level, own = pairs.mean(reference, at), pairs.mean(reference, metric)
+    found = crossings_of(np.where(np.isfinite(ys), xs, np.nan), level) if math.isfinite(level) else []
+    value = float(interpolate(xs, ys, level)) if len(found) == 1 else math.nan
+    reason = _why_not(found, xs, ys, pairs, at, metric, reference)
+    p, n = math.nan, len(pairs.prompts)
+    low, high = math.nan, math.nan
+    if not reason:
+        settings = [
+            Setting(
+                oriented(pairs.difference(reference, name, at), pairs.metrics[at].higher),
+                oriented(pairs.difference(reference, name, metric), pairs.metrics[metric].higher),
+            )
+            for name in sweep
+            if math.isfinite(pairs.mean(name, at)) and math.isfinite(pairs.mean(name, metric))
+        ]
+        bound = bounded_by_settings(settings)
+        low, high, p = bound.low, bound.high, bound.p
+        if not pairs.metrics[metric].higher:
+            low, high = -high, -low
+        if math.isinf(low) and math.isinf(high):
+            low = high = math.nan
+            reason = f"no setting has surely more, or less, {at} than {reference}: no limits"
+    if len(found) != 1 or "trade-off" in reason:
+        value = math.nan
+    difference = Interval(value - own, low, high, n, 0, n, reason or None)
+    return AtEqual(tuple(sweep), reference, at, metric, level, value, difference, p, len(found))
+
+
+def _why_not(found: Sequence[float], xs: Floats, ys: Floats, pairs: Pairs, at: str, metric: str, reference: str) -> str:
     if not found:
-        reason = f"the sweep does not reach the {at} of {reference}"
-    elif len(found) > 1:
-        reason = f"the sweep has the {at} of {reference} at {len(found)} places of its curve: no one value"
-    else:
-        value = float(interpolate(joint.means[indices, k], joint.means[indices, m], level))
-        if inside < ENOUGH:
-            reason = f"the sweep reaches the {at} of {reference} in {inside:.0%} of the resamples: no interval"
-    both_of = joint.interval(value, draws), joint.interval(value - own, draws - joint.draws[:, r, m])
-    one, difference = (_without_interval(found, reason) if reason else found for found in both_of)
-    return AtEqual(tuple(sweep), reference, at, metric, level, one, difference, inside, len(found))
+        return f"the sweep does not reach the {at} of {reference}"
+    if len(found) > 1:
+        return f"the sweep has the {at} of {reference} at {len(found)} places of its curve: no one value"
+    known = np.isfinite(xs) & np.isfinite(ys)
+    x = xs[known] * (1 if pairs.metrics[at].higher else -1)
+    y = ys[known] * (1 if pairs.metrics[metric].higher else -1)
+    if x.size > 1 and y[np.argmax(x)] > y[np.argmin(x)]:
+        return f"the sweep is no trade-off: more {at} comes with more {metric}"
+    return ""
 
 
-def _without_interval(interval: Interval, reason: str) -> Interval:
-    return replace(interval, low=math.nan, high=math.nan, reason=reason)
-
-
-def at_equal_reward(joint: Joint, sweep: Sequence[str], reference: str, reward: str, diversity: str) -> AtEqual:
+def at_equal_reward(pairs: Pairs, sweep: Sequence[str], reference: str, reward: str, diversity: str) -> AtEqual:
     """Diversity at equal reward: the sweep's diversity where its reward equals that of the reference."""
-    return at_equal(joint, sweep, reference, reward, diversity)
+    return at_equal(pairs, sweep, reference, reward, diversity)
 
 
-def at_equal_diversity(joint: Joint, sweep: Sequence[str], reference: str, reward: str, diversity: str) -> AtEqual:
+def at_equal_diversity(pairs: Pairs, sweep: Sequence[str], reference: str, reward: str, diversity: str) -> AtEqual:
     """Reward at equal diversity: the sweep's reward where its diversity equals that of the reference."""
-    return at_equal(joint, sweep, reference, diversity, reward)
+    return at_equal(pairs, sweep, reference, diversity, reward)
 
 
-def price(joint: Joint, method: str, base: str, reward: str, diversity: str) -> Interval:
+def price(pairs: Pairs, method: str, base: str, reward: str, diversity: str) -> Interval:
     """What one unit of reward gained over `base` cost in diversity: loss of diversity / gain in reward.
 
-    Both in their own direction, so a positive price is a loss. Unit: the diversity's per the reward's. NaN with a
-    reason when the reward did not surely rise: a ratio over something that may be zero says nothing.
+    Both in their own direction, so a positive price is a loss. Unit: the diversity's per the reward's. Fieller's
+    interval over prompts. NaN with a reason when the reward did not rise significantly: the ratio would have a
+    denominator that may be zero.
     """
-    (gain, gains), (loss, losses) = (
-        _change(joint, method, base, reward, 1.0),
-        _change(joint, method, base, diversity, -1.0),
-    )
-    if not joint.interval(gain, gains).low > 0:
-        reason = f"{reward} did not surely rise over {base}"
-        return Interval(math.nan, math.nan, math.nan, 0, 0, joint.clusters, reason)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return joint.interval(loss / gain, np.where(gains > 0, losses / gains, np.nan))
-
-
-def _change(joint: Joint, method: str, base: str, metric: str, sign: float) -> tuple[float, Floats]:
-    """`sign` times the improvement of a method over the base: positive is better for sign 1."""
-    sign *= 1.0 if joint.higher[joint.metric(metric)] else -1.0
-    (mean, draws), (before, draws_before) = joint.value(method, metric), joint.value(base, metric)
-    return sign * (mean - before), sign * (draws - draws_before)
+    gains, losses = pairs.changes(base, method, reward), -pairs.changes(base, method, diversity)
+    known = np.isfinite(gains) & np.isfinite(losses)
+    gains, losses = gains[known], losses[known]
+    if not surely_not_zero(gains) or gains.mean() < 0:
+        reason = f"{reward} did not rise significantly over {base}"
+        return Interval(math.nan, math.nan, math.nan, 0, 0, gains.size, reason)
+    return ratio_interval(losses, gains)

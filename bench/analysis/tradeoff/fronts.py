@@ -1,20 +1,23 @@
-"""The front under resampling: how surely each method is on it, how much it attains, and between which borders.
+"""The front of the means, and the band in which it lies under resampling.
+
+Who is surely on it is decided in `bench.analysis.tradeoff.front_verdicts`: the share of resamples in which a method is
+on the front is far too low for close methods. A hypervolume is not given: it needs a reference point that no protocol
+fixes, and changes with every method that joins the table.
 
 Attainment surfaces are those of Grunert da Fonseca, Fonseca & Hall (2001): the surface of level p is the border of
-what the front attains in at least a share p of the resamples; computed by `moocore`, as the hypervolume is.
+what the front attains in at least a share p of the resamples; computed by `moocore`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.pareto import front, fronts, oriented
-from bench.analysis.stats import Floats, Interval
+from bench.analysis.pareto import front
+from bench.analysis.stats import Floats
 from bench.analysis.tradeoff.joint import Joint
 
 _GRID = 121
@@ -42,10 +45,6 @@ class Front:
     methods: tuple[str, ...]
     points: Floats = field(repr=False)  # [M, 2]
     on_front: NDArray[np.bool_] = field(repr=False)  # of the means
-    probability: Floats = field(repr=False)  # [M] share of resamples in which the method is on the front
-    hypervolume: Interval  # share of the box from `corner` to the best of both means; may exceed 1 in a resample
-    corner: tuple[float, float]  # the worst of both means: what the hypervolume is measured from
-    contribution: Floats = field(repr=False)  # [M] hypervolume that would be lost without the method
     band: Band = field(repr=False)
 
 
@@ -58,46 +57,14 @@ def front_of(joint: Joint, x: str, y: str, grid: int = _GRID) -> Front:
     methods = tuple(name for name, kept in zip(joint.methods, have, strict=True) if kept)
     means, draws = means[have], draws[:, have]
     higher = (joint.higher[joint.metric(x)], joint.higher[joint.metric(y)])
-    on = fronts(draws, higher)
-    volume, corner, contribution = _hypervolumes(joint, means, draws, higher)
     return Front(
         x=x,
         y=y,
         methods=methods,
         points=means,
         on_front=front(means, higher),
-        probability=np.asarray(on.mean(axis=0)),
-        hypervolume=volume,
-        corner=corner,
-        contribution=contribution,
         band=_band(joint, means, draws, higher, grid),
     )
-
-
-def _hypervolumes(
-    joint: Joint, means: Floats, draws: Floats, higher: tuple[bool, bool]
-) -> tuple[Interval, tuple[float, float], Floats]:
-    import moocore
-
-    better = oriented(means, higher)
-    worst, best = better.min(axis=0), better.max(axis=0)
-    corner = oriented(worst[None], higher)[0]
-    span = best - worst
-    if not (span > 0).all():
-        reason = "the methods do not differ in both metrics: there is no box to measure in"
-        nothing = Interval(math.nan, math.nan, math.nan, 0, 0, joint.clusters, reason)
-        return nothing, (float(corner[0]), float(corner[1])), np.full(len(means), np.nan)
-
-    def scaled(points: Floats) -> Floats:  # to be minimised, the best mean at -1, the corner at 0
-        return np.asarray(-(oriented(points, higher) - worst) / span)
-
-    measure = moocore.Hypervolume(ref=np.zeros(2))
-    whole = float(measure(scaled(means)))
-    parts = np.array([measure(part[np.isfinite(part).all(axis=1)]) for part in map(scaled, draws)])
-    without = [
-        float(measure(scaled(np.delete(means, i, axis=0)))) if len(means) > 1 else 0.0 for i in range(len(means))
-    ]
-    return joint.interval(whole, parts), (float(corner[0]), float(corner[1])), whole - np.asarray(without)
 
 
 def _band(joint: Joint, means: Floats, draws: Floats, higher: tuple[bool, bool], grid: int) -> Band:

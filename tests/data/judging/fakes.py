@@ -69,7 +69,7 @@ def make(
     cards: dict[str, dict[str, Any]] | None = None,
     images: bool = False,
     trained_on: list[str] | None = None,
-    text: str = "a red circle on a {} background",
+    text: str = "a red circle on a {} background, number {}",
     texts: dict[int, str] | None = None,
 ) -> RunStore:
     """A complete run folder; `images` also draws small pictures."""
@@ -78,7 +78,7 @@ def make(
     folder = re.sub(r"[^A-Za-z0-9._-]+", "-", method).strip("-")
     store = RunStore.create(results, suite, folder, hash8)
     listed = [
-        {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4]), "tags": []}
+        {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4], p), "tags": []}
         for p in range(prompts)
     ]
     for index, other in (texts or {}).items():

@@ -42,14 +42,14 @@ def scored(folder: Path, method: str, values: Mapping[int, float], prompts: int 
 def gated(folder: Any, text: str, tmp_path: Path, baseline: dict[str, Any] | None = None) -> list[Verdict]:
     path = tmp_path / "gate.toml"
     path.write_text(text, encoding="utf-8")
-    return check(folder, path, baseline, n_resamples=500)
+    return check(folder, path, baseline)
 
 
 def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
     folder = scored(tmp_path / "a", "base", {0: 0.9})
     (found,) = gated(folder, "[base.lpips]\nmin = 0.5\n", tmp_path)
     assert (found.status, exit_code([found])) == ("missing", 1)
-    assert "was scored for one prompt of 40, which decides nothing (39 of 40 values unscored)" in found.message
+    assert "was scored on one prompt of 40, too few to judge (39 of 40 values unscored)" in found.message
     alone = scored(tmp_path / "b", "base", {0: 0.9}, prompts=1)
     assert gated(alone, "[base.lpips]\nmin = 0.5\n", tmp_path)[0].status == "pass"  # one of one is all there is
 
@@ -68,7 +68,10 @@ def test_a_drop_is_not_passed_by_prompts_that_fell_out(tmp_path: Path) -> None:
     now = scored(tmp_path / "now", "base", {p: value for p, value in values.items() if p >= 3})
     (found,) = gated(now, "[base.lpips]\nmax_drop = 0.01\n", tmp_path, before)
     assert found.status == "inconclusive"
-    assert "3 of 40 values unscored; 3 of 40 prompts of the baseline are unscored now, so the others" in found.message
+    assert (
+        "3 of 40 values unscored; 3 of 40 prompts of the baseline are unscored now, so the remaining values"
+        in found.message
+    )
     assert "0.31 before, 0.31 now" in found.message  # over the prompts that both have, as the drop is
     assert (exit_code([found]), exit_code([found], strict=True)) == (0, 1)
     worse = scored(tmp_path / "worse", "base", {p: value - 0.2 for p, value in values.items() if p >= 3})
@@ -90,7 +93,7 @@ def test_fewer_images_of_a_prompt_are_fewer_values(tmp_path: Path) -> None:
     text = "[base.pickscore]\nmax_drop = 0.2\n"
     (found,) = gated(folders[1], text, tmp_path, baseline_of(folders[0]))
     assert found.status == "inconclusive"
-    assert "7 of 40 values unscored; 7 values are unscored, so the others do not decide" in found.message
+    assert "7 of 40 values unscored; 7 values are unscored, so the remaining values cannot decide" in found.message
 
 
 def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> None:
@@ -104,18 +107,18 @@ def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> N
         store.append_scores("pickscore", rows, card("pickscore"))
         folders.append(tmp_path / name)
     (found,) = gated(folders[1], "[base.pickscore]\nmax_drop = 0.1\n", tmp_path, baseline_of(folders[0]))
-    assert found.message.startswith("2.5 before, 2.5 now: drop 0 [0, 0] against max_drop 0.1")
+    assert found.message.startswith("2.5 before, 2.5 now: drop 0 (no interval) against max_drop 0.1")
     assert found.baseline == 2.5
 
 
 def test_one_prompt_in_common_decides_nothing(tmp_path: Path) -> None:
-    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.0}))
-    now = scored(tmp_path / "now", "base", {1: 1.0, 2: 1.0})
+    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.1}))
+    now = scored(tmp_path / "now", "base", {1: 1.1, 2: 1.0})
     (found,) = gated(now, "[base.lpips]\nmax_drop = 0.5\n", tmp_path, before)
-    assert (found.status, "one prompt in common" in found.message) == ("missing", True)
-    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.1})
+    assert (found.status, "only one prompt with the baseline" in found.message) == ("missing", True)
+    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.2})
     (lead,) = gated(tmp_path / "now", "[base.dominates]\nover = 'refl'\non = ['lpips']\n", tmp_path)
-    assert (lead.status, lead.message) == ("missing", "lpips has one prompt in common with refl")
+    assert (lead.status, lead.message) == ("missing", "lpips shares only one prompt with refl")
 
 
 def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: list[str]) -> None:
@@ -127,12 +130,14 @@ def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: l
     assert f"{new.name} is not finished: finish it" in found[1].message
     assert found[1].who == new.name
     assert exit_code(found) == 1
-    assert f"left out of the gate: {new.name} (not finished)" in said
-    with pytest.raises(UsageError, match=r"base@\w+ is not finished: .*name the runs that the baseline is meant"):
+    assert f"excluded from the gate: {new.name} (not finished)" in said
+    with pytest.raises(
+        UsageError, match=r"base@\w+ is not finished: .*pass only the runs that the baseline should contain"
+    ):
         baseline_of(folder)
     other = make(folder, "refl", prompts=12, metrics=("lpips",), status="running")
     assert len(gated(folder, "[base.lpips]\nmin = 0.1\n", tmp_path)) == 2  # no rule asks for refl
-    assert f"left out of the gate: {other.name} (not finished)" in said
+    assert f"excluded from the gate: {other.name} (not finished)" in said
 
 
 def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path) -> None:
@@ -144,7 +149,7 @@ def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path
     assert [one.status for one in found] == ["pass", "not_comparable", "pass", "not_comparable"]
     assert all(f"{new.name} is not comparable with the other runs: prompts differ" in found[i].message for i in (1, 3))
     assert exit_code(found) == 3
-    with pytest.raises(NotComparableError, match="prompts differ.*; name the runs"):
+    with pytest.raises(NotComparableError, match="prompts differ.*; pass only the runs"):
         baseline_of(folder)
 
 
@@ -156,8 +161,8 @@ def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, said: list[st
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
     err = "\n".join(said)
-    assert "left out of the gate: refl@" in err
-    assert "left out of the report: refl@" in err
+    assert "excluded from the gate: refl@" in err
+    assert "excluded from the report: refl@" in err
     assert not any(line.startswith("::") for line in err.splitlines())
     assert "\x1b" not in err
 

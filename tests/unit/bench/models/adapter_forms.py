@@ -1,6 +1,6 @@
 """Adapters in the forms people publish, of every family, and what becomes of each.
 
-`python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md` writes the table.
+`python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` writes the table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
-from bench.runtime import log
 from tests.unit.bench.models import adapter_truth as truth
 from tests.unit.bench.models.adapter_layers import DIFFUSERS, ENCODERS, NORMS, PART, Piece, sgm
 from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, peft, saved, scale_of
@@ -37,13 +36,9 @@ class Form:
 
 
 def layers_of(
-    world: World,
-    kind: Callable[..., truth.Layer],
-    pieces: Sequence[Piece],
-    rank: Callable[[Piece], int],
-    size: float = 0.3,
+    world: World, kind: Callable[..., truth.Layer], pieces: Sequence[Piece], rank: Callable[[Piece], int]
 ) -> list[truth.Layer]:
-    draw = truth.Draw(3, size)
+    draw = truth.Draw(3, 0.35 if kind in (truth.loha, truth.loha_tucker) else 0.2)  # of four factors, not of two
     return [kind(draw, piece, truth.joint_weight(piece, world.weights), rank(piece)) for piece in pieces]
 
 
@@ -93,10 +88,8 @@ def with_whole(write: Callable[[World, Path, Case, dict[str, Tensor]], Path]) ->
     def make(world: World, path: Path) -> tuple[Path, Case]:
         name = "conv_out" if PART[world.family] == "unet" else "proj_out"
         draw = truth.Draw(5, 0.3)
-        whole = {
-            f"{name}.{one}": world.weights[f"{name}.{one}"] + draw(*world.weights[f"{name}.{one}"].shape)
-            for one in ("weight", "bias")
-        }
+        own = {key: world.weights[key] for key in (f"{name}.weight", f"{name}.bias")}
+        whole = {key: value + draw(*value.shape) for key, value in own.items()}
         _, case = form(PEFT, pieces=attention)(world, path)
         case = replace(case, whole=whole)
         return write(world, path, case, whole), case
@@ -184,16 +177,10 @@ def text(layout: str, alone: bool = False) -> Make:
             weight = getattr(world.plain.pipeline, part).get_submodule(layer).weight
             a, b = draw(2, weight.shape[1]), draw(len(weight), 2)
             added[part, layer] = 2.0 * b @ a
-            if layout == "kohya":
-                stem = f"lora_{number}_{name.replace('.', '_')}"
-                tensors |= {
-                    f"{stem}.lora_down.weight": a,
-                    f"{stem}.lora_up.weight": b,
-                    f"{stem}.alpha": torch.tensor(4.0),
-                }
-            else:
-                stem = f"{part}.{name}"
-                tensors |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b, f"{stem}.alpha": torch.tensor(4.0)}
+            kohyas = layout == "kohya"
+            stem = f"lora_{number}_{name.replace('.', '_')}" if kohyas else f"{part}.{name}"
+            first, second = ("lora_down", "lora_up") if kohyas else ("lora_A", "lora_B")
+            tensors |= {f"{stem}.{first}.weight": a, f"{stem}.{second}.weight": b, f"{stem}.alpha": torch.tensor(4.0)}
         if alone:
             case = replace(case, layers=[])
         return saved(path / "text" / "x.safetensors", tensors), replace(case, text=added)
@@ -207,11 +194,8 @@ OLD_OFT = replace(PEFT, write=peft(r=2, coft=False, block_share=False))
 
 def linear(family: str) -> list[Piece]:
     """Linear layers of attention and feed-forward networks, alike in all families."""
-    return [
-        one
-        for one in DIFFUSERS[family]
-        if one.name.endswith((*ATTENTION, "ff.net.2")) and ("attn" in one.name or "ff" in one.name)
-    ]
+    named = [one for one in DIFFUSERS[family] if one.name.endswith((*ATTENTION, "ff.net.2"))]
+    return [one for one in named if "attn" in one.name or "ff" in one.name]
 
 
 def differs(piece: Piece, rank: int) -> float:
@@ -219,7 +203,7 @@ def differs(piece: Piece, rank: int) -> float:
 
 
 def half_said(piece: Piece, rank: int) -> float | None:
-    return None if len(piece.name) % 2 else 1.0
+    return None if sum(map(ord, piece.name)) % 2 else 1.0
 
 
 FORMS = (
@@ -261,7 +245,7 @@ FORMS = (
 
 
 def sdxl_network() -> Any:
-    """A UNet with the blocks of Stable Diffusion XL (two layers each, transformers of several depths), and tiny widths."""
+    """A UNet with the blocks of Stable Diffusion XL (two layers each, deeper transformers), and tiny widths."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(2)
@@ -277,11 +261,8 @@ def sdxl_network() -> Any:
 def real_blocks(world: World) -> list[Piece]:
     """All linear layers and convolutions within the blocks, by the authors' names."""
     inside = ("down_blocks.", "mid_block.", "up_blocks.")
-    names = [
-        key.removesuffix(".weight")
-        for key, value in world.weights.items()
-        if value.ndim > 1 and key.endswith(".weight")
-    ]
+    layers = [key for key, value in world.weights.items() if value.ndim > 1 and key.endswith(".weight")]
+    names = [key.removesuffix(".weight") for key in layers]
     return [Piece(sgm(name, 2), (name,)) for name in names if name.startswith(inside)]
 
 
@@ -321,11 +302,11 @@ def outcome(world: World, one: Form, path: Path) -> str:
 
 HEAD = """# Adapters: which forms are read
 
-Written by `python -m tests.unit.bench.models.adapter_forms > docs/checkpoint_forms_adapters.md`. Every form is written for
-a tiny network of the family, loaded as tuned weights, and compared with weights merged by hand, `W + alpha / rank * B A`
-and its relatives (not with diffusers' loader, which drops alphas that differ by layer). "exact" gives the largest
-difference of a prediction, as a part of what the adapter moves it (which is at least 0.1). The base network is the same to
-the last bit after each of them, those that are refused included: loading asserts it.
+Written by `python benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md`. Every form is written
+for a tiny network of the family, loaded as tuned weights, and compared with weights merged by hand, `W + alpha / rank *
+B A` and its relatives (not with diffusers' loader, which drops alphas that differ by layer). "exact" gives the largest
+difference of a prediction, as a part of what the adapter moves it (which is at least 0.1). The base network is the same
+to the last bit after each of them, those that are refused included: loading asserts it.
 """
 
 
@@ -334,12 +315,8 @@ def page() -> str:
     from tests.unit.bench.models.refused_adapters import refusals
 
     with tempfile.TemporaryDirectory() as folder:
-        sink = log.set_sink(lambda text: None)
-        try:
-            found = list(rows(Path(folder)))
-            refused = list(refusals(Path(folder) / "refused"))
-        finally:
-            log.set_sink(sink)
+        found = list(rows(Path(folder)))
+        refused = list(refusals(Path(folder) / "refused"))
     cells: dict[str, dict[str, str]] = {}
     for name, family, said in found:
         cells.setdefault(name, {})[family] = said
@@ -347,18 +324,7 @@ def page() -> str:
     lines += [
         f"| {name} | " + " | ".join(row.get(family, "-") for family in FAMILIES) + " |" for name, row in cells.items()
     ]
-    lines += [
-        "",
-        "## Refused",
-        "",
-        "`X` is the path that was given.",
-        "",
-        "| form | family | sentence |",
-        "| --- | --- | --- |",
-    ]
+    lines += ["", "## Refused", "", "`X` is the path that was given.", ""]
+    lines += ["| form | family | sentence |", "| --- | --- | --- |"]
     lines += [f"| {one.name} | {one.family} | {said.replace('|', '/')} |" for one, said in refused]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

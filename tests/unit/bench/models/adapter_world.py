@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from bench.models.load import load_model
-from bench.runtime import log
 from tests.unit.bench.models.adapter_truth import Layer, joint_weight, split
 from tests.unit.bench.models.families import family_pipeline
 from tests.unit.bench.models.tiny import tiny_suite
@@ -66,11 +65,7 @@ class World:
             self._product = self.model()
         self._count += 1
         name = f"adapter{self._count}"
-        sink = log.set_sink(lambda text: None)
-        try:
-            self._product.add_network(name, path, strength)
-        finally:
-            log.set_sink(sink)
+        self._product.add_network(name, path, strength)
         made = prediction(self._product, name)
         assert torch.equal(prediction(self._product, "base"), self.before), "the base network changed"
         wanted = self.truth(case)

@@ -80,12 +80,8 @@ def cut(world: World, path: Path) -> Path:
 
 
 def two_adapters(world: World, path: Path) -> Path:
-    draw = {
-        f"base_model.model.conv_out.lora_{half}.{name}.weight": torch.randn(4, 8)
-        for half in "AB"
-        for name in ("a", "b")
-    }
-    return saved(path / "x.safetensors", draw)
+    names = [f"base_model.model.conv_out.lora_{half}.{name}.weight" for half in "AB" for name in ("a", "b")]
+    return saved(path / "x.safetensors", {name: torch.randn(4, 8) for name in names})
 
 
 def oft(**config: Any) -> Make:
@@ -107,6 +103,19 @@ def other_rank(world: World, path: Path) -> Path:
     return folder
 
 
+def only_down(one: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in one.items() if "up" not in key}
+
+
+def and_more(one: dict[str, Tensor]) -> dict[str, Tensor]:
+    return one | {"lora_unet_what.is.this": torch.ones(1)}
+
+
+def odd_rotations(world: World, path: Path) -> Path:
+    key = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.oft_blocks"
+    return saved(path / "x.safetensors", {key: torch.randn(2, 5, 5)})
+
+
 def pickled(world: World, path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "adapter_model.bin").write_bytes(b"PK\x03\x04")
@@ -115,7 +124,11 @@ def pickled(world: World, path: Path) -> Path:
 
 
 CONVERT = r"begun with init_lora_weights='{}', which changed the base weights.*Convert it with PEFT"
-QWEN = "transformer_blocks.0.img_mlp.net.2"
+QWEN = "transformer.transformer_blocks.0.img_mlp.net.2"
+FLUX = "transformer.single_transformer_blocks.0.attn.to_q"
+SD = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+SDXL = "down_blocks_2_attentions_1_transformer_blocks_1_attn1_to_q"
+SMALL, LARGE = ((2, 8), (8, 2)), ((2, 320), (320, 2))
 REFUSED = (
     *(
         Refused(f"PEFT, init {init}, not converted", "sd", configured(init_lora_weights=init), CONVERT.format(init))
@@ -127,9 +140,9 @@ REFUSED = (
     ),
     Refused("PEFT, QALoRA", "sd", configured(use_qalora=True), "settings of PEFT that are not read: use_qalora"),
     Refused("PEFT, layer replication", "sd", configured(layer_replication=[[0, 2]]), "not read: layer_replication"),
-    Refused("PEFT, rank of another file", "sd", other_rank, r"adapter_config.json says rank 8 .*matrices have 2: it belongs"),
+    Refused("PEFT, rank of another file", "sd", other_rank, "says rank 8 .*matrices have 2: it belongs"),
     Refused("PEFT, pickled (.bin)", "sd", pickled, "pickle"),
-    Refused("PEFT, OFT of a version before 0.18", "sd", oft(peft_version="0.17.1"), "OFT adapter of a PEFT before 0.18"),
+    Refused("PEFT, OFT of a version before 0.18", "sd", oft(peft_version="0.17.1"), "of a PEFT before 0.18"),
     Refused("PEFT, OFT without adapter_config.json", "sd", without_config, "without its adapter_config.json"),
     Refused("(IA)^3, LyCORIS", "sd", with_key(".on_input"), r"has an \(IA\)\^3 adapter"),
     Refused("GLoRA, LyCORIS", "sd", with_key(".a1.weight"), "has a GLoRA adapter"),
@@ -139,15 +152,15 @@ REFUSED = (
     Refused("scaled fp8", "sd", with_key(".scale_weight"), "has weights in scaled fp8"),
     Refused("first matrix with a bias", "sd", with_key(".lora_A.bias"), "first matrix has a bias"),
     Refused("several adapters in one file", "sd", two_adapters, r"holds several adapters \(a, b\)"),
-    Refused("half of a layer is missing", "sd", tensors(lambda one: {k: v for k, v in one.items() if "up" not in k}), "incomplete LoRA: it lacks .*lora_B; get the file again"),
+    Refused("half of a layer is missing", "sd", tensors(only_down), "incomplete LoRA: it lacks .*lora_B; get the file"),
     Refused("truncated file", "sd", cut, "is damaged .*get the file again"),
-    Refused("LoRA of FLUX for Stable Diffusion", "sd", named("transformer.single_transformer_blocks.0.attn.to_q", ((2, 8), (8, 2))), "is a LoRA for FLUX, and the suite's model is Stable Diffusion 1"),
-    Refused("LoRA of Stable Diffusion for PixArt", "pixart", named("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", ((2, 8), (8, 2))), "is a LoRA for Stable Diffusion 1.x/2.x, and the suite's model is PixArt"),
-    Refused("LoHa of SDXL for Stable Diffusion", "sd", loha_of("down_blocks_2_attentions_1_transformer_blocks_1_attn1_to_q"), "is a LoHa adapter for Stable Diffusion XL, and the suite's model is Stable Diffusion 1"),
-    Refused("LoRA of Qwen-Image for FLUX", "flux", named(f"transformer.{QWEN}", ((2, 8), (8, 2))), "is a LoRA for Qwen-Image, .*families read: .*docs/plugins.md"),
-    Refused("LoRA of other widths", "sd", named("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", ((2, 320), (320, 2))), r"has the shape \(2, 320\) for a layer of \(16, 16\)"),
-    Refused("OFT of other sizes", "sd", lambda world, path: saved(path / "x.safetensors", {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.oft_blocks": torch.randn(2, 5, 5)}), "of another model than the suite's"),
-    Refused("LoRA with unknown tensors", "sd", tensors(lambda one: one | {"lora_unet_what.is.this": torch.ones(1)}), "some of its layers are not in it: lora_unet_what"),
+    Refused("LoRA of FLUX for Stable Diffusion", "sd", named(FLUX, SMALL), "is a LoRA for FLUX, and the suite's"),
+    Refused("LoRA of SD for PixArt", "pixart", named(f"unet.{SD}", SMALL), "is a LoRA for Stable Diffusion 1"),
+    Refused("LoHa of SDXL for SD", "sd", loha_of(SDXL), "is a LoHa adapter for Stable Diffusion XL, and the suite's"),
+    Refused("LoRA of Qwen-Image for FLUX", "flux", named(QWEN, SMALL), "for Qwen-Image, .*families read: .*docs/pl"),
+    Refused("LoRA of other widths", "sd", named(f"unet.{SD}", LARGE), r"shape \(2, 320\) for a layer of \(16, 16\)"),
+    Refused("OFT of other sizes", "sd", odd_rotations, "of another model than the suite's"),
+    Refused("LoRA with unknown tensors", "sd", tensors(and_more), "some of its layers are not in it: lora_unet_what"),
 )  # fmt: skip
 
 
@@ -155,11 +168,9 @@ def refusals(root: Path) -> Iterator[tuple[Refused, str]]:
     """Each form with its sentence; the base network must be the same to the last bit afterwards."""
     worlds: dict[str, World] = {}
     for index, one in enumerate(REFUSED):
-        world = (
-            worlds.setdefault(one.family, World(one.family, root / one.family))
-            if one.family not in worlds
-            else worlds[one.family]
-        )
+        if one.family not in worlds:
+            worlds[one.family] = World(one.family, root / one.family)
+        world = worlds[one.family]
         path = one.make(world, root / f"form{index}")
         yield one, _sentence(world, path)
 

@@ -146,7 +146,7 @@ def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     assert error.value.exit_code == 3
     assert not (tmp_path / "strict").exists()
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
-    assert any(line.startswith("left out of the report: base@") for line in said)
+    assert any(line.startswith("excluded from the report: base@") for line in said)
     assert "left out: base@" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     report(runs, tmp_path / "asked", comparable_only=True, n_resamples=100)
     with pytest.raises(NotComparableError):

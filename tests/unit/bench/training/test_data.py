@@ -14,7 +14,8 @@ from PIL import Image
 from bench.errors import MissingError, UsageError
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
-from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for, to_picture
+from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for
+from bench.training.pictures import to_picture
 
 if TYPE_CHECKING:
     from conftest import TinySuite

@@ -33,6 +33,24 @@ def test_accumulated_batches_are_averaged() -> None:
     torch.testing.assert_close(one.detach(), two.detach())
 
 
+def test_accumulated_batches_are_summed_where_the_recipe_says_so() -> None:
+    """Adam would not see a constant factor but for its epsilon, which is what tiny gradients feel: sums go further."""
+    one, two, mean = weight(), weight(), weight()
+    optimiser = Optimiser.of([one], replace(RECIPE, accumulation=2, accumulate="sum"), "cpu")
+    averaged = Optimiser.of([mean], replace(RECIPE, accumulation=2), "cpu")
+    for slope in ([1.0, 3.0], [3.0, 5.0]):
+        optimiser.backward((one * 1e-8 * torch.tensor(slope)).sum())
+        averaged.backward((mean * 1e-8 * torch.tensor(slope)).sum())
+    assert one.grad is not None
+    torch.testing.assert_close(one.grad, 1e-8 * torch.tensor([4.0, 8.0]))
+    plain = torch.optim.Adam([two], lr=0.1)
+    (two * 1e-8 * torch.tensor([4.0, 8.0])).sum().backward()
+    plain.step()
+    assert optimiser.update() == pytest.approx(2 * averaged.update())
+    torch.testing.assert_close(one.detach(), two.detach())
+    assert (one - weight()).abs().sum() > 1.1 * (mean - weight()).abs().sum()
+
+
 def test_the_official_preset_updates_twice_first_on_scaled_gradients() -> None:
     one, two = weight(), weight()
     optimiser = Optimiser.of([one], replace(RECIPE, double_update=True), "cpu")

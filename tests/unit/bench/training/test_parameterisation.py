@@ -43,7 +43,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
-@pytest.mark.parametrize("place", [1, 10, 19])
+@pytest.mark.parametrize("index", [1, 10, 19])
 def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, index: int) -> None:
     scheduler = scheduler_of(name, kind)
     assert kind_of(scheduler) == kind

@@ -11,29 +11,34 @@ import numpy as np
 import pytest
 
 from bench.analysis.tradeoff import (
+    Pairs,
     at_equal_diversity,
     at_equal_reward,
+    index_difference,
     interpolate,
-    joint_bootstrap,
     over_optimisation,
+    pairs_of,
     price,
+    verdicts_of,
 )
 from bench.analysis.tradeoff.equal_reward import crossings_of
-from bench.analysis.tradeoff.joint import Joint, joint_means
 from bench.store.records import ScoreRow
 from bench.store.runs import Run, read_run
+from bench.store.select import display_names
 
 fakes = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "fakes.py"))
+plain = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "plain_runs.py"))["run"]
 make, card, MEANS = fakes["make"], fakes["card"], fakes["MEANS"]
 
 
-def joint_of(points: dict[str, tuple[float, float]], spread: float = 0.05, prompts: int = 60) -> Joint:
+def plain_pairs(points: dict[str, tuple[float, float]], spread: float = 0.05, prompts: int = 60) -> Pairs:
+    """Methods at true points, whose prompts share an effect."""
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(prompts, 1, 2))
     own = spread * rng.normal(size=(prompts, len(points), 2))
     values = np.asarray(list(points.values()))[None] + shared + own
-    means, draws = joint_means(values, np.ones_like(values))
-    return Joint(tuple(points), ("reward", "diversity"), (True, True), means, draws, prompts)
+    runs = [plain(name, {"reward": values[:, i, :1], "diversity": values[:, i, 1:]}) for i, name in enumerate(points)]
+    return pairs_of(runs)
 
 
 def test_interpolation_is_straight_and_never_extrapolates() -> None:
@@ -68,55 +73,87 @@ def test_points_without_a_value_are_not_on_the_curve() -> None:
     assert float(interpolate([2.0], [5.0], 2.0)) == 5.0
 
 
+SWEEP = {"s0": (0.0, 4.0), "s1": (2.0, 3.0), "s2": (4.0, 0.0)}
+
+
 def test_diversity_at_equal_reward_and_back() -> None:
-    joint = joint_of({"s0": (0, 4), "s1": (2, 3), "s2": (4, 0), "refl": (3, 1)})
-    found = at_equal_reward(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
-    assert found.value.mean == pytest.approx(joint.means[3, 1] + 0.5, abs=0.06)
+    """The line is 0.5 above the method; settings say only that the curve lies between 0 and 3 there."""
+    pairs = plain_pairs({**SWEEP, "refl": (3, 1)})
+    found = at_equal_reward(pairs, ["s0", "s1", "s2"], "refl", "reward", "diversity")
     assert found.difference.mean == pytest.approx(0.5, abs=0.06)
-    assert found.difference.excludes_zero
-    assert found.difference.low < 0.5 < found.difference.high
-    assert found.inside == 1
-    # The prompts move curve and point together: the difference is far surer than the value itself.
-    assert found.difference.high - found.difference.low < 0.5 * (found.value.high - found.value.low)
-    back = at_equal_diversity(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
+    assert found.value == pytest.approx(pairs.mean("refl", "diversity") + 0.5, abs=0.06)
+    assert (found.difference.low, found.difference.high) == pytest.approx((-1, 2), abs=0.1)
+    assert not found.difference.excludes_zero
+    assert found.p == 1
+    back = at_equal_diversity(pairs, ["s0", "s1", "s2"], "refl", "reward", "diversity")
     assert back.difference.mean == pytest.approx(1 / 3, abs=0.06)
 
 
+def test_a_method_that_dominates_a_setting_is_better_than_any_curve_through_it() -> None:
+    pairs = plain_pairs({**SWEEP, "good": (2.5, 3.5), "bad": (1.5, 2.5)})
+    good, bad = (at_equal_reward(pairs, list(SWEEP), name, "reward", "diversity") for name in ("good", "bad"))
+    assert good.difference.high < 0 < bad.difference.low
+    assert max(good.p, bad.p) < 0.001
+
+
+def test_directions_turn_the_limits() -> None:
+    """The same world with a cost in place of a diversity: limits and sign are turned."""
+    rng = np.random.default_rng(3)
+    points = {**SWEEP, "good": (2.5, 3.5)}
+    noise = 0.05 * rng.normal(size=(40, len(points), 2))
+    values = np.asarray(list(points.values()))[None] + noise
+    up = pairs_of([plain(n, {"x": values[:, i, :1], "y": values[:, i, 1:]}) for i, n in enumerate(points)])
+    runs = [plain(n, {"x": values[:, i, :1], "y": -values[:, i, 1:]}) for i, n in enumerate(points)]
+    lower = [
+        dataclasses.replace(run, metrics={**run.metrics, "y": dataclasses.replace(run.metrics["y"], direction="lower")})
+        for run in runs
+    ]
+    one, other = (at_equal_reward(pairs, list(SWEEP), "good", "x", "y") for pairs in (up, pairs_of(lower)))
+    assert (other.difference.low, other.difference.high) == pytest.approx((-one.difference.high, -one.difference.low))
+    assert other.p == pytest.approx(one.p)
+
+
 def test_outside_of_the_sweep_is_nan_with_a_reason() -> None:
-    found = at_equal_reward(
-        joint_of({"s0": (0, 4), "s1": (2, 3), "refl": (3, 1)}), ["s0", "s1"], "refl", "reward", "diversity"
-    )
+    pairs = plain_pairs({"s0": (0, 4), "s1": (2, 3), "refl": (3, 1)})
+    found = at_equal_reward(pairs, ["s0", "s1"], "refl", "reward", "diversity")
     assert math.isnan(found.difference.mean)
     assert found.difference.reason == "the sweep does not reach the reward of refl"
-    assert found.inside == 0
 
 
-def test_several_places_at_equal_reward_are_told() -> None:
-    joint = joint_of({"s0": (0, 4), "s1": (4, 3), "s2": (1, 0), "refl": (2, 1)})
-    found = at_equal_reward(joint, ["s0", "s1", "s2"], "refl", "reward", "diversity")
+def test_several_places_and_no_trade_off_are_told() -> None:
+    pairs = plain_pairs({"s0": (0, 4), "s1": (4, 3), "s2": (1, 0), "refl": (2, 1)})
+    found = at_equal_reward(pairs, ["s0", "s1", "s2"], "refl", "reward", "diversity")
     assert found.crossings == 2
-    assert math.isnan(found.value.mean)
+    assert math.isnan(found.value)
     assert found.difference.reason == "the sweep has the reward of refl at 2 places of its curve: no one value"
+    rising = plain_pairs({"s0": (0, 1), "s1": (4, 3), "refl": (2, 1)})
+    assert "no trade-off" in str(at_equal_reward(rising, ["s0", "s1"], "refl", "reward", "diversity").difference.reason)
 
 
-def test_at_the_end_of_a_sweep_there_is_no_interval() -> None:
-    """The reference is the sweep's last setting but for noise: about half of the resamples do not reach it."""
-    joint = joint_of({"s0": (0, 4), "s1": (2, 2), "refl": (1.995, 3)})
-    found = at_equal_reward(joint, ["s0", "s1"], "refl", "reward", "diversity")
-    assert 0.2 < found.inside < 0.975
-    assert found.difference.mean == pytest.approx(-1, abs=0.1)
-    assert math.isnan(found.difference.low)
+def test_at_the_end_of_a_sweep_one_side_is_open() -> None:
+    """The reference is the sweep's last setting but for noise: no setting surely has more reward."""
+    pairs = plain_pairs({"s0": (0, 4), "s1": (2, 2), "refl": (1.995, 3)})
+    found = at_equal_reward(pairs, ["s0", "s1"], "refl", "reward", "diversity")
+    assert found.difference.low == -math.inf
+    assert found.difference.high == pytest.approx(1, abs=0.1)
     assert not found.difference.excludes_zero
-    told = f"the sweep reaches the reward of refl in {found.inside:.0%} of the resamples: no interval"
-    assert found.difference.reason == found.value.reason == told
+
+
+def test_who_is_surely_on_the_front() -> None:
+    pairs = plain_pairs({"a": (1, 4), "b": (3, 3), "c": (4, 1), "d": (2, 2), "e": (3.0001, 3)})
+    found = verdicts_of(pairs, pairs.methods, ("reward", "diversity"))
+    assert found["a"] == found["c"] == "surely on the front"
+    assert found["d"] == "surely dominated"
+    assert "surely dominated" not in (found["b"], found["e"])  # they are equal
+    assert verdicts_of(pairs, ["d"], ("reward", "diversity")) == {"d": "surely on the front"}
 
 
 def test_price_is_the_loss_per_unit_of_reward() -> None:
-    joint = joint_of({"base": (0, 4), "refl": (3, 1), "twin": (0, 3)})
-    found = price(joint, "refl", "base", "reward", "diversity")
+    pairs = plain_pairs({"base": (0, 4), "refl": (3, 1), "twin": (0, 3)})
+    found = price(pairs, "refl", "base", "reward", "diversity")
     assert found.mean == pytest.approx(1, abs=0.02)
     assert found.low < found.mean < found.high < 1.05
-    assert "did not surely rise" in str(price(joint, "twin", "base", "reward", "diversity").reason)
+    assert "did not rise significantly" in str(price(pairs, "twin", "base", "reward", "diversity").reason)
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +173,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def test_over_optimisation_shows_in_the_held_out_metrics(runs: list[Run]) -> None:
-    found = {one.method: one for one in over_optimisation(joint_bootstrap(runs), runs, "base")}
+    found = {one.method: one for one in over_optimisation(runs, display_names(runs), "base")}
     assert set(found) == {"refl", "draft"}  # hpsv2 itself was not scored for imagerefl
     assert found["refl"].trained_on == ("pickscore",)
     assert found["refl"].held_out == ("image_reward", "hpsv2.1", "attribute_accuracy")
     assert found["draft"].index.mean > found["refl"].index.mean
-    assert found["draft"].gains["image_reward"].high < 0 < found["draft"].in_gain.low
+    assert found["draft"].gains["image_reward"].mean < 0 < found["draft"].in_gain.low
     assert found["draft"].difference.mean == pytest.approx(
         found["draft"].in_gain.mean - found["draft"].held_out_gain.mean
     )
+
+
+def test_indices_differ_by_what_their_difference_says(runs: list[Run]) -> None:
+    found = {one.method: one for one in over_optimisation(runs, display_names(runs), "base")}
+    difference = index_difference(found["refl"], found["draft"])
+    assert difference.mean == pytest.approx(found["draft"].index.mean - found["refl"].index.mean)
+    assert difference.low < difference.mean < difference.high
+    assert index_difference(found["refl"], found["refl"]).mean == 0
 
 
 def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path: Path) -> None:
@@ -154,7 +199,7 @@ def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path:
         rows = [ScoreRow(f"p{i // 5:04d}", i % 5, 0.5 if worse(i) else 1.0) for i in range(120)]
         store.append_scores("attribute_accuracy", rows, card("attribute_accuracy"))
     pair = [read_run(store) for store in stores]
-    (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
+    (found,) = over_optimisation(pair, display_names(pair), "base")
     assert list(found.gains) == ["pickscore", "attribute_accuracy"]
     assert -2 < found.gains["attribute_accuracy"].mean < -1  # in deviations of the base alone it would be -5
     assert found.held_out_gain.mean == found.gains["attribute_accuracy"].mean
@@ -162,7 +207,7 @@ def test_a_metric_that_the_base_nearly_always_fulfils_does_not_blow_up(tmp_path:
 
 def test_another_version_of_the_trained_reward_is_not_held_out(runs: list[Run]) -> None:
     relabelled = [*runs[:3], dataclasses.replace(runs[3], trained_on=("hpsv2", "pickscore"))]
-    found = {one.method: one for one in over_optimisation(joint_bootstrap(runs), relabelled, "base")}
+    found = {one.method: one for one in over_optimisation(relabelled, display_names(runs), "base")}
     assert found["imagerefl"].held_out == ("image_reward", "attribute_accuracy")
 
 
@@ -172,7 +217,7 @@ def test_no_index_without_a_gain_in_the_trained_reward(tmp_path: Path) -> None:
         read_run(make(tmp_path, "base", prompts=12)),
         read_run(make(tmp_path, "refl", prompts=12, means=worse, trained_on=["pickscore"])),
     ]
-    (found,) = over_optimisation(joint_bootstrap(pair), pair, "base")
+    (found,) = over_optimisation(pair, display_names(pair), "base")
     assert math.isnan(found.index.mean)
-    assert found.index.reason == "pickscore did not surely rise over base"
+    assert found.index.reason == "pickscore did not rise significantly over base"
     assert found.difference.mean < 0

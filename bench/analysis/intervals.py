@@ -1,0 +1,176 @@
+"""From values and their prompts to an interval and a p value: the one place that decides how.
+
+| clusters | limits |
+| :--- | :--- |
+| both pictures of every pair are the same file | exactly 0, [0, 0] |
+| one | none |
+| bounded metric, fewer than 8 clusters off the bound (of differences: off zero) | `bench.analysis.bounded` |
+| all of one value, no bounds | none: nothing says how rare another value is |
+| all else | `bench.analysis.means`, cut to the metric's range |
+
+Interval and p come of the same tails, so they never disagree, and nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bench.analysis.bounded import Bounds, bounded_limits, bounded_one_sided, few_varying
+from bench.analysis.means import MeanStats, limits, one_sided, ratio_stats
+from bench.analysis.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
+
+FEW_PROMPTS = 30  # below it `rare_prompts` is said
+
+
+@dataclass(frozen=True)
+class ClusterMean:
+    """The mean of all units over clusters, with what its limits and its p value rest on."""
+
+    sums: Floats = field(repr=False)  # [C]
+    counts: Floats = field(repr=False)  # [C]
+    n_unscored: int = 0
+    bounds: Bounds | None = None
+    ties_at: tuple[float, ...] = ()  # values at which clusters pile up: the bounds, or 0 for differences
+
+    @property
+    def n(self) -> int:
+        """Units that were averaged."""
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> float:
+        """NaN of no unit."""
+        return float(self.sums.sum() / self.counts.sum()) if self.sums.size else math.nan
+
+    @cached_property
+    def piled_up(self) -> bool:
+        """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others."""
+        known = self.bounds is not None and self.bounds.finite
+        return known and self.sums.size > 1 and few_varying(self.sums / self.counts, self.ties_at)
+
+    @cached_property
+    def _stats(self) -> MeanStats:
+        return ratio_stats(self.sums, self.counts)
+
+    def one_sided(self, at: float = 0.0) -> tuple[float, float]:
+        """p of the claims that the true mean is above `at`, and below it; NaN where there is no interval."""
+        if self.sums.size < 2:
+            return math.nan, math.nan
+        if self.piled_up and self.bounds is not None:
+            return bounded_one_sided(self.sums, self.counts, self.bounds, at)
+        above, below = one_sided(self._stats, at)
+        return float(above), float(below)
+
+    def p(self, at: float = 0.0) -> float:
+        """Two-sided p that the true mean is `at`: below 1 - level exactly where the interval excludes `at`."""
+        above, below = self.one_sided(at)
+        return math.nan if math.isnan(above) else min(1.0, 2 * min(above, below))
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """The mean with its limits; `n` units in `clusters` clusters. NaN limits come with a reason."""
+        clusters = self.sums.size
+        if not clusters:
+            return Interval(math.nan, math.nan, math.nan, 0, self.n_unscored, 0, "no value could be scored")
+        if clusters == 1:
+            return self._without("no interval: a single prompt carries no between-prompt variance")
+        if self.piled_up and self.bounds is not None:
+            low, high = bounded_limits(self.sums, self.counts, self.bounds, level)
+        elif math.isnan(float(self._stats.error)):
+            return self._without(f"no interval: all {clusters} prompts have the same value")
+        else:
+            low, high = map(float, limits(self._stats, level))
+            low, high = self.bounds.cut(low, high) if self.bounds else (low, high)
+        return Interval(self.mean, low, high, self.n, self.n_unscored, clusters)
+
+    def _without(self, reason: str) -> Interval:
+        return Interval(self.mean, math.nan, math.nan, self.n, self.n_unscored, self.sums.size, reason)
+
+
+def cluster_mean(values: ArrayLike, clusters: ArrayLike, bounds: Bounds | None = None) -> ClusterMean:
+    """Of the finite values [N]; clusters [N] are any sortable labels, `bounds` the metric's range."""
+    numbers = np.asarray(values, dtype=np.float64)
+    sums, counts = cluster_sums(numbers, clusters)
+    ends = (bounds.low, bounds.high) if bounds else ()
+    return ClusterMean(sums, counts.astype(np.float64), numbers.size - int(counts.sum()), bounds, ends)
+
+
+def cluster_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, bounds: Bounds | None = None) -> ClusterMean:
+    """Of b - a over aligned pairs [N] of which both sides are finite; `bounds` is the range of the metric itself."""
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    sums, counts = cluster_sums(differences, clusters)
+    wide = bounds.of_differences() if bounds else None
+    ends = (wide.low, 0.0, wide.high) if wide else ()
+    return ClusterMean(sums, counts.astype(np.float64), differences.size - int(counts.sum()), wide, ends)
+
+
+def mean_interval(
+    values: ArrayLike, clusters: ArrayLike, level: float = 0.95, bounds: Bounds | None = None
+) -> Interval:
+    """Plain mean of the finite values [N] with its interval over clusters [N]: `cluster_mean(...).interval(level)`."""
+    return cluster_mean(values, clusters, bounds).interval(level)
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: ArrayLike,
+    level: float = 0.95,
+    bounds: Bounds | None = None,
+    *,
+    identical: bool | None = None,
+) -> Paired:
+    """b - a over aligned pairs [N] with prompts [N] as clusters: interval, p, win rate, smallest detectable effect.
+
+    A pair of which either side is not finite is unscored. `identical`: every pair is one picture in two places (equal
+    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None:
+    `same_values` decides.
+    """
+    found = cluster_difference(a, b, clusters, bounds)
+    identical = same_values(a, b, bounds) if identical is None else identical and not found.n_unscored
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    finite = differences[np.isfinite(differences)]
+    wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
+    counts = wins, finite.size - wins - losses, losses
+    shares = np.where(np.isfinite(differences), (np.sign(differences) + 1) / 2, np.nan)
+    win = mean_interval(shares, clusters, level, Bounds(0.0, 1.0))
+    if identical:
+        same = Interval(0.0, 0.0, 0.0, found.n, found.n_unscored, found.sums.size, "the pictures are identical")
+        return Paired(same, 1.0, *counts, math.nan, win)
+    interval = found.interval(level)
+    return Paired(interval, found.p(), *counts, minimum_detectable_effect(interval, level), win)
+
+
+def same_values(a: ArrayLike, b: ArrayLike, bounds: Bounds | None = None) -> bool:
+    """Whether two methods have the very same values, of a metric whose values do not repeat by chance.
+
+    Then they have the same pictures. Values that do not vary, or of a metric with two bounds (shares), may well repeat.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if (bounds is not None and bounds.finite) or not np.isfinite(first).all() or first.size < 2:
+        return False
+    return bool(np.array_equal(first, second) and np.unique(first).size > first.size / 2)
+
+
+def bounds_of(card: Mapping[str, Any]) -> Bounds | None:
+    """The range of a metric from its stored card; an end that the card does not state is infinite. None for neither."""
+    low, high = (card.get(key) for key in ("low", "high"))
+    if low is None and high is None:
+        return None
+    return Bounds(-math.inf if low is None else float(low), math.inf if high is None else float(high))
+
+
+def rare_prompts(prompts: int) -> str:
+    """What no interval over fewer than 30 prompts can show, as a sentence; "" for more."""
+    if not 0 < prompts < FEW_PROMPTS:
+        return ""
+    return (
+        f"{prompts} prompts: a kind of prompt rarer than {3 / prompts:.0%} (3/n) cannot be seen, "
+        "and no interval accounts for it"
+    )

@@ -1,0 +1,122 @@
+"""Paired differences between any two methods of a table, in any metric, with their tails: what verdicts rest on.
+
+Values are held as arrays [prompts, samples], so that all pairs of many methods are cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bench.analysis.differences import set_estimate
+from bench.analysis.extrapolation import BlockMean
+from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean
+from bench.analysis.stats import Floats
+from bench.analysis.summary import prompt_clusters
+from bench.store.runs import MetricFacts, Run
+from bench.store.select import display_names
+
+Estimate = ClusterMean | BlockMean
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Comparable runs under the names that are printed. Metrics are those that any run has."""
+
+    runs: tuple[Run, ...]
+    methods: tuple[str, ...]
+    _values: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[tuple[str, str, str], Estimate] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def metrics(self) -> dict[str, MetricFacts]:
+        """Name -> facts."""
+        return {name: facts for run in self.runs for name, facts in run.metrics.items()}
+
+    @cached_property
+    def prompts(self) -> dict[str, int]:
+        """Prompt id -> row of the arrays."""
+        return {prompt_id: row for row, (prompt_id, _) in enumerate(self.runs[0].prompts)}
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """The cluster of each row of the arrays, [P]."""
+        numbers = prompt_clusters(self.runs[0])
+        return np.array([numbers[prompt_id] for prompt_id in self.prompts])
+
+    def run(self, method: str) -> Run:
+        """The run behind a name; KeyError with the known ones."""
+        if method not in self.methods:
+            raise KeyError(f"unknown method {method!r}: there are {', '.join(self.methods)}")
+        return self.runs[self.methods.index(method)]
+
+    def values(self, method: str, metric: str) -> Floats:
+        """[prompts, samples] of an image metric, [prompts, 1] of a group metric; NaN where there is no value."""
+        key = method, metric
+        if key not in self._values:
+            rows = self.run(method).rows(metric)
+            indices = rows["prompt_id"].map(self.prompts).fillna(-1).to_numpy(dtype=np.int64)
+            samples = rows["sample"].fillna(0).to_numpy(dtype=np.int64)
+            array = np.full((len(self.prompts), int(samples.max(initial=0)) + 1), np.nan)
+            keep = indices >= 0
+            array[indices[keep], samples[keep]] = rows["value"].to_numpy(dtype=np.float64)[keep]
+            self._values[key] = array
+        return self._values[key]
+
+    def _pair(self, a: str, b: str, metric: str) -> tuple[Floats, Floats]:
+        first, second = self.values(a, metric), self.values(b, metric)
+        width = min(first.shape[1], second.shape[1])
+        return first[:, :width], second[:, :width]
+
+    def difference(self, a: str, b: str, metric: str) -> Estimate:
+        """b - a, as in the tables."""
+        key = a, b, metric
+        if key not in self._made:
+            facts = self.metrics[metric]
+            if metric not in self.run(a).metrics or metric not in self.run(b).metrics:
+                self._made[key] = BlockMean(math.nan, math.nan, 0, 0, "not scored for both")
+            elif facts.kind == "set":
+                self._made[key] = set_estimate(self.run(a), self.run(b), facts)
+            else:
+                first, second = self._pair(a, b, metric)
+                where = np.repeat(self.clusters, first.shape[1])
+                self._made[key] = cluster_difference(first.ravel(), second.ravel(), where, bounds_of(facts.card))
+        return self._made[key]
+
+    def better(self, a: str, b: str, metric: str) -> tuple[float, float]:
+        """One-sided p of "b is better than a" and of "a is better than b"; NaN where nothing can be computed."""
+        above, below = self.difference(a, b, metric).one_sided()
+        return (above, below) if self.metrics[metric].higher else (below, above)
+
+    def mean(self, method: str, metric: str) -> float:
+        """The mean that is printed; NaN where there is none."""
+        from bench.analysis.summary import metric_interval
+
+        run = self.run(method)
+        if metric not in run.metrics:
+            return math.nan
+        if self.metrics[metric].kind == "set":
+            return metric_interval(run, metric).mean
+        values = self.values(method, metric)
+        return cluster_mean(values.ravel(), np.repeat(self.clusters, values.shape[1])).mean
+
+    def changes(self, a: str, b: str, metric: str) -> Floats:
+        """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""
+        first, second = self._pair(a, b, metric)
+        sign = 1.0 if self.metrics[metric].higher else -1.0
+        differences = sign * (second - first)
+        count = int(self.clusters.max()) + 1
+        known = np.isfinite(differences)
+        totals = np.bincount(self.clusters, weights=np.where(known, differences, 0).sum(axis=1), minlength=count)
+        sizes = np.bincount(self.clusters, weights=known.sum(axis=1), minlength=count)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan))
+
+
+def pairs_of(runs: Sequence[Run], names: Sequence[str] | None = None) -> Pairs:
+    """Of comparable runs; `names` default to their display names."""
+    return Pairs(tuple(runs), tuple(names if names is not None else display_names(runs)))
