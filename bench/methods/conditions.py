@@ -69,12 +69,12 @@ def check_conditions(family: str, conditions: PromptConditions, guidances: Itera
             has = f"it has {', '.join(known)}" if known else "it has none of these settings"
             raise UsageError(
                 f"method '{method}': {name} is not part of what diffusers' pipeline of family '{family}' does ({has}): "
-                "remove it from the suite or the call."
+                "remove it from the suite or the call"
             )
     for token, _ in conditions.embeddings:
         if not token.strip() or token != token.strip():
-            raise UsageError(f"method '{method}': the token of a textual inversion must be a word, got {token!r}.")
+            raise UsageError(f"method '{method}': the token of a textual inversion must be a word, got {token!r}")
     if not any(guidance > 1.0 for guidance in guidances):
         for name in ("negative_prompt", "guidance_rescale"):
             if getattr(conditions, name) is not None and getattr(conditions, name) != 0:
-                logger.warning(f"method '{method}' runs without guidance: {name} has no effect on it.", extra=ONCE)
+                logger.warning(f"method '{method}' runs without guidance: {name} has no effect on it", extra=ONCE)
