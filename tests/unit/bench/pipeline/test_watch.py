@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,10 @@ from bench.cli.app import execute
 from bench.errors import UsageError
 from bench.pipeline import watch as module
 from bench.pipeline.watch import Course, find_checkpoints, settled, watch
-from bench.runtime import log
 from bench.suite.load import load_suite
 
 if TYPE_CHECKING:
     from conftest import TinySuite
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 def checkpoint(folder: Path, age: float = 0.0) -> Path:

@@ -12,7 +12,6 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.training.callback import EvaluationCallback
 
 Calls = list[tuple[int, Path | None]]
@@ -39,18 +38,14 @@ def test_only_the_first_process_evaluates() -> None:
     assert calls == []
 
 
-def test_an_evaluation_that_fails_does_not_end_the_training() -> None:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-
+def test_an_evaluation_that_fails_does_not_end_the_training(said: list[str]) -> None:
     def evaluate(step: int, folder: Path | None) -> None:
         raise UsageError("no such suite.")
 
     callback = EvaluationCallback(evaluate)
     callback(5, "run/checkpoint-5")
-    log.set_sink(before)
     assert (callback.failed, callback.judged) == ([5], [])
-    assert "after 5 updates cannot be evaluated, the training goes on: no such suite" in lines[-1]
+    assert "after 5 updates cannot be evaluated, the training goes on: no such suite" in said[-1]
 
     def broken(step: int, folder: Path | None) -> None:
         raise KeyError("a bug")

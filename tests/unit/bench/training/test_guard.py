@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 import torch
 
 from bench.errors import UsageError
-from bench.runtime import log
 from bench.training import checkpoint
 from bench.training.guard import alone, check_place
 
@@ -24,14 +22,6 @@ FACTS = {"objective": "refl", "recipe": {}}
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "made"
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 def made(folder: Path, **facts: Any) -> Path:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError, UsageError
-from bench.runtime import log
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
 from bench.training.data import PictureData, data_for
@@ -30,14 +29,6 @@ ROWS = [{"file_name": f"{name}.png", "text": f"shade {shade}"} for name, shade i
 @pytest.fixture
 def suite(tiny_suite: TinySuite) -> Suite:
     return load_suite(tiny_suite.toml)
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    before = log.set_sink(lines.append)
-    yield lines
-    log.set_sink(before)
 
 
 def picture(shade: int) -> Image.Image:
