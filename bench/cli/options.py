@@ -34,6 +34,10 @@ DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="DEVICE", help="'cpu', 'cuda', 'cuda:1', 'mps', or 'auto' for the best there is."),
 ]
+CommonOption = Annotated[
+    bool,
+    typer.Option("--common", help="Only over the images and prompts that all runs have scored; captions say how many."),
+]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 
 
 def report(
@@ -27,6 +27,7 @@ def report(
             help="Prompts whose images the page brings along; 0 for none. [default: as many as stay usable]",
         ),
     ] = None,
+    common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Write the report of runs: index.html (opens offline), Pareto plots, and tables for papers and programs.
@@ -36,7 +37,7 @@ def report(
     import bench
 
     folder = out or results / "report"
-    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results)
+    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results, common=common)
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         typer.echo(f"  {path}")
