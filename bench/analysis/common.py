@@ -41,8 +41,8 @@ def _is_set(run: Run, metric: str) -> bool:
 
 
 def _scored(run: Run, metric: str) -> pd.DataFrame:
-    rows = run.rows(metric)
-    return rows[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    rows: pd.DataFrame = run.rows(metric)
+    return rows.loc[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
 
 
 def _key(row: tuple[object, ...]) -> tuple[str, int]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _SET_REASON = "one value for the whole set: no pairs"
+_UNEQUAL = "values of a set metric are not subtracted"
 LEVEL = 0.05
 SURE = "still significant at 5 % after Holm's correction over the whole table"
 UNSURE = "only the cell's own 95 % interval excludes zero"
@@ -147,22 +148,35 @@ def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b
 
 def set_estimate(a: Run, b: Run, facts: MetricFacts) -> BlockMean:
     """b - a of a set metric, block by block; without an interval, and with the reason, where there can be none."""
-    mean_a, mean_b = metric_interval(a, facts.name), metric_interval(b, facts.name)
+    first, second = (SetValue(metric_interval(one, facts.name), left_out_values(one, facts.name)) for one in (a, b))
+    return set_difference(first, second, features_of(facts.card), same_prompts=a.prompts == b.prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """A set metric's value on `interval.n` images, and its values with one block of prompts left out each."""
+
+    interval: Interval
+    left_out: Sequence[float]
+
+
+def set_difference(a: SetValue, b: SetValue, features: int | None, *, same_prompts: bool) -> BlockMean:
+    """b - a. Values on unequal N are not subtracted; Frechet distances (`features`) are extrapolated where possible.
+
+    `same_prompts`: the blocks of both sides hold the same prompts.
+    """
+    mean_a, mean_b = a.interval, b.interval
     difference, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
-    before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
-    features = features_of(facts.card)
     reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else None
     if reason is None and mean_a.n != mean_b.n:
-        difference, reason = (
-            math.nan,
-            f"N differs ({mean_a.n:,} and {mean_b.n:,}): values of a set metric are not subtracted",
-        )
+        difference, reason = math.nan, f"N differs ({mean_a.n:,} and {mean_b.n:,}): {_UNEQUAL}"
     reason = reason or not_estimable(features, n)
-    if not reason and (a.prompts != b.prompts or len(before) != len(after) or len(before) < 2):
+    if not reason and (not same_prompts or len(a.left_out) != len(b.left_out) or len(a.left_out) < 2):
         reason = _SET_REASON
     if reason:
         return BlockMean(difference, math.nan, 0, n, reason)
-    return block_mean(difference, np.asarray(after) - np.asarray(before), n, extrapolate=features is not None)
+    blocks = np.asarray(b.left_out) - np.asarray(a.left_out)
+    return block_mean(difference, blocks, n, extrapolate=features is not None)
 
 
 def differences(a: Run, b: Run) -> tuple[Difference, ...]:

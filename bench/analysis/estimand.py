@@ -14,8 +14,9 @@ image or a value is unscored; it is never averaged, and must never help:
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean
+from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
 from bench.store.runs import Run
 
@@ -106,11 +108,11 @@ def prompt_clusters(run: Run) -> dict[str, int]:
     return found
 
 
-def noise_of(run: Run) -> tuple[Any, ...] | None:
-    """What makes a run's noise, to be compared with another's; None where that is not on record."""
-    if any(run.conditions.get(key) is None for key in _NEEDED):
+def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What makes the noise of a run with these conditions, to be compared with another's; None where not on record."""
+    if any(conditions.get(key) is None for key in _NEEDED):
         return None
-    return tuple(repr(run.conditions.get(key)) for key in _NOISE)
+    return tuple(json.dumps(conditions.get(key), sort_keys=True, default=str) for key in _NOISE)
 
 
 def units_of(run: Run, metric: str) -> Units:
@@ -126,7 +128,7 @@ def units_of(run: Run, metric: str) -> Units:
     values[~np.isfinite(values)] = np.nan
     numbers = prompt_clusters(run)
     clusters = np.array([numbers[prompt_id] for prompt_id in order], dtype=np.int64)
-    return Units(tuple(order), values, clusters, bounds_of(facts.card), noise_of(run), run.common)
+    return Units(tuple(order), values, clusters, bounds_of(facts.card), noise_of(run.conditions), run.common)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ class Pairing:
     lowest: ClusterMean | None = None  # with the gaps filled so that b - a is as small as it may be
     highest: ClusterMean | None = None  # and as large
     filled: str = ""  # what was filled in, as a clause
+    sides: tuple[tuple[Units, Units], ...] = field(default=(), repr=False)  # a and b as paired; lowest; highest
+    shared: bool = False  # the pairs are of single images, on the same noise
 
     @property
     def mean(self) -> float:
@@ -193,7 +197,7 @@ def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:
     Sample by sample where the noise of both is the same, else prompt by prompt.
     """
     prompts = tuple(dict.fromkeys((*a.prompts, *b.prompts)))
-    whole = a if set(prompts) == set(a.prompts) else b
+    whole = b if set(prompts) == set(b.prompts) else a
     clusters = whole.of(prompts).clusters
     first, second = a.of(prompts), b.of(prompts)
     shared = a.noise is not None and a.noise == b.noise and first.values.shape == second.values.shape
@@ -201,11 +205,22 @@ def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:
     estimate, differences = _difference(first, second, shared, clusters, bounds)
     gaps = _gaps(first.values, second.values)
     if not gaps:
-        return Pairing(estimate, differences, clusters)
+        return Pairing(estimate, differences, clusters, sides=(_paired(first, second, shared),), shared=shared)
     ends, filled = _fill(a, b, bounds, seen)
-    lowest, _ = _difference(_at(first, second, ends.high), _at(second, first, ends.low), shared, clusters, bounds)
-    highest, _ = _difference(_at(first, second, ends.low), _at(second, first, ends.high), shared, clusters, bounds)
-    return Pairing(estimate, differences, clusters, gaps, lowest, highest, filled)
+    low = _at(first, second, ends.high), _at(second, first, ends.low)
+    high = _at(first, second, ends.low), _at(second, first, ends.high)
+    sides = tuple(_paired(*one, shared) for one in ((first, second), low, high))
+    (lowest, _), (highest, _) = (_difference(*one, shared, clusters, bounds) for one in (low, high))
+    return Pairing(estimate, differences, clusters, gaps, lowest, highest, filled, sides, shared)
+
+
+def _paired(a: Units, b: Units, shared: bool) -> tuple[Units, Units]:
+    """Both sides with only the units that are paired."""
+    if not shared:
+        return a, b
+    both = np.isfinite(a.values) & np.isfinite(b.values)
+    first, second = (replace(one, values=np.where(both, one.values, np.nan)) for one in (a, b))
+    return first, second
 
 
 def _difference(a: Units, b: Units, shared: bool, clusters: Ints, bounds: Bounds | None) -> tuple[ClusterMean, Floats]:
@@ -222,10 +237,10 @@ def _difference(a: Units, b: Units, shared: bool, clusters: Ints, bounds: Bounds
 
 def _gaps(a: Floats, b: Floats) -> int:
     """Units that are scored on one side only; prompts, where one side has only the means of prompts."""
-    known = [np.isfinite(one) for one in (a, b)]
+    first, second = np.isfinite(a), np.isfinite(b)
     if a.shape != b.shape:
-        known = [one.all(axis=1, keepdims=True) for one in known]
-    return int((known[0] != known[1]).sum())
+        return int((first.all(axis=1) != second.all(axis=1)).sum())
+    return int((first != second).sum())
 
 
 def _at(units: Units, other: Units, value: float) -> Units:
@@ -257,3 +272,17 @@ def undecided_by_gaps(gaps: int, filled: str) -> str:
     """Why a difference has no mark although the pairs' interval excludes zero, as a clause."""
     units = "1 value is" if gaps == 1 else f"{gaps:,} values are"
     return f"{units} scored on one side only; with the worst case there ({filled}) nothing is decided"
+
+
+def percent_interval(a: Units, b: Units, clusters: Ints, level: float = 0.95) -> Interval:
+    """100 (b - a) / |a| of the means over the prompts that both have, with Fieller's interval (`ratio_interval`).
+
+    NaN with a reason where the mean of a may be zero.
+    """
+    before, after = a.prompt_means, b.prompt_means
+    both = np.isfinite(before) & np.isfinite(after)
+    _, index = np.unique(clusters[both], return_inverse=True)
+    base = np.bincount(index, weights=before[both])
+    change = np.bincount(index, weights=100 * (after[both] - before[both]))
+    sign = -1.0 if base.sum() < 0 else 1.0
+    return ratio_interval(change, sign * base, level)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -97,30 +95,13 @@ def prompt_means(run: Run, metric: str) -> dict[str, float]:
     return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
 
 
-def summary_of(run: Run, per_prompt: bool = False) -> dict[str, Any]:
-    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
-
-    With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
-    `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
-    """
-    summary = _summary(run)
-    if per_prompt:
-        summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
-        summary["conditions"] = dict(run.conditions)
-        for name, metric in summary["metrics"].items():
-            if metric["kind"] == "set":
-                metric["left_out"] = left_out_values(run, name)
-            else:
-                metric["prompt_means"] = prompt_means(run, name)
-    return summary
-
-
 def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
     return list(run.left_out.get(metric, ()))
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def summary_of(run: Run) -> dict[str, Any]:
+    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null."""
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": run.suite,
