@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from bench.analysis.differences import Difference, corrected
+from bench.analysis.differences import LEAST_PROMPTS, Difference, corrected
 from bench.analysis.estimand import pair, units_of
-from bench.analysis.intervals import FEW_PROMPTS
 from bench.store.runs import Run
 
 
@@ -15,7 +14,7 @@ from bench.store.runs import Run
 class TagDifference:
     """b - a on one metric over the prompts of one tag; `p_holm` is corrected over all metrics and tags.
 
-    `too_few`: fewer than 30 prompts were scored on both sides: a kind of prompt rarer than 3/n is not seen.
+    `too_few`: fewer than 8 prompts were scored on both sides, so that there can be no full mark.
     """
 
     tag: str
@@ -39,6 +38,6 @@ def tag_differences(a: Run, b: Run) -> tuple[TagDifference, ...]:
             first, second = before.of(prompts), after.of(prompts)
             pairing = pair(first, second)
             one = Difference(facts, first.mean().mean, second.mean().mean, pairing.paired(), estimate=pairing)
-            found.append(TagDifference(tag, tags[tag], one, pairing.estimate.sums.size < FEW_PROMPTS))
+            found.append(TagDifference(tag, tags[tag], one, pairing.estimate.sums.size < LEAST_PROMPTS))
     together = corrected([one.difference for one in found])
     return tuple(replace(one, difference=new) for one, new in zip(found, together, strict=True))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SET_REASON = "one value for the whole set: no pairs"
 _UNEQUAL = "values of a set metric are not subtracted"
 LEVEL = 0.05
+LEAST_PROMPTS = 8  # for a full mark: of fewer prompts one skewed metric is marked by chance in more than 5 %
 SURE = "still significant at 5 % after Holm's correction over the whole table"
 UNSURE = "only the cell's own 95 % interval excludes zero"
 
@@ -61,7 +62,7 @@ class Difference:
     @property
     def sure(self) -> bool:
         """True when one side is better and that is still significant after the correction over the whole table."""
-        return bool(self.better) and self.p_holm < LEVEL
+        return bool(self.better) and self.p_holm < LEVEL and self.interval.clusters >= LEAST_PROMPTS
 
     @property
     def p_mark(self) -> float:
@@ -92,6 +93,8 @@ class Difference:
 
         Its level is that of the mark beside it: 5 % shared among all differences that the correction covers.
         """
+        if self.interval.clusters < LEAST_PROMPTS:
+            return math.nan  # nothing would be
         if self.estimate is None or self.interval.low == self.interval.high:
             return self.paired.mde
         level = 1 - LEVEL / max(1, self.family)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.bounded import Bounds
-from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean
+from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean, same_values
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
 from bench.store.runs import Run
@@ -154,6 +154,14 @@ class Pairing:
         """The interval of the pairs' mean difference; the gaps are not in it."""
         return self.estimate.interval(level)
 
+    @property
+    def same(self) -> bool:
+        """Whether both sides have the very same values, of a metric whose values do not repeat by chance."""
+        if self.gaps or not self.sides:
+            return False
+        a, b = self.sides[0]
+        return same_values(a.prompt_means, b.prompt_means, a.bounds or b.bounds)
+
     def least(self, level: float = 0.95) -> Interval:
         """The interval with the gaps filled so that b - a is as small as it may be."""
         return (self.lowest or self.estimate).interval(level)
@@ -185,7 +193,7 @@ class Pairing:
         shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
         win = replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known).interval(level)
         interval, p = self.interval(level), self.estimate.p()
-        if identical and not self.gaps:
+        if (identical and not self.gaps and not self.estimate.n_unscored) or self.same:
             reason = "the pictures are identical"
             return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, win)
         return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), win)
@@ -216,9 +224,9 @@ def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:
 
 def _paired(a: Units, b: Units, shared: bool) -> tuple[Units, Units]:
     """Both sides with only the units that are paired."""
-    if not shared:
-        return a, b
-    both = np.isfinite(a.values) & np.isfinite(b.values)
+    both = (np.isfinite(a.prompt_means) & np.isfinite(b.prompt_means))[:, None]
+    if shared:
+        both = np.isfinite(a.values) & np.isfinite(b.values)
     first, second = (replace(one, values=np.where(both, one.values, np.nan)) for one in (a, b))
     return first, second
 

@@ -78,6 +78,7 @@ def _metric_summary(facts: MetricFacts, interval: Interval) -> dict[str, Any]:
         "kind": facts.kind,
         "version": facts.version,
         "unit": facts.unit,
+        "range": [facts.card.get("low"), facts.card.get("high")],
         "title": facts.title,
         "label": facts.label,
         "card_digest": facts.digest,

@@ -158,8 +158,8 @@ def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate) -> Ve
 def _why_undecided(drop: Change, bound: float) -> str:
     if drop.open_:
         return drop.open_
-    low, high = drop.interval.low, drop.interval.high
-    if high <= bound:
+    low = drop.interval.low
+    if drop.held_against(bound, at_least=False, common=True) == "passed":
         return "within the bound for what both sides have, but not with the worst case in the rest"
     if low > 0:
         return "worse, but not surely beyond the bound"

@@ -80,7 +80,7 @@ def change_of(
         return _separate(then, now, level, percent)
     pairing = pair(then.units, now.units, seen)
     shown, least, most = _intervals(pairing, level, percent)
-    if identical and not pairing.gaps:
+    if math.isfinite(shown.mean) and ((identical and not pairing.gaps) or pairing.same):
         zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason="the pictures are identical")
         shown = least = most = zero
     gaps = ""
@@ -94,17 +94,9 @@ def change_of(
 
 def _intervals(pairing: Pairing, level: float, percent: bool) -> tuple[Interval, Interval, Interval]:
     if not percent:
-        return _or_zero(pairing.interval(level), pairing), pairing.least(level), pairing.most(level)
+        return pairing.interval(level), pairing.least(level), pairing.most(level)
     found = [percent_interval(a, b, pairing.clusters, level) for a, b in pairing.sides]
     return found[0], found[1 if len(found) > 1 else 0], found[2 if len(found) > 1 else 0]
-
-
-def _or_zero(interval: Interval, pairing: Pairing) -> Interval:
-    """Values that are equal in every pair of more than one differ by exactly 0: the same pictures, scored again."""
-    d = pairing.differences
-    if math.isfinite(interval.low) or interval.clusters < 2 or bool((abs(d) > 0).any()) or pairing.gaps:
-        return interval
-    return replace(interval, low=0.0, high=0.0, reason=None)
 
 
 def _set_change(before: Summary, after: Summary, metric: str, level: float, percent: bool, identical: bool) -> Change:

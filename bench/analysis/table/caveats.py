@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.comparable import library_notes
 from bench.analysis.compare import gap_notes, prompt_notes
+from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
 
@@ -39,6 +40,8 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         for difference in differences
         if math.isfinite(difference.paired.p)
     ]
+    if tests and len(run.prompts) < LEAST_PROMPTS:
+        yield f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts"
     if tests:
         yield (
             f"Holm's correction covers {counted(len(tests), 'difference')} against {table.reference}: all methods and "

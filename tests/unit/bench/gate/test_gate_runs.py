@@ -63,7 +63,7 @@ def test_unscored_values_are_told(tmp_path: Path) -> None:
 
 
 def test_a_drop_is_not_passed_by_prompts_that_fell_out(tmp_path: Path) -> None:
-    """Three prompts could not be scored any more, and they may have become the worst: the others are as good as ever."""
+    """Three prompts could not be scored any more, and may have become the worst: the others are as good as ever."""
     values = {p: 0.1 + p / 100 for p in range(40)}
     before = baseline_of(scored(tmp_path / "then", "base", values))
     now = scored(tmp_path / "now", "base", {p: value for p, value in values.items() if p < 37})
@@ -112,11 +112,11 @@ def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> N
 
 
 def test_one_prompt_in_common_decides_nothing(tmp_path: Path) -> None:
-    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.0}))
-    now = scored(tmp_path / "now", "base", {1: 1.0, 2: 1.0})
+    before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.1}))
+    now = scored(tmp_path / "now", "base", {1: 1.1, 2: 1.0})
     (found,) = gated(now, "[base.lpips]\nmax_drop = 0.5\n", tmp_path, before)
     assert (found.status, "one prompt in common" in found.message) == ("missing", True)
-    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.1})
+    scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.2})
     (lead,) = gated(tmp_path / "now", "[base.dominates]\nover = 'refl'\non = ['lpips']\n", tmp_path)
     assert (lead.status, lead.message) == ("missing", "lpips has one prompt in common with refl")
 
