@@ -190,7 +190,10 @@ def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
         for metric in now.metrics.keys() & then.metrics.keys():
             change = _change_of(then, now, metric)
             drop = change and (change.flipped() if now.metrics[metric].higher else change)
-            if drop and drop.interval.low > 0 and not drop.open_:
+            if drop is None or drop.open_:
+                continue
+            low = drop.interval.low if math.isfinite(drop.interval.low) else drop.interval.mean
+            if low > 0:
                 found.append(f"{metric} of {now.method} is worse than in the baseline: drop {shown(drop.interval)}")
     return sorted(found)
 
