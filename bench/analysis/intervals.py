@@ -38,11 +38,12 @@ class ClusterMean:
     n_unscored: int = 0
     bounds: Bounds | None = None
     ties_at: tuple[float, ...] = ()  # values at which clusters pile up: the bounds, or 0 for differences
+    scored: int | None = None  # values behind the units, where those are means themselves
 
     @property
     def n(self) -> int:
-        """Units that were averaged."""
-        return int(self.counts.sum())
+        """Values that were averaged."""
+        return int(self.counts.sum()) if self.scored is None else self.scored
 
     @property
     def mean(self) -> float:
@@ -129,8 +130,8 @@ def paired_difference(
     """b - a over aligned pairs [N] with prompts [N] as clusters: interval, p, win rate, smallest detectable effect.
 
     A pair of which either side is not finite is unscored. `identical`: every pair is one picture in two places (equal
-    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None: `same_values`
-    decides.
+    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None:
+    `same_values` decides.
     """
     found = cluster_difference(a, b, clusters, bounds)
     identical = same_values(a, b, bounds) if identical is None else identical and not found.n_unscored
