@@ -53,7 +53,7 @@ def simulated(number: int) -> Run:
         method=f"m{number}",
         name=f"m{number}@{number:08x}",
         path=Path(f"m{number}"),
-        prompts=tuple((one, "a prompt") for one in ids),
+        prompts=tuple((one, f"prompt {one}") for one in ids),
         samples=SAMPLES,
         n_images=PROMPTS * SAMPLES,
         trained_on=(),

@@ -38,11 +38,12 @@ class ClusterMean:
     n_unscored: int = 0
     bounds: Bounds | None = None
     ties_at: tuple[float, ...] = ()  # values at which clusters pile up: the bounds, or 0 for differences
+    scored: int | None = None  # values behind the units, where those are means themselves
 
     @property
     def n(self) -> int:
-        """Units that were averaged."""
-        return int(self.counts.sum())
+        """Values that were averaged."""
+        return int(self.counts.sum()) if self.scored is None else self.scored
 
     @property
     def mean(self) -> float:
@@ -124,14 +125,16 @@ def paired_difference(
     level: float = 0.95,
     bounds: Bounds | None = None,
     *,
-    identical: bool = False,
+    identical: bool | None = None,
 ) -> Paired:
     """b - a over aligned pairs [N] with prompts [N] as clusters: interval, p, win rate, smallest detectable effect.
 
     A pair of which either side is not finite is unscored. `identical`: every pair is one picture in two places (equal
-    sha256), so that the difference is 0 without any uncertainty.
+    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None:
+    `same_values` decides.
     """
     found = cluster_difference(a, b, clusters, bounds)
+    identical = same_values(a, b, bounds) if identical is None else identical and not found.n_unscored
     differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     finite = differences[np.isfinite(differences)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
@@ -143,6 +146,17 @@ def paired_difference(
         return Paired(same, 1.0, *counts, math.nan, win)
     interval = found.interval(level)
     return Paired(interval, found.p(), *counts, minimum_detectable_effect(interval, level), win)
+
+
+def same_values(a: ArrayLike, b: ArrayLike, bounds: Bounds | None = None) -> bool:
+    """Whether two methods have the very same values, of a metric whose values do not repeat by chance.
+
+    Then they have the same pictures. Values that do not vary, or of a metric with two bounds (shares), may well repeat.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if (bounds is not None and bounds.finite) or not np.isfinite(first).all() or first.size < 2:
+        return False
+    return bool(np.array_equal(first, second) and np.unique(first).size > first.size / 2)
 
 
 def bounds_of(card: Mapping[str, Any]) -> Bounds | None:

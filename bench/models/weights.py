@@ -8,7 +8,6 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
@@ -159,7 +158,9 @@ def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except OSError:  # no folder of ours
         facts = None
     except (ValueError, RecursionError):
-        raise UsageError(f"{file} is no JSON: repair it, or remove it if `bench train` did not write it.") from None
+        raise UsageError(
+            f"{file} is not valid JSON: repair it, or remove it if `bench train` did not write it"
+        ) from None
     if not isinstance(facts, dict):
         return (), ()
     key = "trained_on" if "trained_on" in facts else "reward"  # the first checkpoints name one reward only
@@ -171,7 +172,7 @@ def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else [] if value is None else value
     if isinstance(names, list | dict) and all(isinstance(name, str) for name in names):
         return tuple(names)
-    raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it.")
+    raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it")
 
 
 def digest_of(spec: str) -> str:
@@ -242,8 +243,7 @@ def _from_hub(name: HubName) -> Path:
     try:
         wanted = _wanted(name, inner)
         root = fetch_folder(name, wanted, TWINS)
-        matching = (file for file in listing(name) if any(fnmatch.fnmatch(file, pattern) for pattern in wanted))
-        if variants := only_variants(matching):
+        if variants := only_variants(listing(name), wanted):
             root = fetch_folder(name, variants)
     except MissingWeightsError as error:
         raise MissingError(str(error).rstrip(".")) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
 from bench.analysis.stats import POWER
 from bench.formatting import aligned, counted, one_line, shorten
 from bench.reporting.cells import DAGGER, MISSING, better_sign, decimals, difference_cell, number
@@ -68,7 +68,7 @@ def _metrics(comparison: Comparison) -> str:
         f"detects: smallest true difference that would be marked ▲ or ▼ here with {POWER:.0%} probability\n"
     )
     if tests_made and not any(math.isfinite(difference.detects) for difference in comparison.differences):
-        how += "no full mark is possible in this table: it has no interval at the level that the correction asks for\n"
+        how += f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts with values on both sides\n"
     if comparison.trained:
         how += f"{DAGGER} {comparison.a} or {comparison.b} was trained on this metric\n"
     return aligned([*head, "detects", "", "better"], lines) + how
@@ -89,10 +89,9 @@ def _p(value: float) -> str:
 
 def _tags(comparison: Comparison) -> str:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
-    few_prompts = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
+    too_few = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
     prompts = {
-        tag.tag: f"{shorten(tag.tag)} ({tag.prompts}){_FEW if tag.tag in few_prompts else ''}"
-        for tag in comparison.tags
+        tag.tag: f"{shorten(tag.tag)} ({tag.prompts}){_FEW if tag.tag in too_few else ''}" for tag in comparison.tags
     }
     by_metric_and_tag = {(tag.difference.facts.name, tag.tag): tag.difference for tag in comparison.tags}
     metrics = list(dict.fromkeys(tag.difference.facts for tag in comparison.tags))
@@ -108,7 +107,7 @@ def _tags(comparison: Comparison) -> str:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
         table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
     how = f"▲ ▼: {SURE}; △ ▽: {UNSURE}; in brackets the number of prompts\n"
-    few = f"{_FEW} fewer than 30 prompts: a kind of prompt rarer than 3/n cannot be seen\n" if few_prompts else ""
+    few = f"{_FEW} fewer than {LEAST_PROMPTS} prompts: no full mark is possible\n" if too_few else ""
     return f"{table}{how}{few}"
 
 

@@ -39,7 +39,7 @@ def alone(out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
-            f"another process trains into {out} now: wait until it has finished, or choose another --out."
+            f"another process is training into {out}: wait until it has finished, or pass another --out"
         ) from None
     except OSError as error:
         raise write_error(folder, error) from None
@@ -76,7 +76,7 @@ def _check_checkpoint(folder: Path, step: int | None) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
-        raise _foreign(folder, "it is no folder")
+        raise _foreign(folder, "it is not a folder")
     inside = sorted(path.name for path in folder.iterdir())
     if not inside:
         return
@@ -93,7 +93,7 @@ def _check_logs(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise _foreign(folder, "it is no folder")
+        raise _foreign(folder, "it is not a folder")
     others = [
         path.name for path in sorted(folder.iterdir()) if path.name != "samples" and not _LOGS.fullmatch(path.name)
     ]
@@ -114,5 +114,5 @@ def _check_logs(folder: Path) -> None:
 
 def _foreign(folder: Path, why: str) -> UsageError:
     return UsageError(
-        f"{folder} was not made by `bench train` alone ({why}) and would be replaced: move it, or choose another --out."
+        f"{folder} was not made by `bench train` alone ({why}) and would be replaced: move it, or pass another --out."
     )

@@ -118,7 +118,7 @@ def train(
     data = _data_of(options, suite, recipe)
     facts = facts_of(options, suite, reward, recipe, data)
     if options.resume != "never" and not still_to_do(out, facts) and not checkpoint.state_path(out).exists():
-        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        logger.info(f"nothing to do: {out} already contains this training run; pass `--resume never` to retrain")
         return None
     check_place(out, checkpoints_of(recipe, options.eval_every))
     with alone(out):
@@ -127,7 +127,7 @@ def train(
         training.facts, training.evaluate = facts, evaluate
         if state is not None:
             training.go_on(state)
-            logger.info(f"going on after update {training.done} of {recipe.steps}.")
+            logger.info(f"resuming after update {training.done} of {recipe.steps}")
         run(training, progress or Silent())
     return out
 

@@ -14,7 +14,7 @@ import pytest
         (
             4,
             ["--method", "refl"],
-            "the paper's authors published no ReFL checkpoint; by other methods there are Control",
+            "the paper's authors published no ReFL checkpoint; checkpoints of other methods: Control",
         ),
         (
             4,

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from bench.pipeline.rescore import rescore
+from bench.pipeline import rescore
 from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
 from bench.suite.schema import MetricSpec, Suite

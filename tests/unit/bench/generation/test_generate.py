@@ -168,9 +168,10 @@ def test_networks_leave_the_device_before_batches_shrink(
     assert tried[:3] == [9, 9, 4]
 
 
-def test_a_writer_that_fails_ends_the_run_and_what_was_written_is_recorded(
+def test_a_writer_that_fails_ends_the_run_and_the_batches_written_whole_are_recorded(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not the rest of the batch: what is missing of it would be made again in other company."""
     save = RunStore.save_image
 
     def full(self: RunStore, prompt_id: str, sample: int, pixels: Any) -> Any:
@@ -183,8 +184,8 @@ def test_a_writer_that_fails_ends_the_run_and_what_was_written_is_recorded(
         run(suite, tmp_path, ["base"], batch_size=3)
     (store,) = [RunStore(path) for path in (tmp_path / "runs" / "tiny").iterdir()]
     recorded = {row.key for row in store.images()}
-    assert {("p1", 0), ("p1", 1), ("p1", 2), ("p2", 0), ("p2", 2)} <= recorded
-    assert ("p2", 1) not in recorded
+    assert {("p1", 0), ("p1", 1), ("p1", 2)} <= recorded
+    assert not {("p2", 0), ("p2", 1), ("p2", 2)} & recorded
     good, _ = store.verified_images(recorded)
     assert len(good) == len(recorded)
     assert not [one for one in threading.enumerate() if one.name.startswith(("decode", "write"))]

@@ -125,7 +125,7 @@ def test_mistakes(shapes: Suite, names: list[str], settings: dict[str, str], wor
 
 
 def test_one_method_is_no_sweep(shapes: Suite) -> None:
-    with pytest.raises(UsageError, match="a sweep of 2"):
+    with pytest.raises(UsageError, match="expands to 2 variants"):
         resolve_method("combined", shapes, {"switch_step": "10,20"})
     with pytest.raises(UsageError, match="no setting 'power'"):
         resolve_method("combined", shapes, {"power": "1"})

@@ -136,7 +136,7 @@ def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
     assert "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet" in text
     assert "ImageReFL_HPS_SD:" not in text
     with pytest.raises(
-        MissingError, match="no ReFL checkpoint; by other methods there are ControlGenAI/ImageReFL_HPS_"
+        MissingError, match="no ReFL checkpoint; checkpoints of other methods: ControlGenAI/ImageReFL_HPS_"
     ):
         resolve_method("refl", suite("sd"))
     with pytest.raises(MissingError, match="its published checkpoints are for other models: flux"):

@@ -14,8 +14,8 @@ from PIL import Image
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
+from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
-from bench.pipeline.rescore import rescore
 from bench.store import locks
 from bench.store.outdated import STALE, is_current, mark_stale
 from bench.store.records import ImageRow

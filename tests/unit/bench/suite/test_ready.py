@@ -75,7 +75,7 @@ def test_refl_on_sd15_says_what_there_is_and_how_to_make_one() -> None:
         resolve_method("refl", load_suite("sd15-hpdv2"))
     text = str(caught.value)
     assert "the paper's authors published no ReFL checkpoint" in text
-    assert "by other methods there are ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet" in text
+    assert "checkpoints of other methods: ControlGenAI/ImageReFL_HPS_SD:fine_tuned_unet" in text
     assert "`bench train refl --suite sd15-hpdv2`" in text
     assert "`--set weights=PATH_OR_HUB_ID`" in text
 

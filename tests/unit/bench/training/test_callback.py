@@ -39,6 +39,7 @@ def test_only_the_first_process_evaluates() -> None:
 
 
 def test_an_evaluation_that_fails_does_not_end_the_training(said: list[str]) -> None:
+
     def evaluate(step: int, folder: Path | None) -> None:
         raise UsageError("no such suite.")
 

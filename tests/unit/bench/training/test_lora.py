@@ -20,6 +20,7 @@ from bench.models.sd import StableDiffusion
 from bench.training.lora import check_start, lora_settings, lora_state, write_lora
 from bench.training.network import make_trainable
 from bench.training.rollout import TUNED
+from tests.tolerance import assert_close
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_suite
 from tests.unit.bench.training.worlds import RECIPE, STEPS
 
@@ -93,14 +94,13 @@ def test_what_was_started_from_is_written_back(name: str, folder: Path, tmp_path
     assert float((truth - call(base)).abs().max()) > 0.1, "the adapter acts"
     model = model_of(folder)
     make_trainable(model, replace(RECIPE, lora_rank=4), tmp_path / "start").write(tmp_path / "written")
-    scale = float(truth.abs().max())
-    torch.testing.assert_close(with_network(model_of(folder), tmp_path / "written"), truth, atol=1e-5 * scale, rtol=0)
+    assert_close(with_network(model_of(folder), tmp_path / "written"), truth)
     again = PeftModel.from_pretrained(base, str(tmp_path / "written")).eval()
-    torch.testing.assert_close(call(again), truth, atol=1e-5 * scale, rtol=0)
+    assert_close(call(again), truth)
     if name not in ("weight-decomposed", "modules that it replaces"):  # what diffusers' own loader drops
         pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
         pipeline.load_lora_weights(str(tmp_path / "written"))
-        torch.testing.assert_close(call(pipeline.unet), truth, atol=1e-5 * scale, rtol=0)
+        assert_close(call(pipeline.unet), truth)
 
 
 def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path:
     assert lora_settings(trainable.module, str(trainable.adapter))["lora_alpha"] == 6
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.load_lora_weights(str(tmp_path / "written"))
-    torch.testing.assert_close(call(pipeline.unet), ours, atol=1e-5 * float(ours.abs().max()), rtol=0)
+    assert_close(call(pipeline.unet), ours)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_where_lower_is_better_the_reward_is_the_negative(suite: Suite, monkeypa
     monkeypatch.setattr(metrics, "find_class", lambda name: Darkness)
     pixels = torch.full((2, 3, 4, 4), 0.25)
     found = load_rewards({"darkness": 2.0}, suite, "cpu").score_pixels(pixels, ["", ""])
-    torch.testing.assert_close(found, torch.tensor([-0.5, -0.5]))
+    assert_close(found, torch.tensor([-0.5, -0.5]))
 
 
 class Faulty:
