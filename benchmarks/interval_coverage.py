@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from simulate import Line, Rng, main
+from simulate import Line, Rng, Trials, main
 
 from bench.analysis.bounded import FEW_VARYING, Bounds, bounded_one_sided
 from bench.analysis.extrapolation import block_mean
