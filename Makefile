@@ -1,7 +1,7 @@
 # make run    the four methods on the embedded suite, then the report (installs first; no network after that)
 # make test   the tests (installs first)
 # make test-matrix  the tests whose numbers could depend on the machine, under other thread counts and instruction sets
-# make check  lint, types, tests: what CI runs
+# make check  lint, types (Python's, and the page's scripts' where there is node), tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
 
@@ -65,6 +65,7 @@ lint: $(STAMP)
 	@"$(PY)" -m ruff check .
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m mypy
+	@"$(PY)" tests/js/check.py
 
 check: lint test
 
@@ -83,5 +84,5 @@ shapes: $(STAMP)
 	@"$(PY)" -m bench.shapes.build all </dev/null
 
 clean:
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache build dist "$(RESULTS)/runs" "$(RESULTS)/report" "$(RESULTS)/cache"
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache build dist tests/js/node_modules "$(RESULTS)/runs" "$(RESULTS)/report" "$(RESULTS)/cache"
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption
+from bench.cli.options import CommonOption, ResultsOption
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A run folder, or its name in the results folder.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with A.")],
-    top: Annotated[int, typer.Option(min=0, help="How many prompts that changed most to list per metric.")] = 3,
+    a: Annotated[str, typer.Argument(metavar="A", help="Run folder, or its name in the results folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Run to compare with A.")],
+    top: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of most changed prompts to list per metric.")
+    ] = 3,
+    common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs.
@@ -23,5 +26,5 @@ def compare(
     import bench
     from bench.reporting.comparison import comparison_text
 
-    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results)).rstrip())
+    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common)).rstrip())
     return 0

@@ -63,10 +63,13 @@ class Finding:
     state: str
     mend: str = ""
     needed: bool = True  # by the embedded suite
+    suspect: bool = False
 
     @property
     def mark(self) -> str:
-        """ok, missing, or absent (missing, but not needed by the embedded suite)."""
+        """ok, missing, absent (missing, but not needed by the embedded suite), or suspect (there, and maybe wrong)."""
+        if self.suspect:
+            return "suspect"
         return "ok" if not self.mend else "missing" if self.needed else "absent"
 
 

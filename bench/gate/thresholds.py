@@ -3,6 +3,9 @@
 suite = "shapes"          # optional: only runs of this suite are judged
 baseline = "shapes.json"  # optional: what drops are measured against, beside this file; --baseline wins
 
+[gate]
+looks = "nightly"         # optional: judged again and again against one baseline, 5 % false alarms over all nights
+
 [imagerefl.lpips]
 min = 0.30                # also: max
 max_drop = 0.02           # against the baseline, in the metric's unit; or max_drop_percent = 5
@@ -27,6 +30,7 @@ from bench.gate.toml_lines import line_of
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
+GATE, LOOKS = "gate", ("once", "nightly")
 _DOMINANCE_KEYS = ("over", "on", "margin")
 
 
@@ -63,6 +67,7 @@ class Thresholds:
     rules: tuple[Rule, ...]
     suite: str | None = None
     baseline: Path | None = None  # as the file names it, seen from where the file is
+    looks: str = "once"  # once | nightly: whether many looks at one baseline share what may go wrong
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -115,6 +120,7 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
     file = _File(text, path, sorted(set(methods)), sorted(set(metrics)))
     suite = _text(file, data, "suite", "the name of a suite")
     before = _text(file, data, "baseline", "the name of a file")
+    looks = _looks(file, data.pop(GATE, {}))
     rules: list[Rule] = []
     for method, tables in data.items():
         if not isinstance(tables, dict):
@@ -128,7 +134,20 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
     if not rules:
         raise UsageError(f"{path} has no thresholds: write a table [method.metric] with one of {', '.join(RULES)}")
     ordered = tuple(sorted(rules, key=lambda rule: rule.line))
-    return Thresholds(path, ordered, suite, Path(path).parent / before if before is not None else None)
+    return Thresholds(path, ordered, suite, Path(path).parent / before if before is not None else None, looks)
+
+
+def _looks(file: _File, table: Any) -> str:
+    """The setting of the table [gate]."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{file.where((), GATE)}: [gate] must be a table with looks")
+    for key in table:
+        if key != "looks":
+            raise UsageError(f"{file.where((GATE,), key)}: [gate] has an unknown key '{key}'.{suggest(key, ['looks'])}")
+    looks = table.get("looks", "once")
+    if looks not in LOOKS:
+        raise UsageError(f'{file.where((GATE,), "looks")}: looks must be "once" or "nightly", not {looks!r}')
+    return str(looks)
 
 
 def _text(file: _File, data: dict[str, Any], key: str, what: str) -> str | None:
@@ -161,7 +180,7 @@ def _bounds(file: _File, method: str, metric: str, values: Mapping[str, Any]) ->
     limits = {bound.rule: bound for bound in found}
     if "min" in limits and "max" in limits and limits["min"].value > limits["max"].value:
         where = f"{file.path}, line {limits['max'].line}: [{method}.{metric}]"
-        raise UsageError(f"{where} max is below min: no value can pass, raise max or lower min")
+        raise UsageError(f"{where} max is below min, so that no value can pass: raise max or lower min")
     return found
 
 
@@ -205,10 +224,12 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
             raise UsageError(f"{file.where(name, key, nth)}: {head} has an unknown key '{key}'.{listing}")
     over, metrics, margin = table.get("over"), table.get("on"), table.get("margin", {})
     if not isinstance(over, str):
-        raise UsageError(f'{file.where(name, "over", nth)}: {head} needs over = "method", the method to be beaten')
+        raise UsageError(
+            f'{file.where(name, "over", nth)}: {head} needs over = "method", the method that has to be beaten'
+        )
     file.known(f"{file.where(name, 'over', nth)}: {head} over", "method", over)
     if over == method:
-        raise UsageError(f"{file.where(name, 'over', nth)}: {head} over must be another method than {method} itself")
+        raise UsageError(f"{file.where(name, 'over', nth)}: {head} over must name a method other than {method} itself")
     if not isinstance(metrics, list) or not metrics or not all(isinstance(metric, str) for metric in metrics):
         raise UsageError(f'{file.where(name, "on", nth)}: {head} needs on = ["metric", ...], at least one metric')
     for metric in metrics:
@@ -223,9 +244,13 @@ def _margins(where: str, head: str, metrics: list[str], margin: Any) -> tuple[fl
     flat = {name: _number(f"{where}: {head} margin", name, value) for name, value in _flat(margin)}
     for name, value in flat.items():
         if name not in metrics:
-            raise UsageError(f"{where}: {head} margin names '{name}', which is not in on.{suggest(name, metrics)}")
+            raise UsageError(
+                f"{where}: {head} margin names '{name}', which is not listed in `on`.{suggest(name, metrics)}"
+            )
         if value < 0:
-            raise UsageError(f"{where}: {head} margin {name} must not be negative: it is how much worse it may be")
+            raise UsageError(
+                f"{where}: {head} margin {name} must not be negative: it is the loss allowed in that metric"
+            )
     return tuple(flat.get(metric, 0.0) for metric in dict.fromkeys(metrics))
 
 

@@ -27,9 +27,9 @@ several methods):
 | `...#sha256=DIGEST` | refused unless it has this digest: a file's sha256, or of a folder the one in a run's manifest |
 | `shapes:refl` | shipped with the embedded suite |
 
-Forms that are read: a UNet or transformer folder, a full pipeline (its `fine_tuned_unet`, `unet` or `transformer` is
-taken), one safetensors file of the whole network, a LoRA in the layout of diffusers or PEFT. Only `.safetensors`,
-`.json`, `.txt` and `.model` files are fetched: no code of a repository, and no pickle.
+Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) has each of them. Of a repository only
+`.safetensors`, `.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision variants are
+fetched where a folder has nothing else.
 
 ## How fetching behaves
 
@@ -48,9 +48,12 @@ Every ready suite names the checkpoints that fit its model ([suites.md](suites.m
 
 Facts were read in the places named under "read in"; what was not stated there is "unknown" or left open, not guessed.
 Metrics in "trained on" are marked in reports as in-reward (†): a method's gain on them is no evidence. Nobody published
-a ReFL or DRaFT checkpoint of the ImageReFL paper: `bench train refl` and `bench train draft` make one. Revisions of
-these repositories are not pinned here, since none could be verified; the digest of what was fetched is in every
-manifest.
+a ReFL or DRaFT checkpoint of the ImageReFL paper: `bench train refl` and `bench train draft` make one.
+
+"not pinned" under "revision": no public source was seen that shows a commit of that repository, so its newest one is
+taken, which its authors may replace. The commit that was resolved is in the manifest (`provenance.commits`), the digest
+of what was read is in the identity, so runs of another commit are other runs, and the report says "not pinned" too. Pin
+with `owner/name@COMMIT`.
 """
 
 
@@ -73,10 +76,11 @@ def page() -> str:
     )
     lines += ["", "### Forms, bases and sources", ""]
     lines += _table(
-        ("weights", "form", "tuned from", "read in", "note"),
+        ("weights", "revision", "form", "tuned from", "read in", "note"),
         [
             (
                 f"`{checkpoint.weights}`",
+                _revision(checkpoint),
                 checkpoint.form,
                 f"`{checkpoint.base}`",
                 checkpoint.source,
@@ -90,6 +94,10 @@ def page() -> str:
         method = get_method(name)
         lines.append(f"- `{name}` ({method.title}): {method.citation}")
     return "\n".join(lines) + "\n"
+
+
+def _revision(checkpoint: Checkpoint) -> str:
+    return f"`{checkpoint.revision}`" if checkpoint.revision else "not pinned"
 
 
 def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:

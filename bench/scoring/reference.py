@@ -70,7 +70,7 @@ def _open(path: Path) -> Image:
     except OSError as error:
         found = str(error.strerror)
     if isinstance(found, str):
-        raise MissingError(f"reference image {path} cannot be used ({found}): replace it.")
+        raise MissingError(f"reference image {path} cannot be used ({found}): replace it")
     try:
         return to_pil([found], convert=False)[0]
     except BadInputError as error:
@@ -99,7 +99,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         try:
             return kind.read(path)
         except Exception as error:  # damaged: made again below
-            logger.warning(f"{path} is damaged ({error}): made again")
+            logger.warning(f"{path} is damaged ({error}); recomputing it")
     total = None
     for sources in reference_sources(reference):
         if by_features:
@@ -152,8 +152,8 @@ def _save(statistics: Any, path: Path) -> None:
 def _files(reference: Reference) -> list[Path]:
     folder = Path(str(reference.path)).expanduser()
     if not folder.is_dir():
-        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite.")
+        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
     if len(files) < 2:
-        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed.")
+        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
     return files

@@ -34,7 +34,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
     errno.EEXIST: "a part of that path is a file, not a folder: choose another folder",
-    errno.EISDIR: "a folder of that name is in the way",
+    errno.EISDIR: "a folder of that name exists",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 _VERSION_KEY = b"bench_schema_version"
@@ -160,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise UsageError(f"{path} is damaged (not a JSON object): remove it, or the folder it is in, and run again")
+        raise UsageError(f"{path} is damaged (not a JSON object): delete it or its folder, and run again")
     return data
 
 
@@ -216,13 +216,15 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
         logger.warning(
-            f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
+            f"{path} cannot be read (truncated?); ignoring it and regenerating its content (delete it to silence this "
+            "message)",
             extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
         logger.warning(
-            f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
+            f"{path} lacks expected columns; ignoring it and regenerating its content (delete it to silence this "
+            "message)",
             extra=ONCE,
         )
         return []

@@ -65,9 +65,9 @@ class DreamSim(EmbeddingGroupMetric):
     def _load_published(cls, facts: Facts, request: Request, folder: Path, device: torch.device) -> Self:
         kind = str(request.options.get("type", "ensemble"))
         if kind not in TYPES:
-            raise MetricError(f"dreamsim: type '{kind}' is not one of {', '.join(TYPES)}.")
+            raise MetricError(f"dreamsim: type '{kind}' is not one of {', '.join(TYPES)}")
         if request.dtype != "float32":
-            raise MetricError("dreamsim: the published network runs in float32 only.")
+            raise MetricError("dreamsim: the published network runs in float32 only")
         network = published_network(kind, folder, device)
         settings = {
             "resize": "PIL bicubic, squash",

@@ -96,7 +96,7 @@ def _check_k(k: object) -> int | None:
     if k is None:
         return None
     if isinstance(k, bool) or not isinstance(k, int) or k < 2:
-        raise MetricError(f"vendi: k = {k!r} is not a number of images: give a whole number of at least 2.")
+        raise MetricError(f"vendi: k = {k!r} is not a number of images: give an integer of at least 2")
     return k
 
 
@@ -108,7 +108,7 @@ def _load_encoder(facts: Facts, request: Request, device: torch.device) -> tuple
         encoder: Encoder = load_encoder(folder, facts.title, device, request.dtype, final_norm=True)
         return replace(facts, title=f"{facts.title} (DINO)"), encoder, folder
     if name != "clip" and name not in BACKBONES:
-        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}.")
+        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}")
     chosen = CLIP if name == "clip" else str(name)
     facts = with_backbone(replace(facts, licence="MIT"), chosen)
     folder = folder_of(facts, request, CLIP_FILES)

@@ -46,11 +46,11 @@ def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
         if (folder / "tokenizer.json").is_file():
             return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions
-        raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error}).") from error
+        raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error})") from error
     if vocabulary != _OPENAI_VOCABULARY:
         raise MissingWeightsError(
             f"{what}: folder '{folder}' has no vocab.json and merges.txt, and its vocabulary of {vocabulary} tokens is "
-            "not CLIP's own: put the tokenizer files beside the weights."
+            "not CLIP's own: put the tokenizer files beside the weights"
         )
     return _standard_tokenizer()
 
@@ -63,7 +63,7 @@ def _standard_tokenizer() -> Any:
     except ModuleNotFoundError as error:
         raise MissingWeightsError(
             "CLIP's vocabulary is neither beside the weights nor in open_clip: run `pip install open_clip_torch`, or "
-            "put vocab.json and merges.txt beside the weights."
+            "put vocab.json and merges.txt beside the weights"
         ) from error
     source = SimpleTokenizer()
     rename = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
@@ -143,7 +143,7 @@ class ClipMetric(ImageMetric):
         if eot != largest or largest >= config.vocab_size:
             raise MissingWeightsError(
                 f"{self.card.facts.title}: the tokenizer's end-of-text id {eot} must be its largest id ({largest}) and "
-                f"below the model's vocabulary size ({config.vocab_size}): they do not belong together."
+                f"below the model's vocabulary size ({config.vocab_size}): they do not belong together"
             )
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -171,7 +171,7 @@ class ClipMetric(ImageMetric):
             texts, padding=True, truncation=True, max_length=self.token_limit, return_tensors="pt"
         ).to(self.device)
         if not bool((tokens.input_ids == self.tokenizer.eos_token_id).any(dim=1).all()):
-            raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token.")
+            raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token")
         features = self.model.get_text_features(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
         ).pooler_output
@@ -196,7 +196,7 @@ class CLIPScore(ClipMetric):
     def _source(cls, facts: Facts, request: Request) -> Facts:
         variant = request.options.get("variant", "cosine")
         if variant not in ("cosine", "paper"):
-            raise MetricError(f"clip_score: variant {variant!r} is not one of cosine, paper.")
+            raise MetricError(f"clip_score: variant {variant!r} is not one of cosine, paper")
         return with_backbone(facts, request.options.get("backbone", DEFAULT))
 
     @classmethod

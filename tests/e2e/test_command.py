@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ["run", "score", "report", "check", "compare", "train", "list", "doctor"]
+COMMANDS = ["run", "score", "report", "check", "compare", "train", "watch", "list", "doctor"]
 HEAVY = ["torch", "pandas", "numpy", "diffusers", "transformers", "pyarrow", "matplotlib"]
 
 

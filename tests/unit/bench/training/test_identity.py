@@ -91,6 +91,15 @@ def test_a_checkpoint_on_the_way_is_not_the_finished_one(suite: Suite) -> None:
     assert difference({**facts(suite), "step": 50}, facts(suite)) == "other step"
 
 
+def test_settings_that_came_later_had_their_defaults(suite: Suite) -> None:
+    """A training that an earlier version began goes on where the new settings say what that version did."""
+    now = facts(suite)
+    later = ("learn", "accumulate", "refl_terms", "fit", "order", "captions")
+    old = {**now, "recipe": {key: value for key, value in now["recipe"].items() if key not in later}}
+    assert difference(old, now) == ""
+    assert difference(old, facts(suite, replace(REFL, settings={"learn": "norms"}))) == "other recipe"
+
+
 def test_facts_of_an_older_version_are_another_training(suite: Suite) -> None:
     old = {key: value for key, value in facts(suite).items() if key != "inputs"}
     assert "another version" in difference({**old, "schema_version": 1}, facts(suite))
