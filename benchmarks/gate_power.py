@@ -3,7 +3,8 @@
     python benchmarks/gate_power.py [--cases N]
 
 Each case simulates a method with one seed (the baseline) and again with another seed, and judges the second by the
-real gate with `max_drop` on every metric. Null: nothing but the seed changed; the gate has to hold (exit code 0).
+real gate with `max_drop` on every metric. Null: nothing but the seed changed; the gate passes where the allowance is
+larger than what it can tell (`bench check --plan`), is undecided where it is not, and must not fail.
 Planted: one metric falls by its bound plus the minimum detectable effect that the gate itself printed in that case's
 null verdict; the gate has to fail (exit code 1), by that metric's line. Metrics: one normal and one skewed image
 metric, one mean pairwise distance; prompts have effects of their own.
@@ -20,8 +21,7 @@ import numpy as np
 import pandas as pd
 
 from bench.gate.baseline import baseline_of
-from bench.gate.check import check
-from bench.gate.verdict import Verdict, exit_code
+from bench.gate.check import Outcome, check
 from bench.store.runs import MetricFacts, Run, tidy_types
 
 METRICS = {
@@ -51,6 +51,8 @@ WORLDS = (
     World("four methods, three metrics, 32 prompts", 32, 5, tuple(METRICS), ("base", "refl", "combined", "imagerefl")),
     World("three metrics, 200 prompts", 200, 5, tuple(METRICS)),
     World("three metrics, 32 prompts, a drop of 0.05 allowed", 32, 5, tuple(METRICS), allowed=0.05),
+    World("three metrics, 32 prompts, a drop of 0.6 allowed", 32, 5, tuple(METRICS), allowed=0.6),
+    World("three metrics, 200 prompts, a drop of 0.3 allowed", 200, 5, tuple(METRICS), allowed=0.3),
 )
 
 
@@ -105,8 +107,8 @@ def thresholds(world: World, folder: Path) -> Path:
     return path
 
 
-def case(world: World, number: int, gate: Path) -> tuple[list[Verdict], list[Verdict]]:
-    """Verdicts of the null and of the planted drop of one case."""
+def case(world: World, number: int, gate: Path) -> tuple[Outcome, Outcome]:
+    """The gate's outcome on the null and on the planted drop of one case."""
     before = baseline_of([simulated(world, method, number, 1, {}) for method in world.methods])
     same = [simulated(world, method, number, 2, {}) for method in world.methods]
     null = check(same, gate, before)
@@ -117,22 +119,22 @@ def case(world: World, number: int, gate: Path) -> tuple[list[Verdict], list[Ver
     return null, check(worse, gate, before)
 
 
-def power(world: World, cases: int, first: int = 0) -> tuple[int, int]:
-    """In how many cases the null passed, and in how many the planted drop was caught by its own line."""
-    quiet = caught = 0
+def power(world: World, cases: int, first: int = 0) -> tuple[dict[str, int], int]:
+    """How often the null passed, was undecided and failed, and how often the planted drop was caught by its line."""
+    null_outcomes, caught = dict.fromkeys(("passed", "undecided", "failed"), 0), 0
     with tempfile.TemporaryDirectory() as folder:
         gate = thresholds(world, Path(folder))
         for number in range(first, first + cases):
             null, planted = case(world, number, gate)
             metric = world.metrics[number % len(world.metrics)]
-            quiet += exit_code(null) == 0
+            null_outcomes["failed" if null.code else "undecided" if null.undecided else "passed"] += 1
             hit = [
                 one
                 for one in planted
-                if one.status == "fail" and (one.method, one.metric) == (world.methods[0], metric)
+                if one.status == "failed" and (one.method, one.metric) == (world.methods[0], metric)
             ]
-            caught += bool(hit) and exit_code(planted) == 1
-    return quiet, caught
+            caught += bool(hit) and planted.code == 1
+    return null_outcomes, caught
 
 
 def main() -> None:
@@ -141,10 +143,12 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=400)
     given = parser.parse_args()
     print(f"Of 100 cases ({given.cases} simulated).\n")
-    print("| world | null passes | planted drop is caught |\n| :--- | ---: | ---: |")
+    print("| world | null passes | null undecided | null fails | planted drop is caught |")
+    print("| :--- | ---: | ---: | ---: | ---: |")
     for world in WORLDS:
-        quiet, caught = power(world, given.cases)
-        print(f"| {world.name} | {100 * quiet / given.cases:.1f} | {100 * caught / given.cases:.1f} |", flush=True)
+        null, caught = power(world, given.cases)
+        cells = [100 * count / given.cases for count in (*null.values(), caught)]
+        print(f"| {world.name} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import bench
 from bench.analysis.compare import compare
 from bench.analysis.stats import Interval
 from bench.analysis.tradeoff.equal_reward import price
-from bench.analysis.tradeoff.joint import joint_bootstrap
+from bench.analysis.tradeoff.pairs import pairs_of
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
 from bench.suite.load import load_suite
@@ -65,7 +65,9 @@ def runs_of(seed: int, out: Path) -> dict[str, RunStore]:
 
 
 def cell(interval: Interval) -> str:
-    """ "+0.046 [+0.031, +0.060]"."""
+    """ "+0.046 [+0.031, +0.060]", or why there is ninterval."""
+    if interval.reason:
+        return interval.reason
     return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
@@ -79,10 +81,10 @@ def tell(seed: int, runs: dict[str, RunStore]) -> None:
         }
         print(f"| {high} - {low} | {' | '.join(cell(found[name]) for name in metrics)} |")
     names = list(runs)
-    joint = joint_bootstrap([read_run(runs[name]) for name in names], names)
+    pairs = pairs_of([read_run(runs[name]) for name in names], names)
     print(f"\n| price of a unit of {REWARD} | {' | '.join(DIVERSITY)} |\n|---|{'---|' * len(DIVERSITY)}")
     for name in names[1:]:
-        print(f"| {name} | {' | '.join(cell(price(joint, name, 'base', REWARD, metric)) for metric in DIVERSITY)} |")
+        print(f"| {name} | {' | '.join(cell(price(pairs, name, 'base', REWARD, metric)) for metric in DIVERSITY)} |")
 
 
 def main() -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.analysis.common import over_common
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
+from bench.analysis.estimand import prompt_clusters
 from bench.analysis.intervals import rare_prompts
-from bench.analysis.summary import prompt_clusters, prompt_means, unscored_reason
+from bench.analysis.summary import prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import RunSource, display_names, open_runs
 
@@ -74,11 +77,13 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def compare(a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results")) -> Comparison:
+def compare(
+    a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results"), *, common: bool = False
+) -> Comparison:
     """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
 
     `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
-    listed per metric.
+    listed per metric. `common`: over the values that both runs have; the notes say how many those are.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
@@ -87,7 +92,8 @@ def compare(a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Pa
 
     first, second = _one_run(a, results), _one_run(b, results)
     require_comparable([first, second], seeds=False)
-    notes = []
+    (first, second), captions = over_common([first, second]) if common else ([first, second], ())
+    notes = list(captions)
     if first.conditions.get("seed") != second.conditions.get("seed"):
         seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
         notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
@@ -98,10 +104,12 @@ def compare(a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Pa
     notes += prompt_notes(first)
     names = display_names([first, second])
     notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
+    found = differences(first, second)
+    notes += gap_notes(found)
     return Comparison(
         names[0],
         names[1],
-        differences(first, second),
+        found,
         tuple(notes),
         tag_differences(first, second),
         frozenset(first.trained_on) | frozenset(second.trained_on),
@@ -117,6 +125,12 @@ def prompt_notes(run: Run) -> list[str]:
         why = f"the same tag {run.cluster}" if run.cluster else "the same text"
         found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
     return found
+
+
+def gap_notes(differences: Sequence[Difference], name: str = "") -> list[str]:
+    """A sentence for every difference that has no mark because of what is scored on one side only."""
+    of = f" of {name}" if name else ""
+    return [f"{one.facts.display}{of}: {one.undecided}" for one in differences if one.undecided]
 
 
 def unscored_notes(run: Run, name: str) -> list[str]:

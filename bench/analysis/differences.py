@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.analysis.estimand import Pairing, pair, undecided_by_gaps, units_of
 from bench.analysis.extrapolation import BlockMean, block_mean, features_of, not_estimable
-from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, paired_difference
 from bench.analysis.stats import Interval, Paired, holm, minimum_detectable_effect
-from bench.analysis.summary import left_out_values, metric_interval, prompt_codes
+from bench.analysis.summary import left_out_values, metric_interval
 from bench.store.runs import MetricFacts, Run
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 _SET_REASON = "one value for the whole set: no pairs"
+_UNEQUAL = "values of a set metric are not subtracted"
 LEVEL = 0.05
 LEAST_PROMPTS = 8  # for a full mark: of fewer prompts one skewed metric is marked by chance in more than 5 %
 SURE = "still significant at 5 % after Holm's correction over the whole table"
@@ -36,7 +37,7 @@ class Difference:
     paired: Paired
     p_holm: float = math.nan
     family: int = 1  # how many differences the correction covers
-    estimate: ClusterMean | BlockMean | None = field(default=None, repr=False, compare=False)
+    estimate: Pairing | BlockMean | None = field(default=None, repr=False, compare=False)
 
     @property
     def interval(self) -> Interval:
@@ -50,8 +51,11 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """ "a" or "b" when the 95 % interval excludes zero in its favour, which is p < 0.05; else ""."""
-        if not self.interval.excludes_zero:
+        """ "a" or "b" when the 95 % interval excludes zero in its favour, which is p < 0.05; else "".
+
+        Where the scored values of both sides differ it has to do so with the worst case in the gaps as well.
+        """
+        if not self.interval.excludes_zero or not self.p_mark < LEVEL:
             return ""
         return "b" if (self.interval.mean > 0) == self.facts.higher else "a"
 
@@ -59,6 +63,21 @@ class Difference:
     def sure(self) -> bool:
         """True when one side is better and that is still significant after the correction over the whole table."""
         return bool(self.better) and self.p_holm < LEVEL and self.interval.clusters >= LEAST_PROMPTS
+
+    @property
+    def p_mark(self) -> float:
+        """p of the mark: that of the pairs, or with the worst case in the gaps where those are scored differently."""
+        if not isinstance(self.estimate, Pairing) or not self.estimate.gaps:
+            return self.paired.p
+        above, below = self.estimate.one_sided()
+        return min(1.0, 2 * (above if self.interval.mean > 0 else below))
+
+    @property
+    def undecided(self) -> str:
+        """Why an interval that excludes zero carries no mark, as a clause; "" where it does, or holds zero."""
+        if not self.interval.excludes_zero or self.better or not isinstance(self.estimate, Pairing):
+            return ""
+        return undecided_by_gaps(self.estimate.gaps, self.estimate.filled)
 
     @property
     def win_interval(self) -> Interval | None:
@@ -105,19 +124,8 @@ def difference_row(difference: Difference) -> dict[str, Any]:
         "n_unscored": interval.n_unscored,
         "better": difference.better,
         "sure": difference.sure,
-        "reason": interval.reason,
+        "reason": interval.reason or difference.undecided or None,
     }
-
-
-def paired_rows(a: Run, b: Run, metric: str) -> pd.DataFrame:
-    """Rows of both runs joined on (prompt_id, sample): prompt_id, sample, value_a, value_b.
-
-    Group metrics have no sample and join on the prompt alone. A pair that one side lacks has NaN there.
-    """
-    keys = ["prompt_id", "sample"]
-    left, right = a.rows(metric)[[*keys, "value"]], b.rows(metric)[[*keys, "value"]]
-    joined = left.merge(right, on=keys, how="outer", suffixes=("_a", "_b"))
-    return joined.sort_values(keys, kind="stable", ignore_index=True)
 
 
 def difference(a: Run, b: Run, metric: str) -> Difference:
@@ -129,13 +137,9 @@ def difference(a: Run, b: Run, metric: str) -> Difference:
     mean_a, mean_b = metric_interval(a, metric), metric_interval(b, metric)
     if facts.kind == "set":
         return _set_difference(a, b, facts, mean_a, mean_b)
-    rows = paired_rows(a, b, metric)
-    before, after = rows["value_a"].to_numpy(dtype=np.float64), rows["value_b"].to_numpy(dtype=np.float64)
-    codes, bounds, same = prompt_codes(a, rows), bounds_of(facts.card), a.pictures != "" and a.pictures == b.pictures
-    paired = paired_difference(before, after, codes, bounds=bounds, identical=same or None)
-    return Difference(
-        facts, mean_a.mean, mean_b.mean, paired, estimate=cluster_difference(before, after, codes, bounds)
-    )
+    found = pair(units_of(a, metric), units_of(b, metric))
+    same = a.pictures != "" and a.pictures == b.pictures
+    return Difference(facts, mean_a.mean, mean_b.mean, found.paired(identical=same), estimate=found)
 
 
 def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b: Interval) -> Difference:
@@ -147,22 +151,35 @@ def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b
 
 def set_estimate(a: Run, b: Run, facts: MetricFacts) -> BlockMean:
     """b - a of a set metric, block by block; without an interval, and with the reason, where there can be none."""
-    mean_a, mean_b = metric_interval(a, facts.name), metric_interval(b, facts.name)
+    first, second = (SetValue(metric_interval(one, facts.name), left_out_values(one, facts.name)) for one in (a, b))
+    return set_difference(first, second, features_of(facts.card), same_prompts=a.prompts == b.prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """A set metric's value on `interval.n` images, and its values with one block of prompts left out each."""
+
+    interval: Interval
+    left_out: Sequence[float]
+
+
+def set_difference(a: SetValue, b: SetValue, features: int | None, *, same_prompts: bool) -> BlockMean:
+    """b - a. Values on unequal N are not subtracted; Frechet distances (`features`) are extrapolated where possible.
+
+    `same_prompts`: the blocks of both sides hold the same prompts.
+    """
+    mean_a, mean_b = a.interval, b.interval
     difference, n = mean_b.mean - mean_a.mean, min(mean_a.n, mean_b.n)
-    before, after = left_out_values(a, facts.name), left_out_values(b, facts.name)
-    features = features_of(facts.card)
     reason = mean_a.reason if math.isnan(mean_a.mean) else mean_b.reason if math.isnan(mean_b.mean) else None
     if reason is None and mean_a.n != mean_b.n:
-        difference, reason = (
-            math.nan,
-            f"N differs ({mean_a.n:,} and {mean_b.n:,}): values of a set metric are not subtracted",
-        )
+        difference, reason = math.nan, f"N differs ({mean_a.n:,} and {mean_b.n:,}): {_UNEQUAL}"
     reason = reason or not_estimable(features, n)
-    if not reason and (a.prompts != b.prompts or len(before) != len(after) or len(before) < 2):
+    if not reason and (not same_prompts or len(a.left_out) != len(b.left_out) or len(a.left_out) < 2):
         reason = _SET_REASON
     if reason:
         return BlockMean(difference, math.nan, 0, n, reason)
-    return block_mean(difference, np.asarray(after) - np.asarray(before), n, extrapolate=features is not None)
+    blocks = np.asarray(b.left_out) - np.asarray(a.left_out)
+    return block_mean(difference, blocks, n, extrapolate=features is not None)
 
 
 def differences(a: Run, b: Run) -> tuple[Difference, ...]:
@@ -175,6 +192,6 @@ def corrected(found: Sequence[Difference]) -> tuple[Difference, ...]:
 
     A difference without a p value is no test and has none.
     """
-    ps = [one.paired.p for one in found]
+    ps = [one.p_mark for one in found]
     family = sum(math.isfinite(p) for p in ps)
     return tuple(replace(one, p_holm=p, family=max(1, family)) for one, p in zip(found, holm(ps).tolist(), strict=True))

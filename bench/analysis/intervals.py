@@ -38,11 +38,12 @@ class ClusterMean:
     n_unscored: int = 0
     bounds: Bounds | None = None
     ties_at: tuple[float, ...] = ()  # values at which clusters pile up: the bounds, or 0 for differences
+    scored: int | None = None  # values behind the units, where those are means themselves
 
     @property
     def n(self) -> int:
-        """Units that were averaged."""
-        return int(self.counts.sum())
+        """Values that were averaged."""
+        return int(self.counts.sum()) if self.scored is None else self.scored
 
     @property
     def mean(self) -> float:

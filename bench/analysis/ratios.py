@@ -60,7 +60,7 @@ def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, level: float = 
         return Interval(math.nan, math.nan, math.nan, 0, 0, n, reason)
     ratio, sign, tail = float(top.mean() / bottom.mean()), math.copysign(1.0, float(bottom.mean())), (1 - level) / 2
     first = max(float(np.std(top - ratio * bottom)) / abs(float(bottom.mean())) / math.sqrt(n), 1e-9 * abs(ratio))
-    if first == 0:
+    if float(np.std(top - ratio * bottom)) <= 1e-12 * float(np.abs(top).max()):
         return Interval(ratio, math.nan, math.nan, n, 0, n, "no interval: all prompts have the same ratio")
 
     def excess(side: int, at: float) -> float:

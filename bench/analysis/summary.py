@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.analysis.intervals import bounds_of, mean_interval
+from bench.analysis.estimand import prompt_clusters, units_of
 from bench.analysis.stats import Interval, jackknife_interval
 from bench.store.cards import identity_of
 from bench.store.runs import MetricFacts, Run, read_run
@@ -26,18 +24,17 @@ SCHEMA_VERSION = 1
 def metric_interval(run: Run, metric: str, level: float = 0.95) -> Interval:
     """Mean and interval of one metric of a run, in the metric's unit.
 
-    Image and group metrics: clustered by the prompt's text. Set metrics: n is the number of images; the row without a
-    sample is the value, and `left_out` its values with one block of prompts left out each (jackknife).
+    Image and group metrics: the mean over prompts (`bench.analysis.estimand`), clustered by the prompt's text. Set
+    metrics: n is the number of images; the row without a sample is the value, and `left_out` its values with one block
+    of prompts left out each (jackknife).
     """
-    rows = run.rows(metric)
-    values = rows["value"].to_numpy(dtype=np.float64)
     if run.metrics[metric].kind == "set":
         return _set_interval(run, metric, level)
-    found = mean_interval(values, prompt_codes(run, rows), level, bounds_of(run.metrics[metric].card))
-    if found.n or not len(values):
+    found = units_of(run, metric).mean().interval(level)
+    if found.n or not found.n_unscored:
         return found
     reason = unscored_reason(run, metric)
-    told = f"{found.reason} ({len(values)} of {len(values)}: {reason})" if reason else found.reason
+    told = f"{found.reason} ({found.n_unscored} of {found.n_unscored}: {reason})" if reason else found.reason
     return replace(found, reason=told)
 
 
@@ -58,23 +55,6 @@ def _set_interval(run: Run, metric: str, level: float) -> Interval:
     reasons = rows["reason"].dropna()
     reason = str(reasons.iloc[0]) if len(reasons) else "no value could be scored"
     return Interval(math.nan, math.nan, math.nan, 0, run.n_images, 0, reason)
-
-
-def prompt_clusters(run: Run) -> dict[str, int]:
-    """Prompt id -> its cluster, as a number: what intervals take for independent (Miller 2024, arXiv 2411.00640).
-
-    Prompts of one text (but for case and spaces) are one cluster, whatever their ids: the same text twice is no second
-    prompt. Where the suite names a `cluster` tag, prompts with the same tag of that name ("scene:3" or "scene=3" for
-    "scene") are one cluster.
-    """
-    numbers: dict[str, int] = {}
-    found = {}
-    for prompt_id, text in sorted(run.prompts):  # the same numbers whatever the order of the prompts
-        tags = run.tags.get(prompt_id, ()) if run.cluster else ()
-        above = next((tag for tag in tags if tag.startswith((f"{run.cluster}:", f"{run.cluster}="))), None)
-        label = f"tag {above}" if above else f"text {' '.join(text.split()).casefold()}"
-        found[prompt_id] = numbers.setdefault(label, len(numbers))
-    return found
 
 
 def prompt_codes(run: Run, rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -116,31 +96,13 @@ def prompt_means(run: Run, metric: str) -> dict[str, float]:
     return {str(prompt_id): float(mean) for prompt_id, mean in finite.groupby("prompt_id")["value"].mean().items()}
 
 
-def summary_of(run: Run, per_prompt: bool = False) -> dict[str, Any]:
-    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null.
-
-    With `per_prompt` (for the gate and its baselines) each metric also has what later runs are paired on: its
-    `prompt_means`, or for a set metric its `left_out` values, which hold for prompts in the order of `prompt_order`.
-    """
-    summary = _summary(run)
-    if per_prompt:
-        summary["prompt_order"] = hashlib.sha256(json.dumps(run.prompts).encode()).hexdigest()[:16]
-        summary["conditions"] = dict(run.conditions)
-        for name, metric in summary["metrics"].items():
-            if metric["kind"] == "set":
-                metric["left_out"] = left_out_values(run, name)
-            else:
-                metric["prompt_means"] = prompt_means(run, name)
-                metric["pictures"] = run.pictures  # of the same pictures the difference is exactly nothing
-    return summary
-
-
 def left_out_values(run: Run, metric: str) -> list[float]:
     """Values of a set metric with one block of prompts left out each, in the order of blocks; [] where not all are."""
     return list(run.left_out.get(metric, ()))
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def summary_of(run: Run) -> dict[str, Any]:
+    """summary.json as a dict: per metric the mean, its 95 % interval, n and what it is. NaN is written as null."""
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": run.suite,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 
 
 def check(
@@ -24,13 +25,19 @@ def check(
     ] = None,
     update_baseline: Annotated[
         bool,
-        typer.Option(
-            "--update-baseline", help="Write these runs to the baseline file, unless an absolute bound fails."
-        ),
+        typer.Option("--update-baseline", help="Write these runs to the baseline file, unless a rule prevents it."),
     ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="With --update-baseline: also where a drop fails or is undecided.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Also print how large each allowance must be to pass when nothing changed.")
+    ] = False,
+    common: CommonOption = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Treat an inconclusive verdict as a failure.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check runs against thresholds, for continuous integration.
@@ -39,20 +46,23 @@ def check(
     the job summary.
     """
     import bench
-    from bench.gate.check import tell_actions
+    from bench.gate.check import tell_actions, verdict_rows
 
     outcome = bench.check(
         runs or None,
         thresholds,
         baseline,
         update_baseline=update_baseline,
+        accept=accept,
+        plan=plan,
+        common=common,
         strict=strict,
         junit=junit,
         summary=summary,
         results=results,
     )
-    typer.echo(outcome.text.rstrip())
+    typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
     for path in outcome.written:
         typer.echo(f"wrote {path}", err=True)
-    typer.echo(tell_actions(outcome, os.environ), nl=False)
+    typer.echo(tell_actions(outcome, os.environ), nl=False, err=as_json)
     return outcome.code

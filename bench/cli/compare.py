@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption
+from bench.cli.options import CommonOption, ResultsOption
 
 
 def compare(
@@ -16,6 +16,7 @@ def compare(
     top: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of most changed prompts to list per metric.")
     ] = 3,
+    common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs.
@@ -25,5 +26,5 @@ def compare(
     import bench
     from bench.reporting.comparison import comparison_text
 
-    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results)).rstrip())
+    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common)).rstrip())
     return 0

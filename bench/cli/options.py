@@ -47,6 +47,10 @@ DeviceOption = Annotated[
         "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps; auto takes the fastest one available."
     ),
 ]
+CommonOption = Annotated[
+    bool,
+    typer.Option("--common", help="Only over the images and prompts that all runs have scored; captions say how many."),
+]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option(

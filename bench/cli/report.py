@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 
 
 def report(
@@ -27,6 +27,7 @@ def report(
             help="Number of prompts whose images are included in the page. [default: as many as it can show]",
         ),
     ] = None,
+    common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Write a report: a page, Pareto plots and tables.
@@ -38,7 +39,7 @@ def report(
     import bench
 
     folder = out or results / "report"
-    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results)
+    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results, common=common)
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         typer.echo(f"  {path}")

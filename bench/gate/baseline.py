@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.stats import Interval
-from bench.analysis.summary import summary_of
 from bench.errors import NotComparableError, UsageError
-from bench.gate.summary_entry import difference, same_order
+from bench.gate.changes import Change, change_of, why_other
+from bench.gate.summaries import Summary, read_summary, summary_data
 from bench.gate.verdict import shown
 from bench.runtime import provenance
 from bench.store.atomic import atomic_write
 from bench.store.runs import Run
 from bench.store.select import RunSources, open_runs
 
-BASELINE_VERSION = 1
+BASELINE_VERSION = 2
+VERSIONS = (1, 2)  # 1 holds only means of prompts: what it lacked is not known
 _KEPT = ("created", "git", "python", "device", "packages")  # of a run's provenance
 
 
 def read_baseline(path: Path | str) -> dict[str, Any]:
-    """A baseline file: {"schema_version": 1, "suite": ..., "summaries": [summary.json, ...]}; else UsageError.
+    """A baseline file: {"schema_version": 2, "suite": ..., "summaries": [summary.json, ...]}; else UsageError.
 
-    Where the metrics of a summary also have `prompt_means` or `left_out`, drops are paired by prompt.
+    Where the metrics of a summary also have `values`, `prompt_means` or `left_out`, drops are paired. Files of version
+    1 are read as they are.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
@@ -43,7 +44,7 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > BASELINE_VERSION:
         raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
-    if version != BASELINE_VERSION or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
+    if version not in VERSIONS or not isinstance(data, dict) or not isinstance(data.get("summaries"), list):
         raise UsageError(f"{path} is not a baseline file: it needs schema_version {BASELINE_VERSION} and summaries")
     for index, summary in enumerate(data["summaries"]):
         wrong = _wrong_summary(summary)
@@ -81,6 +82,9 @@ def _wrong_entry(entry: object) -> str:
         if not _is_number(entry.get(key, 0)):
             return f"whose {key} is not a number"
     means, blocks, card = (entry.get(key) for key in ("prompt_means", "left_out", "card"))
+    values = entry.get("values")
+    if values is not None and not (isinstance(values, dict) and all(map(_are_values, values.values()))):
+        return "whose values are not a table of lists of finite numbers and null"
     if means is not None and not (isinstance(means, dict) and all(map(_is_number, means.values()))):
         return "whose prompt_means are not a table of finite numbers"
     if blocks is not None and not (isinstance(blocks, list) and all(map(_is_number, blocks))):
@@ -88,6 +92,10 @@ def _wrong_entry(entry: object) -> str:
     if card is not None and not (isinstance(card, dict) and isinstance(card.get("settings") or {}, dict)):
         return "whose card is not a table"
     return ""
+
+
+def _are_values(row: object) -> bool:
+    return isinstance(row, list) and all(value is None or _is_number(value) for value in row)
 
 
 def _is_number(value: object) -> bool:
@@ -133,7 +141,7 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    summary = summary_of(run, per_prompt=True)
+    summary = summary_data(run)
     if run.store is not None:
         made = run.store.manifest().provenance
         summary["provenance"] = {key: made[key] for key in _KEPT if key in made}
@@ -159,28 +167,76 @@ def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The new baseline with the methods of the old one that it does not have, and what it removes, as sentences.
+
+    UsageError for a baseline of another suite.
+    """
+    if old is None:
+        return dict(new), []
+    if old.get("suite") not in (None, new["suite"]):
+        raise UsageError(f"{path} is a baseline of suite {old['suite']}, and these runs are of {new['suite']}")
+    after = {one["method"]: one for one in new["summaries"]}
+    removed = []
+    for one in old["summaries"]:
+        gone = one["metrics"].keys() - after[one["method"]]["metrics"].keys() if one["method"] in after else set()
+        if gone:
+            removed.append(f"removes {', '.join(sorted(gone))} of {one['method']}: the new run was not scored with it")
+    kept = [one for one in old["summaries"] if one["method"] not in after]
+    summaries = sorted([*kept, *new["summaries"]], key=lambda one: str(one.get("run") or one["method"]))
+    return {**new, "summaries": summaries}, removed
+
+
+def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """The metrics of methods that are worse than in the old baseline: the 95 % interval of the drop is above zero."""
+    found = []
+    for then, now in _both(old, new):
+        for metric in now.metrics.keys() & then.metrics.keys():
+            change = _change_of(then, now, metric)
+            drop = change and (change.flipped() if now.metrics[metric].higher else change)
+            if drop is None or drop.open_:
+                continue
+            low = drop.interval.low if math.isfinite(drop.interval.low) else drop.interval.mean
+            if low > 0:
+                found.append(f"{metric} of {now.method} is worse than in the baseline: drop {shown(drop.interval)}")
+    return sorted(found)
+
+
+def _both(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[tuple[Summary, Summary]]:
+    before = {one["method"]: read_summary(one) for one in (old or {}).get("summaries", [])}
+    for now in map(read_summary, new["summaries"]):
+        if now.method in before:
+            yield before[now.method], now
+
+
+def _change_of(then: Summary, now: Summary, metric: str) -> Change | None:
+    """None where one side has no value or the two are not comparable."""
+    values = (one.metrics[metric].mean for one in (then, now))
+    if not all(map(math.isfinite, values)) or why_other(now, then, metric):
+        return None
+    return change_of(then, now, metric, 0.95)
+
+
 def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """(method, metric, then, now, change with interval) of two baselines; "-" where one side has nothing."""
-    before = {one["method"]: one for one in (old or {}).get("summaries", [])}
-    after = {one["method"]: one for one in new["summaries"]}
+    before = {one["method"]: read_summary(one) for one in (old or {}).get("summaries", [])}
+    after = {one["method"]: read_summary(one) for one in new["summaries"]}
     rows = []
     for method in dict.fromkeys((*before, *after)):
-        then, now = before.get(method, {}), after.get(method, {})
-        for metric in dict.fromkeys((*then.get("metrics", {}), *now.get("metrics", {}))):
-            a, b = then.get("metrics", {}).get(metric, {}), now.get("metrics", {}).get(metric, {})
-            rows.append((method, metric, _mean(a), _mean(b), _change(a, b, same_order(then, now))))
+        then, now = before.get(method), after.get(method)
+        names = [*(then.metrics if then else ()), *(now.metrics if now else ())]
+        for metric in dict.fromkeys(names):
+            told = [_mean(one, metric) for one in (then, now)]
+            change = None
+            if then and now and metric in then.metrics and metric in now.metrics:
+                change = _change_of(then, now, metric)
+            rows.append((method, metric, *told, shown(change.interval) if change else "-"))
     return rows
 
 
-def _mean(entry: Mapping[str, Any]) -> str:
-    return "-" if entry.get("mean") is None else f"{float(entry['mean']):.4g}"
-
-
-def _change(then: Mapping[str, Any], now: Mapping[str, Any], ordered: bool) -> str:
-    if then.get("mean") is None or now.get("mean") is None:
-        return "-"
-    found: Interval = difference(then, now, ordered)
-    return shown(found) if math.isfinite(found.mean) else "-"
+def _mean(summary: Summary | None, metric: str) -> str:
+    entry = summary.metrics.get(metric) if summary else None
+    return "-" if entry is None or not math.isfinite(entry.mean) else f"{entry.mean:.4g}"
 
 
 def changes_text(rows: Sequence[Sequence[str]]) -> str:

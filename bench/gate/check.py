@@ -1,6 +1,6 @@
 """The gate: summaries against thresholds and a baseline. Every rule of the thresholds file gets one verdict.
 
-An interval that straddles a bound decides nothing: the verdict is `inconclusive`, which fails only when strict.
+An interval that straddles a bound decides nothing: the verdict is `undecided`, which fails only when strict.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
+from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.summary import summary_of
 from bench.errors import UsageError
 from bench.formatting import one_line
-from bench.gate.baseline import baseline_of, changes, changes_text, read_baseline, write_baseline
+from bench.gate.baseline import read_baseline
 from bench.gate.bounds import verdicts
 from bench.gate.github import append_step_summary, markdown_summary, workflow_commands
 from bench.gate.junit import junit as junit_xml
+from bench.gate.ledger import key_of, read_ledger
+from bench.gate.newest import newest_of
+from bench.gate.summaries import Summary, summary_from
 from bench.gate.text import verdicts_text
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict, exit_code
@@ -29,16 +32,31 @@ from bench.store.select import LeftOut, RunSources, display_names, open_runs
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Verdicts, the summaries they rest on, and what has to be said of the looks."""
+
+    verdicts: tuple[Verdict, ...]
+    limits: Thresholds
+    summaries: tuple[Summary, ...]
+    baseline: Mapping[str, Any] | None
+    told: str = ""
+
+
 def judged(
     runs: RunSources,
     thresholds: Path | str,
-    baseline: Path | str | dict[str, Any] | None = None,
+    baseline: Path | str | Mapping[str, Any] | None = None,
     results: Path | str = Path("results"),
-) -> list[Verdict]:
+    *,
+    common: bool = False,
+    looking: bool = True,
+) -> Judged:
     """The verdicts on runs by a thresholds file, and a baseline (file) for drops.
 
-    Without `baseline` it is the one that the thresholds file names, if any. Runs of a folder that are not finished, or
-    not comparable with the others, are named, and get a verdict of their own by the rules of their method.
+    Without `baseline` it is the one that the thresholds file names, if any. Of a folder the newest run of each method
+    is judged; those that are not finished, or not comparable with the others, are named, and get a verdict of their own
+    by the rules of their method. `looking`: count a look where the file says `looks = "nightly"`.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
@@ -46,24 +64,62 @@ def judged(
     opened, unfinished, named = open_runs(runs, results)
     limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
-    before = named_file if isinstance(named_file, dict) or named_file is None else read_baseline(named_file)
-    drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
-    if drops and before is None:
-        where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
-        raise UsageError(f"{where} needs a baseline: pass --baseline FILE, or set `baseline` in the thresholds file")
-    chosen, left_out = _judged_runs(opened, limits, named)
-    left_out += [omitted for omitted in unfinished if limits.suite in (None, omitted.suite)]
+    before = named_file if isinstance(named_file, Mapping) or named_file is None else read_baseline(named_file)
+    _require_baseline(limits, before)
+    chosen, left_out = _judged_runs(opened, unfinished, limits, named)
     for omitted in left_out:
         logger.warning(one_line(f"excluded from the gate: {omitted.run} ({omitted.why})"))
+    if common:
+        chosen, captions = over_common(chosen)
+        for caption in captions:
+            logger.warning(one_line(caption))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]
-    summaries = []
-    for run, shown in zip(chosen, display_names(chosen), strict=True):
-        if run.method in wanted:
-            one_name = {"run": run.name if names.count(run.name) == 1 else shown}
-            summaries.append({**summary_of(run, per_prompt=True), **one_name})
-    return verdicts(limits, summaries, before, left_out)
+    summaries = [
+        summary_from(run, run.name if names.count(run.name) == 1 else shown)
+        for run, shown in zip(chosen, display_names(chosen), strict=True)
+        if run.method in wanted
+    ]
+    _refuse_percent_of_frechet(limits, summaries)
+    look, told = None, ""
+    if limits.looks == "nightly" and looking and before is not None:
+        look, told = _looked(named_file, summaries)
+    found = verdicts(limits, summaries, before, left_out, look, common=common)
+    return Judged(tuple(found), limits, tuple(summaries), before, told)
+
+
+def _looked(baseline: Path | str | Mapping[str, Any] | None, summaries: Sequence[Summary]) -> tuple[int, str]:
+    """The number of this look, which is written to the ledger, and what is said of it."""
+    if baseline is None or isinstance(baseline, Mapping):
+        raise UsageError('looks = "nightly" counts looks in a file beside the baseline: give the baseline as a file')
+    ledger, key = read_ledger(Path(baseline)), key_of(summaries)
+    number = ledger.look(key)
+    ledger.with_look(key).write()
+    return number, ledger.told(number)
+
+
+def _require_baseline(limits: Thresholds, before: Mapping[str, Any] | None) -> None:
+    drops = [bound for bound in limits.bounds if bound.rule.startswith("max_drop")]
+    if before is not None or (not drops and limits.looks == "once"):
+        return
+    if not drops:
+        raise UsageError(f'{limits.path}: looks = "nightly" needs a baseline, beside which looks are counted')
+    where = f"{limits.path}, line {drops[0].line}: [{drops[0].method}.{drops[0].metric}] {drops[0].rule}"
+    raise UsageError(f"{where} needs a baseline: pass --baseline FILE, or set `baseline` in the thresholds file")
+
+
+def _refuse_percent_of_frechet(limits: Thresholds, summaries: Sequence[Summary]) -> None:
+    """Most of a Frechet distance on few images is its bias: a percentage of it is one of the bias."""
+    for bound in (bound for bound in limits.bounds if bound.rule == "max_drop_percent"):
+        for summary in (one for one in summaries if one.method == bound.method):
+            entry = summary.metrics.get(bound.metric)
+            if entry is not None and entry.features is not None:
+                where = f"{limits.path}, line {bound.line}: [{bound.method}.{bound.metric}] max_drop_percent"
+                raise UsageError(
+                    f"{where} cannot be judged: at N = {entry.interval.n:,} images most of a Frechet distance is bias, "
+                    f"and a percentage of bias means nothing; write max_drop of KID, or max of {bound.metric} at this N"
+                )
 
 
 def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
@@ -72,8 +128,10 @@ def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
-def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[list[Run], list[LeftOut]]:
-    """The runs to judge, per suite: in a folder, the largest comparable group; and those left out."""
+def _judged_runs(
+    runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
+) -> tuple[list[Run], list[LeftOut]]:
+    """The runs to judge, per suite: of a folder the newest of each method, as far as comparable; and those left out."""
     suites = sorted({run.suite for run in runs})
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
@@ -86,9 +144,10 @@ def _judged_runs(runs: Sequence[Run], limits: Thresholds, named: bool) -> tuple[
             require_comparable(members)
             kept += members
             continue
-        same, others = largest_comparable(members)
+        members, begun = newest_of(members, [omitted for omitted in unfinished if omitted.suite == suite])
+        same, others = largest_comparable(members) if members else ([], [])
         kept += same
-        left_out += others
+        left_out += [*others, *begun]
     return kept, left_out
 
 
@@ -116,8 +175,13 @@ class Outcome(Sequence[Verdict]):
 
     @property
     def passed(self) -> bool:
-        """Whether the gate lets these runs through."""
-        return self.code == 0
+        """Whether every rule passed. Undecided is not passed, though it lets the runs through unless strict."""
+        return self.code == 0 and not self.undecided
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing failed and something is undecided."""
+        return self.code == 0 and any(verdict.status == "undecided" for verdict in self.verdicts)
 
     @overload
     def __getitem__(self, index: int) -> Verdict: ...
@@ -138,6 +202,9 @@ def check(
     baseline: Path | str | dict[str, Any] | None = None,
     *,
     update_baseline: bool = False,
+    accept: bool = False,
+    plan: bool = False,
+    common: bool = False,
     strict: bool = False,
     junit: Path | str | None = None,
     summary: Path | str | None = None,
@@ -147,62 +214,46 @@ def check(
 
     `runs` are run folders, stores, or names in `results` (None: all of `results`). `thresholds` is a TOML file,
     `baseline` what drops are measured against (None: the file that the thresholds name). `junit` and `summary` are
-    files to write as JUnit XML and Markdown. `strict`: an inconclusive verdict fails, too.
+    files to write as JUnit XML and Markdown. `strict`: an undecided verdict fails, too. `common`: only over the values
+    that all runs have. `plan`: also how large each allowance must be to pass when nothing changed. `update_baseline`
+    writes these runs to the baseline, which a drop that fails or is undecided prevents unless `accept`.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
 
     >>> import bench
-    >>> bench.check(results=RESULTS, thresholds=THRESHOLDS).passed
-    True
+    >>> bench.check(results=RESULTS, thresholds=THRESHOLDS).code
+    0
     """
+    from bench.gate.update import updated
+
     chosen = results if runs is None else runs
     if update_baseline:
         if isinstance(baseline, dict):
             raise UsageError("update_baseline needs a file to write: pass its path as baseline")
-        asked = bool(junit or summary)
-        outcome = _updated(chosen, thresholds, None if baseline is None else Path(baseline), strict, asked, results)
+        if common:
+            raise UsageError("a baseline holds every value of its runs: give --update-baseline without --common")
+        if (junit or summary) and thresholds is None:
+            raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
+        path = None if baseline is None else Path(baseline)
+        found, text, code = updated(chosen, thresholds, path, results, strict=strict, accept=accept)
+        outcome = Outcome(found, text, code, strict)
     else:
         if thresholds is None:
             raise UsageError(
                 "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
             )
-        found = judged(chosen, thresholds, baseline, results)
-        outcome = Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
+        made = judged(chosen, thresholds, baseline, results, common=common)
+        code = exit_code(made.verdicts, strict)
+        text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
+        outcome = Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 
 
-def _updated(
-    runs: RunSources,
-    thresholds: Path | str | None,
-    baseline: Path | None,
-    strict: bool,
-    files: bool,
-    results: Path | str,
-) -> Outcome:
-    """Write these runs as the new baseline and tell what changed against the old one.
+def _planned(made: Judged) -> str:
+    from bench.gate.allowance import allowances, allowances_text
 
-    With thresholds they are judged first, against themselves for drops: what breaks an absolute bound or a required
-    dominance is not written. Without `baseline` the file is the one that the thresholds file names. `files`: verdicts
-    will be written, too, so there have to be some.
-    """
-    if files and thresholds is None:
-        raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
-    if baseline is None and thresholds is not None:
-        baseline = limits_of(open_runs(runs, results)[0], thresholds).baseline
-    if baseline is None:
-        raise UsageError("--update-baseline needs a file to write: pass --baseline FILE")
-    old = read_baseline(baseline) if baseline.exists() else None
-    new = baseline_of(runs, results=results)
-    found = judged(runs, thresholds, new, results=results) if thresholds is not None else []
-    code = exit_code(found, strict)
-    text = changes_text(changes(old, new))
-    if found:
-        text = f"{verdicts_text(found)}\n{text}"
-    if code:
-        return Outcome(tuple(found), f"{text}the baseline {baseline} was not changed: the gate fails\n", code, strict)
-    write_baseline(baseline, new)
-    return Outcome(tuple(found), f"{text}wrote the baseline {baseline} of {len(new['summaries'])} runs\n", 0, strict)
+    return "\n" + allowances_text(allowances(made.limits, made.summaries, made.baseline))
 
 
 def _written(outcome: Outcome, junit: Path | str | None, summary: Path | str | None) -> list[Path]:
@@ -215,6 +266,18 @@ def _written(outcome: Outcome, junit: Path | str | None, summary: Path | str | N
         atomic_write(Path(summary), markdown_summary(outcome.verdicts, outcome.code))
         files.append(Path(summary))
     return files
+
+
+def verdict_rows(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as plain JSON data: what `bench check --json` prints. NaN is null."""
+    import dataclasses
+    import math
+
+    rows = []
+    for verdict in outcome.verdicts:
+        row = dataclasses.asdict(verdict)
+        rows.append({key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()})
+    return {"passed": outcome.passed, "undecided": outcome.undecided, "code": outcome.code, "verdicts": rows}
 
 
 def tell_actions(outcome: Outcome, environment: Mapping[str, str]) -> str:

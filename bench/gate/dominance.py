@@ -5,94 +5,108 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis.stats import Interval
-from bench.gate.rules import ALPHA, Gate, Summary, absent, make, negative, no_value, one_pair, prompts_of, unjudged
-from bench.gate.summary_entry import difference, same_order, unscored_text
+from bench.gate.changes import Change, change_of
+from bench.gate.rules import Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
+from bench.gate.summaries import Summary
 from bench.gate.thresholds import Dominance
-from bench.gate.verdict import Status, Verdict, judge, needed_prompts, shown
+from bench.gate.verdict import Status, Verdict, needed_prompts, shown
 
 
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:
     """A verdict per run of the other method in the same suite: where it has several, every one has to be beaten."""
-    others = [one for one in gate.summaries if (one["suite"], one["method"]) == (summary["suite"], rule.over)]
-    left_out = [
-        omitted for omitted in gate.left_out if (omitted.suite, omitted.method) == (summary["suite"], rule.over)
-    ]
+    others = [one for one in gate.summaries if (one.suite, one.method) == (summary.suite, rule.over)]
+    left_out = [omitted for omitted in gate.left_out if (omitted.suite, omitted.method) == (summary.suite, rule.over)]
     several = len(others) + len(left_out) > 1
-    found = [_over(rule, summary, other, str(other["run"]) if several else rule.over) for other in others]
+    found = [_over(rule, summary, other, other.run if several else rule.over, gate) for other in others]
     found += [unjudged(rule, omitted, gate) for omitted in left_out]
-    return found or [absent(rule, rule.over, gate, str(summary["suite"]))]
+    return found or [absent(rule, rule.over, gate, summary.suite)]
 
 
-def _over(rule: Dominance, summary: Summary, other: Summary, over: str) -> Verdict:
-    """Non-inferior within the margin in every metric, with 95 % confidence, and superior in one.
+def _over(rule: Dominance, summary: Summary, other: Summary, over: str, gate: Gate) -> Verdict:
+    """Non-inferior within its margin in every metric, and better in one, both at the gate's level.
 
     The second is asked at a level that is Bonferroni-corrected for the number of metrics; the first needs none,
     because all have to hold (intersection-union test, Berger 1982).
     """
     name = f"dominates {over}"
-    leads = []
+    leads: list[Change] = []
     for metric in rule.metrics:
-        why = no_value(summary, metric) or no_value(other, metric)
+        why = no_value(summary, metric) or no_value(other, metric) or _other_n(summary, other, metric)
         if why:
             return make(rule, summary, "missing", why, name=name)
-        leads.append(_lead(summary, other, metric, 0.95))
-        if one_pair(leads[-1], summary, summary["metrics"][metric]):
+        leads.append(_lead(summary, other, metric, gate, gate.level))
+        if one_pair(leads[-1].interval, summary, summary.metrics[metric]):
             return make(rule, summary, "missing", f"{metric} shares only one prompt with {over}", name=name)
     states = [
-        judge(lead.low, lead.mean, lead.high, -margin, at_least=True)
+        lead.held_against(-margin, at_least=True, common=gate.common)
         for lead, margin in zip(leads, rule.margins, strict=True)
     ]
-    level = 1 - ALPHA / len(rule.metrics)
-    better = [_better(_lead(summary, other, metric, level)) for metric in rule.metrics]
+    level = 1 - (1 - gate.level) / len(rule.metrics)
+    better = [_better(_lead(summary, other, metric, gate, level), gate) for metric in rule.metrics]
     status = _together(states, better)
     told = [
-        f"{metric} {shown(lead)}{_margin(margin)}{_unscored(summary, other, metric)}"
+        f"{metric} {shown(lead.interval)}{_margin(margin)}{_said(summary, other, metric, lead)}"
         for metric, lead, margin in zip(rule.metrics, leads, rule.margins, strict=True)
     ]
     message = f"lead over {over}, positive is better: {'; '.join(told)}"
     numbers: dict[str, float] = {}
-    if status == "inconclusive":
+    if status == "undecided" and not any(lead.gaps or lead.open_ for lead in leads):
         numbers["needed"] = _needed(rule, summary, leads, states, better)
     return make(rule, summary, status, message, name=name, **numbers)
+
+
+def _other_n(summary: Summary, other: Summary, metric: str) -> str:
+    mine, theirs = summary.metrics[metric], other.metrics[metric]
+    if not mine.is_set or mine.interval.n == theirs.interval.n:
+        return ""
+    sizes = f"N = {mine.interval.n:,} and {theirs.interval.n:,}"
+    return f"{metric} rests on {sizes} images: values of a set metric are not subtracted"
 
 
 def _margin(margin: float) -> str:
     return f" (may be {margin:g} worse)" if margin else ""
 
 
-def _unscored(summary: Summary, other: Summary, metric: str) -> str:
-    found = [f"{text} of {one['run']}" for one in (summary, other) if (text := unscored_text(one["metrics"][metric]))]
+def _said(summary: Summary, other: Summary, metric: str, lead: Change) -> str:
+    found = [f"{text} of {one.run}" for one in (summary, other) if (text := unscored_text(one.metrics[metric]))]
+    found += [text for text in (lead.gaps, lead.open_) if text]
     return f" ({', '.join(found)})" if found else ""
 
 
-def _lead(summary: Summary, other: Summary, metric: str, level: float) -> Interval:
+def _lead(summary: Summary, other: Summary, metric: str, gate: Gate, level: float) -> Change:
     """How much better than the other, in the metric's own direction."""
-    mine, theirs = summary["metrics"][metric], other["metrics"][metric]
-    change = difference(theirs, mine, same_order(other, summary), level)
-    return negative(change) if mine.get("direction") == "lower" else change
+    change = change_of(other, summary, metric, level, seen=gate.seen.get(metric))
+    return change if summary.metrics[metric].higher else change.flipped()
 
 
-def _better(lead: Interval) -> Status:
-    low, high = (lead.low, lead.high) if math.isfinite(lead.low) else (lead.mean, lead.mean)
-    return "pass" if low > 0 else "fail" if high <= 0 else "inconclusive"
+def _better(lead: Change, gate: Gate) -> Status:
+    """Better: the interval lies above zero, with the worst case in the gaps as well; not better: none of it does."""
+    if lead.open_:
+        return "undecided"
+    parts = [lead.interval] if gate.common else [lead.interval, lead.least]
+    lows = [one.low if math.isfinite(one.low) else one.mean for one in parts]
+    high = lead.interval.high if math.isfinite(lead.interval.high) else lead.interval.mean
+    best = lead.most.high if math.isfinite(lead.most.high) else lead.most.mean
+    if min(lows) > 0:
+        return "passed"
+    return "failed" if max(high, high if gate.common else best) <= 0 else "undecided"
 
 
 def _together(states: Sequence[Status], better: Sequence[Status]) -> Status:
-    if "fail" in states or set(better) == {"fail"}:
-        return "fail"
-    return "pass" if set(states) == {"pass"} and "pass" in better else "inconclusive"
+    if "failed" in states or set(better) == {"failed"}:
+        return "failed"
+    return "passed" if set(states) == {"passed"} and "passed" in better else "undecided"
 
 
 def _needed(
-    rule: Dominance, summary: Summary, leads: Sequence[Interval], states: Sequence[Status], better: Sequence[Status]
+    rule: Dominance, summary: Summary, leads: Sequence[Change], states: Sequence[Status], better: Sequence[Status]
 ) -> float:
     """Prompts that would settle every open margin, and, where no metric is better yet, the nearest of them."""
-    prompts = [prompts_of(summary, summary["metrics"][metric]) for metric in rule.metrics]
+    prompts = [prompts_of(summary, summary.metrics[metric]) for metric in rule.metrics]
     open_margins = [
-        needed_prompts(lead, -margin, n)
+        needed_prompts(lead.interval, -margin, n)
         for lead, margin, n, state in zip(leads, rule.margins, prompts, states, strict=True)
-        if state == "inconclusive"
+        if state == "undecided"
     ]
-    open_leads = [needed_prompts(lead, 0.0, n) for lead, n in zip(leads, prompts, strict=True)]
-    return max([*open_margins, *([] if "pass" in better else [min(open_leads)])], default=math.nan)
+    open_leads = [needed_prompts(lead.interval, 0.0, n) for lead, n in zip(leads, prompts, strict=True)]
+    return max([*open_margins, *([] if "passed" in better else [min(open_leads)])], default=math.nan)

@@ -9,25 +9,24 @@ from pathlib import Path
 from bench.analysis.stats import POWER
 from bench.errors import UsageError
 from bench.formatting import escape_markdown
-from bench.gate.verdict import STATUSES, Verdict, counted, drops_told
+from bench.gate.verdict import STATUSES, Verdict, counted, drops_told, outcome_word
 
-_SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
+_SIGNS = {"passed": "✅", "failed": "❌", "undecided": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
 
 
 def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     """The verdicts as a Markdown document: those that need a look first, then the others, with what a gate can see."""
-    outcome = {0: "passed", 1: "failed", 3: "not comparable"}[code]
-    lines = [f"## Gate {outcome}", "", f"{counted(verdicts)}.", ""]
+    lines = [f"## Gate {outcome_word(verdicts, code)}", "", f"{counted(verdicts)}.", ""]
     lines += ["| | method | rule | measured | |", "| :--- | :--- | :--- | :--- | :--- |"]
     order = {
-        status: index for index, status in enumerate(("fail", "missing", "not_comparable", "inconclusive", "pass"))
+        status: index for index, status in enumerate(("failed", "missing", "not_comparable", "undecided", "passed"))
     }
     for one in sorted(verdicts, key=lambda verdict: order[verdict.status]):
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
         cells = [one.who, one.name, one.message, _detects(one)]
         lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
     drops = drops_told(verdicts)
-    how = "Intervals are over prompts, of 95 %; a verdict is inconclusive when its interval holds the bound."
+    how = "Intervals are over prompts, of 95 %; a verdict is undecided when its interval holds the bound."
     lines += ["", f"{how} {drops} {_HOW}" if drops else how]
     return "\n".join(lines) + "\n"
 
@@ -40,12 +39,12 @@ def _detects(verdict: Verdict) -> str:
 
 
 def workflow_commands(verdicts: Sequence[Verdict], strict: bool = False) -> str:
-    """Workflow commands of GitHub Actions, one a line, for every verdict that is not a pass; "" for none."""
+    """Workflow commands of GitHub Actions, one a line, for every verdict that is not passed; "" for none."""
     lines = []
     for verdict in verdicts:
-        if verdict.status == "pass":
+        if verdict.status == "passed":
             continue
-        level = "warning" if verdict.status == "inconclusive" and not strict else "error"
+        level = "warning" if verdict.status == "undecided" and not strict else "error"
         title = f"{verdict.status.replace('_', ' ')}: {verdict.who} {verdict.name}"
         location = f"file={_property(verdict.path)},line={verdict.line}," if verdict.path else ""
         lines.append(f"::{level} {location}title={_property(title)}::{_data(verdict.message)}\n")

@@ -20,12 +20,12 @@ def clean(text: str) -> str:
 
 
 def junit(verdicts: Sequence[Verdict], strict: bool = False) -> str:
-    """A JUnit document: failed gates are failures; what could not be evaluated is an error; inconclusive is skipped.
+    """A JUnit document: failed gates are failures; what could not be evaluated is an error; undecided is skipped.
 
-    With `strict` an inconclusive verdict is a failure too.
+    With `strict` an undecided verdict is a failure too.
     """
-    tags = {"fail": "failure", "missing": "error", "not_comparable": "error"}
-    tags["inconclusive"] = "failure" if strict else "skipped"
+    tags = {"failed": "failure", "missing": "error", "not_comparable": "error"}
+    tags["undecided"] = "failure" if strict else "skipped"
     suite = ElementTree.Element("testsuite", name="bench check", tests=str(len(verdicts)))
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(sum(tags.get(verdict.status) == tag for verdict in verdicts)))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from bench.analysis.bounded import Bounds
 from bench.analysis.stats import Interval
-from bench.gate.summary_entry import Entry, scored_prompts
+from bench.gate.summaries import Entry, Summary
 from bench.gate.thresholds import Bound, Rule, Thresholds
 from bench.gate.verdict import Status, Verdict, needed_text
 from bench.store.select import LeftOut
 
-Summary = Mapping[str, Any]
 ALPHA = 0.05
 
 
@@ -23,19 +23,22 @@ class Gate:
 
     limits: Thresholds
     summaries: Sequence[Summary]
-    baseline: Mapping[str, Any]
+    baseline: Sequence[Summary]
     left_out: Sequence[LeftOut]
     drop_level: float
+    level: float = 0.95  # of bounds and dominances, each by itself; nightly: all lines of all nights together
+    common: bool = False  # over the values that all runs have
+    seen: Mapping[str, Bounds] = field(default_factory=dict)  # per metric, the extreme values of all that is compared
 
 
-def make(rule: Rule, summary: Summary, status: Status, message: str, **numbers: Any) -> Verdict:
-    """A verdict of a rule; an inconclusive one with `needed` says what would decide. `name` replaces the rule's own."""
-    suite, run = str(summary.get("suite", "")), str(summary.get("run", ""))
+def make(rule: Rule, summary: Summary | None, status: Status, message: str, **numbers: Any) -> Verdict:
+    """A verdict of a rule; an undecided one with `needed` says what would decide. `name` replaces the rule's own."""
+    suite, run = (summary.suite, summary.run) if summary is not None else ("", "")
     metric = rule.metric if isinstance(rule, Bound) else ", ".join(rule.metrics)
     own = rule.rule if isinstance(rule, Bound) else f"dominates {rule.over}"
-    name = numbers.pop("name", own)
+    name, suite, run = numbers.pop("name", own), numbers.pop("suite", suite), numbers.pop("run", run)
     value = rule.value if isinstance(rule, Bound) else math.nan
-    if status == "inconclusive" and "needed" in numbers:
+    if status == "undecided" and "needed" in numbers:
         message = f"{message}; {needed_text(numbers['needed'])}"
     return Verdict(suite, rule.method, run, metric, name, value, status, message, line=rule.line, **numbers)
 
@@ -43,24 +46,21 @@ def make(rule: Rule, summary: Summary, status: Status, message: str, **numbers: 
 def absent(rule: Rule, method: str, gate: Gate, suite: str = "") -> Verdict:
     """There is no run of a method at all, in this suite if one is given."""
     where = f" in suite {suite}" if suite else ""
-    others = sorted({str(summary["suite"]) for summary in gate.summaries if summary["method"] == method} - {suite})
+    others = sorted({summary.suite for summary in gate.summaries if summary.method == method} - {suite})
     there = f", but one in {' and '.join(others)}: different suites are not compared" if where and others else ""
     message = f"there is no finished run of method {method}{where}{there}"
-    return make(rule, {"suite": suite or gate.limits.suite or ""}, "missing", message)
+    return make(rule, None, "missing", message, suite=suite or gate.limits.suite or "")
 
 
 def unjudged(rule: Rule, omitted: LeftOut, gate: Gate) -> Verdict:
     """A run that was not judged: it may be the one that is meant, so the others of its method do not speak for it."""
-    summary = {
-        "suite": omitted.suite or gate.limits.suite or "",
-        "run": omitted.run if omitted.method == rule.method else "",
-    }
+    suite = omitted.suite or gate.limits.suite or ""
+    run = omitted.run if omitted.method == rule.method else ""
     if omitted.finished:
-        return make(
-            rule, summary, "not_comparable", f"{omitted.run} is not comparable with the other runs: {omitted.why}"
-        )
-    message = f"{omitted.run} is not finished: finish it with the `bench run` command that began it, or delete it"
-    return make(rule, summary, "missing", message)
+        message = f"{omitted.run} is not comparable with the other runs: {omitted.why}"
+        return make(rule, None, "not_comparable", message, suite=suite, run=run)
+    message = f"{omitted.run} is not finished: finish it with the `bench run` that began it, or delete it"
+    return make(rule, None, "missing", message, suite=suite, run=run)
 
 
 def no_value(summary: Summary, metric: str) -> str:
@@ -68,36 +68,27 @@ def no_value(summary: Summary, metric: str) -> str:
 
     One scored prompt of many is none: it has no interval, and which one was scored is no accident.
     """
-    entry = summary["metrics"].get(metric)
+    entry = summary.metrics.get(metric)
     if entry is None:
-        return f"{summary['run']} was not scored with {metric}: run `bench score`"
-    if entry.get("mean") is None:
-        return f"{metric} of {summary['run']} has no value: {entry.get('reason') or 'no value could be scored'}"
-    prompts = int(summary.get("prompts") or 0)
-    if entry.get("kind") != "set" and prompts > 1 and entry.get("ci_low") is None:
-        return f"{metric} of {summary['run']} was scored on one prompt of {prompts}, too few to judge"
+        return f"{summary.run} was not scored with {metric}: run `bench score`"
+    if not math.isfinite(entry.mean):
+        return f"{metric} of {summary.run} has no value: {entry.reason or 'no value could be scored'}"
+    if not entry.is_set and summary.prompts > 1 and entry.interval.clusters == 1:
+        return f"{metric} of {summary.run} was scored for one prompt of {summary.prompts}, which decides nothing"
     return ""
 
 
 def one_pair(change: Interval, summary: Summary, entry: Entry) -> bool:
     """Whether a difference rests on one prompt of many."""
-    many = entry.get("kind") != "set" and int(summary.get("prompts") or 0) > 1
-    return many and change.clusters == 1 and not math.isfinite(change.low)
+    return not entry.is_set and summary.prompts > 1 and change.clusters == 1 and not math.isfinite(change.low)
 
 
 def prompts_of(summary: Summary, entry: Entry) -> int:
     """How many prompts an entry of a summary rests on."""
-    return scored_prompts(entry, int(summary.get("prompts") or 0))
+    return summary.prompts if entry.is_set else entry.interval.clusters or summary.prompts
 
 
-def negative(interval: Interval) -> Interval:
-    """The interval of the same difference the other way round."""
-    return Interval(
-        -interval.mean,
-        -interval.high,
-        -interval.low,
-        interval.n,
-        interval.n_unscored,
-        interval.clusters,
-        interval.reason,
-    )
+def unscored_text(entry: Entry) -> str:
+    """How many of an entry's values could not be scored, for instance "3 of 160 values unscored"; "" for none."""
+    lost = entry.n_unscored
+    return f"{lost:,} of {entry.interval.n + lost:,} values unscored" if lost else ""

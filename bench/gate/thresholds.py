@@ -3,6 +3,9 @@
 suite = "shapes"          # optional: only runs of this suite are judged
 baseline = "shapes.json"  # optional: what drops are measured against, beside this file; --baseline wins
 
+[gate]
+looks = "nightly"         # optional: judged again and again against one baseline, 5 % false alarms over all nights
+
 [imagerefl.lpips]
 min = 0.30                # also: max
 max_drop = 0.02           # against the baseline, in the metric's unit; or max_drop_percent = 5
@@ -27,6 +30,7 @@ from bench.gate.toml_lines import line_of
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
+GATE, LOOKS = "gate", ("once", "nightly")
 _DOMINANCE_KEYS = ("over", "on", "margin")
 
 
@@ -63,6 +67,7 @@ class Thresholds:
     rules: tuple[Rule, ...]
     suite: str | None = None
     baseline: Path | None = None  # as the file names it, seen from where the file is
+    looks: str = "once"  # once | nightly: whether many looks at one baseline share what may go wrong
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -115,6 +120,7 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
     file = _File(text, path, sorted(set(methods)), sorted(set(metrics)))
     suite = _text(file, data, "suite", "the name of a suite")
     before = _text(file, data, "baseline", "the name of a file")
+    looks = _looks(file, data.pop(GATE, {}))
     rules: list[Rule] = []
     for method, tables in data.items():
         if not isinstance(tables, dict):
@@ -128,7 +134,20 @@ def parse_thresholds(text: str, path: str, methods: Iterable[str], metrics: Iter
     if not rules:
         raise UsageError(f"{path} has no thresholds: write a table [method.metric] with one of {', '.join(RULES)}")
     ordered = tuple(sorted(rules, key=lambda rule: rule.line))
-    return Thresholds(path, ordered, suite, Path(path).parent / before if before is not None else None)
+    return Thresholds(path, ordered, suite, Path(path).parent / before if before is not None else None, looks)
+
+
+def _looks(file: _File, table: Any) -> str:
+    """The setting of the table [gate]."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{file.where((), GATE)}: [gate] must be a table with looks")
+    for key in table:
+        if key != "looks":
+            raise UsageError(f"{file.where((GATE,), key)}: [gate] has an unknown key '{key}'.{suggest(key, ['looks'])}")
+    looks = table.get("looks", "once")
+    if looks not in LOOKS:
+        raise UsageError(f'{file.where((GATE,), "looks")}: looks must be "once" or "nightly", not {looks!r}')
+    return str(looks)
 
 
 def _text(file: _File, data: dict[str, Any], key: str, what: str) -> str | None:

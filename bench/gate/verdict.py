@@ -9,8 +9,8 @@ from typing import Literal
 
 from bench.analysis.stats import POWER, Interval, clusters_to_decide
 
-Status = Literal["pass", "fail", "inconclusive", "missing", "not_comparable"]
-STATUSES: tuple[Status, ...] = ("pass", "fail", "inconclusive", "missing", "not_comparable")
+Status = Literal["passed", "failed", "undecided", "missing", "not_comparable"]
+STATUSES: tuple[Status, ...] = ("passed", "failed", "undecided", "missing", "not_comparable")
 _MANY = 1_000_000
 
 
@@ -31,7 +31,7 @@ class Verdict:
     ci_high: float = math.nan
     baseline: float = math.nan
     line: int = 0
-    needed: float = math.nan  # of an inconclusive verdict: about how many prompts would decide it; inf: no number would
+    needed: float = math.nan  # of an undecided verdict: about how many prompts would decide it; inf: no number would
     detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
     level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
     path: str = ""  # the thresholds file
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def judge(low: float, value: float, high: float, bound: float, at_least: bool) -> Status:
-    """Pass or fail when the interval [low, high] lies on one side of the bound, else inconclusive.
+    """Passed or failed when the interval [low, high] lies on one side of the bound, else undecided.
 
     Without an interval the value alone decides; NaN is missing. On the bound is within it.
     """
@@ -62,8 +62,8 @@ def judge(low: float, value: float, high: float, bound: float, at_least: bool) -
     if not at_least:
         low, high, bound = -high, -low, -bound
     if low >= bound:
-        return "pass"
-    return "fail" if high < bound else "inconclusive"
+        return "passed"
+    return "failed" if high < bound else "undecided"
 
 
 def needed_prompts(interval: Interval, bound: float, prompts: int, level: float = 0.95) -> float:
@@ -77,7 +77,7 @@ def needed_prompts(interval: Interval, bound: float, prompts: int, level: float 
 
 
 def needed_text(needed: float) -> str:
-    """A clause that says what would decide an inconclusive verdict."""
+    """A clause that says what would decide an undecided verdict."""
     if math.isnan(needed):
         return "without an interval, the number of prompts that would decide is unknown"
     if needed > _MANY:
@@ -102,16 +102,16 @@ def shown(interval: Interval) -> str:
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
     """0 when the gate holds; 1 when a rule failed or could not be evaluated for want of a run or a value.
 
-    3 when nothing failed but something was not comparable. `strict` makes an inconclusive verdict fail.
+    3 when nothing failed but something was not comparable. `strict` makes an undecided verdict fail.
     """
     found = {verdict.status for verdict in verdicts}
-    if found & ({"fail", "missing", "inconclusive"} if strict else {"fail", "missing"}):
+    if found & ({"failed", "missing", "undecided"} if strict else {"failed", "missing"}):
         return 1
     return 3 if "not_comparable" in found else 0
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
-    """How many of each kind, for instance "3 pass, 1 inconclusive"."""
+    """How many of each kind, for instance "3 passed, 1 undecided"."""
     counts = {
         status: sum(verdict.status == status for verdict in verdicts)
         for status in dict.fromkeys(v.status for v in verdicts)
@@ -127,3 +127,10 @@ def drops_told(verdicts: Sequence[Verdict]) -> str:
         return ""
     each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
     return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."
+
+
+def outcome_word(verdicts: Iterable[Verdict], code: int) -> str:
+    """What the gate as a whole came to: passed, failed, undecided or not comparable. Undecided is not passed."""
+    if code:
+        return {1: "failed", 3: "not comparable"}.get(code, "failed")
+    return "undecided" if any(verdict.status == "undecided" for verdict in verdicts) else "passed"

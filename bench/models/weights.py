@@ -8,7 +8,6 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
@@ -244,8 +243,7 @@ def _from_hub(name: HubName) -> Path:
     try:
         wanted = _wanted(name, inner)
         root = fetch_folder(name, wanted, TWINS)
-        matching = (file for file in listing(name) if any(fnmatch.fnmatch(file, pattern) for pattern in wanted))
-        if variants := only_variants(matching):
+        if variants := only_variants(listing(name), wanted):
             root = fetch_folder(name, variants)
     except MissingWeightsError as error:
         raise MissingError(str(error).rstrip(".")) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
@@ -111,9 +111,20 @@ def mean_cells(table: Table) -> list[list[CellText]]:
     digits = [decimals(row.cells[f.name] for row in table.rows if f.name in row.cells) for f in table.metrics]
     winners = {metric: best.name for metric, best in table.best.items() if best.significant}
     return [
-        [mean_cell(row, f, d, winners.get(f.name) == row.name) for f, d in zip(table.metrics, digits, strict=True)]
+        [
+            _with_n(mean_cell(row, f, d, winners.get(f.name) == row.name), row, f, table)
+            for f, d in zip(table.metrics, digits, strict=True)
+        ]
         for row in table.rows
     ]
+
+
+def _with_n(cell: CellText, row: Row, facts: MetricFacts, table: Table) -> CellText:
+    """A set metric's value with its own N, where the methods' differ: such values are never subtracted."""
+    sizes = {one.run.n_images for one in table.rows if facts.name in one.cells}
+    if facts.kind != "set" or len(sizes) < 2 or facts.name not in row.cells or cell.suffix:
+        return cell
+    return replace(cell, suffix=f"N={row.run.n_images:,}")
 
 
 def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:
@@ -139,5 +150,6 @@ def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:
 
 def header(facts: MetricFacts, table: Table) -> str:
     """Title, label, direction, and N for set metrics, whose value depends on it."""
-    n = f", N={table.rows[0].run.n_images}" if facts.kind == "set" else ""
+    sizes = {row.run.n_images for row in table.rows if facts.name in row.cells}
+    n = f", N={sizes.pop()}" if facts.kind == "set" and len(sizes) == 1 else ""
     return f"{facts.display} {facts.arrow}{n}"

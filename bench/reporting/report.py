@@ -35,6 +35,7 @@ def report(
     n_resamples: int = _N_RESAMPLES,
     gallery: int | None = None,
     results: Path | str = Path("results"),
+    common: bool = False,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
@@ -45,8 +46,8 @@ def report(
     that are not comparable with the others are left out and named. When they were named one by one, either is a
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
-    images lie beside the page in `index_files/`. Returns the files written. UsageError: nothing to report, or
-    `out` cannot be written.
+    images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
+    Returns the files written. UsageError: nothing to report, or `out` cannot be written.
 
     >>> import bench
     >>> "table.md" in [path.name for path in bench.report(results=RESULTS, out=OUT, gallery=0)]
@@ -72,14 +73,13 @@ def report(
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
-        table = _table(
-            members, [omitted for omitted in unfinished if omitted.suite == name], subset, reference, n_resamples
-        )
+        absent = [omitted for omitted in unfinished if omitted.suite == name]
+        table = _table(members, absent, subset, (reference, n_resamples, common))
         written += write(table, folder, gallery)
     return written
 
 
-def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, reference: str, n_resamples: int) -> Table:
+def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]) -> Table:
     from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.analysis.table.build import build
     from bench.formatting import one_line
@@ -91,7 +91,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, ref
     left_out = [*left_out, *unfinished]
     for omitted in left_out:
         logger.warning(one_line(f"excluded from the report: {omitted.run} ({omitted.why})"))
-    return build(runs, left_out, reference, n_resamples)
+    return build(runs, left_out, *how)
 
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:

@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.formatting import ARROWS
 from bench.registry.metrics import display_order
+from bench.store.expected import with_absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +99,9 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
 class Run:
     """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
 
+    Every expected value has a row, prompts x samples of an image metric and prompts of a group metric: an absent one is
+    NaN with the reason "no image" (`bench.store.expected`).
+
     `left_out` has, for a set metric, its values with one block of prompts left out each, in the order of the blocks.
     """
 
@@ -120,6 +124,7 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    common: bool = False  # whether only the values that all runs have are left: then the others are not missed
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -165,10 +170,13 @@ def read_run(store: RunStore) -> Run:
     suite_facts = manifest.resolved_suite or {}
     label = suite_facts.get("label")
     metrics, frames, left_out = {}, [], {}
+    ids = [str(p["id"]) for p in manifest.prompts]
+    images = cache(lambda: frozenset(row.key for row in store.images()))
     for name in store.score_metrics():
         scores = store.scores(name)
         card = store.score_card(name) or manifest.cards.get(name) or {}
-        metrics[name] = facts_from_card(name, {"kind": _kind(scores), **card}, label)
+        metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
+        scores = with_absent(scores, facts.kind, ids, manifest.samples, images)
         frames.append(_score_frame(name, scores))
         left_out[name] = _left_out(store.left_out_scores(name))
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}

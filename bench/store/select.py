@@ -25,6 +25,7 @@ class LeftOut:
     method: str = ""
     suite: str = ""
     finished: bool = True
+    made: tuple[str, int] = ("", 0)  # of an unfinished run, when it was begun: `made_at`
 
 
 def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
@@ -52,12 +53,19 @@ def open_runs(source: RunSources, results: Path | str = Path("results")) -> tupl
                 )
             else:
                 method, suite = store.manifest().method, store.manifest().suite
-                unfinished.append(LeftOut(store.name, "not finished", method, suite, finished=False))
+                unfinished.append(LeftOut(store.name, "not finished", method, suite, False, made_at(store)))
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
         where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
         raise UsageError(f"no finished runs in {where}: create some with `bench run --method base --method refl`")
     return list(unique.values()), unfinished, named
+
+
+def made_at(store: RunStore | None) -> tuple[str, int]:
+    """When a run was begun, by its manifest: what makes one run of a method newer than another."""
+    if store is None:
+        return "", 0
+    return str(store.manifest().provenance.get("created") or ""), (store.path / "manifest.json").stat().st_mtime_ns
 
 
 def run_stores(source: RunSources, results: Path) -> list[RunStore]:

@@ -93,7 +93,7 @@ def verdicts(runs: dict[str, Run]) -> list[Verdict]:
 
 def test_verdicts(verdicts: list[Verdict]) -> None:
     compared("verdicts.txt", verdicts_text(verdicts))
-    assert {verdict.status for verdict in verdicts} == {"pass", "fail", "inconclusive", "missing", "not_comparable"}
+    assert {verdict.status for verdict in verdicts} == {"passed", "failed", "undecided", "missing", "not_comparable"}
     compared("verdicts.txt", verdicts_text(verdicts))
     compared("verdicts.md", markdown_summary(verdicts, exit_code(verdicts)))
     compared("verdicts.xml", junit(verdicts))
@@ -102,5 +102,7 @@ def test_verdicts(verdicts: list[Verdict]) -> None:
 
 def test_changes_of_a_baseline(runs: dict[str, Run]) -> None:
     old = json.loads(json.dumps(baseline_of([runs["base"]])))
-    old["summaries"][0]["metrics"]["pickscore"]["prompt_means"]["p1"] += 0.5
+    old["summaries"][0]["metrics"]["pickscore"]["values"]["p1"] = [
+        v + 0.5 for v in old["summaries"][0]["metrics"]["pickscore"]["values"]["p1"]
+    ]
     compared("baseline_changes.txt", changes_text(changes(old, baseline_of([runs["base"], runs["refl"]]))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.analysis.common import over_common
 from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
@@ -35,10 +36,18 @@ def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:
 
 
 def build(
-    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), reference: str = "base", n_resamples: int = N_RESAMPLES
+    runs: Sequence[Run],
+    left_out: Sequence[LeftOut] = (),
+    reference: str = "base",
+    n_resamples: int = N_RESAMPLES,
+    common: bool = False,
 ) -> Table:
-    """The table of comparable runs; differences are against the first run whose method is `reference`, if any."""
-    ordered = order_runs(runs)
+    """The table of comparable runs; differences are against the first run whose method is `reference`, if any.
+
+    `common`: only over the values that all runs have, which the caption says.
+    """
+    kept, captions = over_common(runs) if common else (runs, ())
+    ordered = order_runs(kept)
     rows = tuple(
         Row(shown, run, {name: metric_interval(run, name) for name in run.metrics})
         for shown, run in zip(display_names(ordered), ordered, strict=True)
@@ -56,6 +65,7 @@ def build(
         n_resamples=n_resamples,
         best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
+        common=captions,
         same_noise=not other_noise(rows),
     )
     notes = notes_of(table, reference) + [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.analysis.comparable import library_notes
-from bench.analysis.compare import prompt_notes
+from bench.analysis.compare import gap_notes, prompt_notes
 from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
@@ -63,7 +63,10 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
 def _of_metrics(table: Table) -> Iterator[str]:
     run = table.rows[0].run
     for facts in table.metrics:
-        if facts.kind == "set" and run.n_images < _SET_IMAGES and not run.notes.get(facts.name):
+        sizes = sorted({row.run.n_images for row in table.rows})
+        if facts.kind == "set" and len(sizes) > 1:
+            yield f"{facts.display}: N differs between the methods, so that its values are not compared"
+        elif facts.kind == "set" and run.n_images < _SET_IMAGES and not run.notes.get(facts.name):
             yield f"{facts.display} on N = {run.n_images:,} images: its value depends on N, compare only at equal N"
         scored = [row for row in table.rows if facts.name in row.cells]
         if len(scored) < len(table.rows):
@@ -79,6 +82,7 @@ def _of_methods(table: Table) -> Iterator[str]:
         yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
+        yield from gap_notes(table.differences.get(row.name, ()), f"{row.name} against {table.reference}")
 
 
 def _text_left_out(row: Row) -> bool:

@@ -71,6 +71,7 @@ class Table:
     n_resamples: int = N_RESAMPLES
     best: dict[str, Best] = field(default_factory=dict)  # per metric
     curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
+    common: tuple[str, ...] = ()  # with --common: what all runs have, as captions
     same_noise: bool = False  # whether all methods are known to have been sampled from the same noise
 
     @property
@@ -84,7 +85,18 @@ class Table:
         """One line: how many prompts and images, and what the intervals are."""
         run = self.rows[0].run
         prompts, images = counted(len(run.prompts), "prompt"), counted(run.samples, "image")
-        return f"{prompts} x {images} per prompt; {self.interval_kind}"
+        return "; ".join([f"{prompts} x {images} per prompt", *self.scored, self.interval_kind])
+
+    @property
+    def scored(self) -> list[str]:
+        """What of that was scored, as clauses of the caption: none where every value is there."""
+        if self.common:
+            return list(self.common)
+        expected = len(self.rows[0].run.prompts) * self.rows[0].run.samples
+        short = [row for row in self.rows if row.run.n_images < expected]
+        found = [f"{row.name} has {row.run.n_images:,} of {expected:,} images" for row in short]
+        lost = [row.name for row in self.rows if any(cell.n_unscored for cell in row.cells.values())]
+        return [*found, *([f"some values of {', '.join(lost)} are unscored (see the notes)"] if lost else [])]
 
     @property
     def interval_kind(self) -> str:

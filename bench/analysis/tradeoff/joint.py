@@ -178,7 +178,7 @@ def _prompt_sums(run: Run, metric: str, codes: dict[str, int]) -> tuple[Floats, 
     keep = np.isfinite(values) & (indices >= 0)
     sums = np.bincount(indices[keep], weights=values[keep], minlength=len(codes))
     counts = np.bincount(indices[keep], minlength=len(codes))
-    return sums.astype(np.float64), counts.astype(np.float64)
+    return sums / np.maximum(counts, 1), (counts > 0).astype(np.float64)  # the mean is over prompts
 
 
 def _set_draws(

@@ -15,9 +15,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.analysis.estimand import prompt_clusters
 from bench.analysis.ratios import pseudo_interval, ratio_interval, surely_not_zero
 from bench.analysis.stats import Interval
-from bench.analysis.summary import prompt_clusters, prompt_codes
+from bench.analysis.summary import prompt_codes
 from bench.analysis.tradeoff.standardised import Gain, PromptMoments, mean_gain, prompt_moments, standardised_gain
 from bench.store.runs import Run
 

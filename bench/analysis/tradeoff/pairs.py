@@ -13,14 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from bench.analysis.differences import set_estimate
+from bench.analysis.estimand import Pairing, Units, pair, prompt_clusters, units_of
 from bench.analysis.extrapolation import BlockMean
-from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean
 from bench.analysis.stats import Floats
-from bench.analysis.summary import prompt_clusters
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import display_names
 
-Estimate = ClusterMean | BlockMean
+Estimate = Pairing | BlockMean
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Pairs:
 
     runs: tuple[Run, ...]
     methods: tuple[str, ...]
-    _values: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False, compare=False)
+    _units: dict[tuple[str, str], Units] = field(default_factory=dict, repr=False, compare=False)
     _made: dict[tuple[str, str, str], Estimate] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -54,23 +53,15 @@ class Pairs:
             raise KeyError(f"unknown method {method!r}: there are {', '.join(self.methods)}")
         return self.runs[self.methods.index(method)]
 
-    def values(self, method: str, metric: str) -> Floats:
-        """[prompts, samples] of an image metric, [prompts, 1] of a group metric; NaN where there is no value."""
+    def units(self, method: str, metric: str) -> Units:
+        """All expected values of a method in an image or group metric, prompts in the order of `prompts`."""
         key = method, metric
-        if key not in self._values:
-            rows = self.run(method).rows(metric)
-            indices = rows["prompt_id"].map(self.prompts).fillna(-1).to_numpy(dtype=np.int64)
-            samples = rows["sample"].fillna(0).to_numpy(dtype=np.int64)
-            array = np.full((len(self.prompts), int(samples.max(initial=0)) + 1), np.nan)
-            keep = indices >= 0
-            array[indices[keep], samples[keep]] = rows["value"].to_numpy(dtype=np.float64)[keep]
-            self._values[key] = array
-        return self._values[key]
+        if key not in self._units:
+            self._units[key] = units_of(self.run(method), metric).of(list(self.prompts))
+        return self._units[key]
 
-    def _pair(self, a: str, b: str, metric: str) -> tuple[Floats, Floats]:
-        first, second = self.values(a, metric), self.values(b, metric)
-        width = min(first.shape[1], second.shape[1])
-        return first[:, :width], second[:, :width]
+    def _pair(self, a: str, b: str, metric: str) -> Pairing:
+        return pair(self.units(a, metric), self.units(b, metric))
 
     def difference(self, a: str, b: str, metric: str) -> Estimate:
         """b - a, as in the tables."""
@@ -82,9 +73,7 @@ class Pairs:
             elif facts.kind == "set":
                 self._made[key] = set_estimate(self.run(a), self.run(b), facts)
             else:
-                first, second = self._pair(a, b, metric)
-                where = np.repeat(self.clusters, first.shape[1])
-                self._made[key] = cluster_difference(first.ravel(), second.ravel(), where, bounds_of(facts.card))
+                self._made[key] = self._pair(a, b, metric)
         return self._made[key]
 
     def better(self, a: str, b: str, metric: str) -> tuple[float, float]:
@@ -101,14 +90,12 @@ class Pairs:
             return math.nan
         if self.metrics[metric].kind == "set":
             return metric_interval(run, metric).mean
-        values = self.values(method, metric)
-        return cluster_mean(values.ravel(), np.repeat(self.clusters, values.shape[1])).mean
+        return self.units(method, metric).mean().mean
 
     def changes(self, a: str, b: str, metric: str) -> Floats:
         """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""
-        first, second = self._pair(a, b, metric)
         sign = 1.0 if self.metrics[metric].higher else -1.0
-        differences = sign * (second - first)
+        differences = sign * self._pair(a, b, metric).differences
         count = int(self.clusters.max()) + 1
         known = np.isfinite(differences)
         totals = np.bincount(self.clusters, weights=np.where(known, differences, 0).sum(axis=1), minlength=count)

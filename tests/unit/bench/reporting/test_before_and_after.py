@@ -70,6 +70,6 @@ def test_the_gate_says_which(two: list[RunStore], tmp_path: Path) -> None:
     gate.write_text("[base.lpips]\nmin = 0.5\n", encoding="utf-8")
     found = check(two, gate)
     assert [(one.status, one.who) for one in found] == [
-        ("fail", f"{two[0].name} (old)"),
-        ("pass", f"{two[0].name} (new)"),
+        ("failed", f"{two[0].name} (old)"),
+        ("passed", f"{two[0].name} (new)"),
     ]

@@ -167,9 +167,9 @@ def test_captions_seen_in_training_are_not_kept_for_ever(folder: Path) -> None:
     model = model_of(folder)
     model.encode(["a red circle", "a star"])
     model.forget(most=5)
-    assert len(model._known) == 3
-    model.forget(most=2)
-    assert len(model._known) == 0
+    assert len(model.text.known) == 2
+    model.forget(most=1)
+    assert len(model.text.known) == 0
     model.encode(["a star"])
 
 

@@ -29,7 +29,9 @@ def test_a_method_that_loses_every_pair_is_not_the_best_for_its_easier_prompts()
     runs = [run("base", {"m": better}), run("refl", {"m": lucky})]
     change = difference(*runs, "m")
     assert change.b > change.a
-    assert change.better == "a"
+    assert change.interval.high < 0
+    assert change.better == ""  # half of the pairs are not there: with the worst case in them nothing is decided
+    assert "40 values are scored on one side only" in change.undecided
     best = build(runs, n_resamples=300).best["m"]
     assert best.name == "refl"
     assert best.tied == {"base"}
