@@ -53,12 +53,15 @@ def child(given: argparse.Namespace) -> None:
     """Generate, and print what it took."""
     from bench.models.sd import StableDiffusion
 
-    began, first = time.perf_counter(), []
+    began, gib, told = time.perf_counter(), 2**30, False
     predict = StableDiffusion.predict
 
     def timed(self: Any, *arguments: Any) -> Any:
-        if not first:
-            first.append((time.perf_counter() - began, peak_memory()))
+        nonlocal told
+        if not told:
+            told, before = True, time.perf_counter() - began
+            words = f"before the first step: {before:.1f} s (digests, loading, encoding)"
+            print(f"{words}, peak so far {peak_memory() / gib:.2f} GiB", flush=True)
         return predict(self, *arguments)
 
     StableDiffusion.predict = timed  # type: ignore[method-assign]
@@ -66,10 +69,6 @@ def child(given: argparse.Namespace) -> None:
     suite = suite_of(folder, given)
     manifests = make_runs(suite, resolve_methods(METHODS, suite), folder / "results", batch_size=given.samples)
     seconds, evaluations, images = total(manifests)
-    (before, memory), gib = first[0], 2**30
-    print(
-        f"before the first step: {before:.1f} s (digests, loading, encoding), {memory / gib:.2f} GiB resident at most"
-    )
     print(f"{images} images, {evaluations} evaluations of the UNet: {seconds:.0f} s")
     print(f"peak: {peak_memory() / gib:.2f} GiB")
 

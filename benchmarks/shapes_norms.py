@@ -64,9 +64,9 @@ def runs_of(seed: int, out: Path) -> dict[str, RunStore]:
     return dict(zip([method.name for method in methods], stores, strict=True))
 
 
-def cell(one: Interval) -> str:
+def cell(interval: Interval) -> str:
     """ "+0.046 [+0.031, +0.060]"."""
-    return f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def tell(seed: int, runs: dict[str, RunStore]) -> None:
@@ -74,7 +74,9 @@ def tell(seed: int, runs: dict[str, RunStore]) -> None:
     metrics = (REWARD, "hpsv2.1", *DIVERSITY)
     print(f"\ntrained with seed {seed}\n\n| | {' | '.join(metrics)} |\n|---|{'---|' * len(metrics)}")
     for high, low in PAIRS:
-        found = {one.facts.name: one.interval for one in compare(runs[low], runs[high]).differences}
+        found = {
+            difference.facts.name: difference.interval for difference in compare(runs[low], runs[high]).differences
+        }
         print(f"| {high} - {low} | {' | '.join(cell(found[name]) for name in metrics)} |")
     names = list(runs)
     joint = joint_bootstrap([read_run(runs[name]) for name in names], names)

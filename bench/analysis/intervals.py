@@ -129,8 +129,8 @@ def paired_difference(
     """b - a over aligned pairs [N] with prompts [N] as clusters: interval, p, win rate, smallest detectable effect.
 
     A pair of which either side is not finite is unscored. `identical`: every pair is one picture in two places (equal
-    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None: `same_values`
-    decides.
+    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None:
+    `same_values` decides.
     """
     found = cluster_difference(a, b, clusters, bounds)
     identical = same_values(a, b, bounds) if identical is None else identical and not found.n_unscored

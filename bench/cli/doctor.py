@@ -52,7 +52,7 @@ def doctor(
     given = {"--official": official, "--cache": cache, "--out": out, "--values": values}
     for option, value in given.items():
         if value is not None:
-            raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
+            raise UsageError(f"{option} applies only to --verify-metrics: add that, or omit {option}")
     folder = results or Path("results")
     report = examine(ask_hub=hub)
     if folder.is_dir():

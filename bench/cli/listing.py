@@ -52,7 +52,7 @@ def _guidance(value: float | None) -> str:
 def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
     from bench.methods.checkpoints import CHECKPOINTS
-    from bench.registry.families import model_families
+    from bench.registry.families import family_row, model_families
     from bench.suite.load import load_suite, suite_names
 
     used: dict[tuple[str, str], list[str]] = {}
@@ -67,7 +67,8 @@ def models() -> Table:
         rows.append((target, family, "family of a plug-in", "-", "-", "-", "-", "-"))
     for checkpoint in CHECKPOINTS:
         guidance = "-" if checkpoint.guidance is None else _guidance(checkpoint.guidance)
-        guidance += " (embedded)" if checkpoint.family == "flux" else ""
+        row = family_row(checkpoint.family)
+        guidance += " (embedded)" if row is not None and row.distilled else ""
         steps = "-" if checkpoint.steps is None else str(checkpoint.steps)
         trained_on = ", ".join(checkpoint.trained_on) or "-"
         pin = _pin(checkpoint.pinned)

@@ -45,7 +45,9 @@ RankOption = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A field of the recipe, such as start_step=25 or ema=0.999."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Field of the recipe, such as start_step=25 or ema=0.999; may be repeated."
+    ),
 ]
 EvaluationOption = Annotated[
     int | None,
@@ -62,7 +64,9 @@ InitOption = Annotated[
 
 
 def train(
-    objective: Annotated[str, typer.Argument(metavar="{base|refl|draft|imagerefl}", help="What is optimised.")],
+    objective: Annotated[
+        str, typer.Argument(metavar="OBJECTIVE", help="Training objective: base, refl, draft or imagerefl.")
+    ],
     suite: SuiteOption = "shapes",
     reward: RewardOption = None,
     data: DataOption = None,
@@ -94,7 +98,7 @@ def train(
     from bench.training.replicates import out_of, parse_seeds
 
     if seeds is not None and seed:
-        raise UsageError("--seed and --seeds are both given: --seeds names all of them.")
+        raise UsageError("--seed and --seeds are both given: --seeds names all of them")
     for one in [seed] if seeds is None else parse_seeds(seeds):
         with watching() as progress:
             written = bench.train(

@@ -1,4 +1,4 @@
-"""`bench watch`: judge each new checkpoint of a training."""
+"""`bench watch`: evaluate each new checkpoint of a training run."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bench.errors import MissingError, UsageError
 FolderArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="DIR", help="A folder of numbered checkpoints (checkpoint-500, ...), or the --out of `bench train`."
+        metavar="DIR", help="Folder of numbered checkpoints (checkpoint-500, ...), or the --out of `bench train`."
     ),
 ]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", metavar="NAME", help="How a checkpoint is sampled: refl, draft, imagerefl, or base."),
+    typer.Option("--method", metavar="NAME", help="Method that samples a checkpoint: refl, draft, imagerefl or base."),
 ]
 QualityOption = Annotated[
-    str | None, typer.Option("--quality", metavar="METRIC", help="[default: the suite's first metric of images]")
+    str | None, typer.Option("--quality", metavar="METRIC", help="Image metric to plot. [default: the suite's first]")
 ]
 DiversityOption = Annotated[
-    str | None, typer.Option("--diversity", metavar="METRIC", help="[default: the suite's first metric of groups]")
+    str | None, typer.Option("--diversity", metavar="METRIC", help="Group metric to plot. [default: the suite's first]")
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0, help="End after so long without a new checkpoint."),
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="Stop after this long without a new checkpoint."),
 ]
 ResultsOption = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="Where the runs go. [default: DIR.eval]")
+    Path | None, typer.Option("--results", metavar="DIR", help="Results folder of the evaluations. [default: DIR.eval]")
 ]
 
 
@@ -41,16 +41,19 @@ def watch(
     method: MethodOption = "refl",
     quality: QualityOption = None,
     diversity: DiversityOption = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Prompts of each evaluation.")] = 16,
-    once: Annotated[bool, typer.Option("--once", help="Judge what is there, and end.")] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Number of prompts per evaluation.")] = 16,
+    once: Annotated[bool, typer.Option("--once", help="Evaluate the existing checkpoints and stop.")] = False,
     timeout: TimeoutOption = None,
-    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between two looks.")] = 15.0,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Time between two checks of the folder.")
+    ] = 15.0,
     results: ResultsOption = None,
     device: DeviceOption = "auto",
 ) -> int:
-    """Judge each new checkpoint of a training, and say where its path through quality and diversity bends.
+    """Evaluate each new checkpoint of a training run.
 
-    Ends with --once, after --timeout, with a finished `bench train`, or at Ctrl-C; the same command goes on.
+    Reports where the path of the checkpoints through quality and diversity bends. Stops with --once, after --timeout,
+    when `bench train` has finished, or at Ctrl-C; the same command resumes.
     """
     from bench.cli.progress import watching
     from bench.pipeline.trajectory import checkpoint_evaluator
@@ -59,7 +62,7 @@ def watch(
     from bench.suite.load import load_suite
 
     if not folder.parent.is_dir():
-        raise UsageError(f"there is no folder {folder.parent}.")
+        raise UsageError(f"there is no folder {folder.parent}")
     where = results or folder.with_name(f"{folder.name}.eval")
     course = Course.of(load_suite(suite), quality, diversity)
     with watching() as progress:
@@ -67,5 +70,5 @@ def watch(
         failed = run_watch(folder, course, evaluate, typer.echo, once=once, timeout=timeout, interval=interval)
     typer.echo(f"the path of the training: bench report --results {where}")
     if failed:
-        raise MissingError(f"the checkpoints after {', '.join(map(str, failed))} updates could not be judged.")
+        raise MissingError(f"the checkpoints after {', '.join(map(str, failed))} updates could not be evaluated")
     return 0

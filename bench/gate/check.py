@@ -164,7 +164,9 @@ def check(
         outcome = _updated(chosen, thresholds, None if baseline is None else Path(baseline), strict, asked, results)
     else:
         if thresholds is None:
-            raise UsageError("nothing to judge by: give --thresholds FILE, for example results/thresholds/shapes.toml")
+            raise UsageError(
+                "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
+            )
         found = judged(chosen, thresholds, baseline, results)
         outcome = Outcome(tuple(found), verdicts_text(found), exit_code(found, strict), strict)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))

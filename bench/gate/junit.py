@@ -20,7 +20,7 @@ def clean(text: str) -> str:
 
 
 def junit(verdicts: Sequence[Verdict], strict: bool = False) -> str:
-    """A JUnit document: failed gates are failures; what could not be judged is an error; inconclusive is skipped.
+    """A JUnit document: failed gates are failures; what could not be evaluated is an error; inconclusive is skipped.
 
     With `strict` an inconclusive verdict is a failure too.
     """

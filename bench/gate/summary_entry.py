@@ -95,7 +95,7 @@ def relative_difference(then: Entry, now: Entry, same_order: bool, level: float 
     size, absolute = abs(float(then["mean"])), difference(then, now, same_order, level)
     before = interval_of(then)
     if size == 0 or (math.isfinite(before.low) and not before.excludes_zero):
-        reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, says nothing: use max_drop"
+        reason = f"a percentage of {float(then['mean']):.4g}, which may be zero, is meaningless: use max_drop"
         return Interval(math.nan, math.nan, math.nan, 0, 0, 0, reason)
     scale = 100 / size
     old, new = _prompt_values(then, now)

@@ -100,7 +100,7 @@ def shown(interval: Interval) -> str:
 
 
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
-    """0 when the gate holds; 1 when a rule failed or could not be judged for want of a run or a value.
+    """0 when the gate holds; 1 when a rule failed or could not be evaluated for want of a run or a value.
 
     3 when nothing failed but something was not comparable. `strict` makes an inconclusive verdict fail.
     """

@@ -146,7 +146,7 @@ def _tell_of_outdated(run: Run) -> None:
         if identity == today and version < int(run.plan.identity["loader_version"]):
             logger.warning(
                 f"{other.name} is outdated: it was made by an older version, which read these weights otherwise; its "
-                f"images are not used for {run.plan.name}, and it must not be compared with any run.",
+                f"images are not used for {run.plan.name}, which must not be compared with any run",
                 extra=ONCE,
             )
 

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
+from bench.registry.families import family_row
 from bench.runtime.log import ONCE, get_logger
 
 logger = get_logger(__name__)
 
 NAMES = ("negative_prompt", "guidance_rescale", "clip_skip", "embeddings")
-SUPPORTED: dict[str, tuple[str, ...]] = {
-    "sd": NAMES,
-    "sdxl": NAMES,
-    "sd3": ("negative_prompt", "clip_skip"),
-    "pixart": ("negative_prompt",),
-    "flux": ("negative_prompt",),
-}
-"""Which conditions the diffusers pipeline of a family has. Those of a plug-in's family are not known: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +62,19 @@ def conditions_of(suite: Any, method: Any) -> PromptConditions:
 
 def check_conditions(family: str, conditions: PromptConditions, guidances: Iterable[float], method: str) -> None:
     """UsageError for conditions that the family's pipeline has not, or that no side of the method can show."""
-    known = SUPPORTED.get(family, ())
+    row = family_row(family)
+    known = row.conditions if row else ()  # a plug-in's pipeline is not known
     for name in conditions.given:
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none of these settings"
             raise UsageError(
                 f"method '{method}': {name} is not part of what diffusers' pipeline of family '{family}' does ({has}): "
-                "remove it from the suite or the call."
+                "remove it from the suite or the call"
             )
     for token, _ in conditions.embeddings:
         if not token.strip() or token != token.strip():
-            raise UsageError(f"method '{method}': the token of a textual inversion must be a word, got {token!r}.")
+            raise UsageError(f"method '{method}': the token of a textual inversion must be a word, got {token!r}")
     if not any(guidance > 1.0 for guidance in guidances):
         for name in ("negative_prompt", "guidance_rescale"):
             if getattr(conditions, name) is not None and getattr(conditions, name) != 0:
-                logger.warning(f"method '{method}' runs without guidance: {name} has no effect on it.", extra=ONCE)
+                logger.warning(f"method '{method}' runs without guidance: {name} has no effect on it", extra=ONCE)

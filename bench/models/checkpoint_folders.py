@@ -33,14 +33,14 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
     network = next((folder / name for name in TUNED_FOLDERS[part] if (folder / name).is_dir()), None)
     if adapter is not None and adapter.parent != folder and network is not None:
         raise MissingError(
-            f"{folder} holds a network in {network.name} and a LoRA in {_LORA}: name the one that is meant."
+            f"{folder} holds a network in {network.name} and a LoRA in {_LORA}: give the path of one of them"
         )
     if found := adapter or network:
         _tell_of_average(folder, found, part)
         return found
     average = folder / f"{part}_ema"
     if average.is_dir():
-        logger.warning(f"{folder} holds averaged weights only ({average.name}): they are taken.", extra=ONCE)
+        logger.warning(f"{folder} contains only averaged weights ({average.name}); using them", extra=ONCE)
         return average
     if (folder / "config.json").is_file() or weight_files(folder).stem:
         return folder
@@ -48,7 +48,7 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) > 1:
         names = first_few(file.name for file in files)
-        raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
+        raise MissingError(f"{folder} contains several checkpoints ({names}): give the path of one of them")
     if files:
         return files[0]
     if any((folder / name).is_dir() for name in ("text_encoder", "text_encoder_2", "text_encoder_3")):
@@ -67,7 +67,7 @@ def _tell_of_average(folder: Path, path: Path, part: str) -> None:
     average = folder / f"{part}_ema"
     if average.is_dir():
         logger.warning(
-            f"{folder} holds averaged weights too: {path.name} is taken; name {average} for those.", extra=ONCE
+            f"{folder} also contains averaged weights; using {path.name} (give {average} to use those)", extra=ONCE
         )
 
 
@@ -78,7 +78,7 @@ def _refuse_other_parts(folder: Path, base: Any) -> None:
         raise of_another_model(folder, check_config(folder / other), base)
     if (folder / "model_index.json").is_file():
         what = pipeline_of(check_config(folder, "model_index.json"))
-        raise MissingError(f"{folder} is {what} without a network for the suite's model; {families_read()}.")
+        raise MissingError(f"{folder} is {what} without a network for the suite's model; {families_read()}")
 
 
 def _among_steps(folder: Path, base: Any) -> Path | None:
@@ -88,11 +88,13 @@ def _among_steps(folder: Path, base: Any) -> Path | None:
     steps = sorted((one for one in folder.iterdir() if one.is_dir() and _STEP.fullmatch(one.name)), key=_number)
     if len(steps) > 1:
         names = ", ".join(step.name for step in steps[:6]) + (f" and {len(steps) - 6} more" if len(steps) > 6 else "")
-        raise MissingError(f"{folder} holds several checkpoints of a training ({names}): name the one that is meant.")
+        raise MissingError(
+            f"{folder} contains several checkpoints of a training run ({names}): give the path of one of them"
+        )
     if steps:
-        logger.warning(f"{folder} holds one checkpoint of a training: {steps[0].name} is taken.", extra=ONCE)
+        logger.warning(f"{folder} contains one checkpoint of a training run; using {steps[0].name}", extra=ONCE)
         return find_checkpoint(steps[0], base)
-    raise MissingError(f"{folder} {_why_nothing(folder)}.")
+    raise MissingError(f"{folder} {_why_nothing(folder)}")
 
 
 def _number(folder: Path) -> tuple[int, str]:
@@ -119,7 +121,9 @@ def _why_nothing(folder: Path) -> str:
         return f"holds {pickled[0].relative_to(folder)}, {what_unreadable(pickled[0])}"
     inside = sorted({file.parent.relative_to(folder).as_posix() for file in files if file.suffix == ".safetensors"})
     if inside:
-        return f"holds no network itself; there are weights in {first_few(inside)}: name the folder that is meant"
+        return (
+            f"holds no network itself; there are weights in {first_few(inside)}: give the path of one of these folders"
+        )
     return _NOTHING
 
 

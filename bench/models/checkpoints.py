@@ -47,7 +47,7 @@ def _load(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: Adap
     if path.is_dir():
         found = find_checkpoint(path, base)
     elif not path.is_file():
-        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file.")
+        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file")
     if found is None:
         network = Network(base)
     elif found.is_dir():
@@ -81,7 +81,7 @@ def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:
         return Network(module)
     if not weights.stem and len(weights.files) > 1:
         names = first_few(file.name for file in weights.files)
-        raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
+        raise MissingError(f"{folder} contains several checkpoints ({names}): give the path of one of them")
     tensors: dict[str, Tensor] = {}
     for file in weights.files:
         tensors |= read_safetensors(file)
@@ -92,9 +92,12 @@ def _load_file(path: Path, base: Any, dtype: torch.dtype, adapter: str, options:
     """A LoRA, or a whole network as one safetensors file, in diffusers' or the original key names."""
     if path.suffix != ".safetensors":
         what = what_unreadable(path) or "not a .safetensors file: other formats are not read"
-        raise MissingError(f"checkpoint {path} is {what}.")
+        raise MissingError(f"checkpoint {path} is {what}")
     tensors = read_safetensors(path)
-    if is_lora(tensors):
+    scaled_network = quantised(tensors) and not any(
+        "lora" in key for key in tensors
+    )  # its scales look like an adapter's
+    if is_lora(tensors) and not scaled_network:
         return load_lora(path, tensors, base, adapter, options)
     return _network_of(path, tensors, base, dtype)
 
@@ -111,7 +114,7 @@ def _network_of(
             f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}"
         )
     if how := quantised(tensors):
-        raise MissingError(f"{path} holds {how}, which are not read: take the file in bfloat16, float16 or float32.")
+        raise MissingError(f"{path} holds {how}, which are not read: use the file in bfloat16, float16 or float32")
     tensors = _in_our_layout(path, tensors, base)
     _compare(path, tensors, base)
     settings = dict(config or base.config)
@@ -136,7 +139,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
     what = None if original else what_keys(tensors or given)
     if what and not what.startswith("a network"):
-        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}.")
+        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}")
     if part_of(base) == "unet" and not original:
         tensors = {f"{NETWORK_PREFIX}{key}": value for key, value in tensors.items()}
     convert = CONVERTERS[type(base).__name__]["checkpoint_mapping_fn"]
@@ -146,7 +149,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
         raise MissingError(
             f"{path} is in no layout that diffusers can convert to a {type(base).__name__} ({short(error)}): it has "
-            f"{first_few(given)}."
+            f"{first_few(given)}"
         ) from error
     return found or tensors
 
@@ -166,7 +169,7 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     if not (absent or extra or other):
         return
     if not expected.keys() & tensors.keys() and (what := what_keys(tensors)):
-        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}.")
+        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}")
     if absent:
         wrong = f"it lacks {first_few(absent)}"
     elif extra:

@@ -86,9 +86,9 @@ class Pictures:
         broken = len(finite) - int(finite.sum())
         if not broken:
             return levels
-        advice = "the weights or the settings of the scheduler are at fault, for the dtype has range enough"
+        advice = "check the weights and the scheduler settings (the dtype has enough range)"
         if torch.float16 in (self.dtype, self.vae.dtype):
-            advice = "float16 overflows beyond 65504: take --dtype bfloat16 or float32"
+            advice = "float16 overflows beyond 65504: use --dtype bfloat16 or float32"
         raise UsageError(
             f"{broken} of {len(finite)} images contain NaN or infinite values and were not saved: {advice}"
         )

@@ -69,7 +69,7 @@ def difference(a: WeightFiles, b: WeightFiles) -> list[Group]:
     names = a.keys()
     if unlike := names ^ b.keys():
         raise MissingError(
-            f"{a.folder} and {b.folder} are not two states of one network: {first_few(unlike)} is in one of them only."
+            f"{a.folder} and {b.folder} are not two states of one network: {first_few(unlike)} is in one of them only"
         )
     groups: dict[str, Group] = {}
     squares: dict[str, list[float]] = {}
@@ -92,7 +92,7 @@ def difference(a: WeightFiles, b: WeightFiles) -> list[Group]:
 
 def _alike(a: Tensor, b: Tensor, name: str) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape:
-        raise MissingError(f"{name} has the shape {tuple(a.shape)} in the one and {tuple(b.shape)} in the other.")
+        raise MissingError(f"{name} has the shape {tuple(a.shape)} in one and {tuple(b.shape)} in the other")
     coarser = min((a.dtype, b.dtype), key=lambda dtype: torch.finfo(dtype).bits if dtype.is_floating_point else 64)
     return a.to(coarser), b.to(coarser)
 
@@ -105,7 +105,7 @@ def network_files(name: str) -> WeightFiles:
     inside = [path / folder for folders in TUNED_FOLDERS.values() for folder in folders]
     folder = next((one for one in (path, *inside) if any(one.glob("*.safetensors"))), None)
     if folder is None:
-        raise MissingError(f"{path} holds no network: name the folder or the safetensors file of one.")
+        raise MissingError(f"{path} holds no network: name the folder or the safetensors file of one")
     return weight_files(folder)
 
 

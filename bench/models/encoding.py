@@ -121,5 +121,5 @@ class PromptEncoding:
             self._truncated += longer
             count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"
             logger.warning(
-                f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", extra=ONCE
+                f"{count} longer than the text encoder's limit of {limit} tokens; the rest is truncated", extra=ONCE
             )

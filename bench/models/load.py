@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.registry.families import DISTILLED, FAMILIES
+from bench.registry.families import FAMILIES, family_row
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -45,7 +45,8 @@ def family_class(family: str) -> Any:
 def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:
     """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
     family, spec = suite.model.family, suite.model
-    if family not in DISTILLED:
+    row = family_row(family)
+    if row is None or not row.distilled:
         if spec.embedded_guidance is not None or spec.true_cfg:
             key = "true_cfg" if spec.true_cfg else "embedded_guidance"
             raise UsageError(

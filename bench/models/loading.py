@@ -77,14 +77,14 @@ def load_tokenizer(tokenizer: type[Any], folder: Path) -> Any:
         with quiet():
             return tokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # whatever the library raises, the folder is what is wrong
-        raise MissingError(f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)}).") from error
+        raise MissingError(f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)})") from error
 
 
 def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """The part's configuration; MissingError if the folder or the file is absent or no JSON object."""
     path = folder / name
     if not path.is_file():
-        raise MissingError(f"{path} is missing: {folder.parent} is no complete diffusers folder.")
+        raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -50,7 +50,7 @@ def without_text(path: Path, parts: Sequence[str], ignore_text: bool) -> list[st
     left_out = [part for part in parts if "text_encoder" in part] if ignore_text else []
     if left_out:
         what = " and ".join(left_out)
-        logger.warning(f"{path}: what it says of {what} is left out, as text_encoder = 'ignore' asks.", extra=ONCE)
+        logger.warning(f"{path}: its part for {what} is ignored, as text_encoder = 'ignore' asks", extra=ONCE)
     return [part for part in parts if part not in left_out]
 
 

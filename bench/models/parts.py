@@ -25,9 +25,9 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     weights = weight_files(folder)
     files = list(weights.files)
     if not files:
-        raise MissingError(f"{folder} holds no .safetensors file{_pickled(folder)}.")
+        raise MissingError(f"{folder} holds no .safetensors file{_pickled(folder)}")
     if weights.variant:
-        logger.warning(f"{folder} holds {weights.variant} weights only: they are taken as they are.", extra=ONCE)
+        logger.warning(f"{folder} contains only {weights.variant} weights; using them", extra=ONCE)
     try:
         with quiet():
             loaded, info = part.from_pretrained(
@@ -43,12 +43,12 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     except Exception as error:  # each library has its own ways to fail on a damaged file; none of them is a bug here
         for file in files:
             _probe(file)
-        raise MissingError(f"{folder} cannot be loaded as a {part.__name__} ({short(error)}).") from error
+        raise MissingError(f"{folder} cannot be loaded as a {part.__name__} ({short(error)})") from error
     absent = [*info.get("missing_keys", ())]
     mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
     if absent or mismatched:
         wrong = f"lacks {first_few(absent)}" if absent else f"has other shapes for {first_few(mismatched)}"
-        raise MissingError(f"{files[0]} does not fit its configuration: it {wrong}.")
+        raise MissingError(f"{files[0]} does not fit its configuration: it {wrong}")
     return loaded.eval().requires_grad_(False)
 
 
@@ -61,7 +61,7 @@ def _probe(file: Path) -> None:
             for key in handle.keys():  # noqa: SIM118 - the handle is no dict
                 handle.get_slice(key)
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{file} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{file} is damaged ({short(error)}): download the file again") from error
 
 
 def _pickled(folder: Path) -> str:

@@ -194,7 +194,9 @@ class PipelineModel(PromptEncoding, Pictures):
             self._place_vae(network.vae)
         if own:
             network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
-        logger.warning(f"{path} brings its own {' and '.join(names)}: used for its side of each step.", extra=ONCE)
+        logger.warning(
+            f"{path} contains its own {' and '.join(names)}; using them for its side of each step", extra=ONCE
+        )
 
     def _load_own(self, name: str, path: Path) -> Any:
         if path.is_dir():

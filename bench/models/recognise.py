@@ -98,7 +98,7 @@ def family_of_pipeline(folder: Path, index: Mapping[str, Any], part: str) -> str
     """
     found = family_of_index(index)
     if found is None and is_foreign(index):
-        raise MissingError(f"{folder} is {pipeline_of(index)}; {families_read()}.")
+        raise MissingError(f"{folder} is {pipeline_of(index)}; {families_read()}")
     if found is not None:
         return found
     for name in (part, "unet", "transformer"):
@@ -106,7 +106,7 @@ def family_of_pipeline(folder: Path, index: Mapping[str, Any], part: str) -> str
         if (network / "config.json").is_file():
             config = check_config(network)
             if (family := family_of_config(config)) is None:
-                raise MissingError(f"{folder} holds {what_config(config)}; {families_read()}.")
+                raise MissingError(f"{folder} holds {what_config(config)}; {families_read()}")
             return family
     return None
 
@@ -117,7 +117,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         what = what_unreadable(folder) or what_keys(keys_of(folder)) or "a single file"
         raise MissingError(
             f"{folder} is a single file ({what}), and a base model must be a pipeline folder: load the whole pipeline "
-            "with diffusers' `from_single_file` and write it with `save_pretrained`."
+            "with diffusers' `from_single_file` and write it with `save_pretrained`"
         )
     if folder.is_dir() and not (folder / "model_index.json").is_file():
         config = check_config(folder) if (folder / "config.json").is_file() else {}
@@ -125,7 +125,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         what = what_config(config) or ("a LoRA" if adapter else "no pipeline")
         raise MissingError(
             f"{folder} is {what}: it has no model_index.json, and a base model must be a pipeline folder as diffusers' "
-            "`save_pretrained` writes it."
+            "`save_pretrained` writes it"
         )
     return check_config(folder, "model_index.json")
 

@@ -81,7 +81,7 @@ def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
     if not any(_FIELD in getattr(output, "__dataclass_fields__", {}) for output in outputs):
         raise UsageError(
             f"{kind.__name__} does not tell the predicted original of a step, which sampler.options.{FINAL} asks for: "
-            "take DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option."
+            "use DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option"
         )
 
 

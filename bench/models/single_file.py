@@ -72,7 +72,7 @@ class FileParts:
         except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
             raise MissingError(
                 f"{self.path} holds a {name} ({first_few(own, 1)}) in no layout that diffusers can convert "
-                f"({short(error)}): save the network alone."
+                f"({short(error)}): save the network alone"
             ) from error
 
 
@@ -136,13 +136,13 @@ def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, whe
     try:
         result = module.load_state_dict(named, strict=False)
     except RuntimeError as error:
-        raise MissingError(f"{where} is of other shapes than the base model's ({short(error)}).") from error
+        raise MissingError(f"{where} is of other shapes than the base model's ({short(error)})") from error
     own = module.state_dict()
     given = {own[key].data_ptr() for key in named if key in own}
     absent = [key for key in result.missing_keys if own[key].data_ptr() not in given and "position_ids" not in key]
     if absent or result.unexpected_keys:
         wrong = f"lacks {first_few(absent)}" if absent else f"has unknown keys {first_few(result.unexpected_keys)}"
-        raise MissingError(f"{where} is not like the base model's: it {wrong}.")
+        raise MissingError(f"{where} is not like the base model's: it {wrong}")
     with quiet():  # diffusers warns of any cast
         module.to(dtype)
     return module.eval().requires_grad_(False)

@@ -46,7 +46,7 @@ def _check_clip_skip(clip_skip: int | None, side: TextSide) -> None:
     layers = [encoder.config.num_hidden_layers for encoder in side.encoders if "CLIP" in type(encoder).__name__]
     if clip_skip is not None and layers and clip_skip >= min(layers):
         raise UsageError(
-            f"clip_skip = {clip_skip} leaves nothing of a text encoder of {min(layers)} layers: take a smaller value."
+            f"clip_skip = {clip_skip} leaves no layer of a text encoder of {min(layers)} layers: use a smaller value"
         )
 
 
@@ -59,7 +59,7 @@ def _learn(side: TextSide, token: str, path: Path) -> None:
         except (ValueError, RuntimeError) as error:
             raise MissingError(
                 f"{path} cannot be taken as the textual inversion '{token}' ({short(error)}): its vectors have "
-                f"{vectors.shape[-1]} values, and the text encoder takes {_width(encoder)}."
+                f"{vectors.shape[-1]} values, and the text encoder takes {_width(encoder)}"
             ) from error
 
 
@@ -77,7 +77,7 @@ def _by_encoder(path: Path, tensors: Mapping[str, Tensor], side: TextSide) -> li
             return [(vectors, fitting[0])]
     wanted = "clip_l and clip_g" if len(pairs) == 2 else f"{_ONE}, or one tensor called by its token"
     raise MissingError(
-        f"{path} holds {first_few(tensors)}, which is no textual inversion for this model: expected {wanted}."
+        f"{path} holds {first_few(tensors)}, which is not a textual inversion of this model: expected {wanted}"
     )
 
 

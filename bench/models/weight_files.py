@@ -55,7 +55,7 @@ def _open(file: Path) -> Any:
     try:
         return safe_open(str(file), framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{file} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{file} is damaged ({short(error)}): download the file again") from error
 
 
 def weight_files(folder: Path) -> WeightFiles:
@@ -100,7 +100,7 @@ def _complete(folder: Path, names: list[str], stem: str, variant: str) -> tuple[
         wanted = {_SHARD.sub(f"-{index:05d}-of-{count:05d}", names[0]) for index in range(1, count + 1)}
     absent = sorted(name for name in wanted if not (folder / name).is_file())
     if absent:
-        raise MissingError(f"{folder} is incomplete: of its {len(wanted)} shards {first_few(absent)} is missing.")
+        raise MissingError(f"{folder} is incomplete: of its {len(wanted)} shards {first_few(absent)} is missing")
     return tuple(folder / name for name in sorted(wanted))
 
 
@@ -113,5 +113,5 @@ def _in_index(folder: Path, stem: str, variant: str) -> set[str]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise MissingError(f"{folder / name} is damaged ({short(error)}): get the file again.") from error
+            raise MissingError(f"{folder / name} is damaged ({short(error)}): download the file again") from error
     return set()

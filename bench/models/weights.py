@@ -8,7 +8,6 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
@@ -149,17 +148,19 @@ def _is_network(root: Path) -> bool:
 def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(metrics, image sets) that a checkpoint of `bench train` was trained on, from its training.json; () if unsaid.
 
-    A file of weights is a checkpoint's if training.json lies beside it. Raises MissingError when the weights are not
-    there, UsageError when training.json holds something else.
+    A file of weights is a checkpoint's if training.json lies beside it. Raises MissingError (no such weights) and
+    UsageError (training.json holds something else).
     """
     path = resolve(spec)
     file = (path.parent if path.is_file() else path) / _TRAINING
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except OSError:  # no folder of ours
-        return (), ()
+        facts = None
     except (ValueError, RecursionError):
-        raise UsageError(f"{file} is no JSON: repair it, or remove it if `bench train` did not write it.") from None
+        raise UsageError(
+            f"{file} is not valid JSON: repair it, or remove it if `bench train` did not write it"
+        ) from None
     if not isinstance(facts, dict):
         return (), ()
     key = "trained_on" if "trained_on" in facts else "reward"  # the first checkpoints name one reward only
@@ -169,9 +170,9 @@ def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
     """The names in an entry of training.json: one, a list, or the keys of weights. Raises UsageError for others."""
     names = [value] if isinstance(value, str) else [] if value is None else value
-    if not isinstance(names, list | dict) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it.")
-    return tuple(names)
+    if isinstance(names, list | dict) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it")
 
 
 def digest_of(spec: str) -> str:
@@ -180,8 +181,7 @@ def digest_of(spec: str) -> str:
 
 
 def _content(file: Path) -> str:
-    # In the hub's cache a large file is a link to a blob that is named by its sha256, compared when it arrived: no need
-    # to read gigabytes.
+    # In the hub's cache a large file links to a blob that is named by its sha256, compared when it arrived.
     real = file.resolve()
     if file.is_symlink() and real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
         return real.name
@@ -243,8 +243,7 @@ def _from_hub(name: HubName) -> Path:
     try:
         wanted = _wanted(name, inner)
         root = fetch_folder(name, wanted, TWINS)
-        matching = (file for file in listing(name) if any(fnmatch.fnmatch(file, pattern) for pattern in wanted))
-        if variants := only_variants(matching):
+        if variants := only_variants(listing(name), wanted):
             root = fetch_folder(name, variants)
     except MissingWeightsError as error:
         raise MissingError(str(error).rstrip(".")) from None

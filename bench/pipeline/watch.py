@@ -49,9 +49,11 @@ class Course:
         for kind, option, wanted in (("image", "--quality", quality), ("group", "--diversity", diversity)):
             known = [name for name in suite.metrics if metrics.info(name).kind.value == kind]
             if not known:
-                raise UsageError(f"suite '{suite.name}' has no {kind} metric, which {option} needs: add one to it.")
+                raise UsageError(f"suite '{suite.name}' has no {kind} metric, which {option} needs: add one to it")
             if wanted is not None and wanted not in known:
-                raise UsageError(f"{option} {wanted} is no {kind} metric of suite '{suite.name}': {', '.join(known)}.")
+                raise UsageError(
+                    f"{option} {wanted} is not a {kind} metric of suite '{suite.name}': choose from {', '.join(known)}"
+                )
             found.append(wanted or known[0])
         return cls(found[0], found[1])
 
@@ -69,7 +71,7 @@ def find_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     stems = sorted({stem for stem, _ in found})
     if len(stems) > 1:
         names = ", ".join(stem or "checkpoint" for stem in stems[:4])
-        raise UsageError(f"{folder} holds checkpoints of several trainings ({names}): give the folder of one.")
+        raise UsageError(f"{folder} holds checkpoints of several trainings ({names}): give the folder of one")
     steps = {number: path for (_, number), path in found.items()}
     facts = read_facts(folder)
     if isinstance(facts, dict) and isinstance(facts.get("recipe"), dict) and "step" not in facts:
@@ -97,7 +99,7 @@ def watch(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[int]:
-    """Judge each checkpoint when it is there, tell the path after each; returns the updates that could not be judged.
+    """Evaluate each checkpoint once it exists, report the path after each; returns the updates that failed.
 
     `once` ends when all that are there are judged, `timeout` after so many seconds without a new one; a finished
     training of `bench train` ends it too. Raises UsageError for a folder that is not there.
@@ -122,9 +124,9 @@ def watch(
         if not ready:
             if once and (not new or clock() - last >= LONGEST_WRITE):
                 for _, one in new:
-                    logger.warning(f"{one} is empty or still being written, and is not judged.")
+                    logger.warning(f"{one} is empty or still being written; skipped")
                 if len(runs) == 1 and not failed:
-                    raise UsageError(f"{folder} holds no checkpoints (checkpoint-500, NAME-step50, epoch_3).")
+                    raise UsageError(f"{folder} holds no checkpoints (checkpoint-500, NAME-step50, epoch_3)")
                 return failed
             if timeout is not None and clock() - last >= timeout:
                 return failed
@@ -139,7 +141,7 @@ def path_text(runs: Mapping[int, RunStore], course: Course) -> str:
     rows = []
     for name in names[1:]:
         cells = [joint.difference("base", name, metric) for metric in (course.quality, course.diversity)]
-        rows.append([name, *(f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" for one in cells)])
+        rows.append([name, *(f"{cell.mean:+.3f} [{cell.low:+.3f}, {cell.high:+.3f}]" for cell in cells)])
     table = aligned(["update", f"{course.quality} - base", f"{course.diversity} - base"], rows)
     bend = bend_of(joint, names, course.quality, course.diversity)
     if bend.method is None:

@@ -12,7 +12,7 @@ from bench.store.atomic import make_folder, remove_folder, write_error
 from bench.store.leftovers import clean_leftovers, temporary_name
 
 _MARK = "made-by-bench-report.txt"
-_TEXT = "Images of the page beside this folder. `bench report` makes it anew each time.\n"
+_TEXT = "Images of the page beside this folder. `bench report` rewrites it each time.\n"
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:

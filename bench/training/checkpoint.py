@@ -102,8 +102,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """The state of an unfinished training, None if there is none. Raises UsageError if it is damaged."""
     if not path.exists():
         return None
-    advice = "give --resume never to start anew, or another --out."
-    damaged = UsageError(f"{path} is damaged and the training cannot go on from it: {advice}")
+    advice = "pass --resume never to restart, or another --out"
+    damaged = UsageError(f"{path} is damaged, and the training cannot be resumed from it: {advice}")
     try:
         signed = _signed(path)
         if signed is False:
@@ -119,7 +119,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
             raise damaged  # its digest is gone
         raise UsageError(f"{path} was written by another version of this program: {advice}")
     if not signed:
-        logger.warning(f"{path} is of an earlier version, which wrote no digest: it is not verified.")
+        logger.warning(f"{path} was written by an earlier version without a digest; it cannot be verified")
     return dict(state)
 
 

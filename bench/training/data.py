@@ -199,7 +199,7 @@ class DatasetsData(PictureData):
             return read_picture(bytes(file["bytes"]), name)
         if file.get("path"):
             return read_picture(Path(file["path"]), name)
-        raise UsageError(f"{name} is missing: remove the row.")
+        raise UsageError(f"{name} is missing: remove that row")
 
     def listing(self) -> str:
         """The library's own fingerprint of the rows."""
@@ -221,7 +221,7 @@ def data_for(
     """
     if source is None:
         if column is not None:
-            raise UsageError("--caption-column names a column of --data: give --data as well.")
+            raise UsageError("--caption-column names a column of --data: give --data as well")
         if suite.label == "shapes":
             return ShapesData()
         if needs_pictures:

@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.store.atomic import make_folder, write_error
 from bench.training import checkpoint
+from bench.training.recipes import TrainRecipe
 
 _LOGS = re.compile(r"log\.csv|state\.pt|\.lock|events\.out\.tfevents\..*|\..*\.tmp")
 _SAMPLES = re.compile(r"step-\d+\.png|\..*\.tmp")
@@ -38,7 +39,7 @@ def alone(out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
-            f"another process trains into {out} now: wait until it has finished, or choose another --out."
+            f"another process is training into {out}: wait until it has finished, or pass another --out"
         ) from None
     except OSError as error:
         raise write_error(folder, error) from None
@@ -50,6 +51,14 @@ def alone(out: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 (folder / ".lock").unlink()
                 folder.rmdir()
+
+
+def checkpoints_of(recipe: TrainRecipe, eval_every: int | None) -> list[int]:
+    """The updates after which a checkpoint OUT-stepN is written; the last update's is OUT."""
+    wanted = {*range(recipe.save_every, recipe.steps, recipe.save_every)}
+    if eval_every is not None:
+        wanted |= {*range(eval_every, recipe.steps, eval_every)}
+    return sorted(wanted)
 
 
 def check_place(out: Path, steps: list[int]) -> None:
@@ -67,7 +76,7 @@ def _check_checkpoint(folder: Path, step: int | None) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
-        raise _foreign(folder, "it is no folder")
+        raise _foreign(folder, "it is not a folder")
     inside = sorted(path.name for path in folder.iterdir())
     if not inside:
         return
@@ -84,7 +93,7 @@ def _check_logs(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise _foreign(folder, "it is no folder")
+        raise _foreign(folder, "it is not a folder")
     others = [
         path.name for path in sorted(folder.iterdir()) if path.name != "samples" and not _LOGS.fullmatch(path.name)
     ]
@@ -105,5 +114,5 @@ def _check_logs(folder: Path) -> None:
 
 def _foreign(folder: Path, why: str) -> UsageError:
     return UsageError(
-        f"{folder} was not made by `bench train` alone ({why}) and would be replaced: move it, or choose another --out."
+        f"{folder} was not made by `bench train` alone ({why}) and would be replaced: move it, or pass another --out."
     )

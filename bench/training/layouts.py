@@ -39,9 +39,7 @@ def find_pictures(source: Path, column: str | None = None) -> Found:
     if table is not None:
         return _from_table(table, column)
     if column is not None:
-        raise UsageError(
-            f"{folder} has no table with a column '{column}' ({', '.join(TABLES)}): it has {seen(folder)}."
-        )
+        raise UsageError(f"{folder} has no table with a column '{column}' ({', '.join(TABLES)}): it has {seen(folder)}")
     return _from_files_beside(folder)
 
 
@@ -67,7 +65,7 @@ def _training_part(folder: Path) -> Path:
         return folder
     others = [name for name in _OTHER_SPLITS if (folder / name).is_dir()]
     if others:
-        logger.warning(f"{folder} is split into parts: trained on train alone, not on {', '.join(others)}.", extra=ONCE)
+        logger.warning(f"{folder} is split into parts: training on train only, not on {', '.join(others)}", extra=ONCE)
         return part
     return folder
 
@@ -77,7 +75,7 @@ def _table_of(folder: Path, below: bool = True) -> Path | None:
     for name in TABLES:
         if (folder / name).is_file():
             return folder / name
-    coco = [path for place in (folder / "annotations", folder) for path in sorted(place.glob("captions_*.json"))]
+    coco = [path for index in (folder / "annotations", folder) for path in sorted(index.glob("captions_*.json"))]
     if coco:
         return next((path for path in coco if "train" in path.name), coco[0])
     if not below:
@@ -85,7 +83,7 @@ def _table_of(folder: Path, below: bool = True) -> Path | None:
     inner = [path for child in sorted(folder.iterdir()) if child.is_dir() for path in [_table_of(child, False)] if path]
     if len(inner) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in inner[:4])
-        raise UsageError(f"{folder} has several tables of pictures ({names}): give --data one of their folders.")
+        raise UsageError(f"{folder} has several tables of pictures ({names}): give --data one of their folders")
     return inner[0] if inner else None
 
 
@@ -96,20 +94,20 @@ def _from_table(path: Path, column: str | None) -> Found:
     for number, row in _rows(path):
         where = f"{path}: line {number}" if path.suffix == ".jsonl" else f"{path}: row {number}"
         if not isinstance(row, Mapping):
-            raise UsageError(f'{where} must be {{"file_name": ..., "text": ...}} with a caption in it.')
+            raise UsageError(f'{where} must be {{"file_name": ..., "text": ...}} with a caption in it')
         name = next((row[key] for key in FILE_KEYS if isinstance(row.get(key), str)), None)
         if name is None:
             raise UsageError(
                 f'{where} must be {{"file_name": ..., "text": ...}} with a caption in it: it names no picture '
-                f"({', '.join(map(str, row)) or 'nothing'})."
+                f"({', '.join(map(str, row)) or 'nothing'})"
             )
         texts = _captions(row, column, where)
         file = _file_of(folder, name)
         if file is None:
-            raise UsageError(f"{where} names {name}, which is not in {folder}.")
+            raise UsageError(f"{where} names {name}, which is not in {folder}")
         found.setdefault(file, []).extend(texts)  # a line a caption is as good as a list of them
     if not found:
-        raise UsageError(f"{path} names no images.")
+        raise UsageError(f"{path} names no images")
     return found
 
 
@@ -122,12 +120,12 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         try:
             yield from enumerate(pq.read_table(path).to_pylist(), 1)
         except (pa.ArrowException, OSError) as error:
-            raise UsageError(f"{path} cannot be read as parquet ({error}): repair or remove it.") from error
+            raise UsageError(f"{path} cannot be read as parquet ({error}): repair or remove it") from error
         return
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8.") from error
+        raise UsageError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8") from error
     if path.suffix == ".csv":
         yield from enumerate(csv.DictReader(io.StringIO(text, newline="")), 1)
         return
@@ -146,22 +144,22 @@ def _json_rows(path: Path, text: str) -> list[Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON ({type(error).__name__}): repair or remove it.") from error
+        raise UsageError(f"{path} is not valid JSON ({type(error).__name__}): repair or remove it") from error
     if not isinstance(data, list):
-        raise UsageError(f'{path} must be a list of {{"file_name": ..., "text": ...}}, or COCO\'s captions_NAME.json.')
+        raise UsageError(f'{path} must be a list of {{"file_name": ..., "text": ...}}, or COCO\'s captions_NAME.json')
     return data
 
 
 def _captions(row: Mapping[str, Any], column: str | None, where: str) -> list[str]:
     if column is not None and column not in row:
-        raise UsageError(f"{where} has no column '{column}' (--caption-column): it has {', '.join(map(str, row))}.")
+        raise UsageError(f"{where} has no column '{column}' (--caption-column): it has {', '.join(map(str, row))}")
     value = row[column] if column is not None else next((row[key] for key in CAPTION_KEYS if row.get(key)), None)
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     kept = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
     if not kept:
         rest = [str(key) for key in row if key not in (*FILE_KEYS, *CAPTION_KEYS)]
         hint = f"; give --caption-column one of {', '.join(rest)}" if rest and column is None else ""
-        raise UsageError(f'{where} must be {{"file_name": ..., "text": ...}} with a caption in it{hint}.')
+        raise UsageError(f'{where} must be {{"file_name": ..., "text": ...}} with a caption{hint}')
     return kept
 
 
@@ -182,22 +180,22 @@ def _from_coco(path: Path) -> Found:
         for annotation in data["annotations"]:
             texts.setdefault(annotation["image_id"], []).append(str(annotation["caption"]).strip())
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is not COCO's form of captions ({error!r}): repair or remove it.") from error
+        raise UsageError(f"{path} is not COCO's form of captions ({error!r}): repair or remove it") from error
     root = path.parent.parent if path.parent.name == "annotations" else path.parent
     part = path.stem.removeprefix("captions_")
-    places = [root / part, root / "images" / part, root / "images", root]
+    folders = [root / part, root / "images" / part, root / "images", root]
     found = Found()
     for number in sorted(texts, key=str):
         name = names.get(number)
-        file = next((place / name for place in places if name and (place / name).is_file()), None)
+        file = next((folder / name for folder in folders if name and (folder / name).is_file()), None)
         if file is None:
-            shown = ", ".join(place.relative_to(root).as_posix() for place in places)
-            raise UsageError(f"{path} names {name or number}, which is in none of {shown} of {root}.")
+            shown = ", ".join(folder.relative_to(root).as_posix() for folder in folders)
+            raise UsageError(f"{path} names {name or number}, which is in none of {shown} of {root}")
         found.setdefault(file, []).extend(texts[number])
     if without := len(names.keys() - texts.keys()):
-        logger.warning(f"{path}: {without} pictures have no caption and are left out.", extra=ONCE)
+        logger.warning(f"{path}: {without} images have no caption and are skipped", extra=ONCE)
     if not found:
-        raise UsageError(f"{path} names no images.")
+        raise UsageError(f"{path} names no images")
     return found
 
 
@@ -206,7 +204,7 @@ def _from_files_beside(folder: Path) -> Found:
     images = sorted(path for path in _files(folder) if path.suffix.lower() in IMAGE_ENDINGS)
     if not images:
         raise UsageError(
-            f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}) but {seen(folder)}: give --data another folder."
+            f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}) but {seen(folder)}: give --data another folder"
         )
     found, without = Found(), []
     for path in images:
@@ -219,7 +217,7 @@ def _from_files_beside(folder: Path) -> Found:
         more = f" and {len(without) - 3} more" if len(without) > 3 else ""
         raise UsageError(
             f"{folder}: {', '.join(without[:3])}{more} have no caption (there are {seen(folder)}): put one into a .txt "
-            f'file of the same name, or write {TABLES[0]} with a line {{"file_name": ..., "text": ...}} for each image.'
+            f'file of the same name, or write {TABLES[0]} with a line {{"file_name": ..., "text": ...}} for each image'
         )
     return found
 
@@ -230,7 +228,7 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except ValueError as error:
-        raise UsageError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8.") from error
+        raise UsageError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -24,7 +24,7 @@ from bench.suite.load import load_suite
 from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import Drawing, TrainingData, data_for
-from bench.training.guard import alone, check_place
+from bench.training.guard import alone, check_place, checkpoints_of
 from bench.training.identity import default_out, difference, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
@@ -114,12 +114,11 @@ def train(
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
-    drawing = Drawing(recipe.order, recipe.captions, recipe.fit, options.seed)
     check_official(options, suite.name, suite.label)
-    data = data_for(suite, options.data, objective in NEED_PICTURES, drawing, options.caption_column)
+    data = _data_of(options, suite, recipe)
     facts = facts_of(options, suite, reward, recipe, data)
     if options.resume != "never" and not still_to_do(out, facts) and not checkpoint.state_path(out).exists():
-        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+        logger.info(f"nothing to do: {out} already contains this training run; pass `--resume never` to retrain")
         return None
     check_place(out, checkpoints_of(recipe, options.eval_every))
     with alone(out):
@@ -128,17 +127,15 @@ def train(
         training.facts, training.evaluate = facts, evaluate
         if state is not None:
             training.go_on(state)
-            logger.info(f"going on after update {training.done} of {recipe.steps}.")
+            logger.info(f"resuming after update {training.done} of {recipe.steps}")
         run(training, progress or Silent())
     return out
 
 
-def checkpoints_of(recipe: TrainRecipe, eval_every: int | None) -> list[int]:
-    """The updates after which a checkpoint OUT-stepN is written; the last update's is OUT."""
-    wanted = {*range(recipe.save_every, recipe.steps, recipe.save_every)}
-    if eval_every is not None:
-        wanted |= {*range(eval_every, recipe.steps, eval_every)}
-    return sorted(wanted)
+def _data_of(options: TrainOptions, suite: Suite, recipe: TrainRecipe) -> TrainingData:
+    """What is read, drawn as the recipe says."""
+    drawing = Drawing(recipe.order, recipe.captions, recipe.fit, options.seed)
+    return data_for(suite, options.data, options.objective in NEED_PICTURES, drawing, options.caption_column)
 
 
 def _state_of(out: Path, facts: dict[str, Any]) -> dict[str, Any] | None:

@@ -47,8 +47,8 @@ def new_lora(module: Any, recipe: TrainRecipe) -> tuple[dict[str, Tensor], dict[
         except ValueError:  # PEFT found no target
             layers = sorted({name.rpartition(".")[2] for name, part in module.named_modules() if _is_linear(part)})
             raise UsageError(
-                f"lora_targets {','.join(recipe.lora_targets)} name no layer of the {type(module).__name__}: "
-                f"its linear layers end in {', '.join(layers[:12])}."
+                f"lora_targets {','.join(recipe.lora_targets)} match no layer of the {type(module).__name__}: "
+                f"the names of its linear layers end in {', '.join(layers[:12])}"
             ) from None
     generator = torch.Generator().manual_seed(LORA_SEED)
     state = {
@@ -127,23 +127,25 @@ def check_start(path: Path, module: nn.Module, adapter: str, recipe: TrainRecipe
     """UsageError if the recipe wants another LoRA than the one in `path` that the training starts from."""
     if not any(_layers(module, adapter)) or any(_of_other_kinds(module, adapter)):
         raise UsageError(
-            f"{path} is an adapter of another kind than LoRA, which `bench train` does not go on with: merge it into a "
-            "full checkpoint, or start from the base model."
+            f"{path} is an adapter of another kind than LoRA, which `bench train` cannot continue: merge it into a "
+            "full checkpoint, or start from the base model"
         )
     found = lora_settings(module, adapter)
     if not recipe.lora_rank:
-        raise UsageError(f"{path} is a LoRA of rank {found['r']}: give --lora-rank {found['r']} to go on training it.")
+        raise UsageError(
+            f"{path} is a LoRA of rank {found['r']}: pass --lora-rank {found['r']} to continue training it"
+        )
     ranks = {found["r"], *found["rank_pattern"].values()}
     if recipe.lora_rank not in ranks:
         raise UsageError(
             f"{path} is a LoRA of rank {found['r']}, which goes on with its own rank, not {recipe.lora_rank}: "
-            f"give --lora-rank {found['r']}, or start from the base model."
+            f"give --lora-rank {found['r']}, or start from the base model"
         )
     alphas = {found["lora_alpha"], *found["alpha_pattern"].values()}
     if recipe.lora_alpha and recipe.lora_alpha not in alphas:
         raise UsageError(
             f"{path} is a LoRA of alpha {found['lora_alpha']}, which goes on with its own alpha, not "
-            f"{recipe.lora_alpha:g}: leave --set lora_alpha out, or start from the base model."
+            f"{recipe.lora_alpha:g}: omit --set lora_alpha, or start from the base model"
         )
     layers = [name for name, _ in _layers(module, adapter)]
     if recipe.lora_targets != LORA_TARGETS and not all(
@@ -151,7 +153,7 @@ def check_start(path: Path, module: nn.Module, adapter: str, recipe: TrainRecipe
     ):
         raise UsageError(
             f"{path} is a LoRA of other layers than lora_targets={','.join(recipe.lora_targets)} ({layers[0]}, ...): "
-            "leave --set lora_targets out, or start from the base model."
+            "omit --set lora_targets, or start from the base model"
         )
 
 

@@ -128,7 +128,7 @@ def _check_whole(init: Path, network: Any) -> None:
         if getattr(network, part, None) is not None:
             raise UsageError(
                 f"{init} brings {named} of its own, which a checkpoint of the trained network would not have: start "
-                "from its network alone (the folder unet or transformer, or a LoRA of the network)."
+                "from its network alone (the folder unet or transformer, or a LoRA of the network)"
             )
 
 

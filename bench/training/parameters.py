@@ -25,7 +25,9 @@ def learning(module: nn.Module, parameters: Mapping[str, nn.Parameter], learn: s
     if learn == "all":
         return dict(parameters)
     owners = _owners(module, learn)
-    chosen = {name: value for name, value in parameters.items() if any(name.startswith(f"{one}.") for one in owners)}
+    chosen = {
+        name: value for name, value in parameters.items() if any(name.startswith(f"{owner}.") for owner in owners)
+    }
     if not chosen:
         raise UsageError(
             f"learn={learn} names no weights of the {type(module).__name__}: "

@@ -40,7 +40,7 @@ def read_picture(source: Path | bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError:  # PIL's own limit lies above ours
         raise _too_large(name, "") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise UsageError(f"{name} cannot be read as an image ({error}): repair or remove it.") from error
+        raise UsageError(f"{name} cannot be read as an image ({error}): repair or remove it") from error
 
 
 def to_picture(image: Image.Image, resolution: int, fit: str = "crop") -> Tensor:
@@ -73,7 +73,7 @@ def _from_wide(image: Image.Image, name: str) -> Image.Image:
     values: Any = np.asarray(image)
     if image.mode in ("I", "F") and (image.mode == "F" or values.min() < 0 or values.max() > 65535):
         kind = "floating-point numbers" if image.mode == "F" else "32-bit integers"
-        raise UsageError(f"{name} holds {kind}, whose black and white are not known: save it as 8-bit RGB.")
+        raise UsageError(f"{name} holds {kind}, whose value range is unknown: save it as 8-bit RGB")
     grey = np.rint(values.astype(np.float64) / 257.0).astype(np.uint8)
     return Image.fromarray(grey, "L").convert("RGB")
 

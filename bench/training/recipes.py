@@ -191,14 +191,14 @@ def _check(recipe: TrainRecipe) -> None:
     if not 0 <= recipe.ema < 1:
         raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}")
     if not 1 <= recipe.guidance < float("inf"):
-        raise UsageError(f"guidance must be at least 1 (1 is none), got {recipe.guidance:g}.")
+        raise UsageError(f"guidance must be at least 1 (1 means none), got {recipe.guidance:g}")
     for name, choices in _CHOICES.items():
         if getattr(recipe, name) not in choices:
             raise unknown(name, getattr(recipe, name), choices)
     if recipe.lora_rank and recipe.learn != "all":
         raise UsageError(
             f"learn={recipe.learn} chooses among the network's own weights, but with --lora-rank only the LoRA learns: "
-            "leave one of the two out (--set lora_targets=... chooses the LoRA's layers)."
+            "omit one of the two (--set lora_targets=... chooses the LoRA's layers)"
         )
 
 
@@ -212,7 +212,7 @@ def check_official(options: TrainOptions, suite: str, label: str | None) -> None
         raise UsageError(
             f"--preset {options.preset} needs --data: the official trainer reads captions of its own set, and without "
             f"--data {options.objective} would train on the evaluation prompts of suite '{suite}'; give --data, or "
-            "--preset corrected to train on those prompts all the same."
+            "--preset corrected to train on those prompts all the same"
         )
 
 

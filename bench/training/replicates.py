@@ -15,18 +15,18 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"--seeds {text}: '{part.strip()}' is no seed; write 0,1,2 or 0-2.")
+            raise UsageError(f"--seeds {text}: '{part.strip()}' is not a seed; write 0,1,2 or 0-2")
         low, high = int(first), int(last or first)
         if low > high:
-            raise UsageError(f"--seeds {text}: '{part.strip()}' is an empty range; write the smaller seed first.")
+            raise UsageError(f"--seeds {text}: '{part.strip()}' is an empty range; write the smaller seed first")
         if high - low >= MOST_SEEDS:
-            raise UsageError(f"--seeds {text} are more than {MOST_SEEDS} trainings: split them over several calls.")
+            raise UsageError(f"--seeds {text} are more than {MOST_SEEDS} training runs: split them over several calls")
         found += range(low, high + 1)
     if len(found) > MOST_SEEDS:
-        raise UsageError(f"--seeds {text} are more than {MOST_SEEDS} trainings: split them over several calls.")
+        raise UsageError(f"--seeds {text} are more than {MOST_SEEDS} training runs: split them over several calls")
     twice = sorted({seed for seed in found if found.count(seed) > 1})
     if twice:
-        raise UsageError(f"--seeds {text} name {twice[0]} twice: one checkpoint is made for each seed.")
+        raise UsageError(f"--seeds {text} name {twice[0]} twice: one checkpoint is made for each seed")
     return found
 
 

@@ -47,18 +47,18 @@ class Checked:
             got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise UsageError(
                 f"reward '{self.name}' must give a tensor of one value an image, [{len(pixels)}] here, got {got}: mend "
-                "its score_pixels."
+                "its score_pixels"
             )
         if pixels.requires_grad and not values.requires_grad:
             raise UsageError(
                 f"reward '{self.name}' gives values without gradient: its score_pixels must be differentiable (no "
-                "thresholds, no .detach(), no NumPy), or choose another --reward."
+                "thresholds, no .detach(), no NumPy), or use another --reward"
             )
         broken = int((~values.detach().isfinite()).sum())
         if broken:
             raise UsageError(
                 f"reward '{self.name}' is NaN or infinite for {broken} of {len(values)} images: mend it, lower "
-                "--learning-rate, or choose another --reward; the last checkpoint is kept."
+                "--learning-rate, or use another --reward; the last checkpoint is kept."
             )
         return values
 

@@ -24,7 +24,7 @@ def needs_datasets(source: Path) -> str | None:
         return None
     kinds = [kind for kind, _ in [("parquet", ".parquet"), ("webdataset", ".tar")] if _shards(source, kind)]
     if len(kinds) > 1:
-        raise UsageError(f"{source} has parquet files and tars ({seen(source)}): give --data one kind alone.")
+        raise UsageError(f"{source} has parquet files and tars ({seen(source)}): give --data one kind alone")
     return kinds[0] if kinds else None
 
 
@@ -36,8 +36,8 @@ def open_rows(source: str) -> Any:
     try:
         import datasets
     except ImportError:
-        what = "holds files whose reading" if Path(source).exists() else "is no folder here, and reading a repository"
-        raise MissingError(f"--data {source} {what} needs the package datasets: run `pip install datasets`.") from None
+        what = "holds files whose reading" if Path(source).exists() else "is not a folder, and reading a repository"
+        raise MissingError(f"--data {source} {what} needs the package datasets: run `pip install datasets`") from None
     name, _, split = source.partition(":")
     path = Path(name).expanduser()
     datasets.disable_progress_bars()
@@ -56,9 +56,7 @@ def open_rows(source: str) -> Any:
         raise
     except Exception as error:  # the library fails in many ways: no network, no such repository, no such split
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
-        raise MissingError(
-            f"--data {source} is neither a folder here nor a dataset that can be read ({reason})."
-        ) from error
+        raise MissingError(f"--data {source} is neither a folder nor a readable dataset ({reason})") from error
     return rows
 
 
@@ -85,7 +83,7 @@ def columns(rows: Any, source: str, wanted: str | None) -> tuple[str, str]:
         what = looked if images else "image column"
         raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(features)}{hint}.")
     if len(rows) == 0:
-        raise UsageError(f"--data {source} has no rows.")
+        raise UsageError(f"--data {source} has no rows")
     return images[0], texts[0]
 
 
@@ -100,14 +98,14 @@ class Captions(Sequence[Sequence[str]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: Any) -> Sequence[str]:
-        value = self._rows[int(place)][self._outer]
+    def __getitem__(self, index: Any) -> Sequence[str]:
+        value = self._rows[int(index)][self._outer]
         if self._inner:
             value = (value or {}).get(self._inner)
         texts = [value] if isinstance(value, str) else [text for text in value or () if isinstance(text, str)]
         kept = [text for text in texts if text.strip()]
         if not kept:
-            raise UsageError(f"{self._source}: row {place} has no caption in column '{self._name}': remove it.")
+            raise UsageError(f"{self._source}: row {index} has no caption in column '{self._name}': remove it")
         return kept
 
 

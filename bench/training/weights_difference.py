@@ -38,12 +38,12 @@ def differing(base: Path, tuned: Path) -> dict[str, Counter[str]]:
     one, two = _open(base), _open(tuned)
     if one.keys() != two.keys():
         odd = min(one.keys() ^ two.keys())
-        raise UsageError(f"{base} and {tuned} are of two architectures: {odd} is in one of them only.")
+        raise UsageError(f"{base} and {tuned} have different architectures: {odd} is in one of them only")
     found: dict[str, Counter[str]] = {"all": Counter(), "differ": Counter()}
     for name in sorted(one):
         a, b = _tensor(one[name], name), _tensor(two[name], name)
         if a.shape != b.shape:
-            raise UsageError(f"{base} and {tuned} are of two architectures: {name} has two shapes.")
+            raise UsageError(f"{base} and {tuned} have different architectures: {name} has two shapes")
         found["all"][kind_of(name)] += 1
         found["differ"][kind_of(name)] += not bool((a.float() == b.float()).all())
     return found
@@ -55,14 +55,14 @@ def _open(path: Path) -> dict[str, Path]:
 
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
-        raise MissingError(f"{path} has no safetensors file: give the folder of a network (unet, transformer).")
+        raise MissingError(f"{path} has no safetensors file: give the folder of a network (unet, transformer)")
     names: dict[str, Path] = {}
     for file in files:
         try:
             with safe_open(str(file), framework="pt") as handle:
                 names |= dict.fromkeys(handle.keys(), file)
         except Exception as error:  # safetensors has its own kinds for damaged files
-            raise MissingError(f"{file} is damaged ({error}): get the file again.") from error
+            raise MissingError(f"{file} is damaged ({error}): download the file again") from error
     return names
 
 

@@ -75,7 +75,10 @@ def _refused(chain: list[BaseException], name: HubName) -> tuple[str, str] | Non
         if isinstance(status, int) and status >= 400:
             return f"the hub answered with status {status}", "run again later; the files that are finished are kept"
         if isinstance(error, errors.FileMetadataError):
-            return "what answered is no hub (its answers lack the hub's headers)", "check HF_ENDPOINT and the proxy"
+            return (
+                "the server that answered is not a hub (its answers lack the hub's headers)",
+                "check HF_ENDPOINT and the proxy",
+            )
     return None
 
 

@@ -1,7 +1,7 @@
 """Write what the page's scripts work on as TypeScript: `python tests/js/declare.py > tests/js/page.d.ts`.
 
 Two things are known elsewhere and only translated here: the shape of the data (bench/reporting/payload_types.py), and
-the elements of the page (bench/reporting/assets/page.html.j2). A test fails when the file is out of date.
+the elements of the page (its templates in bench/reporting/assets). A test fails when the file is out of date.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 from bench.reporting import payload_types
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "bench" / "reporting" / "assets" / "page.html.j2"
+TEMPLATES = sorted((ROOT / "bench" / "reporting" / "assets").rglob("*.html.j2"))
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 HEAD = "// Written by `python tests/js/declare.py > tests/js/page.d.ts`; a test fails when it is out of date.\n"
 
@@ -52,8 +52,8 @@ def payload() -> list[str]:
 
 def elements() -> list[str]:
     """The ids of the page's elements, with their tags."""
-    found = re.findall(r'<(\w+)(?=[^>]*?\bid="([\w-]+)")', TEMPLATE.read_text(encoding="utf-8"))
-    ids = sorted((name, tag) for tag, name in found)
+    text = "\n".join(path.read_text(encoding="utf-8") for path in TEMPLATES)
+    ids = sorted((name, tag) for tag, name in re.findall(r'<(\w+)(?=[^>]*?\bid="([\w-]+)")', text))
     return ["interface PageElements {", *(f'  "{name}": HTMLElementTagNameMap["{tag}"];' for name, tag in ids), "}"]
 
 

@@ -76,7 +76,7 @@ def _of_metrics(table: Table) -> Iterator[str]:
 def _of_methods(table: Table) -> Iterator[str]:
     without = [row.name for row in table.rows if _text_left_out(row)]
     if without:
-        yield f"what the weights of {', '.join(without)} say of text encoders was left out (text_encoder = 'ignore')"
+        yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
 

@@ -3,7 +3,7 @@
 The path goes from the base model through the checkpoints in their order. Gain and cost are scaled to the path's own
 ranges, gain_i = (q_i - q_0) / (max q - q_0) and cost_i = (d_0 - d_i) / (d_0 - min d), and the bend is the checkpoint
 whose gain exceeds its cost most: the knee of the curve (Satopaa et al., Finding a "Kneedle" in a Haystack, 2011,
-section II). How sure it is, is the share of joint bootstrap rounds over prompts that have their knee there.
+section II). How sure it is, is the share of joint bootstrap resamples over prompts that have their knee there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.analysis.tradeoff.joint import Joint
 
 @dataclass(frozen=True, slots=True)
 class Bend:
-    """The method at which the path bends and the share of rounds that agree, or why there is none to name."""
+    """The method at which the path bends and the share of resamples that agree, or why there is none to name."""
 
     method: str | None
     share: float = 0.0
@@ -53,7 +53,7 @@ def bend_of(joint: Joint, path: Sequence[str], quality: str, diversity: str) -> 
 
 
 def _knees(points: Floats) -> NDArray[np.int64]:
-    """The place of the largest gain - cost of each path: points [rounds, methods, 2], better upwards -> [rounds]."""
+    """The index of the largest gain - cost of each path: points [resamples, methods, 2] -> [resamples]."""
     gain = (points[..., 0] - points[:, :1, 0]) / (points[..., 0].max(axis=1) - points[:, 0, 0])[:, None]
     cost = (points[:, :1, 1] - points[..., 1]) / (points[:, 0, 1] - points[..., 1].min(axis=1))[:, None]
     return np.asarray(np.nan_to_num(gain - cost, nan=-np.inf).argmax(axis=1))

@@ -54,7 +54,8 @@ def check_complete(path: Path, groups: Iterable[Group]) -> None:
             kinds |= {TITLES[kind]} if wanted else set()
     if absent:
         raise MissingError(
-            f"{path} is an incomplete {' and '.join(sorted(kinds))}: it lacks {first_few(absent)}; get the file again."
+            f"{path} is an incomplete {' and '.join(sorted(kinds))}: it lacks {first_few(absent)}; download the file "
+            "again"
         )
 
 
@@ -74,7 +75,7 @@ class Assembly:
         kinds = [kind for kind in group.kinds if kind != "diff"]
         if len(kinds) > 1 or not group.kinds:
             what = f"is of two kinds ({', '.join(kinds)})" if kinds else "has no factors"
-            raise MissingError(f"{self.path} is damaged: its layer {group.key.layer} {what}.")
+            raise MissingError(f"{self.path} is damaged: its layer {group.key.layer} {what}")
         for kind, tensors in group.kinds.items():
             if kind == "diff":
                 self._add_difference(group, tensors, targets)
@@ -88,14 +89,14 @@ class Assembly:
                 self._replace(part, name, value, name, 1.0)
         if self.strength != 1.0 and any(plain.values()):
             logger.warning(
-                f"{self.path} holds whole parameters too: lora_scale acts on its factors alone.",
+                f"{self.path} also contains full parameters; lora_scale applies only to its factors",
                 extra=ONCE,
             )
         if self._unsaid:
             every = len(self._unsaid) == self._with_rank
             which = "" if every else f" for {len(self._unsaid)} of its {self._with_rank} layers"
             beside = f" (there is no {PEFT_CONFIG} beside it)" if in_peft_layout(self.path) else ""
-            logger.warning(f"{self.path} says no alpha{which}{beside}: taken as the rank (scale 1).", extra=ONCE)
+            logger.warning(f"{self.path} states no alpha{which}{beside}; assuming alpha = rank (scale 1)", extra=ONCE)
 
     # --- one layer
 
@@ -108,7 +109,7 @@ class Assembly:
             if kind == "lora" and said is not None and said != inner:
                 raise MissingError(
                     f"{self.path}: {own.source} says rank {said} for {group.key.layer}, but its matrices have {inner}: "
-                    "it belongs to another file."
+                    "it belongs to another file"
                 )
             factors.rank = said if own.kind is not None and alpha is None else None
             factors.alpha = own.alpha_of(group.key.layer) if alpha is None else alpha
@@ -123,12 +124,12 @@ class Assembly:
             if settings.kind != "oft":
                 raise MissingError(
                     f"{self.path} is an OFT adapter of PEFT without its adapter_config.json, which says how its "
-                    "rotations are computed: put that beside it."
+                    "rotations are computed: put that beside it"
                 )
             if kind == "oft" and not own.oft["current"]:
                 raise MissingError(
                     f"{self.path} is an OFT adapter of a PEFT before 0.18, which computed its rotations otherwise: "
-                    "merge it there into the network, and name the merged one."
+                    "merge it there into the network, and name the merged one"
                 )
             factors.rank, factors.options = own.rank, dict(own.oft)
         return factors
@@ -138,7 +139,9 @@ class Assembly:
         if value is None:
             return None
         if value.numel() != 1:
-            raise MissingError(f"{self.path} is damaged: the alpha of {group.key.layer} is no number; get it again.")
+            raise MissingError(
+                f"{self.path} is damaged: the alpha of {group.key.layer} is not a number; download it again"
+            )
         return float(value)
 
     def _add_factors(self, factors: Factors, group: Group, targets: Targets) -> None:
@@ -156,11 +159,11 @@ class Assembly:
         if not dense:
             for target in targets:
                 if target.path in self.layers.get(part, {}):
-                    raise MissingError(f"{self.path} is damaged: it has two adapters for the layer {target.path}.")
+                    raise MissingError(f"{self.path} is damaged: it has two adapters for the layer {target.path}")
                 self.layers.setdefault(part, {})[target.path] = _rows_of(factors, target)
             return
         if "B_bias" in factors.tensors:
-            raise MissingError(f"{self.path} is a DoRA with biases ({factors.name}), which is not read.")
+            raise MissingError(f"{self.path} is a DoRA with biases ({factors.name}), which is not read")
         made = new_weight(weight, factors, self.strength)
         for target in targets:
             rows = made if target.rows is None else made[target.rows]
@@ -223,7 +226,7 @@ class Assembly:
         if index is None:
             raise MissingError(
                 f"{self.path} tunes {name.rpartition('.')[2]} of {layer}, which the suite's model has not: it is an "
-                "adapter of another model."
+                "adapter of another model"
             )
         return index
 
@@ -240,10 +243,11 @@ class Assembly:
             return
         if not index.is_parameter:
             raise MissingError(
-                f"{self.path} has another {name} than the suite's model, which is no weight: it is of another model."
+                f"{self.path} has another {name} than the suite's model, which is a constant of the model, not a "
+                "weight: it belongs to another model"
             )
         if name in self.weights.get(part, {}):
-            raise MissingError(f"{self.path} is damaged: it says {name} twice.")
+            raise MissingError(f"{self.path} is damaged: it contains {name} twice")
         self.weights.setdefault(part, {})[name] = made
 
     def _other_shape(self, name: str, value: Tensor, weight: Tensor) -> MissingError:

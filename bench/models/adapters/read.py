@@ -81,7 +81,7 @@ def read_adapter(
     assembly.finish(plain)
     adapter.layers, adapter.weights = assembly.layers, assembly.weights
     if not adapter.parts:
-        raise MissingError(f"{path} holds nothing that changes the suite's model.")
+        raise MissingError(f"{path} holds nothing that changes the suite's model")
     return adapter
 
 
@@ -96,11 +96,11 @@ def _check_kinds(path: Path, keys: Mapping[str, Key]) -> None:
         key, what = min(refused)
         raise MissingError(
             f"{path} has {what} ({key}), which is not read: LoRA, LoHa, LoKr, OFT and DoRA are; merge it into a full "
-            "checkpoint with the tool that made it, and name that."
+            "checkpoint with the tool that made it, and name that"
         )
     adapters = sorted({one.adapter for one in keys.values() if one.adapter})
     if len(adapters) > 1:
-        raise MissingError(f"{path} holds several adapters ({', '.join(adapters)}): save the one that is meant, alone.")
+        raise MissingError(f"{path} contains several adapters ({', '.join(adapters)}): save one of them on its own")
 
 
 def _grouped(keys: Mapping[str, Key], tensors: Mapping[str, Tensor]) -> dict[tuple[str, str], Group]:

@@ -76,12 +76,12 @@ def _of_peft(path: Path, config: Mapping[str, Any], source: str) -> Settings:
     kind = str(config.get("peft_type") or "LORA").upper()
     if kind not in SUPPORTED:
         raise MissingError(
-            f"{path} is a PEFT adapter of type {kind}, which is not read: types read are {', '.join(SUPPORTED)}."
+            f"{path} is a PEFT adapter of type {kind}, which is not read: types read are {', '.join(SUPPORTED)}"
         )
     _check_init(path, config)
     unknown = [key for key, value in config.items() if key not in _HARMLESS and value not in (None, False, [], {}, "")]
     if changed := [key for key in unknown if config[key] != _default(kind, key)]:
-        raise MissingError(f"{path} was made with settings of PEFT that are not read: {first_few(changed)}.")
+        raise MissingError(f"{path} was made with settings of PEFT that are not read: {first_few(changed)}")
     name = "lora_alpha" if kind == "LORA" else "alpha"
     if config.get("r") is not None and kind != "OFT":  # what PEFT takes where its own file does not say it
         config = {name: _default(kind, name), **config}
@@ -135,7 +135,9 @@ def _of_trainer(path: Path, config: Mapping[str, Any]) -> Settings:
     """From lora_config.json: {"lora_params": {"lora_rank": 128, "lora_alpha": 256, ...}}."""
     facts = config.get("lora_params", config)
     if not isinstance(facts, Mapping):
-        raise MissingError(f"{path.parent / TRAINER_CONFIG} is damaged (lora_params is no object): get the file again.")
+        raise MissingError(
+            f"{path.parent / TRAINER_CONFIG} is damaged (lora_params is not an object): download the file again"
+        )
     return Settings(
         rank=_number(path, TRAINER_CONFIG, facts, "lora_rank", int),
         alpha=_number(path, TRAINER_CONFIG, facts, "lora_alpha", float),
@@ -148,7 +150,9 @@ def _of_header(path: Path, parts: Iterable[str]) -> dict[str, Settings]:
     try:
         found = json.loads(read_header(path).get("lora_adapter_metadata") or "{}")
     except ValueError as error:
-        raise MissingError(f"{path} has a damaged header (lora_adapter_metadata is no JSON): get it again.") from error
+        raise MissingError(
+            f"{path} has a damaged header (lora_adapter_metadata is not valid JSON): download it again"
+        ) from error
     if not isinstance(found, dict):
         return {}
     made = {}
@@ -170,5 +174,7 @@ def _number(path: Path, source: str, config: Mapping[str, Any], key: str, kind: 
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise MissingError(f"{path}: {source} says {key} = {value!r}, which must be a number above 0: get it again.")
+        raise MissingError(
+            f"{path}: {source} states {key} = {value!r}, but it must be a number above 0: download the file again"
+        )
     return kind(value)

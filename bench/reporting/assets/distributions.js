@@ -1,4 +1,4 @@
-// The distributions over prompts, one box per method. Comes before plots.js, which fits all plots to paper.
+// The distributions over prompts, one box per method.
 "use strict";
 
 (() => {
@@ -93,7 +93,7 @@
     new IntersectionObserver((entries, observer) => {
       if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); updateDistribution(); }
     }, { rootMargin: "600px" }).observe($("distribution"));
-    addEventListener("beforeprint", updateDistribution); // before the plots are fitted to the paper: see plots.js
+    addEventListener("beforeprint", updateDistribution); // before the plots are fitted to the paper: see print.js
   } else {
     $("distributions").hidden = true;
   }

@@ -336,15 +336,4 @@
     clearTimeout(timer);
     timer = setTimeout(() => everything.length && update(), 150);
   });
-  // Paper is narrower than most windows: plots (the distribution among them, which was drawn before) are drawn anew for
-  // it, and again for the window afterwards.
-  const PAPER = 690;
-  const drawnPlots = () => [...document.querySelectorAll(".plot.js-plotly-plot")];
-  addEventListener("beforeprint", () => {
-    drawnPlots().forEach((plot) => Plotly.relayout(plot, { width: PAPER }));
-    panels.forEach((panel) => Plotly.relayout(panel.plot, { width: PAPER / 2 - 20 }));
-  });
-  addEventListener("afterprint", () => {
-    [...drawnPlots(), ...panels.map((panel) => panel.plot)].forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true }));
-  });
 })();

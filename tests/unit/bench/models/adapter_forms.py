@@ -21,7 +21,7 @@ from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, peft,
 from tests.unit.bench.models.adapter_world import FAMILIES, Case, World
 
 Make = Callable[[World, Path], tuple[Path, Case]]
-KOHYA, PEFT = LAYOUTS[0], next(one for one in LAYOUTS if one.name == "PEFT")
+KOHYA, PEFT = LAYOUTS[0], next(layout for layout in LAYOUTS if layout.name == "PEFT")
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -58,8 +58,8 @@ def form(
     def make(world: World, path: Path) -> tuple[Path, Case]:
         chosen = pieces(world.family) if pieces else layout.pieces[world.family]
         layers = layers_of(world, kind, chosen, rank)
-        alphas = {one.piece.name: None if layout.name in BARE else alpha(one.piece, one.rank) for one in layers}
-        scales = {one.piece.name: scale_of(layout, layers, one, alphas[one.piece.name]) for one in layers}
+        alphas = {layer.piece.name: None if layout.name in BARE else alpha(layer.piece, layer.rank) for layer in layers}
+        scales = {layer.piece.name: scale_of(layout, layers, layer, alphas[layer.piece.name]) for layer in layers}
         return layout.write(path, world.family, layers, alphas), Case(layers, alphas, scales)
 
     return make
@@ -98,7 +98,7 @@ def with_whole(write: Callable[[World, Path, Case, dict[str, Tensor]], Path]) ->
 
 
 def _tensors(case: Case, prefix: str) -> dict[str, Tensor]:
-    return {f"{prefix}{one.piece.name}.{key}": value for one in case.layers for key, value in one.peft.items()}
+    return {f"{prefix}{layer.piece.name}.{key}": value for layer in case.layers for key, value in layer.peft.items()}
 
 
 def modules_to_save(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
@@ -113,7 +113,7 @@ def modules_to_save(world: World, path: Path, case: Case, whole: dict[str, Tenso
 def beside_factors(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
     """diffusers' layout; alpha 4 of rank 2 as keys."""
     part = PART[world.family]
-    alphas = {f"{part}.{one.piece.name}.alpha": torch.tensor(4.0) for one in case.layers}
+    alphas = {f"{part}.{layer.piece.name}.alpha": torch.tensor(4.0) for layer in case.layers}
     tensors = _tensors(case, f"{part}.") | alphas | {f"{part}.{key}": value for key, value in whole.items()}
     return saved(path / "beside" / "x.safetensors", tensors)
 
@@ -121,9 +121,9 @@ def beside_factors(world: World, path: Path, case: Case, whole: dict[str, Tensor
 def differences(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
     """kohya's factors with ComfyUI's .diff and .diff_b."""
     tensors = {}
-    for one in case.layers:
-        stem = f"lora_unet_{one.piece.name.replace('.', '_')}"
-        tensors |= {f"{stem}.{key}": value for key, value in one.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
+    for layer in case.layers:
+        stem = f"lora_unet_{layer.piece.name.replace('.', '_')}"
+        tensors |= {f"{stem}.{key}": value for key, value in layer.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
     for key, value in whole.items():
         layer, _, name = key.rpartition(".")
         tensors[f"lora_unet_{layer}.{'diff' if name == 'weight' else 'diff_b'}"] = value - world.weights[key]
@@ -134,15 +134,15 @@ def dump(prefix: str) -> Callable[[World, Path, Case, dict[str, Tensor]], Path]:
     """The whole state of a PeftModel: base layers, and factors under the adapter's name."""
 
     def write(world: World, path: Path, case: Case, whole: dict[str, Tensor]) -> Path:
-        tuned = {one.piece.name for one in case.layers}
+        tuned = {layer.piece.name for layer in case.layers}
         tensors = {}
         for key, value in (world.weights | whole).items():
             layer, _, name = key.rpartition(".")
             tensors[f"{prefix}{layer}.base_layer.{name}" if layer in tuned else prefix + key] = value
-        for one in case.layers:
-            a, b = one.peft["lora_A.weight"], one.peft["lora_B.weight"]
-            tensors |= {f"{prefix}{one.piece.name}.lora_A.default.weight": a}
-            tensors |= {f"{prefix}{one.piece.name}.lora_B.default.weight": 2 * b}  # alpha is its rank
+        for layer in case.layers:
+            a, b = layer.peft["lora_A.weight"], layer.peft["lora_B.weight"]
+            tensors |= {f"{prefix}{layer.piece.name}.lora_A.default.weight": a}
+            tensors |= {f"{prefix}{layer.piece.name}.lora_B.default.weight": 2 * b}  # alpha is its rank
         return saved(path / "dump" / "x.safetensors", tensors)
 
     return write
@@ -152,9 +152,9 @@ def norms(world: World, path: Path) -> tuple[Path, Case]:
     """LyCORIS' normalisations: w_norm and b_norm are added."""
     draw, whole, tensors = truth.Draw(6, 0.5), {}, {}
     _, case = form(KOHYA, pieces=attention)(world, path)
-    for one in case.layers:
-        stem = f"lora_unet_{one.piece.name.replace('.', '_')}"
-        tensors |= {f"{stem}.{key}": value for key, value in one.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
+    for layer in case.layers:
+        stem = f"lora_unet_{layer.piece.name.replace('.', '_')}"
+        tensors |= {f"{stem}.{key}": value for key, value in layer.kohya.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
     for norm in NORMS[world.family]:
         for name, ending in (("weight", "w_norm"), ("bias", "b_norm")):
             if (base := world.weights.get(f"{norm}.{name}")) is not None:
@@ -203,11 +203,11 @@ def differs(piece: Piece, rank: int) -> float:
 
 
 def half_said(piece: Piece, rank: int) -> float | None:
-    return None if len(piece.name) % 2 else 1.0
+    return None if sum(map(ord, piece.name)) % 2 else 1.0
 
 
 FORMS = (
-    *(Form(one.name, form(one), tuple(one.pieces)) for one in LAYOUTS),
+    *(Form(layout.name, form(layout), tuple(layout.pieces)) for layout in LAYOUTS),
     Form("kohya, ranks and alphas by layer", form(KOHYA, rank=by_name, alpha=differs)),
     Form("kohya, the authors' names, ranks and alphas by layer", form(LAYOUTS[1], rank=by_name, alpha=differs)),
     Form("kohya, alpha for some layers only", form(KOHYA, alpha=half_said)),
@@ -282,8 +282,8 @@ def rows(root: Path, families: tuple[str, ...] = FAMILIES) -> Iterator[tuple[str
         yield from of_sdxl(root / "blocks")
     for family in families:
         world = World(family, root / family)
-        for place, one in enumerate(one for one in FORMS if family in one.families):
-            yield one.name, family, outcome(world, one, root / family / f"form{place}")
+        for index, one in enumerate(form for form in FORMS if family in form.families):
+            yield one.name, family, outcome(world, one, root / family / f"form{index}")
 
 
 def outcome(world: World, one: Form, path: Path) -> str:
@@ -321,7 +321,9 @@ def page() -> str:
     for name, family, said in found:
         cells.setdefault(name, {})[family] = said
     lines = [HEAD, "| form | " + " | ".join(FAMILIES) + " |", "|" + " --- |" * (len(FAMILIES) + 1)]
-    lines += [f"| {name} | " + " | ".join(row.get(one, "-") for one in FAMILIES) + " |" for name, row in cells.items()]
+    lines += [
+        f"| {name} | " + " | ".join(row.get(family, "-") for family in FAMILIES) + " |" for name, row in cells.items()
+    ]
     lines += ["", "## Refused", "", "`X` is the path that was given.", ""]
     lines += ["| form | family | sentence |", "| --- | --- | --- |"]
     lines += [f"| {one.name} | {one.family} | {said.replace('|', '/')} |" for one, said in refused]

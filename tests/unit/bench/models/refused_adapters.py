@@ -167,11 +167,11 @@ REFUSED = (
 def refusals(root: Path) -> Iterator[tuple[Refused, str]]:
     """Each form with its sentence; the base network must be the same to the last bit afterwards."""
     worlds: dict[str, World] = {}
-    for place, one in enumerate(REFUSED):
+    for index, one in enumerate(REFUSED):
         if one.family not in worlds:
             worlds[one.family] = World(one.family, root / one.family)
         world = worlds[one.family]
-        path = one.make(world, root / f"form{place}")
+        path = one.make(world, root / f"form{index}")
         yield one, _sentence(world, path)
 
 

@@ -130,7 +130,7 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     cases = {
         "other": r"checkpoint of another model than the suite's: other shapes for .*expected",
-        "no.safetensors": "names layers that the suite's model has not: x",
+        "no.safetensors": "is a LoRA of another model than the suite's .*its layers are not in it: x",
         "bad.safetensors": "is damaged",
         "old.ckpt": "is a pickled file",
         "absent": "does not exist",

@@ -235,8 +235,8 @@ def test_all_of_a_metrics_folder_counts(tmp_path: Path) -> None:
         ('{"trained_on": 5}', "trained_on must be a list of names, got 5"),
         ('{"trained_on": ["pickscore", 5]}', "trained_on must be a list of names"),
         ('{"trained_on_data": true}', "trained_on_data must be a list of names, got true"),
-        ('{"trained_on": ["pickscore"', "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
+        ('{"trained_on": ["pickscore"', "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
     ],
 )
 def test_a_damaged_training_json_is_said(text: str, said: str, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[int], l
     def go(folder: Path, clock: Clock | None = None, broken: int = -1, **options: Any) -> tuple[Any, Any, Clock]:
         clock, seen = clock or Clock(), []
 
-        def evaluate(step: int, one: Path | None) -> Any:
+        def evaluate(step: int, path: Path | None) -> Any:
             if step == broken:
                 raise UsageError("it is damaged.")
             seen.append(step)
@@ -115,7 +115,7 @@ def test_once_ends_whatever_is_being_written(watched: Any, tmp_path: Path, said:
     (tmp_path / "checkpoint-3").mkdir()
     seen, _, clock = watched(tmp_path, once=True)
     assert (seen, clock.now) == ([0, 1, 2], 2000.0 + 40.0)
-    assert "checkpoint-3 is empty or still being written, and is not judged" in said[-1]
+    assert "checkpoint-3 is empty or still being written; skipped" in said[-1]
     with pytest.raises(UsageError, match="holds no checkpoints"):
         watched(tmp_path / "checkpoint-1", once=True)
 

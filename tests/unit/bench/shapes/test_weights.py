@@ -43,8 +43,8 @@ def test_scorers_prefer_the_true_caption(name: str) -> None:
     true = [{**parse(random_caption(scene, rng)), "colour": scene.colour} for scene in scenes]
     wrong = [{**named, "colour": COLOURS[(COLOURS.index(named["colour"]) + 2) % 6]} for named in true]
     frames = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
-    gap = scorer.score(frames, [caption(n) for n in true]) - scorer.score(frames, [caption(n) for n in wrong])
-    assert float((gap > 0).float().mean()) >= 0.8
+    difference = scorer.score(frames, [caption(n) for n in true]) - scorer.score(frames, [caption(n) for n in wrong])
+    assert float((difference > 0).float().mean()) >= 0.8
 
 
 @pytest.mark.parametrize("objective", ["refl", "imagerefl"])

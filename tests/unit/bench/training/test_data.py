@@ -135,7 +135,7 @@ def test_a_repository_without_captions(tmp_path: Path) -> None:
 
 def test_a_repository_that_is_not_there() -> None:
     pytest.importorskip("datasets")
-    with pytest.raises(MissingError, match="neither a folder here nor a dataset"):
+    with pytest.raises(MissingError, match="neither a folder nor a readable dataset"):
         DatasetsData("nobody/nothing-at-all", 64)
 
 
@@ -154,7 +154,7 @@ def test_what_a_suite_offers(suite: Suite) -> None:
         "a large green star",
     }
     for ask in (lambda: data_for(suite, None, True), lambda: data.pictures(1, rng())):
-        with pytest.raises(MissingError, match="needs real pictures with captions: give --data"):
+        with pytest.raises(MissingError, match="needs real images with captions: pass as --data"):
             ask()
     assert isinstance(data_for(load_suite("shapes"), None, True), ShapesData)
 

@@ -118,10 +118,10 @@ def test_every_flipped_bit_of_a_state_is_refused(out: Path) -> None:
     assert torch.equal(loaded["weights"]["a"], state()["weights"]["a"])
     whole = path.read_bytes()
     rng = random.Random(0)
-    places = [*(rng.randrange(len(whole)) for _ in range(200)), *range(len(whole) - 100, len(whole))]
-    for place in places:
+    indices = [*(rng.randrange(len(whole)) for _ in range(200)), *range(len(whole) - 100, len(whole))]
+    for index in indices:
         data = bytearray(whole)
-        data[place] ^= 1 << rng.randrange(8)
+        data[index] ^= 1 << rng.randrange(8)
         path.write_bytes(data)
         with pytest.raises(UsageError, match=r"state\.pt (is damaged|was written by another version)"):
             checkpoint.load_state(path)

@@ -242,7 +242,7 @@ def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
     [
         ("refl", {"grad_steps": "6-8"}, "grad_steps 8 is outside the 8 steps"),
         ("imagerefl", {"start_step": "9"}, "start_step 9 is outside the 8 steps"),
-        ("imagerefl", {"start_step": "7", "grad_steps": "5-6"}, "lies past the last step with gradient"),
+        ("imagerefl", {"start_step": "7", "grad_steps": "5-6"}, "is after the last step with gradient"),
         ("refl", {"grad_steps": "7-6"}, "empty range"),
         ("draft", {"last_steps": "9"}, "last_steps 9 is outside the 8 steps"),
         ("refl", {"precision": "float16"}, "needs a CUDA device"),

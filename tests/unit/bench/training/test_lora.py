@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.models.base import BASE
+from bench.models.networks import AdapterSwitch
 from bench.models.sd import StableDiffusion
 from bench.training.lora import check_start, lora_settings, lora_state, write_lora
 from bench.training.network import make_trainable
@@ -46,7 +47,14 @@ def call(unet: Any, shape: tuple[int, ...] = (2, 4, 8, 8)) -> Tensor:
 def with_network(model: Any, path: Path) -> Tensor:
     """The prediction of the network in `path`, loaded by bench."""
     model.add_network(TUNED, path)
-    return call(model.networks[TUNED].module)  # loading leaves the adapter on
+    return switched(model)
+
+
+def switched(model: Any) -> Tensor:
+    """The prediction of the tuned network, with its adapter on."""
+    network = model.networks[TUNED]
+    AdapterSwitch(network.module).to(network.adapter)
+    return call(network.module)
 
 
 def by_peft(folder: Path, where: Path, **config: Any) -> Tensor:
@@ -56,7 +64,7 @@ def by_peft(folder: Path, where: Path, **config: Any) -> Tensor:
     model = get_peft_model(unet, LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": TARGETS, **config}))
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name or "modules_to_save" in name:
                 value.add_(0.6 * torch.randn(value.shape))
     model.eval()
     model.save_pretrained(where)
@@ -73,6 +81,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "rank-stabilised": {"use_rslora": True},
     "weight-decomposed": {"use_dora": True},
     "convolutions": {"target_modules": [*TARGETS, "conv1", "proj_in"]},
+    "modules that it replaces": {"modules_to_save": ["conv_out", "conv_norm_out"]},
     "a regular expression": {"target_modules": r".*attn2\.to_[kv]"},
 }
 
@@ -88,7 +97,7 @@ def test_what_was_started_from_is_written_back(name: str, folder: Path, tmp_path
     assert_close(with_network(model_of(folder), tmp_path / "written"), truth)
     again = PeftModel.from_pretrained(base, str(tmp_path / "written")).eval()
     assert_close(call(again), truth)
-    if name != "weight-decomposed":  # diffusers drops the magnitudes of a DoRA
+    if name not in ("weight-decomposed", "modules that it replaces"):  # what diffusers' own loader drops
         pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
         pipeline.load_lora_weights(str(tmp_path / "written"))
         assert_close(call(pipeline.unet), truth)
@@ -102,7 +111,7 @@ def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path:
         for value in trainable.values():
             value.add_(0.3 * torch.randn(value.shape, generator=generator))
     trainable.write(tmp_path / "written")
-    ours = call(model.networks[TUNED].module)
+    ours = switched(model)
     assert float((ours - call(model_of(folder).networks[BASE].module)).abs().max()) > 0.1
     assert lora_settings(trainable.module, str(trainable.adapter))["lora_alpha"] == 6
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)

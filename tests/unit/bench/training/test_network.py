@@ -72,9 +72,9 @@ def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     """The digest of a checkpoint names a run: nothing in it may depend on the process or the folder."""
     shutil.copytree(folder, tmp_path / "elsewhere")
     for rank in (2, 0):
-        for name, place in (("a", folder), ("b", tmp_path / "elsewhere")):
+        for name, where in (("a", folder), ("b", tmp_path / "elsewhere")):
             recipe = replace(RECIPE, lora_rank=rank)
-            make_trainable(model_of(place), recipe, None).write(tmp_path / f"{name}{rank}")
+            make_trainable(model_of(where), recipe, None).write(tmp_path / f"{name}{rank}")
         files = list((tmp_path / f"a{rank}").iterdir())
         assert len(files) > 1
         for path in files:
@@ -167,9 +167,9 @@ def test_captions_seen_in_training_are_not_kept_for_ever(folder: Path) -> None:
     model = model_of(folder)
     model.encode(["a red circle", "a star"])
     model.forget(most=5)
-    assert len(model._known) == 3
-    model.forget(most=2)
-    assert len(model._known) == 0
+    assert len(model.text.known) == 2
+    model.forget(most=1)
+    assert len(model.text.known) == 0
     model.encode(["a star"])
 
 

@@ -130,8 +130,8 @@ def test_a_folder_and_a_repository_give_the_same_pictures(tmp_path: Path) -> Non
     rows = {"image": [str(path) for path in made], "text": [path.stem for path in made]}
     datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "saved")
     one, two = FolderData(tmp_path, 32), DatasetsData(str(tmp_path / "saved"), 32)
-    for place in range(3):
-        assert one.image(place).tobytes() == two.image(place).tobytes()
+    for index in range(3):
+        assert one.image(index).tobytes() == two.image(index).tobytes()
 
 
 def test_squashing_keeps_everything_and_cropping_the_middle() -> None:
@@ -147,10 +147,10 @@ def test_squashing_keeps_everything_and_cropping_the_middle() -> None:
 
 def test_shuffled_epochs_draw_each_once_whatever_the_batches() -> None:
     drawing, rng = Drawing(order="shuffled", seed=3), np.random.default_rng(0)
-    one = [place for number in range(1, 15) for place in drawing.indices(7, 2, rng, number)]
+    one = [index for number in range(1, 15) for index in drawing.indices(7, 2, rng, number)]
     assert all(Counter(one[first : first + 7]) == Counter(range(7)) for first in (0, 7, 14, 21))
     assert one[:7] != one[7:14]
-    assert one == [place for number in range(1, 5) for place in drawing.indices(7, 7, rng, number)]
+    assert one == [index for number in range(1, 5) for index in drawing.indices(7, 7, rng, number)]
     assert one[:20] == drawing.indices(7, 20, rng, 1), "a batch may be larger than the set"
     assert Drawing(order="shuffled", seed=4).indices(7, 7, rng, 1) != one[:7]
 

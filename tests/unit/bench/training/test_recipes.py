@@ -131,7 +131,7 @@ def test_rewards_are_read_with_their_weights() -> None:
 
 @pytest.mark.parametrize("text", ["", "=1", "pickscore=", "pickscore=much", "pickscore=0", "a=inf", "a,,b"])
 def test_rewards_that_cannot_be(text: str) -> None:
-    with pytest.raises(UsageError, match="no metric with a weight"):
+    with pytest.raises(UsageError, match="not a metric with a weight"):
         parse_reward(text)
     with pytest.raises(UsageError, match="names a twice"):
         parse_reward("a,a=2")

@@ -9,8 +9,8 @@ from typing import Any
 from bench.analysis.table.build import build
 from bench.analysis.table.costs import cost_columns
 from bench.reporting.gallery import gallery_figure
+from bench.reporting.protocol import environments, metric_card, origins, plain, protocol
 from bench.reporting.report import report
-from bench.reporting.sections import environments, metric_card, origins, plain, protocol
 from bench.reporting.tables import markdown
 from bench.store.records import Manifest
 from bench.store.run_store import RunStore
