@@ -45,8 +45,12 @@ run: $(STAMP)
 	@"$(PY)" -m bench report --results "$(RESULTS)" --out "$(RESULTS)/report" </dev/null
 	@echo "the report is in $(abspath $(RESULTS)/report)"
 
+# Two files of tests at a time, each whole in one process, since what tests share they share by file: the folders that a
+# fixture makes, or the settings of a library. `make WORKERS=0 test` takes them one after the other.
+WORKERS ?= 2
+
 test: $(STAMP)
-	@"$(PY)" -m pytest $(PYTEST_ARGS) </dev/null
+	@"$(PY)" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
 
 # What is computed in float32 must hold on other machines as well: PyTorch's own kernels, oneDNN's and MKL's are told to
 # use no more than these instruction sets, and both of them 1 and 2 threads. All four are run, whichever of them fails.
