@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from metrics.builtin import BUILTIN
 from metrics.catalogue import find_class
+from metrics.markdown import markdown_table
 from metrics.types import Facts
 from metrics.weights.hub_name import parse
 from metrics.weights.pins import pinned
@@ -41,18 +42,16 @@ def _source(facts: Facts) -> str:
     return f"{name} at {hub.revision[:8]}" if hub and hub.revision else name
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_row(head), _row("---" for _ in head), *(_row(row) for row in rows)]
-
-
 def _main_row(facts: Facts) -> list[str]:
     name = f"`{facts.name}`" + (" (not supported)" if facts.unsupported else "")
-    arrow = "↑" if facts.direction.value == "higher" else "↓"
-    start = [name, facts.title, facts.kind.value, facts.unit, _range(facts), f"{arrow} {facts.direction.value}"]
+    start = [
+        name,
+        facts.title,
+        facts.kind.value,
+        facts.unit,
+        _range(facts),
+        f"{facts.direction.arrow} {facts.direction.value}",
+    ]
     return [*start, _source(facts), facts.licence, facts.citation]
 
 
@@ -73,9 +72,9 @@ def document() -> str:
     """The whole page, ending in a newline."""
     facts = [one for _, one in BUILTIN]
     head = ("name", "title", "kind", "unit", "range", "better", "weights", "licence", "citation")
-    lines = [_HEAD, *_table(head, map(_main_row, facts)), "", "## Options", ""]
+    lines = [_HEAD, *markdown_table(head, map(_main_row, facts)), "", "## Options", ""]
     lines += ["Of `metrics.load(name, ...)` and of a suite's `[metrics.NAME.options]`, with their defaults.", ""]
-    lines += _table(("name", "option", "default", "meaning"), _options(facts))
+    lines += markdown_table(("name", "option", "default", "meaning"), _options(facts))
     lines += ["", "## Not supported", ""]
     lines += [f"- `{one.name}` ({one.title}), because {one.unsupported}." for one in facts if one.unsupported]
     return "\n".join(lines) + "\n"

@@ -26,6 +26,11 @@ class Direction(StrEnum):
     HIGHER = "higher"
     LOWER = "lower"
 
+    @property
+    def arrow(self) -> str:
+        """As tables show it behind a metric's name."""
+        return "↑" if self is Direction.HIGHER else "↓"
+
 
 def one_of(names: Iterable[str]) -> str:
     """ "one of `a`, `b`": the meaning of an option that is a choice."""

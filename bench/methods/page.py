@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from bench.formatting import markdown_table
 from bench.methods.catalogue import get_method
 from bench.methods.checkpoints import CHECKPOINTS, Checkpoint
 
@@ -61,7 +60,7 @@ with `owner/name@COMMIT`.
 def page() -> str:
     """The whole page."""
     lines = [_HEAD]
-    lines += _table(
+    lines += markdown_table(
         (
             "weights",
             "method",
@@ -76,7 +75,7 @@ def page() -> str:
         [_facts(checkpoint) for checkpoint in CHECKPOINTS],
     )
     lines += ["", "### Forms, bases and sources", ""]
-    lines += _table(
+    lines += markdown_table(
         ("weights", "revision", "form", "tuned from", "read in", "note"),
         [
             (
@@ -123,13 +122,6 @@ def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:
         pixels,
         checkpoint.licence,
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
-    return [line(head), line("---" for _ in head), *map(line, rows)]
 
 
 if __name__ == "__main__":
