@@ -71,6 +71,7 @@ def run(
     import bench
     from bench.cli.output import show_runs
     from bench.cli.progress import watching
+    from bench.pipeline.plan_text import plan_text
 
     if dry_run:
         found = bench.plan(
@@ -85,7 +86,7 @@ def run(
             dtype=dtype,
             results=results,
         )
-        typer.echo(found.text.rstrip())
+        typer.echo(plan_text(found).rstrip())
         return 0
     with watching() as progress:
         stores = bench.run(

@@ -74,14 +74,8 @@ class Plan:
     @property
     def rows(self) -> dict[str, Any]:
         """Plain JSON data: what `bench plan --json` prints. NaN and infinity are null."""
-        return _plain(asdict(self))
-
-    @property
-    def text(self) -> str:
-        """What `bench plan` prints."""
-        from bench.pipeline.plan_text import plan_text
-
-        return plan_text(self)
+        rows: dict[str, Any] = _plain(asdict(self))
+        return rows
 
 
 def _plain(value: Any) -> Any:
@@ -170,7 +164,8 @@ def _metrics_to_fetch(suite: Suite) -> list[Fetch]:
         except BenchError as error:
             raise UsageError(f"metric {name}: {error}") from None
         if not there:
-            megabytes = facts.megabytes if facts is not None and spec.weights is None else None
+            known = facts.megabytes if facts is not None and spec.weights is None else None
+            megabytes = None if known is None else round(known)
             found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
     return found
 
@@ -207,7 +202,8 @@ def _seconds(earlier: Sequence[Run], evaluations: float, images: int) -> float:
     ]
     if not generating:
         return math.nan
-    return max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images
+    seconds: float = max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images
+    return seconds
 
 
 def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:
