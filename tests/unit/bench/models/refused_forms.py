@@ -161,11 +161,11 @@ def pickled_base(world: World, path: Path) -> Path:
 PICKLED = "a pickled file .*can run code when it is read"
 REFUSED = (
     Refused("output folder with several checkpoints", "sd", outputs("checkpoint-500", "checkpoint-1000", "logs"),
-            r"several checkpoints of a training \(checkpoint-500, checkpoint-1000\): name the one"),
+            r"several checkpoints of a training run \(checkpoint-500, checkpoint-1000\): give the path"),
     Refused("several files", "sd", two_models, r"several checkpoints \(a.safetensors, b.safetensors\)"),
     Refused("sharded, a shard lost", "sd", lost_shard, r"is incomplete: of its \d+ shards .* is missing"),
-    Refused("truncated file", "sd", truncated, "is damaged .*get the file again"),
-    Refused("file with a bad header", "sd", file_at("x.safetensors", b"nothing"), "is damaged .*get the file again"),
+    Refused("truncated file", "sd", truncated, "is damaged .*download the file again"),
+    Refused("file with a bad header", "sd", file_at("x.safetensors", b"no"), "is damaged .*download the file again"),
     Refused("network folder, .bin only", "sd", only_pickled, r"holds no .safetensors file: .*\.bin can run code"),
     Refused("PEFT adapter_model.bin", "sd", bytes_at("adapter_model.bin"), f"holds adapter_model.bin, {PICKLED}"),
     Refused("one .pt file", "sd", file_at("x.pt"), PICKLED),
