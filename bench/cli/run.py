@@ -50,6 +50,16 @@ def run(
             metavar=RESUME, help="missing, always: generate only what is missing; never: regenerate everything."
         ),
     ] = (Resume.MISSING),
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC=SIZE|decided", help="Make prompts only until differences are known, or decided."),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --until decided: the lines that have to be decided.")
+    ] = None,
+    max_prompts: Annotated[
+        int | None, typer.Option("--max-prompts", metavar="N", help="With --until: at most so many prompts.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
     ] = False,
@@ -105,6 +115,9 @@ def run(
             engine=engine,
             batch_size=batch_size,
             compile=compile_networks,
+            until=until,
+            thresholds=thresholds,
+            max_prompts=max_prompts,
             progress=progress,
         )
     show_runs(stores)

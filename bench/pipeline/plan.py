@@ -15,7 +15,7 @@ from bench.formatting import counted
 from bench.generation.generate import actions_for
 from bench.methods.catalogue import Method
 from bench.models.weights import digest_of, hub_name, split_pin
-from bench.pipeline.run import Setting, chosen_suite, resolved_methods
+from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods
 from bench.registry.plugins import load_plugins
 from bench.sampling.tree import build_tree, executed, needed
 from bench.scoring.metric_weights import here
