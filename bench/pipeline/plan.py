@@ -119,7 +119,10 @@ def plan(
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)
     digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}
-    plans = make_plan(chosen, resolved, wanted, digests)
+    from bench.models.reading import loader_versions  # reads tensors
+
+    present = [name for name in names if name not in absent]
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
     stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
     missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
     actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}

@@ -200,8 +200,8 @@ def baseline(**changes: Any) -> str:
         (baseline(prompt_means={"p0000": None}), "lpips whose prompt_means are not a table of finite numbers"),
         (baseline(prompt_means=[1.0]), "lpips whose prompt_means are not a table of finite numbers"),
         (baseline(left_out=[None, None]), "lpips whose left_out is not a list of finite numbers"),
-        (baseline(card="x"), "lpips whose card is no table"),
-        (baseline(card={"settings": "x"}), "lpips whose card is no table"),
+        (baseline(card="x"), "lpips whose card is not a table"),
+        (baseline(card={"settings": "x"}), "lpips whose card is not a table"),
         ('{"schema_version": 3, "summaries": []}', "newer than 2"),
     ],
 )

@@ -123,4 +123,4 @@ def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
     assert limits.looks == "once"
     (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
     nights = [check(night(tmp_path / f"n{seed}", seed), tmp_path / "gate.toml", before) for seed in range(3, 23)]
-    assert sum(one.passed for one in nights) >= 15
+    assert sum(night.passed for night in nights) >= 15
