@@ -115,7 +115,7 @@ def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     if old.complete and old.samples > plan.samples:
         new.samples = old.samples  # fewer samples of a finished run are still all of its samples
     new.provenance, new.timings, new.cards, new.notes = old.provenance, old.timings, old.cards, old.notes
-    new.counts = new.counts | old.counts
+    new.counts, new.grown = new.counts | old.counts, old.grown
     new.status = old.status
     return new
 

@@ -26,9 +26,10 @@ several methods):
 | `...#sha256=DIGEST` | refused unless it has this digest: a file's sha256, or of a folder the one in a run's manifest |
 | `shapes:refl` | shipped with the embedded suite |
 
-Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) has each of them. Of a repository only
-`.safetensors`, `.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision variants are
-fetched where a folder has nothing else.
+Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) has each of them, and
+[checkpoint_forms_adapters.md](checkpoint_forms_adapters.md) those of adapters (LoRA, DoRA, LoHa, LoKr, OFT). Of a
+repository only `.safetensors`, `.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision
+variants are fetched where a folder has nothing else.
 
 ## How fetching behaves
 
