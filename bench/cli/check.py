@@ -28,10 +28,10 @@ def check(
         typer.Option("--update-baseline", help="Write these runs to the baseline file, unless a rule prevents it."),
     ] = False,
     accept: Annotated[
-        bool, typer.Option("--accept", help="With --update-baseline: also where a drop fails or is undecided.")
+        bool, typer.Option("--accept", help="With --update-baseline: write it even if a drop fails or is undecided.")
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Also print how large each allowance must be to pass when nothing changed.")
+        bool, typer.Option("--plan", help="Also print the smallest allowance per rule that passes if nothing changed.")
     ] = False,
     common: CommonOption = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,

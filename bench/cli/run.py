@@ -10,9 +10,16 @@ import typer
 from bench.cli.options import (
     RESUME,
     DeviceOption,
+    DtypeOption,
+    LimitOption,
+    MethodOption,
     MetricsOption,
+    PromptsOption,
     ResultsOption,
     Resume,
+    SamplesOption,
+    SeedOption,
+    SettingsOption,
     SuiteOption,
     parse_settings,
     split,
@@ -20,27 +27,13 @@ from bench.cli.options import (
 
 
 def run(
-    method: Annotated[
-        list[str],
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="Method to run (see 'bench list methods'); may be repeated or comma-separated.",
-        ),
-    ],
+    method: MethodOption,
     suite: SuiteOption = "shapes",
-    prompts: Annotated[
-        str | None, typer.Option(metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(metavar="K", help="Images per prompt. [default: the suite's]")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N prompts.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Random seed. [default: the suite's]")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
-        ),
-    ] = None,
+    prompts: PromptsOption = None,
+    samples: SamplesOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    settings: SettingsOption = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
     engine: Annotated[str, typer.Option(metavar="local", help="Where the work runs.")] = "local",
@@ -52,21 +45,24 @@ def run(
     ] = (Resume.MISSING),
     until: Annotated[
         str | None,
-        typer.Option(metavar="METRIC=SIZE|decided", help="Make prompts only until differences are known, or decided."),
+        typer.Option(
+            metavar="METRIC=SIZE|decided",
+            help="Add prompts only until differences have this size of interval, or are decided.",
+        ),
     ] = None,
     thresholds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --until decided: the lines that have to be decided.")
+        Path | None,
+        typer.Option(metavar="FILE", help="With --until decided: thresholds file whose rules have to be decided."),
     ] = None,
     max_prompts: Annotated[
-        int | None, typer.Option("--max-prompts", metavar="N", help="With --until: at most so many prompts.")
+        int | None, typer.Option("--max-prompts", metavar="N", help="With --until: maximum number of prompts.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
+        bool,
+        typer.Option("--dry-run", help="Print what the run would generate, download and detect, as 'bench plan' does."),
     ] = False,
     results: ResultsOption = Path("results"),
-    dtype: Annotated[
-        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]")
-    ] = None,
+    dtype: DtypeOption = None,
     batch_size: Annotated[
         int | None, typer.Option(metavar="N", help="Images per batch. [default: found from the device's memory]")
     ] = None,
