@@ -77,6 +77,7 @@ def test_every_command_exists_with_its_options(name: str) -> None:
         if (why := PAGES["what_is_wrong"](words))
     ]
     assert wrong == []
+    assert len([*PAGES["commands"](ROOT / name)]) >= {"README.md": 15, "docs/gate.md": 5}.get(name, 0)
 
 
 @pytest.mark.parametrize(
