@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: [(folder / "a.parquet").write_bytes(b""), (folder / "a.tar").write_bytes(b"")],
         "has parquet files and tars",
     ),
-    "a damaged parquet file": (lambda folder: (folder / "a.parquet").write_bytes(b"PAR1"), "can be read"),
+    "a damaged parquet file": (lambda folder: (folder / "a.parquet").write_bytes(b"PAR1"), "readable dataset"),
 }
 
 
