@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.gate.baseline import baseline_of, changes, changes_text, merged, read_baseline, worse, write_baseline
-from bench.gate.check import Judged, judged, limits_of
+from bench.gate.judging import Judged, judged, limits_of
 from bench.gate.ledger import begin
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code

@@ -82,9 +82,8 @@ def split_pin(spec: str) -> tuple[str, str | None]:
 def digest(path: Path | str) -> str:
     """sha256 (64 hex digits) over the names and contents of the weight, configuration and vocabulary files.
 
-    A single file's own name does not count, and neither does the place of a folder. The configuration that is read with
-    a LoRA's file counts. In a folder of diffusers only what its loader reads counts. Raises MissingError when there is
-    nothing to digest.
+    A single file's own name does not count, and neither does the place of a folder. The configuration read with a LoRA
+    counts. In a folder of diffusers only what its loader reads counts. MissingError when there is nothing to digest.
     """
     root = Path(path)
     if root.is_file():

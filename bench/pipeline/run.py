@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
@@ -69,16 +70,10 @@ def run(
     ['shapes']
     """
     load_plugins(plugins)
-    chosen = (suite if isinstance(suite, Suite) else load_suite(suite)).override(
-        prompts=None if prompts is None else str(prompts),
-        samples=samples,
-        limit=limit,
-        seed=seed,
-        metrics=metrics,
-        dtype=dtype,
-    )
+    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     _check_choices(resume, engine, device, batch_size)
-    resolved = _resolved([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
     plans = _planned(chosen, resolved)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
@@ -91,7 +86,14 @@ def run(
     return stores
 
 
-def _resolved(methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None) -> list[Method]:
+def chosen_suite(suite: Suite | str | Path, **overrides: Any) -> Suite:
+    """The suite, loaded where it is named, with what replaces its settings (None: its own)."""
+    return (suite if isinstance(suite, Suite) else load_suite(suite)).override(**overrides)
+
+
+def resolved_methods(
+    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None
+) -> list[Method]:
     """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay."""
     texts = {key: _setting_text(value) for key, value in (settings or {}).items()}
     names = [method for method in methods if isinstance(method, str)]

@@ -113,7 +113,7 @@ def test_prompt_means_in_the_baseline_make_drops_paired(results: Path) -> None:
     assert (same.status, same.value, same.ci_high) == ("passed", 0.0, 0.0)
     for metric in before["summaries"][0]["metrics"].values():
         metric["prompt_means"] = {prompt: mean + 0.02 for prompt, mean in metric.get("prompt_means", {}).items()}
-    (worse,) = gate(results, "[base.lpips]\nmax_drop = 0.01\n", before)
+    (worse,) = gate(results, "[base.lpips]\nmax_drop = 0.005\n", before)
     assert (worse.status, worse.value) == ("failed", pytest.approx(0.02))
 
 

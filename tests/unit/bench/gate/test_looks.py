@@ -12,7 +12,8 @@ import pytest
 from bench.errors import UsageError
 from bench.gate.allowance import allowances
 from bench.gate.baseline import baseline_of, merged, read_baseline
-from bench.gate.check import check, judged
+from bench.gate.check import check
+from bench.gate.judging import judged
 from bench.gate.ledger import ledger_path, look_level, spent_at
 from bench.gate.thresholds import parse_thresholds
 from bench.store.records import ScoreRow

@@ -119,7 +119,7 @@ def test_the_scale_of_a_lora(folders: dict[str, Path], tmp_path: Path) -> None:
     model.add_network("scaled", full, scale=0.5)
     model.add_network("half", half)
     assert_close(prediction(model, "scaled"), prediction(model, "half"))
-    with pytest.raises(MissingError, match="is a whole network, not a LoRA: lora_scale 0.5 means nothing"):
+    with pytest.raises(MissingError, match="contains full weights, not a LoRA, so that lora_scale 0.5 has no effect"):
         model.add_network("whole", folders["sd"] / "unet", scale=0.5)
 
 
