@@ -21,7 +21,8 @@ from bench.cli.app import COMMANDS
 ROOT = Path(__file__).parents[3]
 FUNCTIONS = [name for name in bench.__all__ if name[0].islower()]
 OTHER_NAMES = {"method": "methods", "compile_networks": "compile"}  # a flag that is repeated; a builtin's name
-ONLY_FLAGS = {("train", "seeds")}  # several trainings in one call, each by the function
+# Several trainings in one call, each by the function; how a command prints what the function returns.
+ONLY_FLAGS = {("train", "seeds"), ("check", "as_json")}
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
