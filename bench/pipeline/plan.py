@@ -33,7 +33,7 @@ class Fetch:
 
     name: str
     what: str
-    megabytes: int | None
+    megabytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class Plan:
     @property
     def rows(self) -> dict[str, Any]:
         """Plain JSON data: what `bench plan --json` prints. NaN and infinity are null."""
-        return _plain(asdict(self))
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
 
     @property
     def text(self) -> str:
@@ -207,7 +208,7 @@ def _seconds(earlier: Sequence[Run], evaluations: float, images: int) -> float:
     ]
     if not generating:
         return math.nan
-    return max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images
+    return float(max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images)
 
 
 def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:
