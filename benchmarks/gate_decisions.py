@@ -118,7 +118,7 @@ def error(world: str, prompts: int, effect: float):
 
 
 def saved(world: str, prompts: int, effect: float):
-    """The mean share of prompts that is used; an undecided end has used them all (limits: as of a rate, so too wide)."""
+    """The mean share of prompts that is used; an undecided end has used all (limits: as of a rate, so too wide)."""
     return lambda rng, count: until(world, prompts, effect)(rng, count)[1]
 
 
