@@ -1,7 +1,7 @@
 # make run    the four methods on the embedded suite, then the report (installs first; no network after that)
 # make test   the tests (installs first)
 # make test-matrix  the tests whose numbers could depend on the machine, under other thread counts and instruction sets
-# make check  lint, types, tests: what CI runs
+# make check  lint, types (Python's, and the page's scripts' where there is node), tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
 # make claims the sentences of the README against a fresh run of the embedded suite
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
@@ -46,8 +46,12 @@ run: $(STAMP)
 	@"$(PY)" -m bench report --results "$(RESULTS)" --out "$(RESULTS)/report" </dev/null
 	@echo "the report is in $(abspath $(RESULTS)/report)"
 
+# Two files of tests at a time, each whole in one process, since what tests share they share by file: the folders that a
+# fixture makes, or the settings of a library. `make WORKERS=0 test` takes them one after the other.
+WORKERS ?= 2
+
 test: $(STAMP)
-	@"$(PY)" -m pytest $(PYTEST_ARGS) </dev/null
+	@"$(PY)" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
 
 # What is computed in float32 must hold on other machines as well: PyTorch's own kernels, oneDNN's and MKL's are told to
 # use no more than these instruction sets, and both of them 1 and 2 threads. All four are run, whichever of them fails.
@@ -66,6 +70,7 @@ lint: $(STAMP)
 	@"$(PY)" -m ruff check .
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m mypy
+	@"$(PY)" tests/js/check.py
 
 check: lint test
 
@@ -87,5 +92,5 @@ shapes: $(STAMP)
 	@"$(PY)" -m bench.shapes.build all </dev/null
 
 clean:
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache build dist "$(RESULTS)/runs" "$(RESULTS)/report" "$(RESULTS)/cache"
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache build dist tests/js/node_modules "$(RESULTS)/runs" "$(RESULTS)/report" "$(RESULTS)/cache"
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

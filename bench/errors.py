@@ -10,11 +10,16 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+from metrics.errors import punctuated
+
 
 class BenchError(Exception):
-    """Base of all mistakes of the user; `str(error)` is the sentence to show."""
+    """Base of all mistakes of the user; `str(error)` is the sentence to show, punctuated as all messages are."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(punctuated(message))
 
 
 class UsageError(BenchError):

@@ -63,7 +63,7 @@ def main() -> int:
         print("no Chromium: install one, or name it in CHROMIUM", file=sys.stderr)
         return 4
     paired = (
-        "const mode = document.getElementById('axis-mode'); mode.value = 'gaps';"
+        "const mode = document.getElementById('axis-mode'); mode.value = 'differences';"
         "mode.dispatchEvent(new Event('change')); window.scrollTo(0, 0)"
     )
     with sync_playwright() as driver:

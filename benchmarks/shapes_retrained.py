@@ -1,6 +1,6 @@
 """Do refl and imagerefl come out the same way when they are trained again from scratch with other seeds?
 
-    python benchmarks/shapes_retrained.py [--seeds 1 2] [--out results/retrained]
+    python benchmarks/shapes_retrained.py [--seeds 1 2] [--shipped] [--out results/retrained]
 
 For each training seed: `bench train refl` and `bench train imagerefl` with the shipped recipes (a finished training is
 taken as it is), then the embedded suite with these checkpoints. The order asked for: in the reward refl above imagerefl
@@ -42,9 +42,12 @@ def checkpoint(objective: str, seed: int, out: Path) -> Path:
     return folder
 
 
-def check_seed(seed: int, out: Path) -> bool:
-    """Train, run and compare; whether the order is the shipped one."""
-    made = {objective: str(checkpoint(objective, seed, out)) for objective in ("refl", "imagerefl")}
+def check_seed(seed: int, out: Path, shipped: bool) -> bool:
+    """Train (or take what is shipped), run and compare; whether the order is the shipped one."""
+    made = {
+        objective: f"shapes:{objective}-seed{seed}" if shipped else str(checkpoint(objective, seed, out))
+        for objective in ("refl", "imagerefl")
+    }
     suite = load_suite("shapes")
     methods = [resolve_method("base", suite)]
     for name, weights in (("refl", made["refl"]), ("combined", made["refl"]), ("imagerefl", made["imagerefl"])):
@@ -68,8 +71,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("results/retrained"))
+    parser.add_argument("--shipped", action="store_true", help="the shipped checkpoints of seeds 1 and 2, not new ones")
     given = parser.parse_args()
-    held = [check_seed(seed, given.out) for seed in given.seeds]
+    held = [check_seed(seed, given.out, given.shipped) for seed in given.seeds]
     print("the same order on all seeds" if all(held) else "NOT the same order on all seeds")
     return 0 if all(held) else 1
 

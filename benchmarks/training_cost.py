@@ -66,13 +66,13 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
 class Enlarged:
     """The embedded world's pictures at 512 x 512."""
 
-    def captions(self, count: int, rng: Any) -> list[str]:
+    def captions(self, count: int, rng: Any, number: int = 1) -> list[str]:
         """Its captions."""
         from bench.training.data import ShapesData
 
         return ShapesData().captions(count, rng)
 
-    def pictures(self, count: int, rng: Any) -> tuple[Any, list[str]]:
+    def pictures(self, count: int, rng: Any, number: int = 1) -> tuple[Any, list[str]]:
         """Its pictures, every pixel 8 x 8 times."""
         from bench.training.data import ShapesData
 

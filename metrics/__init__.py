@@ -53,11 +53,11 @@ def load(
     for key, value in options.items():
         if key not in facts.options:
             known = ", ".join(facts.options) or "none"
-            raise UnknownMetricError(f"metric '{name}' has no option '{key}': its options are {known}.")
+            raise UnknownMetricError(f"metric '{name}' has no option '{key}': its options are {known}")
         if isinstance(facts.options[key], bool) and not isinstance(value, bool):  # "false" would be taken for true
-            raise MetricError(f"metric '{name}': {key} = {value!r} must be true or false (no text, no number).")
+            raise MetricError(f"metric '{name}': {key} = {value!r} must be true or false (not a string, not a number)")
     if dtype not in DTYPES:
-        raise MetricError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}.")
+        raise MetricError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     chosen = {**facts.options, **options}
     request = Request(None if weights is None else str(weights), str(device), dtype, label, chosen)
     found = find_class(name)

@@ -26,11 +26,13 @@ def register(name: str, target: str, facts: Facts) -> None:
     name raises MetricError.
     """
     if ":" not in target:
-        raise MetricError(f"metric '{name}': target '{target}' must be written as 'module:Class'.")
+        raise MetricError(f"metric '{name}': target '{target}' must be written as 'module:Class'")
     if facts.name != name:
-        raise MetricError(f"metric '{name}' is registered with the facts of '{facts.name}': use the same name in both.")
+        raise MetricError(f"metric '{name}' is registered with the facts of '{facts.name}': use the same name in both")
     if _TARGETS.get(name, target) != target:
-        raise MetricError(f"metric name '{name}' is taken by {_TARGETS[name]}: register {target} under another name.")
+        raise MetricError(
+            f"metric name '{name}' is already used by {_TARGETS[name]}: register {target} under another name"
+        )
     _FACTS[name], _TARGETS[name] = facts, target
 
 
@@ -77,7 +79,7 @@ def find_class(name: str) -> Any:
         missing = error.name or module
         raise MissingWeightsError(
             f"metric '{name}' needs the package '{missing}', which is not installed: "
-            f"run `pip install {' '.join(info(name).packages) or missing}`."
+            f"run `pip install {' '.join(info(name).packages) or missing}`"
         ) from error
 
 

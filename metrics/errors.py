@@ -1,12 +1,30 @@
-"""What can go wrong in `metrics`, each as one sentence for the user."""
+"""What can go wrong in `metrics`, each as one sentence for the user; and how every message of the project ends."""
 
+import re
 from typing import ClassVar
+
+_NEXT_SENTENCE = re.compile(r"""[.?!]['")]? +(?=[A-Z'"`-])""")
+
+
+def punctuated(message: str) -> str:
+    """The message with the project's full stops: none after a single sentence, one after each of several.
+
+    A single sentence stands behind "error: " or in a table's cell, where a stop is noise; several need theirs. Messages
+    are put together from parts (a hint, a listing), so this is decided when the whole is known.
+    """
+    message = message.rstrip()
+    if _NEXT_SENTENCE.search(message):
+        return message if message.endswith((".", "?", "!")) else f"{message}."
+    return message if message.endswith("..") else message.removesuffix(".")
 
 
 class MetricError(Exception):
     """A user mistake or a missing thing; `str(error)` is one sentence that says what, where and what to do."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(punctuated(message))
 
 
 class UnknownMetricError(MetricError):

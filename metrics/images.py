@@ -26,11 +26,11 @@ def to_pil(images: Images, *, convert: bool = True) -> list[Image.Image]:
     if isinstance(images, (list, tuple)):
         return [_checked(image, f"image {index}", convert) for index, image in enumerate(images)]
     if isinstance(images, Image.Image):
-        raise BadInputError("images must be a list of PIL images, not one image: write [image].")
+        raise BadInputError("images must be a list of PIL images, not one image: write [image]")
     if hasattr(images, "dim") and hasattr(images, "dtype"):
         return _from_tensor(images)
     raise BadInputError(
-        f"images must be a list of PIL images or a uint8 tensor [N, 3, H, W], not {type(images).__name__}."
+        f"images must be a list of PIL images or a uint8 tensor [N, 3, H, W], not {type(images).__name__}"
     )
 
 
@@ -41,10 +41,10 @@ def _from_tensor(images: Any) -> list[Image.Image]:
     if images.dtype != torch.uint8:
         raise BadInputError(
             f"image tensor has dtype {str(images.dtype).removeprefix('torch.')}: give uint8 in 0..255 "
-            "(from floats in 0..1: (x * 255).round().clamp(0, 255).to(torch.uint8))."
+            "(from floats in 0..1: (x * 255).round().clamp(0, 255).to(torch.uint8))"
         )
     if len(shape) != 4 or shape[1] != 3:
-        raise BadInputError(f"image tensor has shape {list(shape)}: give [N, 3, H, W].")
+        raise BadInputError(f"image tensor has shape {list(shape)}: give [N, 3, H, W]")
     _check_size(shape[3], shape[2], "image tensor")
     pixels = images.detach().cpu().permute(0, 2, 3, 1).contiguous().numpy()
     return [Image.fromarray(frame) for frame in pixels]
@@ -52,26 +52,26 @@ def _from_tensor(images: Any) -> list[Image.Image]:
 
 def _check_size(width: int, height: int, where: str) -> None:
     if width < 1 or height < 1:
-        raise BadInputError(f"{where} is empty ({width} x {height} pixels).")
+        raise BadInputError(f"{where} is empty ({width} x {height} pixels)")
     if width * height > MAX_PIXELS:
         raise BadInputError(
-            f"{where} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed: resize it first."
+            f"{where} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed: resize it first"
         )
 
 
 def _checked(image: object, where: str, convert: bool) -> Image.Image:
     if not isinstance(image, Image.Image):
-        raise BadInputError(f"{where} is {type(image).__name__}, not a PIL image.")
+        raise BadInputError(f"{where} is {type(image).__name__}, not a PIL image")
     name = getattr(image, "filename", "")
     where = f"{where} ({name})" if name else where
     _check_size(*image.size, where)
     if image.mode not in _MODES:
-        raise BadInputError(f"{where} has mode '{image.mode}', which has no agreed conversion: save it as 8-bit RGB.")
+        raise BadInputError(f"{where} has mode '{image.mode}', which has no agreed conversion: save it as 8-bit RGB")
     try:
         image.load()
         return to_rgb(image) if convert else image
     except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise BadInputError(f"{where} cannot be decoded ({error}): it is damaged or incomplete.") from error
+        raise BadInputError(f"{where} cannot be decoded ({error}): it is damaged or incomplete") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -85,12 +85,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def check_prompts(prompts: object, count: int) -> list[str]:
     """The prompts as a list of `count` strings, one for each image; BadInputError otherwise."""
     if isinstance(prompts, str):
-        raise BadInputError("prompts must be a list with one prompt for each image, not one string: write [prompt].")
+        raise BadInputError("prompts must be a list with one prompt for each image, not one string: write [prompt]")
     if not isinstance(prompts, Sequence):
-        raise BadInputError(f"prompts must be a list of strings, not {type(prompts).__name__}.")
+        raise BadInputError(f"prompts must be a list of strings, not {type(prompts).__name__}")
     if len(prompts) != count:
-        raise BadInputError(f"{count} images but {len(prompts)} prompts: give one prompt for each image.")
+        raise BadInputError(f"{count} images but {len(prompts)} prompts: give one prompt for each image")
     for index, prompt in enumerate(prompts):
         if not isinstance(prompt, str):
-            raise BadInputError(f"prompt {index} is {type(prompt).__name__}, not a string.")
+            raise BadInputError(f"prompt {index} is {type(prompt).__name__}, not a string")
     return list(prompts)

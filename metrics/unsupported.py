@@ -14,4 +14,4 @@ class Unsupported:
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Never:
         """Always raises MetricError with the reason."""
-        raise MetricError(f"metric '{facts.name}' ({facts.title}) is not supported, because {facts.unsupported}.")
+        raise MetricError(f"metric '{facts.name}' ({facts.title}) is not supported, because {facts.unsupported}")

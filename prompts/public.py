@@ -50,8 +50,8 @@ def rows_of(entry: PublicSet, fetch: Fetch | None = None) -> list[tuple[str, str
     if len(rows) != entry.count:
         raise PublicSetError(
             f"the public prompt set '{entry.name}' has {entry.count} prompts, but {len(rows)} were found in "
-            f"{', '.join(map(str, _paths(entry, fetch).values()))}: its source was changed, or another set was put "
-            "there; give a file of your own with --prompts FILE to evaluate on it"
+            f"{', '.join(map(str, _paths(entry, fetch).values()))}: its source has changed, or another set was put "
+            "there; to use it as it is, pass the file with --prompts FILE"
         )
     return rows
 
@@ -69,7 +69,7 @@ def _paths(entry: PublicSet, fetch: Fetch | None) -> dict[str, Path]:
 
 def _how_to_get(entry: PublicSet, by_hand: Mapping[str, Path]) -> str:
     start = f"the public prompt set '{entry.name}' ({entry.count} prompts) is not on this machine: "
-    end = ", or give a file of your own with --prompts FILE"
+    end = ", or pass a file of your own with --prompts FILE"
     if entry.git:
         base = f"https://raw.githubusercontent.com/{entry.git}/{entry.revision}"
         commands = [f"`curl -L --create-dirs -o {path} {base}/{name}`" for name, path in by_hand.items()]
@@ -87,7 +87,7 @@ def _check_digest(entry: PublicSet, name: str, path: Path) -> None:
     if found != wanted:
         raise PublicSetError(
             f"{path} is not the file {name} of the public prompt set '{entry.name}': its sha256 is {found}, "
-            f"not {wanted}; get revision {entry.revision} from {entry.source}, or give your own with --prompts FILE"
+            f"not {wanted}; get revision {entry.revision} from {entry.source}, or pass your own with --prompts FILE"
         )
 
 
@@ -99,8 +99,8 @@ def _read(entry: PublicSet, path: Path) -> list[Row]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"no '{entry.key}'" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
         raise PublicSetError(
-            f"{path} cannot be read as {entry.format} of the public prompt set '{entry.name}' ({reason}): its "
-            "source was changed; give a file of your own with --prompts FILE"
+            f"{path} cannot be read as {entry.format} of the public prompt set '{entry.name}' ({reason}): its source "
+            "has changed; pass a file of your own with --prompts FILE"
         ) from None
     found = [(" ".join(prompt.split()), tags) for prompt, tags in rows if prompt.strip()]
     if not entry.unique:
@@ -134,7 +134,7 @@ def _tsv(entry: PublicSet, text: str) -> Iterator[Row]:
 def _row(entry: PublicSet, item: Any) -> Row:
     text = item if isinstance(item, str) else item[entry.key]
     if not isinstance(text, str):
-        raise ValueError(f"a prompt is no text: {text!r}"[:80])
+        raise ValueError(f"a prompt is not a string: {text!r}"[:80])
     tags = () if isinstance(item, str) else tuple(str(item[tag]) for tag in entry.tags if item.get(tag))
     return text, tags
 

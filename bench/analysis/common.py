@@ -42,8 +42,8 @@ def _is_set(run: Run, metric: str) -> bool:
 
 def _scored(run: Run, metric: str) -> pd.DataFrame:
     rows: pd.DataFrame = run.rows(metric)
-    found: pd.DataFrame = rows.loc[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
-    return found
+    chosen: pd.DataFrame = rows.loc[np.isfinite(rows["value"].to_numpy(dtype=np.float64))]
+    return chosen
 
 
 def _key(row: tuple[object, ...]) -> tuple[str, int]:

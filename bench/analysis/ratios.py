@@ -56,7 +56,7 @@ def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, level: float = 
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     n = top.size
     if not surely_not_zero(bottom, level):
-        reason = "the denominator may be zero: a ratio says nothing"
+        reason = "the denominator may be zero, so that the ratio is undefined"
         return Interval(math.nan, math.nan, math.nan, 0, 0, n, reason)
     ratio, sign, tail = float(top.mean() / bottom.mean()), math.copysign(1.0, float(bottom.mean())), (1 - level) / 2
     first = max(float(np.std(top - ratio * bottom)) / abs(float(bottom.mean())) / math.sqrt(n), 1e-9 * abs(ratio))

@@ -6,9 +6,10 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from bench.cli.check import check
 from bench.cli.claims import claims
@@ -21,7 +22,9 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
+from bench.cli.watch import watch
 from bench.runtime.log import shown
+from metrics.errors import punctuated
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
@@ -35,6 +38,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "compare": compare,
     "claims": claims,
     "train": train,
+    "watch": watch,
     "list": list_entries,
     "doctor": doctor,
 }
@@ -60,6 +64,26 @@ def _top(
         typer.echo(context.get_help())
 
 
+class _Argument(TyperArgument):
+    """An argument whose help shows its metavar as it is: typer adds braces, brackets and the Python type to it."""
+
+    def get_usage_pieces(self, ctx: Any) -> list[str]:
+        return [self.display_name_raw]
+
+    def display_type_rich(self, ctx: Any) -> str | None:
+        return None
+
+
+class _Command(TyperCommand):
+    """A command with such arguments."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                parameter.__class__ = _Argument  # typer has no hook for the class that it makes arguments of
+
+
 def build() -> typer.Typer:
     """The application with all its commands."""
     app = typer.Typer(
@@ -71,7 +95,7 @@ def build() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
-        app.command(name)(with_plugins(command))
+        app.command(name, cls=_Command)(with_plugins(command))
     return app
 
 
@@ -103,7 +127,7 @@ def _execute(arguments: Sequence[str] | None) -> int:
         return _fail(*sentence)
     code = int(code or 0)
     if code == INTERRUPTED:
-        _fail("interrupted; the same command continues where this one stopped.", code)
+        _fail("interrupted; the same command resumes where this one stopped", code)
     return code
 
 
@@ -111,10 +135,10 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     """The message and the exit code of a user's mistake or a refusing disk; None for a bug."""
     code = getattr(wrong, "exit_code", None)
     if isinstance(code, int):
-        return str(wrong), code
+        return punctuated(str(wrong)), code
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
         location = f" '{wrong.filename}'" if wrong.filename else ""
-        return f"cannot write or read{location}: {os.strerror(wrong.errno)}.", 2
+        return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2
     return None
 
 

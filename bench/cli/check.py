@@ -15,14 +15,17 @@ from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 def check(
     runs: RunsArgument = None,
     thresholds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML: a table per method and metric.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Thresholds file (TOML), with a table per method and metric.", show_default=False
+        ),
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What max_drop and max_drop_percent are measured against.")
+        Path | None, typer.Option(metavar="FILE", help="Baseline file that max_drop and max_drop_percent compare with.")
     ] = None,
     update_baseline: Annotated[
         bool,
-        typer.Option("--update-baseline", help="Write these runs to --baseline, unless a rule prevents it."),
+        typer.Option("--update-baseline", help="Write these runs to the baseline file, unless a rule prevents it."),
     ] = False,
     accept: Annotated[
         bool, typer.Option("--accept", help="With --update-baseline: also where a drop fails or is undecided.")
@@ -31,15 +34,16 @@ def check(
         bool, typer.Option("--plan", help="Also print how large each allowance must be to pass when nothing changed.")
     ] = False,
     common: CommonOption = False,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JUnit XML.")] = None,
-    summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Also write them as Markdown.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="An undecided verdict fails, too.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
+    summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Judge runs by thresholds, for CI.
+    """Check runs against thresholds, for continuous integration.
 
-    A verdict per rule; exit code 1 when one fails. In GitHub Actions also annotations and the job's summary.
+    Prints one verdict per rule; the exit code is 1 if a rule fails. In GitHub Actions it also writes annotations and
+    the job summary.
     """
     import bench
     from bench.gate.check import tell_actions, verdict_rows

@@ -11,9 +11,11 @@ from bench.cli.options import CommonOption, ResultsOption
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A run folder, or its name in the results folder.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The run that is compared with A.")],
-    top: Annotated[int, typer.Option(min=0, help="How many prompts that changed most to list per metric.")] = 3,
+    a: Annotated[str, typer.Argument(metavar="A", help="Run folder, or its name in the results folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Run to compare with A.")],
+    top: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of most changed prompts to list per metric.")
+    ] = 3,
     common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:

@@ -1,4 +1,4 @@
-"""`bench doctor`: what works on this machine, and what mends the rest."""
+"""`bench doctor`: checks this installation and prints the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -11,29 +11,38 @@ from bench.errors import UsageError
 
 
 def doctor(
-    hub: Annotated[bool, typer.Option("--hub", help="Also ask whether the model hub can be reached.")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="Also check whether the model hub can be reached.")] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."),
+    ] = None,
     verify_metrics: Annotated[
         bool,
         typer.Option(
             "--verify-metrics",
-            help="Instead: compare every scorer with its original package, in an environment made for the originals.",
+            help="Instead, compare every scorer with its original package, in an environment made for the originals.",
         ),
     ] = False,
     official: Annotated[
         str | None,
-        typer.Option(help="With --verify-metrics: the originals' Python (or its environment), instead of making one."),
+        typer.Option(metavar="PYTHON", help="With --verify-metrics: use this Python or environment for the originals."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="With --verify-metrics: the folder where the originals' environment is kept.")
+        Path | None,
+        typer.Option(metavar="DIR", help="With --verify-metrics: folder that caches the originals' environment."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="With --verify-metrics: write the tables to this .md file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="With --verify-metrics: write the tables to this file.")
+    ] = None,
     values: Annotated[
-        Path | None, typer.Option(help="With --verify-metrics: keep the originals' values in this .json file.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="With --verify-metrics: write the originals' values to this file."),
     ] = None,
 ) -> int:
-    """Say what works here, and what mends the rest."""
+    """Check this installation and print commands that fix its problems."""
     from bench.cli.output import show
-    from bench.doctor.examine import examine, verify
+    from bench.doctor.examine import Report, examine, verify
+    from bench.doctor.spoiled import spoiled_runs
 
     if verify_metrics:
         outcome = verify(official, cache, out, values)
@@ -43,11 +52,14 @@ def doctor(
     given = {"--official": official, "--cache": cache, "--out": out, "--values": values}
     for option, value in given.items():
         if value is not None:
-            raise UsageError(f"{option} belongs to --verify-metrics: add that, or leave {option} out.")
+            raise UsageError(f"{option} applies only to --verify-metrics: add that, or omit {option}")
+    folder = results or Path("results")
     report = examine(ask_hub=hub)
+    if folder.is_dir():
+        report = Report((*report.findings, *spoiled_runs(folder)))
     show(report.table())
     typer.echo("")
-    for command, subjects in report.mends.items():
-        typer.echo(f"to mend {', '.join(subjects)}:\n    {command}")
+    for command, subjects in report.fixes.items():
+        typer.echo(f"to fix {', '.join(subjects)}:\n    {command}")
     typer.echo(report.verdict)
     return report.exit_code

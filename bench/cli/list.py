@@ -10,10 +10,12 @@ import typer
 def list_entries(
     topic: Annotated[
         str | None,
-        typer.Argument(metavar="[methods|models|metrics|prompts|suites]", help="What to list. [default: the topics]"),
+        typer.Argument(
+            metavar="[TOPIC]", help="methods, models, metrics, prompts or suites. [default: list these topics]"
+        ),
     ] = None,
 ) -> int:
-    """Show the methods, models, metrics, prompts, suites."""
+    """List the methods, models, metrics, prompt sets or suites."""
     from bench.cli.listing import table_of
     from bench.cli.output import show
 

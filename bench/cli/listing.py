@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.errors import unknown
-from bench.formatting import ARROWS, Table
+from bench.formatting import Table
 
 
 def table_of(topic: str | None) -> Table:
@@ -52,7 +52,7 @@ def _guidance(value: float | None) -> str:
 def models() -> Table:
     """Base models of the suites, and the published checkpoints that were tuned from them."""
     from bench.methods.checkpoints import CHECKPOINTS
-    from bench.registry.families import model_families
+    from bench.registry.families import family_row, model_families
     from bench.suite.load import load_suite, suite_names
 
     used: dict[tuple[str, str], list[str]] = {}
@@ -60,21 +60,40 @@ def models() -> Table:
         model = load_suite(name).model
         used.setdefault((model.weights, model.family), []).append(name)
     rows = [
-        (weights, family, f"base of {', '.join(names)}", "-", "-", "-", "-")
+        (weights, family, f"base of {', '.join(names)}", "-", "-", "-", _pin(weights), "-")
         for (weights, family), names in used.items()
     ]
     for family, target in model_families().items():
-        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-"))
+        rows.append((target, family, "family of a plug-in", "-", "-", "-", "-", "-"))
     for checkpoint in CHECKPOINTS:
         guidance = "-" if checkpoint.guidance is None else _guidance(checkpoint.guidance)
-        guidance += " (embedded)" if checkpoint.family == "flux" else ""
+        row = family_row(checkpoint.family)
+        guidance += " (embedded)" if row is not None and row.distilled else ""
         steps = "-" if checkpoint.steps is None else str(checkpoint.steps)
         trained_on = ", ".join(checkpoint.trained_on) or "-"
+        pin = _pin(checkpoint.pinned)
         rows.append(
-            (checkpoint.weights, checkpoint.family, checkpoint.method, trained_on, guidance, steps, checkpoint.licence)
+            (
+                checkpoint.weights,
+                checkpoint.family,
+                checkpoint.method,
+                trained_on,
+                guidance,
+                steps,
+                pin,
+                checkpoint.licence,
+            )
         )
-    head = ("weights", "family", "method", "trained on", "guidance", "steps", "licence")
+    head = ("weights", "family", "method", "trained on", "guidance", "steps", "revision", "licence")
     return Table(head, tuple(rows), right=frozenset({5}))
+
+
+def _pin(weights: str) -> str:
+    """The commit in a weights name, "shipped" for the embedded ones, or that there is none."""
+    if weights.startswith("shapes:"):
+        return "shipped"
+    revision = weights.partition("@")[2].partition(":")[0]
+    return revision[:12] if revision else "not pinned"
 
 
 def metrics() -> Table:
@@ -88,7 +107,7 @@ def metrics() -> Table:
             one.name,
             one.title + (" (not supported)" if one.unsupported else ""),
             one.kind.value,
-            ARROWS[one.direction.value],
+            one.direction.arrow,
             one.unit or "-",
             one.licence or "-",
         )

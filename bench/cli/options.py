@@ -17,22 +17,35 @@ from bench.errors import UsageError
 class Resume(StrEnum):
     """What to do with what a run folder already holds. All of it is verified, whichever is chosen."""
 
-    MISSING = "missing"  # keep it, make what is not there or damaged
-    NEVER = "never"  # make everything anew, and replace it when that is complete
+    MISSING = "missing"  # keep it, generate what is absent or damaged
+    NEVER = "never"  # regenerate everything, and replace the old files when that is complete
     ALWAYS = "always"  # as missing
 
 
-ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
-SuiteOption = Annotated[str, typer.Option("--suite", metavar="NAME|FILE.toml", help="What is evaluated.")]
+RESUME = "missing|never|always"
+
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results folder.")]
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        metavar="NAME|FILE.toml",
+        help="Suite to evaluate: the name of a ready one (see 'bench list suites') or a TOML file.",
+    ),
+]
 MetricsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--metrics", metavar="A,B", help="Only these metrics (see 'bench list metrics'). [default: the suite's]"
+        "--metrics",
+        metavar="A,B",
+        help="Metrics to compute, comma-separated (see 'bench list metrics'). [default: the suite's]",
     ),
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", metavar="DEVICE", help="'cpu', 'cuda', 'cuda:1', 'mps', or 'auto' for the best there is."),
+    typer.Option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps; auto takes the fastest one available."
+    ),
 ]
 CommonOption = Annotated[
     bool,
@@ -43,7 +56,7 @@ PluginOption = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE.py",
-        help="A file of your own that registers methods, models or metrics; may be repeated.",
+        help="Python file that registers methods, models or metrics; may be repeated.",
         show_default=False,
     ),
 ]
@@ -51,7 +64,7 @@ RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', or 'refl' where only one matches.",
+        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', or 'refl' if only one matches.",
         show_default=False,
     ),
 ]
@@ -69,9 +82,9 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
-            raise UsageError(f"--set {pair}: write it as key=value, for example --set switch_step=20,30.")
+            raise UsageError(f"--set {pair}: write it as key=value, for example --set switch_step=20,30")
         if key in settings:
-            raise UsageError(f"--set {key} is given twice: put the values in one, --set {key}={settings[key]},{value}.")
+            raise UsageError(f"--set {key} is given twice: write one --set {key}={settings[key]},{value}")
         settings[key] = value
     return settings
 

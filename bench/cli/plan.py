@@ -44,6 +44,7 @@ def plan(
     The arguments of `bench run`. Times and differences are learned from earlier runs in the results folder.
     """
     import bench
+    from bench.pipeline.plan_text import plan_text
 
     found = bench.plan(
         suite,
@@ -58,7 +59,7 @@ def plan(
         detect=sizes(detect),
         results=results,
     )
-    typer.echo(json.dumps(found.rows, indent=1) if as_json else found.text.rstrip())
+    typer.echo(json.dumps(found.rows, indent=1) if as_json else plan_text(found).rstrip())
     return 0
 
 

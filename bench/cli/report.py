@@ -13,10 +13,10 @@ from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 def report(
     runs: RunsArgument = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write. [default: 'report' in the results folder]")
+        Path | None, typer.Option(metavar="DIR", help="Output folder. [default: 'report' in the results folder]")
     ] = None,
     reference: Annotated[
-        str, typer.Option("--reference", metavar="METHOD", help="The method that differences are taken against.")
+        str, typer.Option("--reference", metavar="METHOD", help="Method that differences are computed against.")
     ] = "base",
     gallery: Annotated[
         int | None,
@@ -24,15 +24,17 @@ def report(
             "--gallery",
             metavar="N",
             min=0,
-            help="Prompts whose images the page brings along; 0 for none. [default: as many as stay usable]",
+            help="Number of prompts whose images are included in the page. [default: as many as it can show]",
         ),
     ] = None,
     common: CommonOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Write the report of runs: index.html (opens offline), Pareto plots, and tables for papers and programs.
+    """Write a report: a page, Pareto plots and tables.
 
-    Without RUN, of all comparable runs in the results folder.
+    The page index.html opens offline; the tables are Markdown, CSV and LaTeX.
+
+    Without RUN, it covers all comparable runs in the results folder.
     """
     import bench
 

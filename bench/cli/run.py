@@ -7,33 +7,49 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, Resume, SuiteOption, parse_settings, split
+from bench.cli.options import (
+    RESUME,
+    DeviceOption,
+    MetricsOption,
+    ResultsOption,
+    Resume,
+    SuiteOption,
+    parse_settings,
+    split,
+)
 
 
 def run(
     method: Annotated[
         list[str],
-        typer.Option("--method", metavar="NAME", help="A method (see 'bench list methods'); repeat it, or give a,b,c."),
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Method to run (see 'bench list methods'); may be repeated or comma-separated.",
+        ),
     ],
     suite: SuiteOption = "shapes",
     prompts: Annotated[
-        str | None, typer.Option(metavar="SET|FILE", help="Other prompts than the suite's: a set or a file.")
+        str | None, typer.Option(metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
     ] = None,
-    samples: Annotated[int | None, typer.Option(metavar="K", help="Images per prompt.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N prompts.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Another seed than the suite's.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="K", help="Images per prompt. [default: the suite's]")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Use only the first N prompts.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="Random seed. [default: the suite's]")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="A setting of the methods, such as switch_step=20,30 (a sweep)."
+            "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
         ),
     ] = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
-    engine: Annotated[str, typer.Option(metavar="local", help="Where the work is done.")] = "local",
-    resume: Annotated[Resume, typer.Option(help="Make what is missing, or (never) everything anew.")] = (
-        Resume.MISSING
-    ),
+    engine: Annotated[str, typer.Option(metavar="local", help="Where the work runs.")] = "local",
+    resume: Annotated[
+        Resume,
+        typer.Option(
+            metavar=RESUME, help="missing, always: generate only what is missing; never: regenerate everything."
+        ),
+    ] = (Resume.MISSING),
     until: Annotated[
         str | None,
         typer.Option(metavar="METRIC=SIZE|decided", help="Make prompts only until differences are known, or decided."),
@@ -49,19 +65,23 @@ def run(
     ] = False,
     results: ResultsOption = Path("results"),
     dtype: Annotated[
-        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Another precision than the suite's.")
+        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images at a time; found by the device's memory otherwise.")
+        int | None, typer.Option(metavar="N", help="Images per batch. [default: found from the device's memory]")
     ] = None,
     compile_networks: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks (torch.compile): pays off in long runs.")
+        bool, typer.Option("--compile", help="Compile the networks with torch.compile (faster in long runs).")
     ] = False,
 ) -> int:
-    """Generate what is missing, score it, print the table. Methods in one call share their common steps."""
+    """Generate missing images, score them and print the table.
+
+    Methods in one call share the denoising steps that they have in common.
+    """
     import bench
     from bench.cli.output import show_runs
     from bench.cli.progress import watching
+    from bench.pipeline.plan_text import plan_text
 
     if dry_run:
         found = bench.plan(
@@ -76,7 +96,7 @@ def run(
             dtype=dtype,
             results=results,
         )
-        typer.echo(found.text.rstrip())
+        typer.echo(plan_text(found).rstrip())
         return 0
     with watching() as progress:
         stores = bench.run(

@@ -13,21 +13,23 @@ from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsAr
 def score(
     runs: RunsArgument = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Take images from here: DIR/<prompt_id>/<sample>.png.")
+        Path | None, typer.Option(metavar="DIR", help="Score the images DIR/PROMPT_ID/SAMPLE.png.")
     ] = None,
-    prompts: Annotated[str | None, typer.Option(metavar="SET|FILE", help="The prompts of these images.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the run of these images is called.")] = None,
+    prompts: Annotated[str | None, typer.Option(metavar="SET|FILE", help="Prompt set or file of these images.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run made of these images.")] = None,
     suite: Annotated[
         str | None,
-        typer.Option("--suite", metavar="NAME|FILE.toml", help="Score as this suite says. [default: each run's own]"),
+        typer.Option(
+            "--suite", metavar="NAME|FILE.toml", help="Suite that defines the scoring. [default: each run's own]"
+        ),
     ] = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Score runs again, or images from anywhere.
+    """Score existing runs, or images from any source.
 
-    Generates nothing. DIR/<prompt_id>/<sample>.png become a run of their own with --images, --prompts and --name.
+    Generates nothing. With --images, --prompts and --name, the images of a folder become a run of their own.
     """
     import bench
     from bench.cli.output import show_runs

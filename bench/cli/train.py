@@ -7,19 +7,37 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, Resume, SuiteOption, parse_settings
+from bench.cli.options import RESUME, DeviceOption, Resume, SuiteOption, parse_settings
+from bench.errors import UsageError
 
 RewardOption = Annotated[
     str | None,
-    typer.Option("--reward", metavar="METRIC", help="The image metric to climb, or a sum: hpsv2.1=1,pickscore=0.5."),
+    typer.Option(
+        "--reward", metavar="METRIC", help="Image metric to maximise, or a weighted sum: hpsv2.1=1,pickscore=0.5."
+    ),
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="DIR|REPO", help="Images with captions: a folder, or a repository of `datasets`."),
+    typer.Option(
+        "--data",
+        metavar="DIR|FILE|REPO",
+        help="Images with captions: a folder, a table, or a repository of the datasets library.",
+    ),
+]
+CaptionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--caption-column", metavar="NAME", help="Column of the captions in --data. [default: text, caption, ...]"
+    ),
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="The recipe: official, corrected or shapes. [default: it fits]"),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Recipe: official, official-norms, corrected or shapes. [default: shapes on the embedded suite, else "
+        "corrected]",
+    ),
 ]
 RankOption = Annotated[
     int | None,
@@ -27,25 +45,32 @@ RankOption = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A field of the recipe, such as start_step=25 or ema=0.999."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Field of the recipe, such as start_step=25 or ema=0.999; may be repeated."
+    ),
 ]
 EvaluationOption = Annotated[
     int | None,
-    typer.Option(
-        "--eval-every", metavar="N", min=1, help="Run the suite on the checkpoint every N updates, for the report."
-    ),
+    typer.Option("--eval-every", metavar="N", min=1, help="Evaluate the checkpoint on the suite every N updates."),
+]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="S,S,...", help="Train once per seed, 0,1,2 or 0-2, into OUT-seedS."),
 ]
 InitOption = Annotated[
     str | None,
-    typer.Option("--init", metavar="WEIGHTS", help="Start from these weights. [default: the suite's model]"),
+    typer.Option("--init", metavar="WEIGHTS", help="Initial weights. [default: the suite's model]"),
 ]
 
 
 def train(
-    objective: Annotated[str, typer.Argument(metavar="{base|refl|draft|imagerefl}", help="What is optimised.")],
+    objective: Annotated[
+        str, typer.Argument(metavar="OBJECTIVE", help="Training objective: base, refl, draft or imagerefl.")
+    ],
     suite: SuiteOption = "shapes",
     reward: RewardOption = None,
     data: DataOption = None,
+    caption_column: CaptionOption = None,
     preset: PresetOption = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser updates.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="LR", help="Peak learning rate.")] = None,
@@ -53,40 +78,53 @@ def train(
     lora_rank: RankOption = None,
     settings: SettingsOption = None,
     eval_every: EvaluationOption = None,
-    eval_limit: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts of that evaluation.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of noise, data order and steps.")] = 0,
+    eval_limit: Annotated[int, typer.Option(metavar="N", min=1, help="Number of prompts in that evaluation.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Random seed of noise, data order and steps.")] = 0,
+    seeds: SeedsOption = None,
     init: InitOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the checkpoint.")] = None,
-    resume: Annotated[Resume, typer.Option(help="Continue a training, or (never) start anew.")] = Resume.MISSING,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder of the checkpoint.")] = None,
+    resume: Annotated[
+        Resume,
+        typer.Option(metavar=RESUME, help="missing, always: continue an interrupted training run; never: restart it."),
+    ] = Resume.MISSING,
     device: DeviceOption = "auto",
 ) -> int:
-    """Make a checkpoint. What is not given is taken from the objective's recipe for the suite."""
+    """Train a checkpoint.
+
+    Options that are not given come from the recipe of the objective for the suite.
+    """
     import bench
     from bench.cli.progress import watching
+    from bench.training.replicates import out_of, parse_seeds
 
-    with watching() as progress:
-        written = bench.train(
-            objective,
-            suite=suite,
-            reward=reward,
-            data=data,
-            preset=preset,
-            steps=steps,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            lora_rank=lora_rank,
-            settings=parse_settings(settings),
-            eval_every=eval_every,
-            eval_limit=eval_limit,
-            seed=seed,
-            init=init,
-            out=out,
-            resume=resume.value,
-            device=device,
-            progress=progress,
-        )
-    if written is not None:
-        typer.echo(f"checkpoint: {written}")
-        if eval_every:
-            typer.echo(f"the path of the training: bench report --results {written.with_name(written.name + '.eval')}")
+    if seeds is not None and seed:
+        raise UsageError("--seed and --seeds are both given: --seeds names all of them")
+    for one in [seed] if seeds is None else parse_seeds(seeds):
+        with watching() as progress:
+            written = bench.train(
+                objective,
+                suite=suite,
+                reward=reward,
+                data=data,
+                caption_column=caption_column,
+                preset=preset,
+                steps=steps,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                lora_rank=lora_rank,
+                settings=parse_settings(settings),
+                eval_every=eval_every,
+                eval_limit=eval_limit,
+                seed=one,
+                init=init,
+                out=out if seeds is None or out is None else out_of(out, one),
+                resume=resume.value,
+                device=device,
+                progress=progress,
+            )
+        if written is not None:
+            typer.echo(f"checkpoint: {written}")
+            if eval_every:
+                results = written.with_name(f"{written.name}.eval")
+                typer.echo(f"the path of the training: bench report --results {results}")
     return 0

@@ -54,7 +54,7 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON: a value that there is not is null")
+    raise ValueError(f"{name} is not valid JSON: write null for a missing value")
 
 
 def _wrong_summary(found: object) -> str:
@@ -63,9 +63,9 @@ def _wrong_summary(found: object) -> str:
         return "must be a table"
     for key in ("suite", "method"):
         if not isinstance(found.get(key), str):
-            return f"needs a {key}, as text"
+            return f"needs {key}, a string"
     if not isinstance(found.get("conditions") or {}, dict):
-        return "has conditions that are no table"
+        return "has conditions that are not a table"
     if not isinstance(found.get("metrics"), dict):
         return "needs metrics, a table"
     wrong = ((name, _wrong_entry(entry)) for name, entry in found["metrics"].items())
@@ -74,13 +74,13 @@ def _wrong_summary(found: object) -> str:
 
 def _wrong_entry(entry: object) -> str:
     if not isinstance(entry, dict):
-        return "that is no table"
+        return "that is not a table"
     for key in ("mean", "ci_low", "ci_high"):
         if entry.get(key) is not None and not _is_number(entry[key]):
             return f"whose {key} is neither a finite number nor null"
     for key in ("n", "n_unscored"):
         if not _is_number(entry.get(key, 0)):
-            return f"whose {key} is no number"
+            return f"whose {key} is not a number"
     means, blocks, card = (entry.get(key) for key in ("prompt_means", "left_out", "card"))
     values = entry.get("values")
     if values is not None and not (isinstance(values, dict) and all(map(_are_values, values.values()))):
@@ -90,7 +90,7 @@ def _wrong_entry(entry: object) -> str:
     if blocks is not None and not (isinstance(blocks, list) and all(map(_is_number, blocks))):
         return "whose left_out is not a list of finite numbers"
     if card is not None and not (isinstance(card, dict) and isinstance(card.get("settings") or {}, dict)):
-        return "whose card is no table"
+        return "whose card is not a table"
     return ""
 
 
@@ -114,20 +114,24 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict
     opened, unfinished, named = open_runs(runs, results)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
-        raise UsageError(f"a baseline is of one suite, but there are runs of {', '.join(suites)}: name one folder")
+        raise UsageError(
+            f"a baseline covers one suite, but the runs belong to {', '.join(suites)}: pass the folder of one suite"
+        )
     kept, others = (opened, []) if named else largest_comparable(opened)
     require_comparable(kept)
     if others:
         told = f"{others[0].run} is not comparable with the other runs: {others[0].why}"
-        raise NotComparableError(f"{told}; name the runs that the baseline is meant to have")
+        raise NotComparableError(f"{told}; pass only the runs that the baseline should contain")
     if unfinished:
-        told = f"{unfinished[0].run} is not finished: finish it with the `bench run` that began it"
-        raise UsageError(f"{told}, or name the runs that the baseline is meant to have")
+        told = f"{unfinished[0].run} is not finished: finish it with the `bench run` command that began it"
+        raise UsageError(f"{told}, or pass only the runs that the baseline should contain")
     methods = [run.method for run in kept]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:
         names = ", ".join(run.name for run in kept if run.method == twice[0])
-        raise UsageError(f"a baseline has one run a method, but there are {names}: name the runs that are meant")
+        raise UsageError(
+            f"a baseline contains one run per method, but there are {names}: pass only the runs that it should contain"
+        )
     return {
         "schema_version": BASELINE_VERSION,
         "suite": suites[0],

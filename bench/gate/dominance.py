@@ -36,7 +36,7 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str, gate: Ga
             return make(rule, summary, "missing", why, name=name)
         leads.append(_lead(summary, other, metric, gate, gate.level))
         if one_pair(leads[-1].interval, summary, summary.metrics[metric]):
-            return make(rule, summary, "missing", f"{metric} has one prompt in common with {over}", name=name)
+            return make(rule, summary, "missing", f"{metric} shares only one prompt with {over}", name=name)
     states = [
         lead.held_against(-margin, at_least=True, common=gate.common)
         for lead, margin in zip(leads, rule.margins, strict=True)
@@ -84,7 +84,7 @@ def _better(lead: Change, gate: Gate) -> Status:
     if lead.open_:
         return "undecided"
     parts = [lead.interval] if gate.common else [lead.interval, lead.least]
-    lows = [one.low if math.isfinite(one.low) else one.mean for one in parts]
+    lows = [part.low if math.isfinite(part.low) else part.mean for part in parts]
     high = lead.interval.high if math.isfinite(lead.interval.high) else lead.interval.mean
     best = lead.most.high if math.isfinite(lead.most.high) else lead.most.mean
     if min(lows) > 0:

@@ -20,7 +20,7 @@ def clean(text: str) -> str:
 
 
 def junit(verdicts: Sequence[Verdict], strict: bool = False) -> str:
-    """A JUnit document: failed gates are failures; what could not be judged is an error; undecided is skipped.
+    """A JUnit document: failed gates are failures; what could not be evaluated is an error; undecided is skipped.
 
     With `strict` an undecided verdict is a failure too.
     """

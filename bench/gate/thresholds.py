@@ -180,7 +180,7 @@ def _bounds(file: _File, method: str, metric: str, values: Mapping[str, Any]) ->
     limits = {bound.rule: bound for bound in found}
     if "min" in limits and "max" in limits and limits["min"].value > limits["max"].value:
         where = f"{file.path}, line {limits['max'].line}: [{method}.{metric}]"
-        raise UsageError(f"{where} max is below min: no value can pass, raise max or lower min")
+        raise UsageError(f"{where} max is below min, so that no value can pass: raise max or lower min")
     return found
 
 
@@ -224,10 +224,12 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
             raise UsageError(f"{file.where(name, key, nth)}: {head} has an unknown key '{key}'.{listing}")
     over, metrics, margin = table.get("over"), table.get("on"), table.get("margin", {})
     if not isinstance(over, str):
-        raise UsageError(f'{file.where(name, "over", nth)}: {head} needs over = "method", the method to be beaten')
+        raise UsageError(
+            f'{file.where(name, "over", nth)}: {head} needs over = "method", the method that has to be beaten'
+        )
     file.known(f"{file.where(name, 'over', nth)}: {head} over", "method", over)
     if over == method:
-        raise UsageError(f"{file.where(name, 'over', nth)}: {head} over must be another method than {method} itself")
+        raise UsageError(f"{file.where(name, 'over', nth)}: {head} over must name a method other than {method} itself")
     if not isinstance(metrics, list) or not metrics or not all(isinstance(metric, str) for metric in metrics):
         raise UsageError(f'{file.where(name, "on", nth)}: {head} needs on = ["metric", ...], at least one metric')
     for metric in metrics:
@@ -242,9 +244,13 @@ def _margins(where: str, head: str, metrics: list[str], margin: Any) -> tuple[fl
     flat = {name: _number(f"{where}: {head} margin", name, value) for name, value in _flat(margin)}
     for name, value in flat.items():
         if name not in metrics:
-            raise UsageError(f"{where}: {head} margin names '{name}', which is not in on.{suggest(name, metrics)}")
+            raise UsageError(
+                f"{where}: {head} margin names '{name}', which is not listed in `on`.{suggest(name, metrics)}"
+            )
         if value < 0:
-            raise UsageError(f"{where}: {head} margin {name} must not be negative: it is how much worse it may be")
+            raise UsageError(
+                f"{where}: {head} margin {name} must not be negative: it is the loss allowed in that metric"
+            )
     return tuple(flat.get(metric, 0.0) for metric in dict.fromkeys(metrics))
 
 

@@ -79,9 +79,9 @@ def needed_prompts(interval: Interval, bound: float, prompts: int, level: float 
 def needed_text(needed: float) -> str:
     """A clause that says what would decide an undecided verdict."""
     if math.isnan(needed):
-        return "there is no interval to say how many prompts would decide"
+        return "without an interval, the number of prompts that would decide is unknown"
     if needed > _MANY:
-        return "the value is on the bound: more prompts would hardly decide"
+        return "the value lies on the bound: more prompts are unlikely to decide"
     return (
         f"about {_round_up(needed):,} prompts would decide ({POWER:.0%} chance, if the true value is the measured one)"
     )
@@ -100,7 +100,7 @@ def shown(interval: Interval) -> str:
 
 
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
-    """0 when the gate holds; 1 when a rule failed or could not be judged for want of a run or a value.
+    """0 when the gate holds; 1 when a rule failed or could not be evaluated for want of a run or a value.
 
     3 when nothing failed but something was not comparable. `strict` makes an undecided verdict fail.
     """

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from bench.sampling.tree import Action, build_tree, needed
 from bench.store.records import ImageRow
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.models.base import DiffusionModel
 
 logger = logging.getLogger(__name__)
@@ -94,11 +96,11 @@ class Maker:
     def _halve(self, size: int, failure: str) -> None:
         if self.size == 1:
             raise MissingError(
-                f"the device's memory does not hold the model and one image ({failure}): take a smaller resolution or "
-                "dtype, or another device."
+                f"the model and one image do not fit in the device's memory ({failure}): use a smaller resolution or "
+                "dtype, or another device"
             )
         self.size = max(1, size // 2)
-        logger.warning(f"out of memory with {size} images at a time: going on with {self.size}")
+        logger.warning(f"out of memory at batch size {size}; retrying with {self.size}")
         for run in self.runs.values():
             run.manifest.timings["batch_size"] = self.size
 
@@ -109,12 +111,19 @@ class Maker:
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
         for names, latents in run_tree(self.model, tree, batch, self._executed):
             wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
-            pixels = self.model.decoding(latents)
+            pixels = self._decoding(names[0], latents)
             finished.update(names)
             count = sum(len(indices) for indices in wanted.values())
             leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
             for written in writer.put(leaf):
                 self._record(written)
+
+    def _decoding(self, name: str, latents: Tensor) -> Callable[[], Tensor]:
+        """Begin to decode with the autoencoder of the last network that ran; where both did, of the tuned one."""
+        network = self.actions[name][-1][-1].network
+        if getattr(self.model.networks.get(network), "vae", None) is None:
+            return self.model.decoding(latents)
+        return self.model.decoding(latents, network)
 
     def _spend(self, name: str, wanted: Mapping[str, list[int]] | None = None) -> float:
         """Charge the time since the last call to the runs that it was spent on; returns it, in seconds."""
@@ -136,7 +145,7 @@ class Maker:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
 
     def _take(self, written: Written) -> None:
-        """Count what was written. Not half a batch: the rest would be made again in other company, with other last bits."""
+        """Count what was written, in whole batches: half a one would be made again in other company."""
         if written.error is not None and not out_of_memory(written.error):
             return
         for name, saved in written.saved.items():

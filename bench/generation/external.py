@@ -38,7 +38,7 @@ def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str
     image of these prompts, or not one that can be read.
     """
     if not is_safe_name(name):
-        raise UsageError(f"--name {name!r} is not usable as a folder name: use A-Z a-z 0-9 . _ -")
+        raise UsageError(f"--name {name!r} cannot be a folder name: use A-Z a-z 0-9 . _ -")
     found = _find(folder, prompts)
     _check_one_is_readable(found)
     digests = {key: hashlib.sha256(_bytes_of(path)).hexdigest() for key, path in found.items()}
@@ -55,7 +55,7 @@ def take_images(folder: Path, prompts: Sequence[Prompt], suite: Suite, name: str
 
 def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
     if not folder.is_dir():
-        raise UsageError(f"--images {folder} is not a folder.")
+        raise UsageError(f"--images {folder} is not a folder")
     found: Found = {}
     for prompt in prompts:
         for path in sorted((folder / prompt.id).glob("*.png")):
@@ -69,7 +69,7 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
     ignored = sorted(path.relative_to(folder).as_posix() for path in set(_pictures(folder)) - set(found.values()))
     if ignored:
         logger.warning(
-            f"{folder}: {len(ignored)} files are not used, since they are not <prompt_id>/<sample>.png of one of the "
+            f"{folder}: {len(ignored)} files are ignored: they are not named <prompt_id>/<sample>.png after one of the "
             f"prompts ({_some(ignored)})"
         )
     return found
@@ -84,8 +84,8 @@ def _nothing_found(folder: Path, prompts: Sequence[Prompt]) -> str:
         return f"{folder} holds no image of these prompts: they must be named {named}."
     endings = ", ".join(sorted({path.suffix for path in others}))
     return (
-        f"{folder} holds {len(others)} images of these prompts as {endings}, and only .png is taken, since it "
-        f"loses nothing: save them as {named}, and anew from the generator where you can (scores see a JPEG's losses)."
+        f"{folder} holds {len(others)} images of these prompts as {endings}, but only .png is read, because it "
+        f"is lossless: save them as {named}, from the generator's output if possible (JPEG artefacts change scores)."
     )
 
 
@@ -106,7 +106,7 @@ def _check_one_is_readable(images: Found) -> None:
         warnings.simplefilter("ignore")  # of sizes and palettes: whether an image can be used is decided later
         if any(image_size(path) for path in images.values()):
             return
-    raise UsageError(f"{next(iter(images.values()))} is no image that can be read, and neither is any other of them.")
+    raise UsageError(f"{next(iter(images.values()))} cannot be read as an image, nor can any other file there")
 
 
 def _fill(

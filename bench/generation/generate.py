@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
 from bench.generation.recording import COUNTS, Run, open_run
+from bench.methods.conditions import conditions_of
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
 from bench.runtime import provenance
@@ -24,7 +25,8 @@ from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
 from bench.store.replace import starting_again
 from bench.store.run_store import RunStore, lock_runs
-from bench.suite.plan import RunPlan
+from bench.suite.plan import RunPlan, hash8, weights_names
+from metrics.weights.hub import commit_of
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -90,9 +92,9 @@ def _generate(
 
 def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: Progress) -> None:
     by_name = {run.plan.name: run for run in runs if run.n_missing}
-    actions = {name: actions_for(run.plan, suite.sampler.steps) for name, run in by_name.items()}
     prompts = {item.key: item.prompt for run in runs for item in run.plan.items}
     model = _load(by_name, suite, settings)
+    actions = {name: actions_for(run.plan, suite.sampler.steps, _embedded(model)) for name, run in by_name.items()}
     with _recording(by_name):
         model.prepare(list(dict.fromkeys(prompts.values())))
         size = _batch_size(model, by_name, suite, settings)
@@ -121,15 +123,29 @@ def _batch_size(model: DiffusionModel, runs: Mapping[str, Run], suite: Suite, se
     return size
 
 
-def actions_for(plan: RunPlan, steps: int) -> tuple[Action, ...]:
-    """What each denoising step of a plan runs; the tuned network is called by the digest of its weights."""
+def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tuple[Action, ...]:
+    """What each denoising step of a plan runs; the tuned network is called by the digest of its weights.
+
+    Networks in `embedded` take their guidance as an input, in one evaluation.
+    """
     guidance = plan.identity["guidance"]
-    tuned = (_network_name(plan), float(guidance["tuned"])) if "tuned" in guidance else None
-    return actions_of(plan.method.schedule.weights(steps), ("base", float(guidance.get("base", 1.0))), tuned)
+    sides = {
+        side: (name := _network_name(plan, side), float(value), name in embedded) for side, value in guidance.items()
+    }
+    base = sides.get("base", ("base", 1.0, False))
+    return actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
 
 
-def _network_name(plan: RunPlan) -> str:
-    return str(plan.identity["tuned"])
+def _network_name(plan: RunPlan, side: str) -> str:
+    """What a side's network is called: prompt conditions make it another one."""
+    plain = "base" if side == "base" else str(plan.identity["tuned"])
+    conditions = plan.identity.get("conditions", {}).get(side)
+    return f"{plain}|{hash8(conditions)}" if conditions else plain
+
+
+def _embedded(model: DiffusionModel) -> frozenset[str]:
+    """Names of the networks that take their guidance as an input."""
+    return frozenset(name for name, network in model.networks.items() if network.guidance_is_embedded)
 
 
 def _load(runs: Mapping[str, Run], suite: Suite, settings: Settings) -> DiffusionModel:
@@ -137,12 +153,33 @@ def _load(runs: Mapping[str, Run], suite: Suite, settings: Settings) -> Diffusio
     made_with = provenance.collect(str(model.device))
     for run in runs.values():
         run.manifest.provenance = run.manifest.provenance or made_with
-        if run.plan.identity["tuned"] is not None:
-            method = run.plan.method
-            model.add_network(_network_name(run.plan), resolve(str(method.weights)), method.lora_scale)
+        _add_networks(model, run.plan, suite)
+        if commits := _commits(run.plan, suite):
+            run.manifest.provenance["commits"] = commits
     if settings.compile:
         model.compile()
     return model
+
+
+def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
+    """The tuned network of a run, and both sides' networks under its prompt conditions."""
+    method = plan.method
+    if plan.identity["tuned"] is not None:
+        # A family of one's own may have an `add_network` that knows nothing of text encoders.
+        more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
+        model.add_network(str(plan.identity["tuned"]), resolve(str(method.weights)), method.lora_scale, **more)
+    conditions = conditions_of(suite, method)
+    for side in plan.identity.get("conditions", {}):
+        plain = "base" if side == "base" else str(plan.identity["tuned"])
+        acting = conditions.on_side(float(plan.identity["guidance"][side]))
+        files = {token: resolve(weights) for token, weights in acting.embeddings}
+        model.add_conditions(_network_name(plan, side), plain, acting, files)
+
+
+def _commits(plan: RunPlan, suite: Suite) -> dict[str, str]:
+    """The commit of the hub's repository that each weights name of a run came from; local weights have none."""
+    found = {name: commit_of(resolve(name)) for name in weights_names(suite, [plan.method])}
+    return {name: commit for name, commit in found.items() if commit is not None}
 
 
 @contextlib.contextmanager

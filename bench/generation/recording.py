@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.runtime.devices import peak_memory
+from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Key
 from bench.store.atomic import to_json
 from bench.store.outdated import mark_stale
@@ -19,7 +19,7 @@ from bench.suite.plan import RunPlan, same_pixels
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SECONDS_BETWEEN_PARTS = 3.0
 COUNTS = (
@@ -88,6 +88,7 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     manifest = _manifest(plan, suite, store)
     run = Run(plan, store, manifest)
     _inspect(run)
+    _tell_of_outdated(run)
     if run.missing and take_over and _adopt(run):
         _inspect(run, say=False)
     if run.n_missing:
@@ -128,7 +129,26 @@ def _inspect(run: Run, say: bool = True) -> None:
     if say and damaged:
         shown = ", ".join(f"{one.prompt_id}/{one.sample}.png is {one.why}" for one in damaged[:3])
         more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-        logger.warning(f"{run.plan.name}: {shown}{more}: made again")
+        logger.warning(f"{run.plan.name}: {shown}{more}: regenerating")
+
+
+def _tell_of_outdated(run: Run) -> None:
+    """Say which runs are this one but for how an older version read the weights: their pictures are not today's."""
+    if "loader_version" not in run.plan.identity:
+        return
+    today = {key: value for key, value in run.plan.identity.items() if key != "loader_version"}
+    for other in find_runs(run.store.path.parent):
+        try:
+            identity = dict(other.manifest().identity)
+        except BenchError:
+            continue
+        version = int(identity.pop("loader_version", 1))
+        if identity == today and version < int(run.plan.identity["loader_version"]):
+            logger.warning(
+                f"{other.name} is outdated: it was made by an older version, which read these weights otherwise; its "
+                f"images are not used for {run.plan.name}, which must not be compared with any run",
+                extra=ONCE,
+            )
 
 
 def _adopt(run: Run) -> int:
@@ -153,5 +173,5 @@ def _adopt(run: Run) -> int:
     if taken:
         run.manifest.counts["images_reused"] += taken
         run.write_manifest()
-        logger.info(f"{run.plan.name}: {taken} images taken over from a run that differs only in its prompts")
+        logger.info(f"{run.plan.name}: {taken} images reused from a run that differs only in its prompts")
     return taken

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
+from bench.methods.conditions import NAMES
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
 from bench.registry.registry import Registry
@@ -24,10 +25,12 @@ class Method:
 
     A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
-    multiplies the strength of tuned weights that are a LoRA. `train` is the
-    objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`, and those
-    that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the catalogue
-    when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
+    multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
+    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
+    `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
+    is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
+    and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
+    catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
     `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
     with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
@@ -39,6 +42,11 @@ class Method:
     base_guidance: float | None = None
     tuned_guidance: float | None = 1.0
     lora_scale: float = 1.0
+    negative_prompt: str | None = None
+    guidance_rescale: float | None = None
+    clip_skip: int | None = None
+    embeddings: tuple[tuple[str, str], ...] = ()
+    text_encoder: str | None = None
     trained_on: tuple[str, ...] = ()
     trained_on_data: tuple[str, ...] = ()
     citation: str = ""
@@ -79,6 +87,9 @@ class Method:
         data = dataclasses.asdict(self)
         del data["colour"], data["marker"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
+        for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
+            if not data[name] and data[name] != "":
+                del data[name]
         return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
 
 
@@ -206,6 +217,34 @@ _ROWS = (
         citation="Shen et al. 2025, SRPO, arXiv 2509.06942",
         colour="#8c6d31",
         marker="*",
+    ),
+    Method(
+        "flowdppo",
+        "Flow-DPPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Flow-DPPO, arXiv 2606.11025",
+    ),
+    # Trained without guidance, and sampled so.
+    Method(
+        "diffusionrvge",
+        "DiffusionRVGE",
+        Schedule("constant", value=1.0),
+        citation="model card of roundman/DiffusionRVGE-SD3.5M-MultiReward",
+    ),
+    Method(
+        "prefgrpo",
+        "Pref-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="Pref-GRPO, arXiv 2508.20751",
+    ),
+    Method(
+        "boxflow",
+        "BoxFlow-GRPO",
+        Schedule("constant", value=1.0),
+        tuned_guidance=None,
+        citation="model card of P1n3/boxflow-grpo-flux-lora",
     ),
 )
 

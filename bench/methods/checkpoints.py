@@ -19,7 +19,8 @@ class Checkpoint:
     `weights` is the name to give to `weights = ...` or `--set weights=...`; `base` is the model that it was tuned from.
     `guidance` is that of the tuned side (1: none; of FLUX the one that is an input of the network), `steps` the number
     of denoising steps, `switch_step` the first tuned step where the authors sample two networks; None: not stated.
-    `trained_on` are rewards; models that were fitted to human choices instead have none, and `note` says so.
+    `trained_on` are rewards; models that were fitted to human choices instead have none, and `note` says so. `revision`
+    is the commit that a public source shows; None: none was seen, so the repository's newest is taken ("not pinned").
     """
 
     weights: str
@@ -35,6 +36,14 @@ class Checkpoint:
     licence: str = UNKNOWN
     source: str = ""
     note: str = ""
+    revision: str | None = None
+
+    @property
+    def pinned(self) -> str:
+        """The weights name at the known revision; as it is where none is known."""
+        if self.revision is None:
+            return self.weights
+        return self.weights.replace(self.repository, f"{self.repository}@{self.revision}", 1)
 
     @property
     def repository(self) -> str:
@@ -88,7 +97,7 @@ def _spo(name: str, family: str, base: str, guidance: float, resolution: int) ->
     return one(":unet", "full pipeline, of which the UNet is taken"), one("_LoRA", "LoRA")
 
 
-def _flowgrpo(task: str, rewards: tuple[str, ...], note: str = "") -> Checkpoint:
+def _flowgrpo(task: str, rewards: tuple[str, ...], note: str = "", revision: str | None = None) -> Checkpoint:
     return Checkpoint(
         weights=f"jieliu/SD3.5M-FlowGRPO-{task}",
         method="flowgrpo",
@@ -101,6 +110,20 @@ def _flowgrpo(task: str, rewards: tuple[str, ...], note: str = "") -> Checkpoint
         resolution=512,
         licence=_CODE_ONLY.format("MIT"),
         source="config/grpo.py of yifan123/flow_grpo",
+        note=note,
+        revision=revision,
+    )
+
+
+def _flowdppo(kind: str, rewards: tuple[str, ...], note: str) -> Checkpoint:
+    return Checkpoint(
+        weights=f"Tencent-Hunyuan-Multimodal-RL/SD3.5-GenEval2-{kind}-Reward",
+        method="flowdppo",
+        family="sd3",
+        base=SD35M,
+        form="LoRA of the transformer, in PEFT's layout",
+        trained_on=rewards,
+        source="arXiv 2606.11025",
         note=note,
     )
 
@@ -138,9 +161,18 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
     ),
     *_spo("SD-v1-5", "sd", SD15, 7.5, 512),
     *_spo("SDXL", "sdxl", SDXL, 5.0, 1024),
-    _flowgrpo("GenEval", ("geneval",), "the GenEval detector's verdict as reward"),
+    _flowgrpo(
+        "GenEval",
+        ("geneval",),
+        "the GenEval detector's verdict as reward; its authors replaced the file once: runs of other dates may differ",
+    ),
     _flowgrpo("Text", ("ocr",), "legibility of rendered text as reward"),
-    _flowgrpo("PickScore", ("pickscore",)),
+    _flowgrpo(
+        "PickScore",
+        ("pickscore",),
+        "the revision is the one in published commands of others (a path of their cache)",
+        revision="10c56697459bbdbe54d5e375912f49a0bcfae773",
+    ),
     Checkpoint(
         weights="worstcoder/SD3.5M-DiffusionNFT-MultiReward",
         method="diffusionnft",
@@ -154,6 +186,51 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         licence=_CODE_ONLY.format("Apache-2.0"),
         source="README, config/nft.py (sd3_multi_reward) and scripts/evaluation.py of NVlabs/DiffusionNFT",
         note="sampled without guidance",
+    ),
+    _flowdppo("Single", ("geneval2",), "Soft-TIFA of GenEval 2 as reward"),
+    _flowdppo("Multi", ("geneval2",), "several rewards, of which the others were not stated in what was read"),
+    Checkpoint(
+        weights="roundman/DiffusionRVGE-SD3.5M-MultiReward",
+        method="diffusionrvge",
+        family="sd3",
+        base=SD35M,
+        form="LoRA of rank 32",
+        guidance=1.0,
+        steps=40,
+        source="the model card",
+        note="several rewards, not stated in what was read",
+    ),
+    Checkpoint(
+        weights="tannayak/sd1.5_imagereward_dpo",
+        method="dpo",
+        family="sd",
+        base=SD15,
+        form="LoRA",
+        trained_on=("image_reward",),
+        source="the model card",
+        note="preferences by ImageReward; there is a second version (v2)",
+    ),
+    Checkpoint(
+        weights="CodeGoat24/FLUX.1-dev-PrefGRPO",
+        method="prefgrpo",
+        family="flux",
+        base=FLUX,
+        form="unknown: the repository's layout was not seen",
+        trained_on=("unified_reward",),
+        licence="MIT",
+        source="arXiv 2508.20751",
+        note="pairwise preferences by UnifiedReward as reward",
+    ),
+    Checkpoint(
+        weights="P1n3/boxflow-grpo-flux-lora",
+        method="boxflow",
+        family="flux",
+        base=FLUX,
+        form="LoRA of rank 64",
+        steps=10,
+        resolution=512,
+        source="the model card",
+        note="the reward was not stated in what was read",
     ),
     Checkpoint(
         weights="xzyhku/flux_hpsv2.1_dancegrpo:checkpoint-300-0",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from bench.formatting import markdown_table
 from bench.methods.catalogue import get_method
 from bench.methods.checkpoints import CHECKPOINTS, Checkpoint
 
@@ -27,9 +26,10 @@ several methods):
 | `...#sha256=DIGEST` | refused unless it has this digest: a file's sha256, or of a folder the one in a run's manifest |
 | `shapes:refl` | shipped with the embedded suite |
 
-Forms that are read: a UNet or transformer folder, a full pipeline (its `fine_tuned_unet`, `unet` or `transformer` is
-taken), one safetensors file of the whole network, a LoRA in the layout of diffusers or PEFT. Only `.safetensors`,
-`.json`, `.txt` and `.model` files are fetched: no code of a repository, and no pickle.
+Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) has each of them, and
+[checkpoint_forms_adapters.md](checkpoint_forms_adapters.md) those of adapters (LoRA, DoRA, LoHa, LoKr, OFT). Of a
+repository only `.safetensors`, `.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision
+variants are fetched where a folder has nothing else.
 
 ## How fetching behaves
 
@@ -48,16 +48,19 @@ Every ready suite names the checkpoints that fit its model ([suites.md](suites.m
 
 Facts were read in the places named under "read in"; what was not stated there is "unknown" or left open, not guessed.
 Metrics in "trained on" are marked in reports as in-reward (†): a method's gain on them is no evidence. Nobody published
-a ReFL or DRaFT checkpoint of the ImageReFL paper: `bench train refl` and `bench train draft` make one. Revisions of
-these repositories are not pinned here, since none could be verified; the digest of what was fetched is in every
-manifest.
+a ReFL or DRaFT checkpoint of the ImageReFL paper: `bench train refl` and `bench train draft` make one.
+
+"not pinned" under "revision": no public source was seen that shows a commit of that repository, so its newest one is
+taken, which its authors may replace. The commit that was resolved is in the manifest (`provenance.commits`), the digest
+of what was read is in the identity, so runs of another commit are other runs, and the report says "not pinned" too. Pin
+with `owner/name@COMMIT`.
 """
 
 
 def page() -> str:
     """The whole page."""
     lines = [_HEAD]
-    lines += _table(
+    lines += markdown_table(
         (
             "weights",
             "method",
@@ -72,11 +75,12 @@ def page() -> str:
         [_facts(checkpoint) for checkpoint in CHECKPOINTS],
     )
     lines += ["", "### Forms, bases and sources", ""]
-    lines += _table(
-        ("weights", "form", "tuned from", "read in", "note"),
+    lines += markdown_table(
+        ("weights", "revision", "form", "tuned from", "read in", "note"),
         [
             (
                 f"`{checkpoint.weights}`",
+                _revision(checkpoint),
                 checkpoint.form,
                 f"`{checkpoint.base}`",
                 checkpoint.source,
@@ -90,6 +94,10 @@ def page() -> str:
         method = get_method(name)
         lines.append(f"- `{name}` ({method.title}): {method.citation}")
     return "\n".join(lines) + "\n"
+
+
+def _revision(checkpoint: Checkpoint) -> str:
+    return f"`{checkpoint.revision}`" if checkpoint.revision else "not pinned"
 
 
 def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -114,13 +122,6 @@ def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:
         pixels,
         checkpoint.licence,
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
-    return [line(head), line("---" for _ in head), *map(line, rows)]
 
 
 if __name__ == "__main__":

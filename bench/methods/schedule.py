@@ -59,7 +59,7 @@ class Schedule:
             raise UsageError(f"schedule kind '{self.kind}' is not one of {', '.join(get_args(Kind))}")
         for name in ("value", "power", "centre", "sharpness"):
             self._check_type(name, getattr(self, name), Real, "a number")
-        self._check_type("switch_step", self.switch_step, Integral, "a whole number")
+        self._check_type("switch_step", self.switch_step, Integral, "an integer")
         self._check_type("table", self.table, (tuple, list), "a list of numbers")
         for weight in self.table or ():
             self._check_type("table", weight, Real, "a list of numbers")

@@ -10,101 +10,122 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError
+from bench.models.adapters.base_weights import base_places, unchanged
+from bench.models.adapters.keys import NETWORK
 from bench.models.base import Network
-from bench.models.families import TITLES, TUNED_FOLDERS, family_of_config, family_of_keys, part_of
-from bench.models.loading import check_config, first_few, load_part, quiet, read_safetensors, short
-from bench.models.lora import is_lora, load_lora
-from bench.models.peft_files import LORA_FILES
+from bench.models.checkpoint_folders import config_of, find_checkpoint, of_another_model
+from bench.models.families import TITLES, family_of_config, family_of_keys, part_of
+from bench.models.loading import check_config, first_few, quiet, read_safetensors, short
+from bench.models.lora import AdapterOptions, is_lora, load_lora
+from bench.models.parts import load_part
+from bench.models.recognise import quantised, what_keys, what_unreadable
+from bench.models.single_file import NETWORK_PREFIX, network_tensors
+from bench.models.weight_files import weight_files
 
-_WRAPPERS = ("module.", "_orig_mod.", "unet.", "transformer.")
-"""What training code leaves before every key of a checkpoint that it dumps."""
+_EMBEDDED = "time_embedding.cond_proj.weight"
+"""What a UNet with embedded guidance (a latent consistency model) has beside the others."""
 
 
-def load_tuned(path: Path, base: Any, dtype: torch.dtype, adapter: str, scale: float = 1.0) -> Network:
+def load_tuned(
+    path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions | None = None
+) -> Network:
     """Load the checkpoint at `path` (a local file or folder) for the network `base`.
 
     A LoRA is added to `base` itself under the name `adapter`, so no second copy of the weights is made; it is left
-    switched on. `scale` is the LoRA's alone. Raises MissingError if nothing loadable is there, if a file is damaged,
-    or if it is of another model.
+    switched off. A folder that tunes text encoders alone gives the base network. Raises MissingError if nothing
+    loadable is there, if a file is damaged, or if it is of another model.
+    Whatever happens, the base network is what it was, to the bit: that is checked.
     """
+    options = options or AdapterOptions()
+    with unchanged({NETWORK: base, **options.encoders}):
+        return _load(path, base, dtype, adapter, options)
+
+
+def _load(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions) -> Network:
+    scale = options.scale
+    found: Path | None = path
     if path.is_dir():
-        path = _what_a_folder_holds(path, base)
+        found = find_checkpoint(path, base)
     elif not path.is_file():
-        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file.")
-    if path.is_dir():
-        network = _load_folder(path, base, dtype)
-    elif path.suffix != ".safetensors":
-        raise MissingError(f"checkpoint {path} is not a .safetensors file: other formats are not read.")
+        raise MissingError(f"checkpoint {path} does not exist: give a folder or a .safetensors file")
+    if found is None:
+        network = Network(base)
+    elif found.is_dir():
+        network = _load_folder(found, base, dtype)
     else:
-        tensors = read_safetensors(path)
-        if is_lora(tensors):
-            return load_lora(path, base, dtype, adapter, scale)
-        network = _load_file(path, tensors, base, dtype)
+        loaded = _load_file(found, base, dtype, adapter, options)
+        if loaded.adapter is not None or loaded.text_adapter is not None:
+            return loaded
+        network = loaded
     if scale != 1.0:
-        raise MissingError(f"{path} is a whole network, not a LoRA: lora_scale {scale:g} means nothing for it.")
+        raise MissingError(f"{path} contains full weights, not a LoRA, so that lora_scale {scale:g} has no effect")
     return network
 
 
-def _what_a_folder_holds(folder: Path, base: Any) -> Path:
-    """The network's subfolder or the safetensors file in a checkpoint's folder."""
-    for name in LORA_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    for name in TUNED_FOLDERS[part_of(base)]:
-        if (folder / name).is_dir():
-            return folder / name
-    if (folder / "config.json").is_file():
-        return folder
-    other = next((name for names in TUNED_FOLDERS.values() for name in names if (folder / name).is_dir()), None)
-    if other is not None:
-        raise _of_another_model(folder, check_config(folder / other), base)
-    files = sorted(folder.glob("*.safetensors"))
-    if len(files) > 1:
-        names = first_few(file.name for file in files)
-        raise MissingError(f"{folder} holds several checkpoints ({names}): name the file that is meant.")
-    return files[0] if files else folder  # an empty folder is told about when its config.json is not found
-
-
 def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:
-    config = check_config(folder)
-    own = family_of_config(_config_of(base))
-    found = family_of_config(config) if "_class_name" in config else own
-    if found != own:
-        raise _of_another_model(folder, config, base)
-    module = load_part(type(base), folder, dtype)
-    _compare(folder, module.state_dict(), base)
-    return Network(module)
+    """A network's folder: as diffusers saves it, or shards and files as accelerate does, with or without config.json.
+
+    Without a configuration it is the base network's.
+    """
+    config = check_config(folder) if (folder / "config.json").is_file() else None
+    if config is not None:
+        own = family_of_config(config_of(base))
+        found = family_of_config(config) if "_class_name" in config or "architectures" in config else own
+        if found != own:
+            raise of_another_model(folder, config, base)
+    weights = weight_files(folder)
+    indexed = len(weights.files) == 1 or any(folder.glob("*.safetensors.index*.json"))
+    if not weights.files or (config is not None and weights.stem == "diffusion_pytorch_model" and indexed):
+        module = load_part(type(base), folder, dtype)
+        _compare(folder, module.state_dict(), base)
+        return Network(module)
+    if not weights.stem and len(weights.files) > 1:
+        names = first_few(file.name for file in weights.files)
+        raise MissingError(f"{folder} contains several checkpoints ({names}): give the path of one of them")
+    tensors: dict[str, Tensor] = {}
+    for file in weights.files:
+        tensors |= read_safetensors(file)
+    return _network_of(folder, tensors, base, dtype, config)
 
 
-def _of_another_model(folder: Path, config: Mapping[str, Any], base: Any) -> MissingError:
-    found, own = family_of_config(config), family_of_config(_config_of(base))
-    what = f"{config.get('_class_name')}" + (f" of {TITLES[found]}" if found else "")
-    return MissingError(
-        f"{folder} holds a {what}, but the suite's model needs a {type(base).__name__}"
-        + (f" of {TITLES[own]}" if own else "")
-        + ": take another checkpoint."
-    )
+def _load_file(path: Path, base: Any, dtype: torch.dtype, adapter: str, options: AdapterOptions) -> Network:
+    """A LoRA, or a whole network as one safetensors file, in diffusers' or the original key names."""
+    if path.suffix != ".safetensors":
+        what = what_unreadable(path) or "not a .safetensors file: other formats are not read"
+        raise MissingError(f"checkpoint {path} is {what}")
+    tensors = read_safetensors(path)
+    scaled_network = quantised(tensors) and not any(
+        "lora" in key for key in tensors
+    )  # its scales look like an adapter's
+    if is_lora(tensors) and not scaled_network:
+        return load_lora(path, tensors, base, adapter, options)
+    return _network_of(path, tensors, base, dtype)
 
 
-def _config_of(network: Any) -> dict[str, Any]:
-    return {**network.config, "_class_name": type(network).__name__}
-
-
-def _load_file(path: Path, tensors: dict[str, Tensor], base: Any, dtype: torch.dtype) -> Network:
-    """A whole network as one safetensors file, in diffusers' or the original key names."""
+def _network_of(
+    path: Path, tensors: dict[str, Tensor], base: Any, dtype: torch.dtype, config: Mapping[str, Any] | None = None
+) -> Network:
+    """A network of these tensors, by its own configuration or else the base's."""
     from accelerate import init_empty_weights
 
-    own, found = family_of_config(_config_of(base)), family_of_keys(tensors)
+    own, found = family_of_config(config_of(base)), family_of_keys(tensors)
     if own and found and own != found:
         raise MissingError(
-            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}."
+            f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}"
         )
+    if how := quantised(tensors):
+        raise MissingError(f"{path} holds {how}, which are not read: use the file in bfloat16, float16 or float32")
     tensors = _in_our_layout(path, tensors, base)
     _compare(path, tensors, base)
+    settings = dict(config or base.config)
+    if part_of(base) == "unet":
+        settings["time_cond_proj_dim"] = tensors[_EMBEDDED].shape[1] if _EMBEDDED in tensors else None
     with quiet(), init_empty_weights(include_buffers=False):  # buffers that no file holds are computed
-        module = type(base).from_config(base.config)
+        module = type(base).from_config(settings)
     module.load_state_dict({key: value.to(dtype) for key, value in tensors.items()}, assign=True)
-    return Network(module.to(dtype).eval().requires_grad_(False))
+    with quiet():  # diffusers warns of any cast
+        module.to(dtype)
+    return Network(module.eval().requires_grad_(False))
 
 
 def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[str, Tensor]:
@@ -112,11 +133,15 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES as CONVERTERS
 
     expected = _shapes(base).keys()
-    for wrapper in _WRAPPERS:
-        if all(key.startswith(wrapper) for key in tensors):
-            tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
+    given, tensors = tensors, network_tensors(tensors, expected, part_of(base))
     if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
         return tensors
+    original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
+    what = None if original else what_keys(tensors or given)
+    if what and not what.startswith("a network"):
+        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}")
+    if part_of(base) == "unet" and not original:
+        tensors = {f"{NETWORK_PREFIX}{key}": value for key, value in tensors.items()}
     convert = CONVERTERS[type(base).__name__]["checkpoint_mapping_fn"]
     try:
         with quiet():
@@ -124,28 +149,27 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
     except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
         raise MissingError(
             f"{path} is in no layout that diffusers can convert to a {type(base).__name__} ({short(error)}): it has "
-            f"{first_few(tensors)}."
+            f"{first_few(given)}"
         ) from error
     return found or tensors
 
 
 def _shapes(base: Any) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the base network, LoRA layers in it aside."""
-    return {
-        key.replace(".base_layer.", "."): tuple(value.shape)
-        for key, value in base.state_dict().items()
-        if "lora_" not in key
-    }
+    """Keys and shapes of the base network, adapters in it aside."""
+    return {name: tuple(index.value.shape) for name, index in base_places(base).items()}
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     """MissingError unless keys and shapes are those of the base network."""
-    expected = _shapes(base)
+    expected = {key: shape for key, shape in _shapes(base).items() if key != _EMBEDDED}
+    tensors = {key: value for key, value in tensors.items() if key != _EMBEDDED}
     absent = expected.keys() - tensors.keys()
     extra = tensors.keys() - expected.keys()
     other = [key for key, shape in expected.items() if key in tensors and tuple(tensors[key].shape) != shape]
     if not (absent or extra or other):
         return
+    if not expected.keys() & tensors.keys() and (what := what_keys(tensors)):
+        raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}")
     if absent:
         wrong = f"it lacks {first_few(absent)}"
     elif extra:
@@ -153,4 +177,4 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     else:
         key = min(other)
         wrong = f"other shapes for {first_few(other)} ({key}: {tuple(tensors[key].shape)}, expected {expected[key]})"
-    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}.")
+    raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
+from bench.models.base import BASE, Network
 from bench.runtime.devices import out_of_memory
 from bench.runtime.threads import available_cores
 
@@ -23,16 +24,23 @@ class Pictures:
     device: torch.device
     dtype: torch.dtype
     resolution: int
+    networks: dict[str, Network]
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def vae_of(self, network: str) -> Any:
+        """The autoencoder that decodes what this network finished: its own if it brought one, else the base's."""
+        known = self.networks.get(network)
+        return self.vae if known is None or known.vae is None else known.vae
+
+    def decode(self, latents: Tensor, network: str = BASE) -> Tensor:
         """Latents [N, ...] -> uint8 [N, 3, H, W] on the CPU, rounded as diffusers' image processor rounds.
 
-        Raises UsageError if values are NaN or infinite.
+        `network` is the one that the last step ran; of two, the tuned one. Raises UsageError if values are NaN or
+        infinite.
         """
-        levels, finite = self._levels(latents)
+        levels, finite = self._levels(latents, self.vae_of(network))
         return self._checked(levels.cpu(), finite)
 
-    def decoding(self, latents: Tensor) -> Callable[[], Tensor]:
+    def decoding(self, latents: Tensor, network: str = BASE) -> Callable[[], Tensor]:
         """Begin to decode. On CUDA the work is queued here, and the wait happens in the function.
 
         Elsewhere all happens there, so that it runs beside the next batch, if there are cores for both; two threads
@@ -40,22 +48,24 @@ class Pictures:
         a `decode` of its own is decoded by that.
         """
         if self.device.type != "cuda" or type(self).decode is not Pictures.decode:
+            # A family of one's own may have a `decode` of the latents alone.
+            more = {} if self.vae_of(network) is self.vae else {"network": network}
             if self.device.type == "cpu" and available_cores() < 2 * torch.get_num_threads():
-                pixels = self.decode(latents)
+                pixels = self.decode(latents, **more)
                 return lambda: pixels
-            return lambda: self.decode(latents)
-        levels, finite = self._levels(latents)
+            return lambda: self.decode(latents, **more)
+        levels, finite = self._levels(latents, self.vae_of(network))
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
         return lambda: self._checked(_fetch(levels, done), _fetch(finite, done))
 
     @torch.inference_mode()
-    def _levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def _levels(self, latents: Tensor, vae: Any) -> tuple[Tensor, Tensor]:
         """uint8 [N, 3, H, W], and for each image whether all its values were numbers, bool [N]."""
         at_once = max(1, DECODED_AT_ONCE // self.resolution**2)
         while True:
             try:
-                parts = [self._some_levels(some) for some in latents.split(at_once)]
+                parts = [self._some_levels(some, vae) for some in latents.split(at_once)]
                 return torch.cat([levels for levels, _ in parts]), torch.cat([finite for _, finite in parts])
             except RuntimeError as error:
                 if not out_of_memory(error):
@@ -65,8 +75,8 @@ class Pictures:
                 if at_once == 0:
                     raise
 
-    def _some_levels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+    def _some_levels(self, latents: Tensor, vae: Any) -> tuple[Tensor, Tensor]:
+        pixels = vae.decode(self._unscaled(latents, vae).to(vae.dtype), return_dict=False)[0]
         # The latents as well: an autoencoder may turn infinity into a number.
         finite = pixels.isfinite().flatten(1).all(1) & latents.isfinite().flatten(1).all(1)
         return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8), finite
@@ -76,12 +86,11 @@ class Pictures:
         broken = len(finite) - int(finite.sum())
         if not broken:
             return levels
-        advice = "the weights or the settings of the scheduler are at fault, for the dtype has range enough"
+        advice = "check the weights and the scheduler settings (the dtype has enough range)"
         if torch.float16 in (self.dtype, self.vae.dtype):
-            advice = "float16 overflows beyond 65504: take --dtype bfloat16 or float32"
+            advice = "float16 overflows beyond 65504: use --dtype bfloat16 or float32"
         raise UsageError(
-            f"{broken} of {len(finite)} images have values that are no numbers (NaN or infinite) and are not saved: "
-            f"{advice}."
+            f"{broken} of {len(finite)} images contain NaN or infinite values and were not saved: {advice}"
         )
 
     def decode_pixels(self, latents: Tensor) -> Tensor:
@@ -101,10 +110,11 @@ class Pictures:
         scaled: Tensor = (encoded if shift is None else encoded - shift) * self.vae.config.scaling_factor
         return scaled
 
-    def _unscaled(self, latents: Tensor) -> Tensor:
+    def _unscaled(self, latents: Tensor, vae: Any = None) -> Tensor:
         """What the decoder takes: (latents / scale + shift) for the autoencoders that have a shift."""
-        shift = self.vae.config.get("shift_factor")
-        unscaled: Tensor = latents / self.vae.config.scaling_factor
+        vae = vae or self.vae
+        shift = vae.config.get("shift_factor")
+        unscaled: Tensor = latents / vae.config.scaling_factor
         return unscaled if shift is None else unscaled + shift
 
 

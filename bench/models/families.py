@@ -6,35 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-TITLES = {
-    "sd": "Stable Diffusion 1.x/2.x",
-    "sdxl": "Stable Diffusion XL",
-    "pixart": "PixArt",
-    "sd3": "Stable Diffusion 3",
-    "flux": "FLUX",
-}
-_PIPELINES = {
-    "StableDiffusionPipeline": "sd",
-    "StableDiffusionXLPipeline": "sdxl",
-    "PixArtAlphaPipeline": "pixart",
-    "PixArtSigmaPipeline": "pixart",
-    "StableDiffusion3Pipeline": "sd3",
-    "FluxPipeline": "flux",
-}
-_NETWORKS = {
-    "PixArtTransformer2DModel": "pixart",
-    "Transformer2DModel": "pixart",  # the name in older PixArt repositories
-    "SD3Transformer2DModel": "sd3",
-    "FluxTransformer2DModel": "flux",
-}
-# What only one family's keys have, in diffusers' and in the original layout; the first that is found decides.
-_MARKS = (
-    ("flux", ("single_transformer_blocks.", "double_blocks.", "single_blocks.")),
-    ("sd3", ("joint_blocks.", "attn.add_q_proj", "context_embedder.")),
-    ("pixart", ("adaln_single.", "t_block.")),
-    ("sdxl", ("add_embedding.linear_1", "label_emb.0.0")),
-    ("sd", ("down_blocks.0.resnets", "input_blocks.1.0", "mid_block.resnets")),
-)
+from bench.registry.families import ROWS
+
+TITLES = {row.name: row.title for row in ROWS}
+_PIPELINES = {pipeline: row.name for row in ROWS for pipeline in row.pipelines}
+_NETWORKS = {network: row.name for row in ROWS for network in row.networks}
+_UNET_MARKS = ("down_blocks_", "up_blocks_", "mid_block_", "input_blocks_", "output_blocks_", "middle_block_")
 NETWORK_FOLDERS = {
     "unet": ("unet", "original_unet"),
     "transformer": ("transformer", "original_transformer"),
@@ -52,21 +29,24 @@ def part_of(network: Any) -> str:
     return "unet" if type(network).__name__.startswith("UNet") else "transformer"
 
 
+def part_of_names(name: str) -> str:
+    """ "unet" or "transformer": which kind of network has a layer of this name, in any layout."""
+    flat = name.replace(".", "_")
+    return "unet" if any(mark in flat for mark in _UNET_MARKS) else "transformer"
+
+
 def family_of_config(config: Mapping[str, Any]) -> str | None:
     """The family of a network from its config.json; None if it is of none that is known."""
-    name = config.get("_class_name")
-    if name == "UNet2DConditionModel":
-        return "sdxl" if config.get("addition_embed_type") == "text_time" else "sd"
-    return _NETWORKS.get(str(name))
+    name = str(config.get("_class_name"))
+    # One class may be the network of several families, told apart by what conditions it beside the text.
+    return _NETWORKS.get(f"{name}/{config.get('addition_embed_type')}") or _NETWORKS.get(name)
 
 
 def family_of_keys(keys: Iterable[str]) -> str | None:
     """The family of a checkpoint from the names of its tensors; None if nothing tells."""
     names = list(keys)
-    for family, marks in _MARKS:
-        if any(mark in name for name in names for mark in marks):
-            return family
-    return None
+    found = [row.name for row in ROWS if any(mark in name for name in names for mark in row.marks)]
+    return found[-1] if found else None
 
 
 def family_of_index(index: Mapping[str, Any]) -> str | None:

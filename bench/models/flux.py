@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.models.base import Conditioning
+from bench.models.base import Conditioning, TextSide
 from bench.models.pipeline import PipelineModel
 from bench.models.schedulers import resolution_shift
 
@@ -56,8 +56,8 @@ class Flux(PipelineModel):
     def _token_limit(self) -> int:
         return T5_TOKENS
 
-    def _encode_text(self, text: str) -> dict[str, Tensor]:
-        states, pooled, _ = self.pipeline.encode_prompt(text, device=self.device, max_sequence_length=T5_TOKENS)
+    def _encode_text(self, side: TextSide, text: str) -> dict[str, Tensor]:
+        states, pooled, _ = side.pipeline.encode_prompt(text, device=self.device, max_sequence_length=T5_TOKENS)
         return {"text": states, "pooled": pooled}
 
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:
@@ -67,6 +67,7 @@ class Flux(PipelineModel):
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """Prediction for packed latents; with guidance > 1 (true CFG) two evaluations, as diffusers makes them."""
+        cond = cond.of(network)
         with_text = super().predict(network, latents, t, cond, 1.0)
         if guidance <= 1.0:
             return with_text
@@ -92,9 +93,9 @@ class Flux(PipelineModel):
         )[0]
         return output
 
-    def _unscaled(self, latents: Tensor) -> Tensor:
+    def _unscaled(self, latents: Tensor, vae: Any = None) -> Tensor:
         unpacked = self.pipeline._unpack_latents(latents, self.resolution, self.resolution, self._vae_factor())
-        return super()._unscaled(unpacked)
+        return super()._unscaled(unpacked, vae)
 
     def _scaled(self, encoded: Tensor) -> Tensor:
         packed: Tensor = self.pipeline._pack_latents(super()._scaled(encoded), *encoded.shape)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.registry.families import DISTILLED, FAMILIES
+from bench.registry.families import FAMILIES, family_row
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
-    family = suite.model.family
+    loaded: DiffusionModel = family_class(suite.model.family).load(folder, suite, device)
+    return loaded
+
+
+def family_class(family: str) -> Any:
+    """The adapter of a family. Raises UsageError: no such family, or its class cannot be imported or cannot load."""
     target = FAMILIES.target(family)
     module, _, attribute = target.partition(":")
     builtin = FAMILIES.is_builtin(family)
@@ -28,23 +33,25 @@ def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionMode
             raise
         raise UsageError(
             f"model family '{family}' cannot be loaded from '{target}': {error}: register it as "
-            "'module:Class' with a module that can be imported."
+            "'module:Class' with a module that can be imported"
         ) from error
     if not callable(getattr(adapter, "load", None)):
         raise UsageError(
-            f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md."
+            f"model family '{family}': {target} has no classmethod load(folder, suite, device): see docs/plugins.md"
         )
-    loaded: DiffusionModel = adapter.load(folder, suite, device)
-    return loaded
+    return adapter
 
 
 def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -> None:
     """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
     family, spec = suite.model.family, suite.model
-    if family not in DISTILLED:
+    row = family_row(family)
+    if row is None or not row.distilled:
         if spec.embedded_guidance is not None or spec.true_cfg:
             key = "true_cfg" if spec.true_cfg else "embedded_guidance"
-            raise UsageError(f"model.{key} is for guidance-distilled models, and family '{family}' is none: remove it.")
+            raise UsageError(
+                f"model.{key} applies only to guidance-distilled models, and family '{family}' is not one: remove it"
+            )
         return
     for method, sides in guidances.items():
         for side, value in sides.items():
@@ -52,5 +59,5 @@ def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -
                 raise UsageError(
                     f"method '{method}' has guidance {value:g} on its {side} side, but family '{family}' is "
                     f"guidance-distilled: set it to 1 (the suite's guidance, or {side}_guidance) and say "
-                    "model.embedded_guidance, or model.true_cfg = true for real classifier-free guidance."
+                    "model.embedded_guidance, or model.true_cfg = true for real classifier-free guidance"
                 )

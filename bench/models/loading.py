@@ -1,4 +1,4 @@
-"""Loads one part of a diffusers folder from safetensors, and tells in one sentence what is wrong with it."""
+"""Reads files of weights and configurations, and tells in one sentence what is wrong with one."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(str(path)))
     except FileNotFoundError as error:
-        raise MissingError(f"{path} is missing: get the checkpoint again.") from error
+        raise MissingError(f"{path} is missing: download the checkpoint again") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -72,69 +72,26 @@ def read_header(path: Path) -> dict[str, str]:
 def load_tokenizer(tokenizer: type[Any], folder: Path) -> Any:
     """A tokenizer of transformers from its folder; MissingError if it is absent or damaged."""
     if not folder.is_dir():
-        raise MissingError(f"{folder} is missing: {folder.parent} is not a complete diffusers folder.")
+        raise MissingError(f"{folder} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         with quiet():
             return tokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # whatever the library raises, the folder is what is wrong
-        raise MissingError(
-            f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)}): get it again."
-        ) from error
-
-
-def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
-    """Load a network (diffusers or transformers class) from its folder, complete and of the configured shapes.
-
-    Raises MissingError: the folder, its configuration or its safetensors file is absent or damaged, or keys are
-    missing or of another shape (the first few are named).
-    """
-    check_config(folder)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise MissingError(f"{folder} holds no .safetensors file: get the model again (pickled weights are not read).")
-    try:
-        with quiet():
-            loaded, info = part.from_pretrained(
-                str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-    except MissingError:
-        raise
-    except Exception as error:  # each library has its own ways to fail on a damaged file; none of them is a bug here
-        for file in files:
-            _probe(file)
-        raise MissingError(f"{folder} cannot be loaded as {part.__name__} ({short(error)}): get it again.") from error
-    absent = [*info.get("missing_keys", ())]
-    mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
-    if absent or mismatched:
-        wrong = f"lacks {first_few(absent)}" if absent else f"has other shapes for {first_few(mismatched)}"
-        raise MissingError(f"{files[0]} does not fit its configuration: it {wrong}; get the model again.")
-    return loaded.eval().requires_grad_(False)
+        raise MissingError(f"{folder} cannot be loaded as a {tokenizer.__name__} ({short(error)})") from error
 
 
 def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """The part's configuration; MissingError if the folder or the file is absent or no JSON object."""
     path = folder / name
     if not path.is_file():
-        raise MissingError(f"{path} is missing: {folder.parent} is no complete diffusers folder; get the model again.")
+        raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): get the file again.") from error
+        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
     if not isinstance(config, dict):
-        raise MissingError(f"{path} is damaged (no JSON object): get the file again.")
+        raise MissingError(f"{path} is damaged (not a JSON object): download the file again")
     return config
-
-
-def _probe(file: Path) -> None:
-    """MissingError if not even the header and size of a safetensors file are right."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(file), framework="pt") as handle:
-            for key in handle.keys():  # noqa: SIM118 - the handle is no dict
-                handle.get_slice(key)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{file} is damaged ({short(error)}): get the file again.") from error
 
 
 def short(error: BaseException) -> str:

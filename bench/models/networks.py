@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.models.adapters.install import lay_out
+from bench.models.adapters.patches import Patches, patches_of
 from bench.models.base import Network
 
 logger = logging.getLogger(__name__)
@@ -21,12 +23,14 @@ class AdapterSwitch:
     """Turns the LoRA adapters of one module on and off.
 
     With none on, each layer runs its base layer alone, so the base network's results do not change in a single bit.
+    Whole parameters that an adapter replaces are exchanged with it.
     The layers are looked up once: walking through all modules of a large network at every step takes milliseconds.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._layers: list[Any] = []
+        self._patches: Patches | None = None
         self._known: set[str | None] = {None}
         self._active: str | None = None
 
@@ -42,6 +46,8 @@ class AdapterSwitch:
             layer.enable_adapters(adapter is not None)
             if adapter is not None:
                 layer.set_adapter(adapter)
+        if self._patches is not None:
+            self._patches.switch(adapter)
         for value, flag in zip(weights, before, strict=True):
             value.requires_grad_(flag)
         self._active = adapter
@@ -54,6 +60,7 @@ class AdapterSwitch:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self._layers = [layer for layer in self._module.modules() if isinstance(layer, BaseTunerLayer)]
+        self._patches = patches_of(self._module)
         self._known = {None, *getattr(self._module, "peft_config", {})}
 
 
@@ -111,7 +118,7 @@ class Residence:
         module.to("cpu")
         if not self._said:
             logger.warning(
-                "two networks do not fit on the device together: they are moved at each switch, which is slower"
+                "two networks do not fit on the device together; moving them at each switch, which is slower"
             )
             self._said = True
 
@@ -135,6 +142,7 @@ class Networks:
         """Say that a network was added."""
         if network.module is self._base:
             self._switch.forget()
+            lay_out(self._base)
 
     def ready(self, name: str) -> Any:
         """The module of the network, on the device, with exactly its adapter on."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,22 +12,34 @@ import torch
 from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.base import BASE, Conditioning, Network
+from bench.models.base import BASE, Conditioning, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
-from bench.models.families import TITLES, base_folder, family_of_config, family_of_index
-from bench.models.loading import DTYPES, check_config, load_part, load_tokenizer, quiet
+from bench.models.encoding import PromptEncoding
+from bench.models.families import TITLES, base_folder
+from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
+from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
+from bench.models.own_parts import check_parameterisation, own_parts
+from bench.models.parts import load_part
+from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
+from bench.models.single_file import build_part, parts_of_file
+from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
 if TYPE_CHECKING:
+    from bench.methods.conditions import PromptConditions
     from bench.suite.schema import Suite
 
 logger = get_logger(__name__)
 
 
-class PipelineModel(Pictures):
+GUIDANCE = "guidance"
+"""Name of the embedded guidance among the states that a network of a latent consistency model is given."""
+
+
+class PipelineModel(PromptEncoding, Pictures):
     """The parts of a diffusers pipeline folder, with the arithmetic of the pipeline's own `__call__`.
 
     Prompts are encoded by the pipeline's own `encode_prompt`, one at a time, so that a prompt's states do not depend on
@@ -50,24 +63,23 @@ class PipelineModel(Pictures):
             raise unknown("dtype", suite.dtype, DTYPES)
         self.device, self.dtype = torch.device(device), DTYPES[suite.dtype]
         self.folder, self.sampler, self.resolution = folder, suite.sampler, suite.resolution
-        self.index = check_config(folder, "model_index.json")
+        self.index = read_index(folder)
         self._check_family()
         self.scheduler_config = check_config(folder / "scheduler", "scheduler_config.json")
         self.scheduler_class = scheduler_class(suite.sampler.scheduler, suite.sampler.options)
         self.network: Any = load_part(load_class(self.network_class), self._network_folder(), self.dtype)
-        loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
-        self.vae: Any = loaded["vae"]
-        self.tokenizers = [part for name, part in loaded.items() if "tokenizer" in name and part is not None]
-        self._encoders = [part for name, part in loaded.items() if "text_encoder" in name and part is not None]
-        self.pipeline = self._assemble(loaded)
+        self._loaded = {name: self._load(name, kind) for name, kind in self.parts.items()}
+        self.vae: Any = self._loaded["vae"]
+        self.text = self._text_side(self._loaded)
+        self.pipeline = self.text.pipeline
         self.networks: dict[str, Network] = {BASE: Network(self.network)}
         self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
-        self._known: dict[str, dict[str, Tensor]] = {}
         self._truncated = 0
+        self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
-            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite.")
+            raise UsageError(f"resolution {suite.resolution} is not a multiple of {factor}: change it in the suite")
         self.side = suite.resolution // self._vae_factor()
 
     @classmethod
@@ -78,23 +90,18 @@ class PipelineModel(Pictures):
     # --- loading
 
     def _check_family(self) -> None:
-        found = family_of_index(self.index)
-        if found is None and (self._network_folder() / "config.json").is_file():
-            found = family_of_config(check_config(self._network_folder()))
-        if found is None:
-            there = [name for name in ("unet", "transformer") if base_folder(self.folder, name).is_dir()]
-            found = family_of_config(check_config(base_folder(self.folder, there[0]))) if there else None
+        found = family_of_pipeline(self.folder, self.index, self.network_part)
         if found not in (None, self.family):
             raise MissingError(
                 f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
-                f"({TITLES[self.family]}): set model.family = '{found}', or take other weights."
+                f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 
     def _network_folder(self) -> Path:
         return base_folder(self.folder, self.network_part)
 
-    def _load(self, name: str, kind: str) -> Any:
-        folder = self.folder / name
+    def _load(self, name: str, kind: str, root: Path | None = None) -> Any:
+        folder = (root or self.folder) / name
         if name in self.optional_parts and not folder.is_dir():
             return None
         part = load_class(kind)
@@ -104,6 +111,12 @@ class PipelineModel(Pictures):
         if name == "vae" and self.dtype == torch.float16 and loaded.config.get("force_upcast"):
             loaded.float()  # as diffusers does: its activations overflow in float16
         return loaded
+
+    def _text_side(self, loaded: Mapping[str, Any], clip_skip: int | None = None) -> TextSide:
+        """The prompts' side of these parts."""
+        encoders = [part for name, part in loaded.items() if "text_encoder" in name and part is not None]
+        tokenizers = [part for name, part in loaded.items() if "tokenizer" in name and part is not None]
+        return TextSide(self._assemble(loaded), encoders, tokenizers, clip_skip, parts=loaded)
 
     def _assemble(self, loaded: Mapping[str, Any]) -> Any:
         """The diffusers pipeline of these parts; only its prompt encoding and helpers are used."""
@@ -120,10 +133,13 @@ class PipelineModel(Pictures):
         return self.pipeline_class
 
     def _move_to_device(self) -> None:
-        for part in (self.vae, *self._encoders):
-            part.to(self.device)
-        self.vae.to(memory_format=torch.channels_last)
+        self.text.to(self.device)
+        self._place_vae(self.vae)
         self._shape_memory(self.network)
+
+    def _place_vae(self, vae: Any) -> None:
+        vae.to(self.device)
+        vae.to(memory_format=torch.channels_last)
 
     def _shape_memory(self, module: Any) -> None:
         """Convolutions run 1.3 times as fast in this layout (CPU), and on tensor cores without transposing."""
@@ -148,74 +164,72 @@ class PipelineModel(Pictures):
     def _vae_factor(self) -> int:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
-    def add_network(self, name: str, path: Path, scale: float = 1.0) -> None:
-        """Load a tuned network or LoRA under `name`; MissingError if it is damaged or of another model."""
+    def add_network(self, name: str, path: Path, scale: float = 1.0, ignore_text: bool = False) -> None:
+        """Load a tuned network or LoRA under `name`; MissingError if it is damaged or of another model.
+
+        Of a LoRA that tunes text encoders too, prompts of its side are encoded with it, unless `ignore_text` leaves
+        that out. Of a full pipeline its own text encoders and autoencoder come with it, if they are not the base's.
+        """
+        if name in self.networks:
+            return
+        check_parameterisation(path, self.folder, self.sampler.options)
+        self._ready.residence.bring(self.network)
+        options, adapter = AdapterOptions.of(self._loaded, scale, ignore_text), f"tuned{len(self.networks)}"
+        network = load_tuned(path, self.network, self.dtype, adapter, options)
+        self._shape_memory(network.module)
+        if network.text_adapter is not None:
+            network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
+        self._bring_own_parts(network, path, ignore_text)
+        self.networks[name] = network
+        self._ready.loaded(network)
+
+    def _bring_own_parts(self, network: Network, path: Path, ignore_text: bool) -> None:
+        dtype = next(key for key, value in DTYPES.items() if value == self.dtype)
+        names = without_text(path, own_parts(path, self.folder, self.parts, dtype), ignore_text)
+        if not names:
+            return
+        own = {name: self._load_own(name, path) for name in names}
+        if "vae" in own:
+            network.vae = own.pop("vae")
+            self._place_vae(network.vae)
+        if own:
+            network.text = self._text_side({**self._loaded, **own, **self._own_tokenizers(own, path)})
+        logger.warning(
+            f"{path} contains its own {' and '.join(names)}; using them for its side of each step", extra=ONCE
+        )
+
+    def _load_own(self, name: str, path: Path) -> Any:
+        if path.is_dir():
+            return self._load(name, self.parts[name], path)
+        tensors = parts_of_file(path, self.parts, self.folder).tensors(name)
+        return build_part(self._loaded[name], tensors, self.dtype, f"the {name} in {path}")
+
+    def _own_tokenizers(self, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        wanted = [name.replace("text_encoder", "tokenizer") for name in own]
+        return {name: self._load(name, self.parts[name], path) for name in wanted if (path / name).is_dir()}
+
+    def add_conditions(self, name: str, of: str, conditions: PromptConditions, embeddings: Mapping[str, Path]) -> None:
+        """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
         if name not in self.networks:
-            self._ready.residence.bring(self.network)
-            network = load_tuned(path, self.network, self.dtype, f"tuned{len(self.networks)}", scale)
-            self._shape_memory(network.module)
-            self.networks[name] = network
-            self._ready.loaded(network)
+            network = self.networks[of]
+            text = self._conditioned(network.text or self.text, conditions.clip_skip, embeddings)
+            self.networks[name] = dataclasses.replace(
+                network,
+                text=None if text is self.text else text,
+                negative_prompt=conditions.negative_prompt,
+                guidance_rescale=conditions.guidance_rescale or 0.0,
+            )
+
+    def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
+        """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""
+        key = (id(side), clip_skip, tuple(sorted(embeddings.items())))
+        if key not in self._sides_made:
+            self._sides_made[key] = conditioned(side, clip_skip, embeddings, self._text_side)
+        return self._sides_made[key]
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""
         return self._ready.residence.make_room()
-
-    # --- prompts
-
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode all prompts now; afterwards the text encoders make room on a device with memory of its own."""
-        self._encode_new(prompts)
-        if self.device.type == "cuda":
-            for encoder in self._encoders:
-                encoder.to("cpu")
-
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Text states, first axis N; the empty prompt's have first axis 1. Prompts too long are cut, and it is said."""
-        self._encode_new(prompts)
-        rows = [self._known[text] for text in prompts]
-        states = {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
-        return Conditioning(states, {name: row[None].to(self.device) for name, row in self._known[""].items()})
-
-    def forget(self, most: int = 1024) -> None:
-        """Drop the encoded prompts if there are more than `most`."""
-        if len(self._known) > most:
-            self._known.clear()
-
-    def _encode_new(self, prompts: Sequence[str]) -> None:
-        new = [text for text in dict.fromkeys(["", *prompts]) if text not in self._known]
-        if not new:
-            return
-        for encoder in self._encoders:
-            encoder.to(self.device)
-        with torch.no_grad(), quiet():  # the pipeline's own warning about long texts names no prompt
-            for text in new:
-                states = self._encode_text(text) if text else self._encode_empty()
-                # Kept in the host's memory: T5 states of a large prompt set would fill a device.
-                self._known[text] = {name: state[0].cpu() for name, state in states.items()}
-            self._say_what_is_cut(new)
-
-    def _encode_text(self, text: str) -> dict[str, Tensor]:
-        """The states of one prompt, each with first axis 1."""
-        raise NotImplementedError
-
-    def _encode_empty(self) -> dict[str, Tensor]:
-        """What guidance leads away from."""
-        return self._encode_text("")
-
-    def _token_limit(self) -> int:
-        """How many tokens the text encoder that reads most can read; it belongs to the last tokenizer."""
-        return int(self.tokenizers[-1].model_max_length)
-
-    def _say_what_is_cut(self, texts: Sequence[str]) -> None:
-        limit = self._token_limit()
-        longer = sum(len(self.tokenizers[-1](text).input_ids) > limit for text in texts)
-        if longer:
-            self._truncated += longer
-            count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"
-            logger.warning(
-                f"{count} longer than the {limit} tokens that the text encoder reads: the rest is cut.", extra=ONCE
-            )
 
     # --- denoising
 
@@ -236,18 +250,39 @@ class PipelineModel(Pictures):
         return {}
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
-        """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run as one batch of 2 N."""
-        module = self._ready.ready(network)
+        """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run as one batch of 2 N.
+
+        A network of a latent consistency model takes its guidance as an input, in one evaluation.
+        """
+        module, cond, known = self._ready.ready(network), cond.of(network), self.networks[network]
+        if known.guidance_is_embedded:
+            return self._evaluate(
+                module, latents, t, {**cond.states, GUIDANCE: self._guidance(module, latents, guidance)}
+            )
         if guidance <= 1.0:
             return self._evaluate(module, latents, t, cond.states)
         both = {name: torch.cat([cond.empty[name].expand_as(state), state]) for name, state in cond.states.items()}
         times = torch.cat([t, t]) if t.ndim else t
         without, with_text = self._evaluate(module, torch.cat([latents, latents]), times, both).chunk(2)
-        return without + guidance * (with_text - without)
+        guided = without + guidance * (with_text - without)
+        return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
+
+    def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
+        """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
+        scale = torch.tensor(guidance - 1).repeat(len(latents))
+        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=module.config.time_cond_proj_dim)
+        return torch.as_tensor(embedded).to(latents.device, latents.dtype)
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""
         raise NotImplementedError
+
+
+def rescaled(guided: Tensor, with_text: Tensor, factor: float) -> Tensor:
+    """The guided prediction with its deviation moved towards that of the conditional one, as diffusers does."""
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+
+    return torch.as_tensor(rescale_noise_cfg(guided, with_text, guidance_rescale=factor))
 
 
 def load_class(kind: str) -> Any:

@@ -10,6 +10,7 @@ from diffusers import PixArtTransformer2DModel
 from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor
 
+from bench.models.base import TextSide
 from bench.models.pipeline import PipelineModel
 
 _TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
@@ -50,8 +51,8 @@ class PixArt(PipelineModel):
     def _token_limit(self) -> int:
         return _TOKENS[self._pipeline_name()]
 
-    def _encode_text(self, text: str) -> dict[str, Tensor]:
-        states, mask, _, _ = self.pipeline.encode_prompt(
+    def _encode_text(self, side: TextSide, text: str) -> dict[str, Tensor]:
+        states, mask, _, _ = side.pipeline.encode_prompt(
             text,
             do_classifier_free_guidance=False,
             device=self.device,

@@ -7,9 +7,17 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from bench.errors import UsageError, suggest
 from bench.models.loading import quiet, short
 
+FINAL = "final"
+"""The option of `sampler.options` that is ours: what the last step returns."""
+_PREDICTED = "predicted_original"
+_FIELD = "pred_original_sample"
+"""What diffusers calls it in the output of a step."""
 _OWN_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
 """They draw their noise from a Brownian tree of their own, so samples would depend on the batch they are in."""
 
@@ -23,14 +31,16 @@ def scheduler_class(name: str, options: Mapping[str, Any]) -> Any:
         raise UsageError(f"unknown scheduler '{name}' in the suite's sampler.{suggest(name, known)}")
     if name in _OWN_NOISE:
         raise UsageError(
-            f"{name} draws its own noise, so images would depend on the batch: take DPMSolverMultistepScheduler with "
-            "sampler.options.algorithm_type = 'sde-dpmsolver++'."
+            f"{name} draws its own noise, so that images would depend on the batch: use DPMSolverMultistepScheduler "
+            "with sampler.options.algorithm_type = 'sde-dpmsolver++'"
         )
     found = getattr(diffusers, name)
+    _check_final(found, options)
+    options = without_final(options)
     settings = [key for key in inspect.signature(found.__init__).parameters if key != "self"]
     for key in options:
         if key not in settings:
-            raise UsageError(f"{name} has no option '{key}' (sampler.options).{suggest(key, settings)}")
+            raise UsageError(f"{name} has no option '{key}' (sampler.options).{suggest(key, [*settings, FINAL])}")
     return found
 
 
@@ -43,14 +53,47 @@ def told(scheduler: Any, sampler: Any) -> Iterator[None]:
         name = scheduler.__name__ if isinstance(scheduler, type) else type(scheduler).__name__
         raise UsageError(
             f"{name} cannot be set up with sampler.steps = {sampler.steps} and the model's and the suite's options "
-            f"({short(error)}): change sampler.steps or sampler.options, or take another sampler.scheduler."
+            f"({short(error)}): change sampler.steps or sampler.options, or use another sampler.scheduler"
         ) from error
 
 
 def make_scheduler(kind: Any, config: Mapping[str, Any], sampler: Any) -> Any:
     """A scheduler of a class from the model's configuration, with the suite's options in place of its own."""
     with quiet(), told(kind, sampler):
-        return kind.from_config(config, **sampler.options)
+        scheduler = kind.from_config(config, **without_final(sampler.options))
+    scheduler.returns_original = sampler.options.get(FINAL) == _PREDICTED
+    return scheduler
+
+
+def without_final(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are the scheduler's own."""
+    return {key: value for key, value in options.items() if key != FINAL}
+
+
+def _check_final(kind: Any, options: Mapping[str, Any]) -> None:
+    """UsageError for a `final` that is unknown, or that the scheduler's steps do not tell."""
+    if FINAL not in options:
+        return
+    if options[FINAL] != _PREDICTED:
+        raise UsageError(f"sampler.options.{FINAL} must be '{_PREDICTED}', got {options[FINAL]!r}")
+    module = inspect.getmodule(kind)
+    outputs = [value for name, value in vars(module).items() if name.endswith("SchedulerOutput")]
+    if not any(_FIELD in getattr(output, "__dataclass_fields__", {}) for output in outputs):
+        raise UsageError(
+            f"{kind.__name__} does not tell the predicted original of a step, which sampler.options.{FINAL} asks for: "
+            "use DDIMScheduler, DDPMScheduler or EulerDiscreteScheduler, or remove the option"
+        )
+
+
+def take_step(scheduler: Any, prediction: Tensor, index: int, latents: Tensor, extra: Mapping[str, Any]) -> Tensor:
+    """The latents after the step at this place of `scheduler.timesteps`.
+
+    After the last one the predicted original, where the suite asks for that.
+    """
+    t, last = scheduler.timesteps[index], index == len(scheduler.timesteps) - 1
+    if not (getattr(scheduler, "returns_original", False) and last):
+        return torch.as_tensor(scheduler.step(prediction, t, latents, **extra, return_dict=False)[0])
+    return torch.as_tensor(getattr(scheduler.step(prediction, t, latents, **extra), _FIELD))
 
 
 def accepted(function: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,12 +132,12 @@ def check_calls_per_step(scheduler: Any, steps: int) -> None:
     calls, name = calls_per_step(scheduler), type(scheduler).__name__
     if len(calls) != steps or sum(calls) != len(scheduler.timesteps):
         raise UsageError(
-            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, and which belong "
-            "to which step is not known here: take another sampler.scheduler, such as DDIMScheduler."
+            f"{name} goes through {len(scheduler.timesteps)} timesteps for sampler.steps = {steps}, which cannot be "
+            "assigned to steps: use another sampler.scheduler, such as DDIMScheduler"
         )
     taken = inspect.signature(scheduler.step).parameters if hasattr(scheduler, "step") else ()
     if list(taken)[:3] != ["model_output", "timestep", "sample"]:
         raise UsageError(
-            f"{name} takes its steps in a way of its own, for which there is no loop here: take another "
-            "sampler.scheduler, such as DDIMScheduler."
+            f"{name} has a stepping scheme that the sampling loop does not support: use another sampler.scheduler, "
+            "such as DDIMScheduler"
         )

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from bench.models.pipeline import PipelineModel
+from bench.models.base import TextSide
+from bench.models.pipeline import GUIDANCE, PipelineModel
 
 
 class StableDiffusion(PipelineModel):
@@ -28,9 +29,22 @@ class StableDiffusion(PipelineModel):
         "requires_safety_checker": False,
     }
 
-    def _encode_text(self, text: str) -> dict[str, Tensor]:
-        return {"text": self.pipeline.encode_prompt(text, self.device, 1, False)[0]}
+    def _encode_text(self, side: TextSide, text: str) -> dict[str, Tensor]:
+        if side.clip_skip is not None and not hasattr(side.pipeline.text_encoder, "text_model"):
+            # diffusers 0.42 looks for the final norm in `text_model`, which transformers 5 has merged into the encoder.
+            object.__setattr__(side.pipeline.text_encoder, "text_model", side.pipeline.text_encoder)
+        return {"text": side.pipeline.encode_prompt(text, self.device, 1, False, clip_skip=side.clip_skip)[0]}
+
+    def _encode_negative(self, side: TextSide, text: str | None) -> dict[str, Tensor]:
+        # Without clip_skip, as in diffusers.
+        return {"text": side.pipeline.encode_prompt(text or "", self.device, 1, False)[0]}
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        output: Tensor = module(latents, t, encoder_hidden_states=states["text"], return_dict=False)[0]
+        output: Tensor = module(
+            latents,
+            t,
+            encoder_hidden_states=states["text"],
+            timestep_cond=states.get(GUIDANCE),
+            return_dict=False,
+        )[0]
         return output

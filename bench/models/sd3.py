@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from bench.models.base import TextSide
 from bench.models.pipeline import PipelineModel
 from bench.models.schedulers import resolution_shift
 
@@ -35,9 +36,28 @@ class StableDiffusion3(PipelineModel):
     def _token_limit(self) -> int:
         return T5_TOKENS if len(self.tokenizers) == 3 else int(self.tokenizers[-1].model_max_length)
 
-    def _encode_text(self, text: str) -> dict[str, Tensor]:
-        states, _, pooled, _ = self.pipeline.encode_prompt(
-            text, text, text, device=self.device, do_classifier_free_guidance=False, max_sequence_length=T5_TOKENS
+    def _encode_text(self, side: TextSide, text: str) -> dict[str, Tensor]:
+        states, _, pooled, _ = side.pipeline.encode_prompt(
+            text,
+            text,
+            text,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            clip_skip=side.clip_skip,
+            max_sequence_length=T5_TOKENS,
+        )
+        return {"text": states, "pooled": pooled}
+
+    def _encode_negative(self, side: TextSide, text: str | None) -> dict[str, Tensor]:
+        # Without clip_skip, as in diffusers.
+        words = text or ""
+        states, _, pooled, _ = side.pipeline.encode_prompt(
+            words,
+            words,
+            words,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=T5_TOKENS,
         )
         return {"text": states, "pooled": pooled}
 

@@ -8,18 +8,18 @@ in safetensors, configurations and vocabularies are fetched: never code, and no 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
-from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, config_beside
+from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, TRAINER_CONFIG, config_beside, trainer_config_beside
+from bench.models.variants import TWINS, is_twin, only_variants
 from bench.store.atomic import read_json, sha256_file
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ _COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", 
 _SAFE = (".safetensors", ".json", ".txt", ".model")
 # What can run code when it is read, or is code.
 _CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
-# Half-precision and other twins of weights that are fetched anyway.
-_TWINS = ("*.fp16.*", "*.bf16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.index.fp16.json")
 # Parts of a published pipeline that no image here passes through.
 _UNUSED_PARTS = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PIPELINE = "model_index.json"
@@ -62,8 +60,9 @@ def check_pin(name: str, path: Path, wanted: str) -> None:
     found = digest(path)
     if wanted != found and not (path.is_file() and _content(path) == wanted):
         raise MissingError(
-            f"weights '{name}' have the sha256 {found}, not the demanded {wanted}: they are damaged, were changed by "
-            "their authors, or it belongs to others; compare with the source, or pin a revision (owner/name@...)"
+            f"weights '{name}' have the sha256 {found}, expected {wanted}: they are damaged, were changed by their "
+            "authors, or the digest is of other weights; compare it with the source, or pin a revision "
+            "(owner/name@...)"
         )
 
 
@@ -83,13 +82,12 @@ def split_pin(spec: str) -> tuple[str, str | None]:
 def digest(path: Path | str) -> str:
     """sha256 (64 hex digits) over the names and contents of the weight, configuration and vocabulary files.
 
-    A single file's own name does not count, and neither does the place of a folder. The adapter_config.json that is
-    read with a LoRA's file counts. In a folder of diffusers only what its loader reads counts. Raises MissingError when
-    there is nothing to digest.
+    A single file's own name does not count, and neither does the place of a folder. The configuration read with a LoRA
+    counts. In a folder of diffusers only what its loader reads counts. MissingError when there is nothing to digest.
     """
     root = Path(path)
     if root.is_file():
-        config = config_beside(root)
+        config = config_beside(root) or trainer_config_beside(root)
         if config is None:
             return _content(root)
         return hashlib.sha256(f"{_content(root)}\n{_content(config)}\n".encode()).hexdigest()
@@ -130,9 +128,9 @@ def _loaded(root: Path, files: list[str]) -> list[str]:
     kept = [name for name in files if name.endswith(_SAFE) and name != _TRAINING]
     networks = {f"{folder}/" for folders in NETWORK_FOLDERS.values() for folder in folders}
     if _PIPELINE in kept and any(name.startswith(tuple(networks)) for name in kept):
-        beside = {_PIPELINE, PEFT_CONFIG, *LORA_FILES}
+        beside = {_PIPELINE, PEFT_CONFIG, TRAINER_CONFIG, *LORA_FILES}
         kept = [name for name in kept if name in beside or name.partition("/")[0] not in {*_UNUSED_PARTS, name}]
-    twins = {name for name in kept if any(fnmatch.fnmatch(name.rpartition("/")[2], twin) for twin in _TWINS)}
+    twins = {name for name in kept if is_twin(name)}
     whole = {name.rpartition("/")[0] for name in kept if name.endswith(".safetensors") and name not in twins}
     return [name for name in kept if name not in twins or name.rpartition("/")[0] not in whole]
 
@@ -149,20 +147,31 @@ def _is_network(root: Path) -> bool:
 def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(metrics, image sets) that a checkpoint of `bench train` was trained on, from its training.json; () if unsaid.
 
-    A file of weights is a checkpoint's if training.json lies beside it.
-    Raises MissingError when the weights are not there.
+    A file of weights is a checkpoint's if training.json lies beside it. Raises MissingError (no such weights) and
+    UsageError (training.json holds something else).
     """
     path = resolve(spec)
-    folder = path.parent if path.is_file() else path
+    file = (path.parent if path.is_file() else path) / _TRAINING
     try:
-        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no folder of ours
-        return (), ()
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:  # no folder of ours
+        facts = None
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{file} is not valid JSON: repair it, or remove it if `bench train` did not write it"
+        ) from None
     if not isinstance(facts, dict):
         return (), ()
-    reward = facts.get("trained_on", facts.get("reward"))  # the first checkpoints name one reward only
-    rewards = (reward,) if isinstance(reward, str) else tuple(str(name) for name in reward or ())
-    return rewards, tuple(str(name) for name in facts.get("trained_on_data") or ())
+    key = "trained_on" if "trained_on" in facts else "reward"  # the first checkpoints name one reward only
+    return _names(file, key, facts.get(key)), _names(file, "trained_on_data", facts.get("trained_on_data"))
+
+
+def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
+    """The names in an entry of training.json: one, a list, or the keys of weights. Raises UsageError for others."""
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    if isinstance(names, list | dict) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise UsageError(f"{file}: {key} must be a list of names, got {json.dumps(value)[:60]}: repair it")
 
 
 def digest_of(spec: str) -> str:
@@ -171,8 +180,7 @@ def digest_of(spec: str) -> str:
 
 
 def _content(file: Path) -> str:
-    # In the hub's cache a large file is a link to a blob that is named by its sha256, compared when it arrived: no need
-    # to read gigabytes.
+    # In the hub's cache a large file links to a blob that is named by its sha256, compared when it arrived.
     real = file.resolve()
     if file.is_symlink() and real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
         return real.name
@@ -216,23 +224,26 @@ def _shapes(name: str) -> Path:
     hint = suggest(name, there)
     raise MissingError(
         f"the embedded weights 'shapes:{name}' are not in this installation.{hint} "
-        "They are made by `make shapes` in a checkout, and shipped with a release."
+        "`make shapes` builds them in a checkout; a release contains them."
     )
 
 
 def _from_hub(name: HubName) -> Path:
     """The local copy of what a hub name means."""
     from metrics.errors import MissingWeightsError
-    from metrics.weights.hub import fetch_folder
+    from metrics.weights.hub import fetch_folder, listing
 
     inner = name.inner.strip("/") if name.inner else None
     if inner and Path(inner).suffix in _CODE:
         raise MissingError(
-            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is read; name a "
+            f"weights '{name}' are not fetched: a {Path(inner).suffix} file can run code when it is loaded; give a "
             ".safetensors file or a folder of them"
         )
     try:
-        root = fetch_folder(name, _wanted(name, inner), _TWINS)
+        wanted = _wanted(name, inner)
+        root = fetch_folder(name, wanted, TWINS)
+        if variants := only_variants(listing(name), wanted):
+            root = fetch_folder(name, variants)
     except MissingWeightsError as error:
         raise MissingError(str(error).rstrip(".")) from None
     path = root / inner if inner else root
@@ -245,7 +256,8 @@ def _wanted(name: HubName, inner: str | None) -> list[str]:
     """Patterns of the files that the name needs."""
     if inner and inner.endswith(".safetensors"):
         folder = inner.rpartition("/")[0]
-        return [inner, f"{folder}/adapter_config.json".lstrip("/")]  # the scale of a LoRA in PEFT's layout
+        # The scale of a LoRA in PEFT's layout, and of one of DanceGRPO or FastVideo.
+        return [inner, *(f"{folder}/{name}".lstrip("/") for name in (PEFT_CONFIG, TRAINER_CONFIG))]
     folders = [inner] if inner else _parts_of_pipeline(name)
     if folders is None:
         return [f"*{ending}" for ending in _SAFE]

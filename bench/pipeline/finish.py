@@ -39,7 +39,7 @@ def check_images(stores: Sequence[RunStore]) -> None:
         if not has_all_images(store):
             manifest = store.manifest()
             there, wanted = manifest.counts.get("images", 0), len(manifest.prompts) * manifest.samples
-            raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again.")
+            raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again")
 
 
 def has_all_images(store: RunStore) -> bool:

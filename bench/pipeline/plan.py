@@ -74,15 +74,8 @@ class Plan:
     @property
     def rows(self) -> dict[str, Any]:
         """Plain JSON data: what `bench plan --json` prints. NaN and infinity are null."""
-        found: dict[str, Any] = _plain(asdict(self))
-        return found
-
-    @property
-    def text(self) -> str:
-        """What `bench plan` prints."""
-        from bench.pipeline.plan_text import plan_text
-
-        return plan_text(self)
+        rows: dict[str, Any] = _plain(asdict(self))
+        return rows
 
 
 def _plain(value: Any) -> Any:
@@ -126,7 +119,10 @@ def plan(
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)
     digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}
-    plans = make_plan(chosen, resolved, wanted, digests)
+    from bench.models.reading import loader_versions  # reads tensors
+
+    present = [name for name in names if name not in absent]
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
     stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
     missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
     actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}
@@ -171,7 +167,8 @@ def _metrics_to_fetch(suite: Suite) -> list[Fetch]:
         except BenchError as error:
             raise UsageError(f"metric {name}: {error}") from None
         if not there:
-            megabytes = facts.megabytes if facts is not None and spec.weights is None else None
+            known = facts.megabytes if facts is not None and spec.weights is None else None
+            megabytes = None if known is None else round(known)
             found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
     return found
 
@@ -208,7 +205,8 @@ def _seconds(earlier: Sequence[Run], evaluations: float, images: int) -> float:
     ]
     if not generating:
         return math.nan
-    return float(max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images)
+    seconds: float = max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images
+    return seconds
 
 
 def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:

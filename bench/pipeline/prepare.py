@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
+from bench.methods.conditions import check_conditions, conditions_of
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
 from bench.suite.load import load_suite
@@ -35,7 +36,7 @@ def resolved_methods(
     if len(names) == len(methods):
         return resolve_methods(names, suite, texts)
     if texts:
-        raise UsageError("settings go with methods given by name, and one of these is resolved already")
+        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
     listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
     return list({method.name: method for found in listed for method in found}.values())
 
@@ -50,10 +51,21 @@ def _setting_text(value: Setting) -> str:
 def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
     """The plans of the methods, with the digests of all weights that run."""
     check_guidance(suite, {method.name: guidance_of(suite, method) for method in methods})
+    for method in methods:
+        conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()
+        check_conditions(suite.model.family, conditions, sides, method.name)
     prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
     trained = [_with_training(method) if method.weights in digests else method for method in methods]
-    return make_plan(suite, trained, prompts, digests)
+    from bench.models.reading import loader_versions  # reads tensors
+
+    return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+
+
+def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
+    """The weights names of the networks that run."""
+    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
+    return list(dict.fromkeys([suite.model.weights, *tuned]))
 
 
 def _with_training(method: Method) -> Method:

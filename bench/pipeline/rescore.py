@@ -63,11 +63,11 @@ def score(
 
 def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
     if runs and len(absent) < of:
-        raise UsageError("give either runs, or --images, --suite, --prompts and --name, not both.")
+        raise UsageError("give either runs or --images (with --suite, --prompts and --name), not both")
     if not runs and len(absent) == of:
-        raise UsageError("nothing to score: name runs, or give --images, --suite, --prompts and --name.")
+        raise UsageError("nothing to score: give runs, or --images with --suite, --prompts and --name")
     if not runs and absent:
-        raise UsageError(f"images from elsewhere also need {' and '.join(absent)}.")
+        raise UsageError(f"--images also needs {' and '.join(absent)}")
 
 
 def _rescore(
@@ -88,7 +88,7 @@ def _rescore(
         if metrics is None and given is None:  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
-        logger.info("nothing to do: all scores are there.")
+        logger.info("nothing to do: all scores exist")
     return list(stores)
 
 

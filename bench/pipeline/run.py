@@ -85,7 +85,7 @@ def run(
         check_images(stores)
         mark_complete(stores)
     if made == 0 and values == 0:
-        logger.info("nothing to do: all images and scores are there.")
+        logger.info("nothing to do: all images and scores exist")
     return stores
 
 
@@ -97,4 +97,4 @@ def _check_choices(resume: str, engine: str, device: str, batch_size: int | None
         raise unknown("engine", engine, ENGINES)
     check_device(device)
     if batch_size is not None and batch_size < 1:
-        raise UsageError(f"the batch size must be at least 1, got {batch_size}.")
+        raise UsageError(f"the batch size must be at least 1, got {batch_size}")

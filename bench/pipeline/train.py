@@ -18,6 +18,7 @@ def train(
     suite: str | Path = "shapes",
     reward: str | None = None,
     data: str | Path | None = None,
+    caption_column: str | None = None,
     preset: str | None = None,
     steps: int | None = None,
     learning_rate: float | None = None,
@@ -37,9 +38,10 @@ def train(
     """Make a checkpoint and return its folder; None if that folder already contains this training. As `bench train`.
 
     `objective` is "base", "refl", "draft" or "imagerefl"; None means "as the objective's recipe for the suite says".
-    `reward` is the image metric to climb ("pickscore", or a sum "hpsv2.1=1,pickscore=0.5"); `data` a folder or a
-    repository of images with captions; `settings` are further fields of the recipe ({"start_step": 25}). Every
-    `eval_every` updates the suite runs on the checkpoint, with its first `eval_limit` prompts.
+    `reward` is the image metric to climb ("pickscore", or a sum "hpsv2.1=1,pickscore=0.5"); `data` a folder, a table or
+    a repository of images with captions, which `caption_column` has; `settings` are further fields of the recipe
+    ({"start_step": 25}). Every `eval_every` updates the suite runs on the checkpoint, with its first `eval_limit`
+    prompts. Several seeds (`--seeds` of the command) are several calls.
 
     Raises BenchError, one sentence each; the last checkpoint stays, and the same call continues after it.
 
@@ -65,6 +67,7 @@ def train(
         data=None if data is None else str(data),
         lora_rank=lora_rank,
         eval_every=eval_every,
+        caption_column=caption_column,
         settings={key: str(value) for key, value in (settings or {}).items()},
     )
     evaluate = evaluator(options, limit=eval_limit, progress=progress) if eval_every else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.methods.catalogue import Method
 from bench.pipeline.run import run
 from bench.runtime.progress import Progress
+from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
 from bench.suite.resolve import resolve_method
 from bench.training.options import DEFAULT_REWARD, TrainOptions, parse_reward
@@ -31,11 +32,37 @@ def evaluator(
     reward = {} if options.objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)
     out = options.out or default_out(options.objective, suite, reward, options.seed)
     results = out.with_name(f"{out.name}.eval")
-    small = suite.override(limit=limit)
+    where = device or options.device
+    run_suite = checkpoint_evaluator(
+        options.suite, results, method=options.objective, limit=limit, device=where, progress=progress
+    )
 
     def evaluate(done: int, checkpoint: Path | None) -> None:
-        method = "base" if checkpoint is None else method_at(options.objective, done, checkpoint, options.suite)
-        run(small, [method], results=results, device=device or options.device, progress=progress)
+        run_suite(done, checkpoint)
+
+    return evaluate
+
+
+def checkpoint_evaluator(
+    suite: str,
+    results: Path,
+    *,
+    method: str = "refl",
+    limit: int | None = 16,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Callable[[int, Path | None], RunStore]:
+    """What runs the suite on a checkpoint after so many updates (None: on the base model), as runs in `results`.
+
+    `method` says how a checkpoint is sampled (`refl`, `draft`, `imagerefl`, or `base` for a base model's training),
+    `limit` the number of prompts. A run that is there already is not made again. Raises BenchError as `bench.run`.
+    """
+    small = load_suite(suite).override(limit=limit)
+
+    def evaluate(done: int, checkpoint: Path | None) -> RunStore:
+        chosen = "base" if checkpoint is None else method_at(method, done, checkpoint, suite)
+        [made] = run(small, [chosen], results=results, device=device, progress=progress)
+        return made
 
     return evaluate
 

@@ -1,6 +1,8 @@
-"""The model families that a suite may name. Rows only: the adapters are in `bench.models`, which loads them."""
+"""The model families that a suite may name, one row each. Their adapters are in `bench.models`, which loads them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.registry.registry import Registry
@@ -9,14 +11,88 @@ FAMILIES: Registry[str] = Registry("model family", "bench.models")
 """Family name -> "module:Class" with a classmethod `load(folder, suite, device)`; of built-in rows the module is one of
 the adapters in `bench.models`, which this floor does not import."""
 
-FAMILIES.add("sd", "sd:StableDiffusion", builtin=True)
-FAMILIES.add("sdxl", "sdxl:StableDiffusionXL", builtin=True)
-FAMILIES.add("pixart", "pixart:PixArt", builtin=True)
-FAMILIES.add("sd3", "sd3:StableDiffusion3", builtin=True)
-FAMILIES.add("flux", "flux:Flux", builtin=True)
 
-DISTILLED = frozenset({"flux"})
-"""Families whose guidance is an input of the network, learned in distillation."""
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A built-in family: its adapter, and what is known of it without reading a tensor.
+
+    `pipelines` are the classes in model_index.json, `networks` those in a network's config.json (behind "/" its
+    addition_embed_type, where that tells families of one class apart). `marks` are parts of tensor names that only this
+    family's checkpoints have, in diffusers' and in the original layout. `conditions` are those of
+    `bench.methods.conditions` that diffusers' pipeline has. `distilled`: its guidance is an input of the network,
+    learned in distillation.
+    """
+
+    name: str
+    target: str
+    title: str
+    pipelines: tuple[str, ...]
+    networks: tuple[str, ...]
+    marks: tuple[str, ...]
+    conditions: tuple[str, ...] = ("negative_prompt",)
+    distilled: bool = False
+
+
+# A checkpoint is of the last row of which it has a mark: those of U-Nets are found in many files.
+ROWS = (
+    Family(
+        "sd",
+        "sd:StableDiffusion",
+        "Stable Diffusion 1.x/2.x",
+        # besides its own, other uses of the same weights
+        pipelines=(
+            "StableDiffusionPipeline",
+            "StableDiffusionImg2ImgPipeline",
+            "StableDiffusionPAGPipeline",
+            "LatentConsistencyModelPipeline",
+        ),
+        networks=("UNet2DConditionModel",),
+        marks=("down_blocks.0.resnets", "input_blocks.1.0", "mid_block.resnets"),
+        conditions=("negative_prompt", "guidance_rescale", "clip_skip", "embeddings"),
+    ),
+    Family(
+        "sdxl",
+        "sdxl:StableDiffusionXL",
+        "Stable Diffusion XL",
+        pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLPAGPipeline"),
+        networks=("UNet2DConditionModel/text_time",),
+        marks=("add_embedding.linear_1", "label_emb.0.0"),
+        conditions=("negative_prompt", "guidance_rescale", "clip_skip", "embeddings"),
+    ),
+    Family(
+        "pixart",
+        "pixart:PixArt",
+        "PixArt",
+        pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"),
+        networks=("PixArtTransformer2DModel", "Transformer2DModel"),  # the latter in older repositories
+        marks=("adaln_single.", "t_block."),
+    ),
+    Family(
+        "sd3",
+        "sd3:StableDiffusion3",
+        "Stable Diffusion 3",
+        pipelines=("StableDiffusion3Pipeline", "StableDiffusion3PAGPipeline"),
+        networks=("SD3Transformer2DModel",),
+        marks=("joint_blocks.", "attn.add_q_proj", "context_embedder."),
+        conditions=("negative_prompt", "clip_skip"),
+    ),
+    Family(
+        "flux",
+        "flux:Flux",
+        "FLUX",
+        pipelines=("FluxPipeline",),
+        networks=("FluxTransformer2DModel",),
+        marks=("single_transformer_blocks.", "double_blocks.", "single_blocks."),
+        distilled=True,
+    ),
+)
+for _row in ROWS:
+    FAMILIES.add(_row.name, _row.target, builtin=True)
+
+
+def family_row(name: str) -> Family | None:
+    """The row of a built-in family; None for one of a plug-in, of which no more is known than its adapter."""
+    return next((row for row in ROWS if row.name == name), None)
 
 
 def register_model(family: str, target: str) -> None:

@@ -43,9 +43,7 @@ class Registry(Generic[T]):
         Raises UsageError when the name is taken by another target.
         """
         if name in self._targets and self._targets[name] != target:
-            raise UsageError(
-                f"{self.kind} '{name}' is already defined by {self._origins[name]}: give yours another name"
-            )
+            raise UsageError(f"{self.kind} '{name}' is already defined by {self._origins[name]}: use another name")
         if builtin and name not in self._targets:
             self._builtin.add(name)
         self._targets.setdefault(name, target)

@@ -12,7 +12,7 @@ from bench.store.atomic import make_folder, remove_folder, write_error
 from bench.store.leftovers import clean_leftovers, temporary_name
 
 _MARK = "made-by-bench-report.txt"
-_TEXT = "Images of the page beside this folder. `bench report` makes it anew each time.\n"
+_TEXT = "Images of the page beside this folder. `bench report` rewrites it each time.\n"
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
@@ -22,7 +22,9 @@ def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     """
     if folder.exists() and not (folder / _MARK).is_file():
         if files:
-            raise UsageError(f"{folder} is in the way and was not made by bench: move it, or choose another --out")
+            raise UsageError(
+                f"{folder} already exists and was not created by `bench report`; move it or pass another --out"
+            )
         return
     clean_leftovers(folder.parent, deep=False)
     fresh = temporary_name(folder)

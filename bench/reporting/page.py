@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.table.arrays import Array
-from bench.analysis.table.costs import cost_columns
-from bench.analysis.table.rows import Best, Row, Table
+from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import pairs_of
-from bench.reporting.cells import DAGGER, CellText, difference_cells, header, mean_cells, number
+from bench.reporting.cells import DAGGER, header
 from bench.reporting.payload import embedded_json, payload
-from bench.reporting.sections import environments, metric_card, origins, protocol
+from bench.reporting.sections import SECTIONS, Material
 from bench.reporting.style import looks
 from bench.reporting.thumbnails import Pictures
-from bench.reporting.tradeoff import fronts_of, grids, verdicts_on
+from bench.reporting.tradeoff import fronts_of, verdicts_on
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from bench.analysis.tradeoff import Joint
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "names.js", "distributions.js", "plots.js", "gallery.js")  # in the order in which they run
+SCRIPTS = ("page.js", *(script for section in SECTIONS for script in section.scripts), "print.js")  # as they run
 
 
 def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
@@ -52,24 +51,31 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             scripts=scripts,
             data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
-            fallback=base64.b64encode(picture).decode(),
-            DAGGER=DAGGER,
-            SURE=SURE,
-            UNSURE=UNSURE,
-            looks=looks([row.name for row in table.rows]),
-            rows={row.name: row for row in table.rows},
-            means=means(table),
-            differences=differences(table),
-            grids=grids(pairs, table),
-            cards=[metric_card(table, facts) for facts in table.metrics],
-            costs=costs(table),
-            protocol=protocol(table),
-            origins=origins(table),
-            environments=environments(table),
-            gallery=images.info["mode"] != "none",
-            header=lambda facts: header(facts, table),
+            sections=rendered(Material(table, pairs, images, picture)),
         )
     )
+
+
+def rendered(material: Material) -> list[dict[str, Any]]:
+    """The sections that have something to say: id, title, number of entries behind the title, and HTML."""
+    from markupsafe import Markup
+
+    table, made = material.table, []
+    common = {
+        "table": table,
+        "looks": looks([row.name for row in table.rows]),
+        "rows": {row.name: row for row in table.rows},
+        "header": lambda facts: header(facts, table),
+        "gallery": material.has_images,
+        **{"DAGGER": DAGGER, "SURE": SURE, "UNSURE": UNSURE},
+    }
+    for section in SECTIONS:
+        content = section.fill(material)
+        if content is not None:
+            html = environment().get_template(f"sections/{section.id}.html.j2").render({**common, **content})
+            entry = {"id": section.id, "title": section.title, "count": content.get("count"), "html": Markup(html)}
+            made.append(entry)
+    return made
 
 
 @cache
@@ -107,46 +113,3 @@ def content_policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "img-src data: blob: 'self' file:; base-uri 'none'; form-action 'none'"
     )
-
-
-def means(table: Table) -> list[dict[str, Any]]:
-    """Rows of the first table: the method and its cells with how they compare to the best of their column."""
-    rows = []
-    for row, cells in zip(table.rows, mean_cells(table), strict=True):
-        columns = [
-            {"cell": cell, "rank": _rank(table.best.get(facts.name), row), "sort": _sort_value(row, facts.name)}
-            for facts, cell in zip(table.metrics, cells, strict=True)
-        ]
-        rows.append({"row": row, "columns": columns})
-    return rows
-
-
-def _rank(best: Best | None, row: Row) -> str:
-    """ "best": significantly better than all others; "level": the best one or not told apart from it; else ""."""
-    if best is None or (row.name != best.name and row.name not in best.tied):
-        return ""
-    return "best" if best.significant else "level"
-
-
-def _sort_value(row: Row, metric: str) -> str:
-    return repr(row.cells[metric].mean) if metric in row.cells else "nan"
-
-
-def differences(table: Table) -> list[tuple[Row, list[CellText]]]:
-    """Rows of the second table: differences against the reference."""
-    if not table.differences:
-        return []
-    rows = {row.name: row for row in table.rows}
-    names, cells = difference_cells(table)
-    return [(rows[name], line) for name, line in zip(names, cells, strict=True)]
-
-
-def costs(table: Table) -> dict[str, Any]:
-    """The table of costs, as text."""
-    columns = cost_columns(table)
-    nan = float("nan")
-    lines = [
-        [number(nan if (value := column.values[i]) is None else value, column.digits) for column in columns]
-        for i in range(len(table.rows))
-    ]
-    return {"columns": columns, "lines": lines}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.stats import Interval
 from bench.analysis.table.arrays import Array, prompts_of
 from bench.analysis.table.costs import cost_columns
+from bench.reporting import payload_types as types
 from bench.reporting.cells import decimals
 from bench.reporting.plots import diversity_axes, point_names, quality_axes
 from bench.reporting.style import looks
@@ -42,8 +43,8 @@ def payload(
     table: Table,
     fronts: Mapping[tuple[str, str], tuple[Front, Mapping[str, str]]],
     values: dict[str, Array],
-    images: dict[str, Any],
-) -> dict[str, Any]:
+    images: types.Images,
+) -> types.Payload:
     """Everything the script needs but the images themselves."""
     index = {row.name: i for i, row in enumerate(table.rows)}
     style, names = looks([row.name for row in table.rows]), point_names(table)
@@ -61,7 +62,7 @@ def payload(
         "cells": [[_cell(row.cells.get(name)) for name in metrics] for row in table.rows],
         "differences": [_differences(table, row.name, metrics) for row in table.rows],
         "curves": [
-            {"family": c.family, "parameter": c.parameter, "members": [[index[n], v] for n, v in c.members]}
+            {"family": c.family, "parameter": c.parameter, "members": [(index[n], v) for n, v in c.members]}
             for c in table.curves
         ],
         "fronts": {f"{metrics.index(x)}/{metrics.index(y)}": _front(*one, index) for (x, y), one in fronts.items()},
@@ -75,7 +76,7 @@ def payload(
     }
 
 
-def _method(row: Row, look: tuple[str, str], short: str, metrics: Sequence[str]) -> dict[str, Any]:
+def _method(row: Row, look: tuple[str, str], short: str, metrics: Sequence[str]) -> types.Method:
     return {
         "name": row.name,
         "short": short,
@@ -86,7 +87,7 @@ def _method(row: Row, look: tuple[str, str], short: str, metrics: Sequence[str])
     }
 
 
-def _metric(table: Table, facts: MetricFacts) -> dict[str, Any]:
+def _metric(table: Table, facts: MetricFacts) -> types.Metric:
     trained = facts.name in table.trained_metrics
     role = "" if facts.kind != "image" or not table.trained_metrics else "training reward" if trained else "held out"
     return {
@@ -101,22 +102,22 @@ def _metric(table: Table, facts: MetricFacts) -> dict[str, Any]:
     }
 
 
-def _cell(interval: Interval | None) -> list[float | int | None] | None:
+def _cell(interval: Interval | None) -> types.Cell | None:
     if interval is None:
         return None
-    numbers = [_finite(one) for one in (interval.mean, interval.low, interval.high)]
-    return [*numbers, interval.n, interval.n_unscored]
+    mean, low, high = (_finite(number) for number in (interval.mean, interval.low, interval.high))
+    return mean, low, high, interval.n, interval.n_unscored
 
 
-def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[list[float | int | None] | None] | None:
+def _differences(table: Table, name: str, metrics: Sequence[str]) -> list[types.Cell | None] | None:
     """Paired differences of a method from the reference; the reference itself stands at zero. None: there are none."""
     if name == table.reference:
-        return [[0, 0, 0, 0, 0] for _ in metrics]
+        return [(0, 0, 0, 0, 0) for _ in metrics]
     found = {one.facts.name: _cell(one.interval) for one in table.differences.get(name, ())}
     return [found.get(metric) for metric in metrics] if found else None
 
 
-def _front(front: Front, verdicts: Mapping[str, str], index: Mapping[str, int]) -> dict[str, Any]:
+def _front(front: Front, verdicts: Mapping[str, str], index: Mapping[str, int]) -> types.Front:
     """Whether each method is surely on the front, and the band of the front under resampling."""
     return {"verdict": {index[name]: verdict for name, verdict in verdicts.items()}, "band": band_of(front)}
 

@@ -90,7 +90,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for omitted in left_out:
-        logger.warning(one_line(f"left out of the report: {omitted.run} ({omitted.why})"))
+        logger.warning(one_line(f"excluded from the report: {omitted.run} ({omitted.why})"))
     return build(runs, left_out, *how)
 
 

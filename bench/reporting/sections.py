@@ -1,180 +1,153 @@
-"""The parts of the page that are written on the server: metric cards, protocol, provenance. Plain text, not escaped."""
+"""The sections of the page, in order. One more is a row in SECTIONS, and its text in `assets/sections/<id>.html.j2`.
+
+A template may use what its `fill` gives, and what all have: `table`, `rows` and `looks` by method, `header(facts)`,
+`gallery` (whether there is one), DAGGER, SURE and UNSURE, and the macros of `assets/macros.html.j2`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from bench.analysis.table.caveats import noted
-from bench.analysis.table.common_noise import leading
-from bench.analysis.table.sweeps import GUIDANCE, parameters
-from bench.reporting.cells import number
-
-if TYPE_CHECKING:
-    from bench.analysis.table.rows import Row, Table
-    from bench.store.records import Manifest
-    from bench.store.runs import MetricFacts
-
-Pairs = list[tuple[str, str]]
-
-_KINDS = {
-    "image": "one value per image",
-    "group": "one value per prompt, over its images",
-    "set": "one value for all images against a reference set",
-}
+from bench.analysis.table.costs import cost_columns
+from bench.analysis.table.rows import Best, Row, Table
+from bench.analysis.tradeoff import Pairs
+from bench.reporting.cells import CellText, difference_cells, mean_cells, number
+from bench.reporting.protocol import environments, metric_card, origins, protocol
+from bench.reporting.thumbnails import Pictures
+from bench.reporting.tradeoff import grids
 
 
-def plain(value: Any) -> str:
-    """A setting as text: lists in order, tables as "key value", true and false as yes and no."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain(one)}" for key, one in value.items() if one not in (None, {}, []))
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(plain, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a section may draw on. `picture` is pareto.svg."""
+
+    table: Table
+    pairs: Pairs
+    images: Pictures
+    picture: bytes = b""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there is a gallery."""
+        return self.images.info["mode"] != "none"
 
 
-def metric_card(table: Table, facts: MetricFacts) -> dict[str, Any]:
-    """Everything that decides a metric's values, for its card in the page."""
-    card = facts.card
-    asked = card.get("asked") or {}
-    options = {k: v for k, v in (asked.get("options") or {}).items() if k not in (card.get("settings") or {})}
-    rows: Pairs = [
-        ("Values", f"{_KINDS.get(facts.kind, facts.kind)}; {facts.direction} is better"),
-        ("Unit", facts.unit or "not stated"),
-        ("Range", _bounds(card)),
-        ("Values scored", _counts(table, facts)),
-        ("Weights from", _source(card)),
-        ("Reference", plain(asked["reference"]) if asked.get("reference") else ""),
-        ("Options", plain(options)),
-        ("Licence", str(card.get("licence") or "")),
-        ("Source", str(card.get("citation") or "")),
-    ]
-    return {
-        "facts": facts,
-        "rows": [(term, text) for term, text in rows if text],
-        "weights": sorted((card.get("weights") or {}).items()),
-        "settings": [(key, plain(value)) for key, value in (card.get("settings") or {}).items()],
-        "libraries": [(key, str(value)) for key, value in (card.get("libraries") or {}).items()],
-        "notes": [f"{of}: {said}" if of else said for said, of in noted(table, facts)],
-        "trained": [row.name for row in table.rows if row.in_reward(facts.name)],
-    }
+Content = Mapping[str, Any]
 
 
-def _bounds(card: Mapping[str, Any]) -> str:
-    low, high = card.get("low"), card.get("high")
-    if low is None and high is None:
-        return "unbounded" if "low" in card else ""
-    left = "(−∞" if low is None else f"[{number(float(low), 0 if float(low).is_integer() else 2)}"
-    right = "∞)" if high is None else f"{number(float(high), 0 if float(high).is_integer() else 2)}]"
-    return f"{left}, {right}"
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section: its id, its title in the navigation, what its template is filled with, and the scripts that it needs.
+
+    `fill` gives None where there is nothing to say: then the section and its link are left out. An entry "count" in it
+    is shown behind the title. Scripts run in the order of the sections; print.js, which fits plots to paper, is last.
+    """
+
+    id: str
+    title: str
+    fill: Callable[[Material], Content | None]
+    scripts: tuple[str, ...] = ()
 
 
-def _counts(table: Table, facts: MetricFacts) -> str:
-    cells = [row.cells[facts.name] for row in table.rows if facts.name in row.cells]
-    counts, lost = sorted({cell.n for cell in cells}), sum(cell.n_unscored for cell in cells)
-    if not counts:
+def _tradeoff(material: Material) -> Content:
+    return {"fallback": base64.b64encode(material.picture).decode(), "differences": bool(material.table.differences)}
+
+
+def _table(material: Material) -> Content:
+    return {"means": means(material.table)}
+
+
+def _differences(material: Material) -> Content | None:
+    lines = differences(material.table)
+    return {"differences": lines} if lines else None
+
+
+def _price(material: Material) -> Content | None:
+    found = grids(material.pairs, material.table)
+    return {"grids": found} if found else None
+
+
+def _distributions(material: Material) -> Content:
+    return {}
+
+
+def _gallery(material: Material) -> Content | None:
+    return {} if material.has_images else None
+
+
+def _cost(material: Material) -> Content | None:
+    found = costs(material.table)
+    return {"costs": found} if found["columns"] else None
+
+
+def _metrics(material: Material) -> Content:
+    return {"cards": [metric_card(material.table, facts) for facts in material.table.metrics]}
+
+
+def _protocol(material: Material) -> Content:
+    table = material.table
+    return {"protocol": protocol(table), "origins": origins(table), "environments": environments(table)}
+
+
+def _notes(material: Material) -> Content | None:
+    return {"count": len(material.table.notes)} if material.table.notes else None
+
+
+SECTIONS = (
+    Section("tradeoff", "Trade-off", _tradeoff, scripts=("names.js", "plots.js")),
+    Section("table", "Table", _table),
+    Section("differences", "Differences", _differences),
+    Section("trade", "Price", _price),
+    Section("distributions", "Per prompt", _distributions, scripts=("distributions.js",)),
+    Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
+    Section("cost", "Cost", _cost),
+    Section("metrics", "Metrics", _metrics),
+    Section("protocol", "Protocol", _protocol),
+    Section("notes", "Notes", _notes),
+)
+
+
+def means(table: Table) -> list[dict[str, Any]]:
+    """Rows of the first table: the method and its cells with how they compare to the best of their column."""
+    rows = []
+    for row, cells in zip(table.rows, mean_cells(table), strict=True):
+        columns = [
+            {"cell": cell, "rank": _rank(table.best.get(facts.name), row), "sort": _sort_value(row, facts.name)}
+            for facts, cell in zip(table.metrics, cells, strict=True)
+        ]
+        rows.append({"row": row, "columns": columns})
+    return rows
+
+
+def _rank(best: Best | None, row: Row) -> str:
+    """ "best": significantly better than all others; "level": the best one or not told apart from it; else ""."""
+    if best is None or (row.name != best.name and row.name not in best.tied):
         return ""
-    text = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    text = f"N = {text} images" if facts.kind == "set" else f"n = {text} per method"
-    missing = len(table.rows) - len(cells)
-    text += f"; {lost:,} unscored" if lost else ""
-    return text + (f"; not scored for {missing} of {len(table.rows)} methods" if missing else "")
+    return "best" if best.significant else "level"
 
 
-def _source(card: Mapping[str, Any]) -> str:
-    """Where weights come from; of a folder on the machine that scored only the last part of its name."""
-    source = str(card.get("source") or "")
-    if PurePath(source).is_absolute() or "\\" in source:
-        source = f"local files ({PurePath(source.replace(chr(92), '/')).name})"
-    published = str(card.get("published") or "")
-    if published and card.get("label"):
-        return f"{source}; the published ones are {published}" if source else f"published: {published}"
-    return source or published
+def _sort_value(row: Row, metric: str) -> str:
+    return repr(row.cells[metric].mean) if metric in row.cells else "nan"
 
 
-def protocol(table: Table) -> Pairs:
-    """How images were made and judged, as far as it is on record; whose is not is said."""
-    run = leading(table.rows).run
-    manifest = run.store.manifest() if run.store else None
-    suite: Mapping[str, Any] = (manifest.resolved_suite if manifest else None) or {}
-    rows: Pairs = [
-        ("Suite", table.suite),
-        ("Prompts", f"{len(run.prompts):,} (digest {run.prompts_digest})"),
-        ("Prompt set", str(suite.get("prompts") or "")),
-        ("Images", f"{run.samples} per prompt, {run.n_images:,} per method"),
-        ("Model", plain(suite.get("model") or "")),
-        ("Sampler", _shared(table, "sampler")),
-        ("Guidance of the base model", plain(suite.get("guidance") or "")),
-        ("Resolution", _shared(table, "resolution", " px")),
-        ("Precision", _shared(table, "dtype")),
-        ("Seed", _shared(table, "seed")),
-        ("Noise", _noise(table)),
-        ("Reference set", plain(suite.get("reference") or "")),
+def differences(table: Table) -> list[tuple[Row, list[CellText]]]:
+    """Rows of the second table: differences against the reference."""
+    if not table.differences:
+        return []
+    rows = {row.name: row for row in table.rows}
+    names, cells = difference_cells(table)
+    return [(rows[name], line) for name, line in zip(names, cells, strict=True)]
+
+
+def costs(table: Table) -> dict[str, Any]:
+    """The table of costs, as text."""
+    columns = cost_columns(table)
+    nan = float("nan")
+    lines = [
+        [number(nan if (value := column.values[i]) is None else value, column.digits) for column in columns]
+        for i in range(len(table.rows))
     ]
-    return [(term, text) for term, text in rows if text]
-
-
-def _shared(table: Table, key: str, unit: str = "") -> str:
-    """A condition of sampling, which comparable runs agree in where they have it; names those that do not have it."""
-    without = [row.name for row in table.rows if row.run.conditions.get(key) is None]
-    if len(without) == len(table.rows):
-        return ""
-    value = next(row.run.conditions[key] for row in table.rows if row.run.conditions.get(key) is not None)
-    return plain(value) + unit + (f" (not on record: {', '.join(without)})" if without else "")
-
-
-def _noise(table: Table) -> str:
-    if table.same_noise:
-        return "a function of (seed, prompt, sample, step) alone: the same for all methods"
-    return "not on record for all methods: see the notes"
-
-
-def origins(table: Table) -> list[dict[str, Any]]:
-    """Per method: where its images came from."""
-    return [_origin(row) for row in table.rows]
-
-
-def _origin(row: Row) -> dict[str, Any]:
-    manifest: Manifest | None = row.run.store.manifest() if row.run.store else None
-    made = (manifest.provenance if manifest else None) or {}
-    identity = (manifest.identity if manifest else None) or {}
-    git = made.get("git") or {}
-    commit = str(git.get("commit") or "")[:10] + (" with changes" if git.get("dirty") else "")
-    given = {key: value for key, value in parameters(row).items() if key not in GUIDANCE}
-    given |= {f"guidance of {key}": plain(value) for key, value in (identity.get("guidance") or {}).items()}
-    given.pop("weights", None)
-    weights = str(((manifest.resolved_method if manifest else None) or {}).get("weights") or "")
-    if PurePath(weights).is_absolute():
-        weights = PurePath(weights).name
-    tuned = str(identity.get("tuned") or "")
-    return {
-        "row": row,
-        "run": row.run.name,
-        "settings": ", ".join(f"{key} {value}" for key, value in given.items()),
-        "weights": weights,
-        "digest": tuned,
-        "trained_on": ", ".join(row.run.trained_on),
-        "created": str(made.get("created") or "").replace("T", " ").replace("+00:00", " UTC"),
-        "device": str(made.get("device") or ""),
-        "commit": commit,
-    }
-
-
-def environments(table: Table) -> list[tuple[str, Pairs]]:
-    """(methods, versions) of each set of versions that runs were made with; usually one."""
-    found: dict[str, tuple[list[str], Pairs]] = {}
-    for row in table.rows:
-        made = (row.run.store.manifest().provenance if row.run.store else None) or {}
-        pairs = [(key, str(made[key])) for key in ("python", "platform") if made.get(key)]
-        pairs += [(str(key), str(value)) for key, value in (made.get("packages") or {}).items()]
-        if pairs:
-            found.setdefault(repr(pairs), ([], pairs))[0].append(row.name)
-    return [(_listed(names, len(table.rows)), pairs) for names, pairs in found.values()]
-
-
-def _listed(names: Iterable[str], everyone: int) -> str:
-    given = list(names)
-    return "all methods" if len(given) == everyone else ", ".join(given)
+    return {"columns": columns, "lines": lines}

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.table.arrays import prompts_of
-from bench.runtime.provenance import available_cpus
+from bench.reporting.payload_types import Images
+from bench.runtime.threads import available_cores
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
@@ -42,7 +43,7 @@ Key = tuple[int, int, int]  # method, prompt, sample
 class Pictures:
     """What the page needs: `info` for its script, `embedded` data URIs by "method/prompt/sample", files beside it."""
 
-    info: dict[str, Any]
+    info: Images
     embedded: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes | Path] = field(default_factory=dict)  # below FOLDER -> content, or a file to link or copy
 
@@ -55,19 +56,24 @@ def pictures(table: Table, out: Path, order: NDArray[np.int64], most_prompts: in
     there = present(table)
     if not there.any() or most_prompts == 0:
         return Pictures({"mode": "none"})
-    info: dict[str, Any] = {"present": base64.b64encode(np.packbits(there.reshape(-1)).tobytes()).decode()}
+    bits = base64.b64encode(np.packbits(there.reshape(-1)).tobytes()).decode()
     if most_prompts is None and _fits(table, there):
-        info["mode"] = "page"
-        return Pictures(info, _originals(table, there))
+        return Pictures({"mode": "page", "present": bits}, _originals(table, there))
     chosen = _chosen(order, len(table.rows) * there.shape[2], most_prompts)
     keys = [key for key in _keys(there) if key[1] in chosen]
     thumbs = _thumbnails(table, keys)
     keys = [key for key in keys if key in thumbs]
     in_page = len(keys) <= IN_PAGE_THUMBNAILS
-    info |= {"mode": "files", "thumbs": "page" if in_page else "files", "prompts": sorted(chosen)}
-    info["folders"] = [f"{FOLDER}/{quote(_folder(table, i), safe='@')}/" for i in range(len(table.rows))]
-    info["origins"] = [_origin(row.run.path, out) for row in table.rows]
-    made = Pictures(info)
+    made = Pictures(
+        {
+            "mode": "files",
+            "present": bits,
+            "thumbs": "page" if in_page else "files",
+            "prompts": sorted(chosen),
+            "folders": [f"{FOLDER}/{quote(_folder(table, i), safe='@')}/" for i in range(len(table.rows))],
+            "origins": [_origin(row.run.path, out) for row in table.rows],
+        }
+    )
     for key in keys:
         source = _path(table, key)
         made.files[_name(table, key, source.suffix)] = source
@@ -156,7 +162,7 @@ def _chosen(order: NDArray[np.int64], images_per_prompt: int, most: int | None) 
 
 
 def _thumbnails(table: Table, keys: Sequence[Key]) -> dict[Key, bytes]:
-    with ThreadPoolExecutor(max_workers=max(1, available_cpus())) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         made = pool.map(_thumbnail, [_path(table, key) for key in keys], chunksize=16)
         return {key: data for key, data in zip(keys, made, strict=True) if data is not None}
 

@@ -31,6 +31,7 @@ from bench.reporting.plots import quality_axes
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
     from bench.analysis.table.rows import Table
+    from bench.reporting.payload_types import Band
     from bench.store.runs import MetricFacts
 
 _MOST_LINES = 24
@@ -70,11 +71,13 @@ def _both(joint: Joint, x: str, y: str) -> bool:
     return any(math.isfinite(a) and math.isfinite(b) for a, b in means.tolist())
 
 
-def band_of(front: Front) -> dict[str, list[float | None]]:
+def band_of(front: Front) -> Band:
     """The front's band as plain numbers, for the page."""
-    band = front.band
-    arrays = {"x": band.x, "low": band.low, "middle": band.middle, "high": band.high}
-    return {key: [_short(value) for value in array.tolist()] for key, array in arrays.items()}
+    x, low, middle, high = (
+        [_short(value) for value in array.tolist()]
+        for array in (front.band.x, front.band.low, front.band.middle, front.band.high)
+    )
+    return {"x": x, "low": low, "middle": middle, "high": high}
 
 
 def _short(value: float) -> float | None:
@@ -186,7 +189,7 @@ def _prices(pairs: Pairs, table: Table, reward: MetricFacts, diversities: Sequen
     return Grid(
         f"Price of {reward.display}",
         f"Diversity lost per unit of {reward.display} gained over {base}; negative where diversity rose as well. "
-        "Methods whose reward did not surely rise have no price.",
+        "Methods whose reward did not rise significantly have no price.",
         ("Method", *(facts.display for facts in diversities)),
         tuple(lines),
         _reasons(one for line in prices for one in line),

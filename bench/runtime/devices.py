@@ -27,14 +27,16 @@ def check_device(device: str) -> None:
     try:
         kind = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:0 or mps.") from None
+        raise UsageError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:0 or mps") from None
     there = {
         "cpu": True,
         "cuda": (kind.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(kind.type, False):
-        raise MissingError(f"device '{device}' is not on this machine: use --device cpu, or auto for the best one.")
+        raise MissingError(
+            f"device '{device}' is not available on this machine: use --device cpu, or auto for the best one"
+        )
 
 
 def prepare_torch(device: str) -> str:

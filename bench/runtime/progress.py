@@ -1,4 +1,4 @@
-"""What long work tells the one who waits: the stages call it, the command line draws it."""
+"""Progress protocol: stages report, the CLI renders."""
 
 from __future__ import annotations
 

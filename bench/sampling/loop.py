@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
-from bench.models.schedulers import calls_per_step
+from bench.models.schedulers import calls_per_step, take_step
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, Segment, cost
 
@@ -58,7 +58,7 @@ def _advance(
             extra = {}
             if takes_noise:
                 extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1)
-            latents = scheduler.step(prediction, t, latents, **extra, return_dict=False)[0]
+            latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
 

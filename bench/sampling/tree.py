@@ -8,20 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One network's part in a step: which network, its guidance scale, its weight in the sum."""
+    """One network's part in a step: which network, its guidance scale, its weight in the sum.
+
+    `embedded`: the guidance is an input of the network, not a second evaluation.
+    """
 
     network: str
     guidance: float
     weight: float = 1.0
+    embedded: bool = False
 
     @property
     def evaluations(self) -> int:
-        """Single-sample network forwards: 2 with guidance, else 1."""
-        return 2 if self.guidance > 1.0 else 1
+        """Single-sample network forwards: 2 with classifier-free guidance, else 1."""
+        return 2 if self.guidance > 1.0 and not self.embedded else 1
 
 
 Action = tuple[Side, ...]
 """What one step runs: one side, or both with weights 1 - w and w."""
+Network = tuple[str, float] | tuple[str, float, bool]
+"""A network's name, its guidance, and whether that is embedded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +55,28 @@ def cost(action: Action) -> int:
     return sum(side.evaluations for side in action)
 
 
-def actions_of(
-    weights: Sequence[float], base: tuple[str, float], tuned: tuple[str, float] | None = None
-) -> tuple[Action, ...]:
+def actions_of(weights: Sequence[float], base: Network, tuned: Network | None = None) -> tuple[Action, ...]:
     """The steps of a schedule: prediction_i = (1 - w_i) * base + w_i * tuned, an unused side not run.
 
-    `base` and `tuned` are (network name, guidance). Raises ValueError for a weight above 0 without a tuned network.
+    `base` and `tuned` are (network name, guidance), or (network name, guidance, whether it is embedded). Raises
+    ValueError for a weight above 0 without a tuned network.
     """
     steps: list[Action] = []
     for weight in weights:
         if weight == 0.0:
-            steps.append((Side(*base),))
+            steps.append((_side(base),))
         elif tuned is None:
             raise ValueError("a schedule with weights above 0 needs a tuned network")
         elif weight == 1.0:
-            steps.append((Side(*tuned),))
+            steps.append((_side(tuned),))
         else:
-            steps.append((Side(*base, 1.0 - weight), Side(*tuned, weight)))
+            steps.append((_side(base, 1.0 - weight), _side(tuned, weight)))
     return tuple(steps)
+
+
+def _side(network: Network, weight: float = 1.0) -> Side:
+    name, guidance, *embedded = network
+    return Side(name, guidance, weight, bool(embedded and embedded[0]))
 
 
 def build_tree(runs: Mapping[str, tuple[Action, ...]]) -> Segment:

@@ -6,7 +6,7 @@ features), the kind of device and the versions of the libraries, so values are t
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
 Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
-leave nothing half-written, and no lock is needed; a part that is damaged is said, removed and made again. The folder
+leave nothing half-written, and no lock is needed; a damaged part is reported, deleted and recomputed. The folder
 may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
@@ -86,7 +86,7 @@ class NetworkFeatures:
         try:
             atomic_write(path, buffer.getvalue())
         except UsageError as error:
-            logger.warning(f"features are not kept: {error}", extra=ONCE)
+            logger.warning(f"features are not cached: {error}", extra=ONCE)
             return
         self._add(path, list(new))
 
@@ -128,7 +128,7 @@ class NetworkFeatures:
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            logger.warning(f"{path} is damaged ({why}): removed, its features are made again")
+            logger.warning(f"{path} is damaged ({why}); deleted, its features will be recomputed")
             path.unlink(missing_ok=True)
         assert self._entries is not None
         self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import metrics
+from bench.store.cards import same_card
 from bench.store.outdated import is_current
 from bench.store.records import ImageRow
-from bench.store.run_store import RunStore, same_card
+from bench.store.run_store import RunStore
 
 Key = tuple[str, int]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.store.atomic import make_folder, write_error
-from bench.store.leftovers import clean_leftovers, temporary_name
+from bench.store.atomic import make_folder, replacing
+from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 from metrics.weights.state_dict import sha256
 
@@ -70,7 +68,7 @@ def _open(path: Path) -> Image:
     except OSError as error:
         found = str(error.strerror)
     if isinstance(found, str):
-        raise MissingError(f"reference image {path} cannot be used ({found}): replace it.")
+        raise MissingError(f"reference image {path} cannot be used ({found}): replace it")
     try:
         return to_pil([found], convert=False)[0]
     except BadInputError as error:
@@ -99,7 +97,7 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         try:
             return kind.read(path)
         except Exception as error:  # damaged: made again below
-            logger.warning(f"{path} is damaged ({error}): made again")
+            logger.warning(f"{path} is damaged ({error}); recomputing it")
     total = None
     for sources in reference_sources(reference):
         if by_features:
@@ -138,22 +136,15 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
 def _save(statistics: Any, path: Path) -> None:
     make_folder(path.parent)
     clean_leftovers(path.parent, deep=False)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path) as temporary:
         statistics.save(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _files(reference: Reference) -> list[Path]:
     folder = Path(str(reference.path)).expanduser()
     if not folder.is_dir():
-        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite.")
+        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
     if len(files) < 2:
-        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed.")
+        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
     return files

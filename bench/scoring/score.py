@@ -228,7 +228,7 @@ def _tell_faults(target: Target) -> None:
     listed = "; ".join(shown) + (f"; and {more} more" if more else "")
     what = "1 image cannot" if len(target.faults) == 1 else f"{len(target.faults)} images cannot"
     logger.warning(
-        f"{target.store.name}: {what} be used, so groups and sets with such an image have no value ({listed})"
+        f"{target.store.name}: {what} be used, so that groups and sets with such an image have no value ({listed})"
     )
 
 

@@ -33,7 +33,7 @@ def readings(images: Images) -> list[Reading]:
     for frame in frames:
         if frame.size != (RESOLUTION, RESOLUTION):
             raise BadInputError(
-                f"the oracle of shapes reads images of 64 x 64 pixels, not {frame.size[0]} x {frame.size[1]}."
+                f"the oracle of shapes reads images of 64 x 64 pixels, not {frame.size[0]} x {frame.size[1]}"
             )
     return [read(np.asarray(frame)) for frame in frames]
 

@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
     errno.EEXIST: "a part of that path is a file, not a folder: choose another folder",
-    errno.EISDIR: "a folder of that name is in the way",
+    errno.EISDIR: "a folder of that name exists",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 _VERSION_KEY = b"bench_schema_version"
@@ -78,9 +78,7 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
     Raises UsageError (one sentence) when the system refuses, for instance on a full disk; no temporary file is left.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path, sync=sync) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             rest = memoryview(content)
@@ -89,33 +87,36 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A temporary name to write to, which becomes `path` when the block ends, and is removed when it fails.
+
+    Missing folders are made. Raises UsageError (one sentence) when the system refuses.
+    """
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        yield temporary
         os.replace(temporary, path)
-    except BaseException as error:
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # Also after success: a rename between two links of one file is defined to do nothing, and leaves it there.
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
-            raise write_error(path, error) from None
-        raise
     if sync:
         sync_folder(path.parent)
 
 
 def link_or_copy(source: Path, path: Path) -> None:
     """Give the file a second name, or copy it where that cannot be. Raises UsageError when the system refuses."""
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path, sync=False) as temporary:
         try:
             os.link(source, temporary)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def remove_folder(folder: Path) -> None:
@@ -160,7 +161,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise UsageError(f"{path} is damaged (not a JSON object): remove it, or the folder it is in, and run again")
+        raise UsageError(f"{path} is damaged (not a JSON object): delete it or its folder, and run again")
     return data
 
 
@@ -216,13 +217,15 @@ def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError):
         logger.warning(
-            f"{path} cannot be read (truncated?): ignored, what it held is made again; delete it to end this message",
+            f"{path} cannot be read (truncated?); ignoring it and regenerating its content (delete it to silence this "
+            "message)",
             extra=ONCE,
         )
         return []
     if rows and set(rows[0]) != set(columns):
         logger.warning(
-            f"{path} lacks columns of bench: ignored, what it held is made again; delete it to end this message",
+            f"{path} lacks expected columns; ignoring it and regenerating its content (delete it to silence this "
+            "message)",
             extra=ONCE,
         )
         return []

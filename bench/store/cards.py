@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.store.atomic import to_json
+
 _PLAIN = ("version", "unit", "label")
 _SHOWN = 3
 ABSENT = "not stated"
@@ -108,3 +110,10 @@ def library_difference(cards: Sequence[Mapping[str, Any]]) -> str:
         if len(versions) > 1:
             found.append(f"{name} {' against '.join(versions)}")
     return ", ".join(found)
+
+
+def same_card(stored: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
+    """Whether values made under the one card stand beside values of the other (see `RunStore.append_scores`)."""
+    if "digest" in stored and "digest" in card:
+        return (stored["digest"], stored.get("scope")) == (card["digest"], card.get("scope"))
+    return to_json(stored) == to_json(card)

@@ -30,5 +30,5 @@ def load_results(path: str | Path = Path("results")) -> pd.DataFrame:
 
     stores = find_runs(path)
     if not stores:
-        raise UsageError(f"no runs in {path}: give a results folder, or make one with `bench run --method base`")
+        raise UsageError(f"no runs in {path}: give a results folder, or create one with `bench run --method base`")
     return pd.concat([read_run(store).tidy() for store in stores], ignore_index=True)

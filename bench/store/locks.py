@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from bench.store.atomic import make_folder, write_error
 from bench.store.leftovers import clean_leftovers
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Lockable(Protocol):
+    """What can be held for writing, such as a run."""
+
+    def lock(self, *, clean: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Hold it; see `locked`."""
+
+
+_L = TypeVar("_L", bound=Lockable)
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +71,17 @@ def locked(folder: Path, taken: str, *, clean: bool = True) -> Iterator[None]:
             hold.count -= 1
             if hold.count == 0:
                 hold.lock.release()
+
+
+def locking(write: Callable[Concatenate[_L, _P], _T]) -> Callable[Concatenate[_L, _P], _T]:
+    """A write that holds the run: again where the caller does so for a whole stage, else for that write alone."""
+
+    @functools.wraps(write)
+    def writing(store: _L, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with store.lock(clean=False):
+            return write(store, *args, **kwargs)
+
+    return writing
 
 
 def _hold_of(folder: Path) -> _Hold:

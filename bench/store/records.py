@@ -142,7 +142,7 @@ class Manifest:
             and entry.default_factory is dataclasses.MISSING
         ]
         if absent:
-            raise UsageError(f"{where} is not a manifest of bench: it has no {', '.join(absent)}")
+            raise UsageError(f"{where} is not a manifest of bench: it lacks {', '.join(absent)}")
         return cls(**{name: current[name] for name in known if name in current})
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
@@ -31,7 +30,8 @@ from bench.store.atomic import (
     to_json,
     write_part,
 )
-from bench.store.locks import locked
+from bench.store.cards import same_card
+from bench.store.locks import locked, locking
 from bench.store.records import (
     IMAGE_COLUMNS,
     LEFT_OUT,
@@ -53,21 +53,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs", "same_card"]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def _locking(write: Callable[Concatenate[RunStore, _P], _T]) -> Callable[Concatenate[RunStore, _P], _T]:
-    """A write that holds the run: again where the caller does so for a whole stage, else for that write alone."""
-
-    @functools.wraps(write)
-    def writing(store: RunStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with store.lock(clean=False):
-            return write(store, *args, **kwargs)
-
-    return writing
+__all__ = ["RunStore", "atomic_write", "find_runs", "lock_runs"]
 
 
 class RunStore:
@@ -118,7 +104,7 @@ class RunStore:
             raise UsageError(f"{self.path} is not a run: it has no manifest.json")
         return Manifest.from_dict(data, str(self._manifest_path))
 
-    @_locking
+    @locking
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest. Write status "complete" after everything else."""
         self.flush()
@@ -130,7 +116,7 @@ class RunStore:
         data = read_json(path)
         return None if data is None else migrate(data, SUMMARY_MIGRATIONS, str(path))
 
-    @_locking
+    @locking
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary; NaN is written as null."""
         atomic_write(self.path / "summary.json", to_json(summary))
@@ -142,7 +128,7 @@ class RunStore:
         _check_name(prompt_id)
         return self.path / "images" / prompt_id / f"{int(sample)}.png"
 
-    @_locking
+    @locking
     def save_image(self, prompt_id: str, sample: int, pixels: np.ndarray[Any, Any] | Image | bytes) -> tuple[str, str]:
         """Write one image losslessly; returns (path relative to the run, sha256 of the file).
 
@@ -154,7 +140,7 @@ class RunStore:
         self._unsynced.add(path.parent)
         return self._relative(path), hashlib.sha256(data).hexdigest()
 
-    @_locking
+    @locking
     def adopt_image(self, other: RunStore, row: ImageRow) -> ImageRow | None:
         """Take over an image of another run with the same pixels (hard link, or copy); None if it is damaged there."""
         source = other.path / row.path
@@ -165,7 +151,7 @@ class RunStore:
         self._unsynced.add(path.parent)
         return dataclasses.replace(row, path=self._relative(path))
 
-    @_locking
+    @locking
     def append_images(self, rows: Iterable[ImageRow]) -> None:
         """Record images that were saved; they become part of the run with this. No rows, no file."""
         table = [dataclasses.asdict(row) for row in rows]
@@ -203,7 +189,7 @@ class RunStore:
 
     # --- scores
 
-    @_locking
+    @locking
     def append_scores(self, metric: str, rows: Iterable[ScoreRow], card: Mapping[str, Any]) -> None:
         """Record values of a metric; those recorded under another card (version, weights, settings) are dropped first.
 
@@ -214,7 +200,8 @@ class RunStore:
         old = read_json(folder / "card.json")
         if old is not None and not same_card(old, card):
             logger.warning(
-                f"{self.name}: the {metric} scores were made in another way (version, weights, scope) and are replaced"
+                f"{self.name}: the {metric} scores were computed differently (version, weights or scope) and are "
+                "replaced"
             )
             self.drop_scores(metric)
             old = None
@@ -251,7 +238,7 @@ class RunStore:
         """The identity card that the stored values of a metric were made under, None without values."""
         return read_json(self._scores(metric) / "card.json")
 
-    @_locking
+    @locking
     def drop_scores(self, metric: str) -> None:
         """Forget all values of a metric, at once."""
         remove_folder(self._scores(metric))
@@ -299,13 +286,6 @@ def find_runs(results: Path | str, suite: str | None = None) -> list[RunStore]:
         (store for store in stores if suite is None or store.suite == suite),
         key=lambda store: (str(store.path.parent), store.name),
     )
-
-
-def same_card(stored: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
-    """Whether values made under the one card stand beside values of the other (see `RunStore.append_scores`)."""
-    if "digest" in stored and "digest" in card:
-        return (stored["digest"], stored.get("scope")) == (card["digest"], card.get("scope"))
-    return to_json(stored) == to_json(card)
 
 
 def _check_name(name: str) -> None:

@@ -48,14 +48,16 @@ def open_runs(source: RunSources, results: Path | str = Path("results")) -> tupl
             elif store.manifest().status == "complete":
                 runs.append(read_run(store))
             elif one_named:
-                raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` that began it")
+                raise UsageError(
+                    f"run {store.path} is not finished: finish it with the `bench run` command that began it"
+                )
             else:
                 method, suite = store.manifest().method, store.manifest().suite
                 unfinished.append(LeftOut(store.name, "not finished", method, suite, False, made_at(store)))
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
         where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
-        raise UsageError(f"no finished runs in {where}: make some with `bench run --method base --method refl`")
+        raise UsageError(f"no finished runs in {where}: create some with `bench run --method base --method refl`")
     return list(unique.values()), unfinished, named
 
 
@@ -138,12 +140,12 @@ def select(names: Sequence[str], results: Path) -> list[Path]:
         fitting = [store for store in stores if store.name == name]
         fitting = fitting or [store for store in stores if store.name.partition("@")[0] == name]
         if not stores:
-            raise UsageError(f"unknown run '{name}': there are no runs in {results}, make some with `bench run`.")
+            raise UsageError(f"unknown run '{name}': there are no runs in {results}; create some with `bench run`")
         if not fitting:
             known = {store.name for store in stores} | {store.name.partition("@")[0] for store in stores}
             raise unknown("run", name, known)
         if len(fitting) > 1:
             paths = ", ".join(str(store.path) for store in fitting)
-            raise UsageError(f"run '{name}' is not the only one of its name: give one of {paths}.")
+            raise UsageError(f"run '{name}' is ambiguous: give one of {paths}")
         chosen.append(fitting[0].path)
     return chosen

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import prompts as prompt_sets
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
+from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
 from bench.registry.families import FAMILIES
 from prompts import Prompt
@@ -62,13 +63,17 @@ class RunPlan:
 
 
 def make_plan(
-    suite: Suite, methods: Sequence[Method], prompts: Sequence[Prompt], digests: Mapping[str, str]
+    suite: Suite,
+    methods: Sequence[Method],
+    prompts: Sequence[Prompt],
+    digests: Mapping[str, str],
+    loaders: Mapping[str, int] | None = None,
 ) -> list[RunPlan]:
     """One plan per method, in order. The suite's limit cuts the prompts.
 
-    `digests` maps the weights names of the suite's model and of the methods to digests
-    (`bench.models.weights.digest_of`). Raises UsageError when nothing is left to do, or for settings that do not fit
-    the number of steps.
+    `digests` maps the weights names of the suite and of the methods to digests (`bench.models.weights.digest_of`),
+    `loaders` those that older versions read otherwise to a version (`bench.models.reading.loader_versions`).
+    Raises UsageError when nothing is left to do, or for settings that do not fit the number of steps.
     """
     chosen = tuple(prompts[: suite.limit])
     if not chosen:
@@ -77,7 +82,7 @@ def make_plan(
         raise UsageError("there are no methods to evaluate")
     plans = []
     for method in methods:
-        identity = identity_of(suite, method, chosen, digests)
+        identity = identity_of(suite, method, chosen, digests) | _loader_version(suite, method, loaders or {})
         plans.append(RunPlan(method, hash8(identity), identity, chosen, suite.samples))
     return list({plan.name: plan for plan in plans}.values())
 
@@ -93,7 +98,9 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         raise UsageError(f"method '{method.name}' has no weights")
     # Only where it is said, so that the identities of all other runs stay what they were.
     embedded, family = suite.model.embedded_guidance, suite.model.family
-    said = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    if conditions := conditions_identity(suite, method, digests):
+        said["conditions"] = conditions
     return (
         ({} if FAMILIES.is_builtin(family) else {"family": family})
         | said
@@ -124,10 +131,28 @@ def guidance_of(suite: Suite, method: Method) -> dict[str, float]:
     return guidance
 
 
+def conditions_identity(suite: Suite, method: Method, digests: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The prompt conditions that act on each side; a side without any is not in it."""
+    conditions = conditions_of(suite, method)
+    sides = {side: conditions.on_side(value) for side, value in guidance_of(suite, method).items()}
+    return {side: found for side, one in sides.items() if (found := one.identity(digests))}
+
+
+def _loader_version(suite: Suite, method: Method, loaders: Mapping[str, int]) -> dict[str, int]:
+    """The version of how the weights of the sides that run are read, where it has changed."""
+    names = {"base": suite.model.weights, "tuned": method.weights}
+    found = [loaders[name] for side in guidance_of(suite, method) if (name := str(names[side])) in loaders]
+    return {"loader_version": max(found)} if found else {}
+
+
 def _tuned(method: Method, digests: Mapping[str, str]) -> str:
-    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained."""
+    """The digest of the tuned weights, and how strongly a LoRA of them acts if that is not as it was trained.
+
+    What is left out of them is said, where something is.
+    """
     digest = digests[str(method.weights)]
-    return digest if method.lora_scale == 1.0 else f"{digest}*{number_text(method.lora_scale)}"
+    strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
+    return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
 
 
 def hash8(identity: Mapping[str, Any]) -> str:
@@ -143,13 +168,14 @@ def same_pixels(identity_a: Mapping[str, Any], identity_b: Mapping[str, Any]) ->
 
 
 def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
-    """The weights names that `make_plan` needs digests of: the model's, and those of sides that run."""
+    """The weights names that `make_plan` needs digests of: the model's, those of sides that run, textual inversions."""
     used = [
         method.weights
         for method in methods
         if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
     ]
-    return list(dict.fromkeys([suite.model.weights, *used]))
+    embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
+    return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))
 
 
 def _or(guidance: float | None, default: float) -> float:

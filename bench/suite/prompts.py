@@ -24,8 +24,8 @@ def _fetch(dataset: str, revision: str, file: str) -> Path:
 
     if not revision:
         logger.warning(
-            f"the prompts of {dataset} are not pinned to a revision: they are taken as they are, and their digest is "
-            "part of the run",
+            f"the prompts of {dataset} are not pinned to a revision; the current ones are used, and their digest is "
+            "part of the run's identity",
             extra=ONCE,
         )
     try:

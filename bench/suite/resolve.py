@@ -16,8 +16,9 @@ from bench.methods.schedule import FIELDS, number_text
 if TYPE_CHECKING:
     from bench.suite.schema import MethodOverride, Suite
 
-_WHOLE = frozenset({"switch_step"})
-_TEXT = frozenset({"weights"})
+_WHOLE = frozenset({"switch_step", "clip_skip"})
+_TEXT = frozenset({"weights", "negative_prompt", "text_encoder"})
+_CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _LISTS = frozenset({"table"})
 _SCHEDULE = frozenset(itertools.chain.from_iterable(FIELDS.values()))
 
@@ -30,7 +31,7 @@ def resolve_method(name: str, suite: Suite, settings: Mapping[str, str] | None =
     """
     found = _variants(name, suite, settings or {})
     if len(found) != 1:
-        raise UsageError(f"the settings of method '{name}' are a sweep of {len(found)}, but one method is wanted here")
+        raise UsageError(f"--set for '{name}' expands to {len(found)} variants, but exactly one is allowed here")
     return found[0]
 
 
@@ -59,11 +60,12 @@ def known_methods(suite: Suite) -> list[str]:
 
 def setting_names(method: Method) -> tuple[str, ...]:
     """What `--set` may change of a method."""
-    return (
-        (*method.schedule.fields, "weights", "lora_scale", "tuned_guidance", "base_guidance")
+    own = (
+        (*method.schedule.fields, "weights", "lora_scale", "text_encoder", "tuned_guidance")
         if method.uses_weights
-        else ("base_guidance",)
+        else ()
     )
+    return (*own, "base_guidance", *_CONDITIONS)
 
 
 def _own_settings(name: str, row: Method, shared: Mapping[str, str]) -> dict[str, str]:
@@ -96,6 +98,7 @@ def _with_override(method: Method, override: MethodOverride) -> Method:
     for key in schedule:
         if key not in new.fields:
             raise UsageError(f"method '{method.name}' has no setting '{key}'.{suggest(key, new.fields)} (in the suite)")
+    given["embeddings"] = tuple(sorted(override.embeddings.items()))
     if "trained_on" in given:
         given["trained_on"] = tuple(given["trained_on"])
     return dataclasses.replace(method, schedule=dataclasses.replace(new, **schedule), **given)
@@ -127,7 +130,7 @@ def _number(key: str, text: str) -> float | int:
     try:
         return int(text) if key in _WHOLE else _finite(float(text))
     except ValueError:
-        kind = "a whole number" if key in _WHOLE else "a number"
+        kind = "an integer" if key in _WHOLE else "a number"
         raise UsageError(f"--set {key} must be {kind}, got '{text.strip()}'") from None
 
 
@@ -178,14 +181,26 @@ def _finish(method: Method, suite: Suite) -> Method:
     for side in ("base_guidance", "tuned_guidance"):
         if getattr(method, side) < 1.0:
             raise UsageError(
-                f"{side} of method '{method.name}' must be at least 1 (1 is no guidance), got {getattr(method, side):g}"
+                f"{side} of method '{method.name}' must be at least 1 (1 means no guidance), got "
+                f"{getattr(method, side):g}"
             )
+    _check_conditions(method)
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     if method.weights is None and any(weights):
         raise MissingError(_no_weights(method, suite))
     _check_family(method, suite)
     return method if method.trained_on else dataclasses.replace(method, trained_on=_rewards_of(method.weights))
+
+
+def _check_conditions(method: Method) -> None:
+    """What a suite's file is checked for already, for settings that came from a call."""
+    if method.text_encoder not in (None, "ignore"):
+        raise UsageError(f"text_encoder of method '{method.name}' must be 'ignore', got '{method.text_encoder}'")
+    if method.guidance_rescale is not None and not 0.0 <= method.guidance_rescale <= 1.0:
+        raise UsageError(f"guidance_rescale of method '{method.name}' must be in 0..1, got {method.guidance_rescale:g}")
+    if method.clip_skip is not None and method.clip_skip < 1:
+        raise UsageError(f"clip_skip of method '{method.name}' must be at least 1, got {method.clip_skip}")
 
 
 def _rewards_of(weights: str | None) -> tuple[str, ...]:
@@ -220,11 +235,11 @@ def _no_weights(method: Method, suite: Suite) -> str:
     else:
         there = "none is known to be published"
     if not names and (others := [one.weights for one in _fitting(published(), suite)]):
-        there += f"; by other methods there are {', '.join(others)}"
+        there += f"; checkpoints of other methods: {', '.join(others)}"
     train = f"train one with `bench train {method.train} --suite {suite.name}`, or " if method.train else ""
     return (
-        f"method '{method.row_name}' needs tuned weights and suite '{suite.name}' names none ({there}): "
-        f"{train}give some with `--set weights=PATH_OR_HUB_ID`"
+        f"method '{method.row_name}' needs tuned weights, and suite '{suite.name}' names none ({there}): "
+        f"{train}pass them with `--set weights=PATH_OR_HUB_ID`"
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import UsageError, suggest, unknown
 from bench.formatting import is_safe_name
+from bench.methods.conditions import NAMES
 
 _PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
 
@@ -17,6 +18,8 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
+Prompt = Annotated[str, Field(strict=True)]
+Skip = Annotated[Whole, Field(ge=1)]
 
 
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
@@ -63,6 +66,11 @@ class MethodOverride(_Part):
     base_guidance: Guidance | None = None
     tuned_guidance: Guidance | None = None
     lora_scale: Annotated[Number, Field(gt=0)] | None = None
+    negative_prompt: Prompt | None = None
+    guidance_rescale: Weight | None = None
+    clip_skip: Skip | None = None
+    embeddings: dict[str, Text] = {}
+    text_encoder: Literal["ignore"] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
 
@@ -99,6 +107,9 @@ class Suite(_Part):
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
     of them can be scored with the rest as the suite means it.
+
+    `negative_prompt`, `guidance_rescale`, `clip_skip` and `embeddings` (token -> weights of a textual inversion) hold
+    for both sides of all methods that do not say otherwise (`bench.methods.conditions`).
     """
 
     name: Text
@@ -114,6 +125,10 @@ class Suite(_Part):
     resolution: Annotated[Whole, Field(ge=8, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     guidance: Guidance = 7.5
+    negative_prompt: Prompt | None = None
+    guidance_rescale: Weight | None = None
+    clip_skip: Skip | None = None
+    embeddings: dict[str, Text] = {}
     methods: dict[str, MethodOverride] = {}
     metrics: dict[str, MetricSpec] = Field(min_length=1)
     unselected: dict[str, MetricSpec] = {}
@@ -150,8 +165,18 @@ class Suite(_Part):
         return _validated({**self.model_dump(), **given}, where="")
 
     def resolved(self) -> dict[str, Any]:
-        """The suite as plain JSON data, for the manifest."""
-        return self.model_dump(mode="json", exclude=None if self.unselected else {"unselected"})
+        """The suite as plain JSON data, for the manifest; what is not set is not in it."""
+        data = self.model_dump(mode="json")
+        for table in (data, *data["methods"].values()):
+            for name in NAMES:
+                if table[name] is None or table[name] == {}:
+                    del table[name]
+        for table in data["methods"].values():
+            if table["text_encoder"] is None:
+                del table["text_encoder"]
+        if not self.unselected:
+            del data["unselected"]
+        return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
         known = self.unselected | self.metrics
@@ -198,10 +223,10 @@ def _sentence(error: ValidationError) -> str:
         "less_than_equal": lambda: f"must be at most {facts['le']:g}",
         "less_than": lambda: f"must be below {facts['lt']:g}",
         "multiple_of": lambda: f"must be a multiple of {facts['multiple_of']:g}",
-        "int_type": lambda: "must be a whole number",
+        "int_type": lambda: "must be an integer",
         "float_type": lambda: "must be a number",
         "finite_number": lambda: "must be a finite number",
-        "string_type": lambda: "must be a text",
+        "string_type": lambda: "must be a string",
         "string_too_short": lambda: "must not be empty",
         "too_short": lambda: "must not be empty",
         "literal_error": lambda: f"must be {facts['expected']}",

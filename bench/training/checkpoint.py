@@ -2,7 +2,7 @@
 
     OUT/                     the checkpoint: weights as the loader reads them, training.json (how it was made)
     OUT-step50/              the same after 50 updates
-    OUT.log/state.pt         where a killed training goes on: weights, optimiser, average, schedule
+    OUT.log/state.pt         where a killed training goes on: weights, optimiser, average, schedule; its digest behind
     OUT.log/log.csv          one row an update;  events.out.tfevents.* (TensorBoard);  samples/step-000050.png
 
 A checkpoint is written under another name and put in place by renaming; the state follows it, so a kill between the
@@ -12,7 +12,9 @@ two costs the updates since the state before, which are made again and come out 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -26,8 +28,13 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.store.atomic import sync_folder
 from bench.training.network import Trainable
 
+logger = logging.getLogger(__name__)
+
 FACTS = "training.json"
-STATE_VERSION = 2
+STATE_VERSION = 3
+_UNSIGNED = 2
+"""States of this version have no digest; they are read, and that they are not verified is said."""
+_SIGNATURE = b"bench-training-state-sha256:"
 
 
 def log_folder(out: Path) -> Path:
@@ -95,14 +102,42 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """The state of an unfinished training, None if there is none. Raises UsageError if it is damaged."""
     if not path.exists():
         return None
-    advice = "give --resume never to start anew, or another --out."
+    advice = "pass --resume never to restart, or another --out"
+    damaged = UsageError(f"{path} is damaged, and the training cannot be resumed from it: {advice}")
     try:
+        signed = _signed(path)
+        if signed is False:
+            raise damaged
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except UsageError:
+        raise
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise UsageError(f"{path} is damaged and the training cannot go on from it: {advice}") from error
-    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise damaged from error
+    version = state.get("version") if isinstance(state, dict) else None
+    if version != (STATE_VERSION if signed else _UNSIGNED):
+        if version == STATE_VERSION:
+            raise damaged  # its digest is gone
         raise UsageError(f"{path} was written by another version of this program: {advice}")
-    return state
+    if not signed:
+        logger.warning(f"{path} was written by an earlier version without a digest; it cannot be verified")
+    return dict(state)
+
+
+def _signed(path: Path) -> bool | None:
+    """Whether the digest behind a state is that of what comes before it; None if there is no digest."""
+    length = len(_SIGNATURE) + 64
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        left = path.stat().st_size - length
+        if left < 0:
+            return None
+        while left and (part := file.read(min(left, 1 << 24))):
+            whole.update(part)
+            left -= len(part)
+        end = file.read()
+    if not end.startswith(_SIGNATURE):
+        return None
+    return end == _SIGNATURE + whole.hexdigest().encode()
 
 
 def _write_tensors(path: Path, state: Mapping[str, Any]) -> None:
@@ -113,18 +148,22 @@ def _write_tensors(path: Path, state: Mapping[str, Any]) -> None:
             torch.save(dict(state), cast(IO[bytes], disk))
         except RuntimeError as error:
             raise disk.refused or error from error
+        # Behind the archive, which its readers find all the same: a digest inside would not cover all of it.
+        file.write(_SIGNATURE + disk.digest.hexdigest().encode())
         file.flush()
         os.fsync(file.fileno())
 
 
 class _Disk:
-    """A file that remembers why a write failed."""
+    """A file that is only appended to: it keeps the digest of what was written, and remembers why a write failed."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self.digest = hashlib.sha256()
         self.refused: OSError | None = None
 
     def write(self, data: Any) -> int:
+        self.digest.update(data)
         try:
             return int(self._file.write(data))
         except OSError as error:
@@ -152,8 +191,8 @@ def _whole(target: Path, partial: Path) -> Iterator[None]:
             raise
         why = error.strerror if isinstance(error, OSError) else hidden and hidden[1].rpartition(": ")[2]
         raise MissingError(
-            f"{target} cannot be written ({why}): free space or choose another --out; what was saved before is kept, "
-            "and the same command goes on from there."
+            f"{target} cannot be written ({why}): free space or pass another --out; what was saved before is kept, "
+            "and the same command resumes from it"
         ) from error
 
 

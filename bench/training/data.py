@@ -1,7 +1,7 @@
 """What trainings read: captions alone (ReFL, DRaFT), or pictures with captions (base, ImageReFL).
 
-A batch is a function of its generator alone (images are drawn with replacement), so the position in the data is the
-number of the update, and a training that goes on after a kill sees what it would have seen.
+A batch is a function of its generator and its number alone, so the position in the data is the number of the update,
+and a training that goes on after a kill sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,39 +19,69 @@ from torch import Tensor
 
 from bench.errors import MissingError, UsageError
 from bench.suite.schema import Suite
+from bench.training.layouts import find_pictures
+from bench.training.pictures import read_picture, to_picture
+from bench.training.tables import Captions, columns, needs_datasets, open_rows, undecoded
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-METADATA = "metadata.jsonl"
-CAPTION_KEYS = ("text", "caption", "captions", "prompt", "sentences")
-
 
 class TrainingData(Protocol):
-    """Endless batches, each a function of the generator alone, so that a seed names the whole training."""
+    """Endless batches, each a function of the generator and the batch's number, so that a seed names the training."""
 
-    def captions(self, count: int, rng: np.random.Generator) -> list[str]:
-        """Captions to generate for."""
+    def captions(self, count: int, rng: np.random.Generator, number: int = 1) -> list[str]:
+        """Captions to generate for, of batch `number` (from 1, through all updates and processes)."""
 
-    def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Real pictures, float32 [N, 3, H, W] in [-1, 1], with their captions."""
+    def pictures(self, count: int, rng: np.random.Generator, number: int = 1) -> tuple[Tensor, list[str]]:
+        """Real pictures of batch `number`, float32 [N, 3, H, W] in [-1, 1], with their captions."""
 
     def listing(self) -> str:
         """What there is to draw, as a digest: another one is another training."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How batches are drawn: the recipe's `order`, `captions` and `fit`, and the seed of the shuffled epochs."""
+
+    order: str = "replacement"
+    captions: str = "any"
+    fit: str = "crop"
+    seed: int = 0
+
+    def indices(self, total: int, count: int, rng: np.random.Generator, number: int) -> list[int]:
+        """`count` indices of `total` for batch `number`.
+
+        `shuffled`: epochs in an order of their own, one after the other without a gap: every index once an epoch.
+        """
+        if self.order == "replacement":
+            return [int(index) for index in rng.integers(total, size=count)]
+        first = (number - 1) * count
+        found: list[int] = []
+        while len(found) < count:
+            epoch, start = divmod(first + len(found), total)
+            order = np.random.default_rng([self.seed, epoch]).permutation(total)
+            found += [int(index) for index in order[start : start + count - len(found)]]
+        return found
+
+    def caption(self, texts: Sequence[str], rng: np.random.Generator) -> str:
+        """One of the captions of a picture (COCO has five)."""
+        if self.captions == "first" or len(texts) == 1:
+            return texts[0]
+        return texts[int(rng.integers(len(texts)))]
+
+
 class ShapesData:
     """The embedded world: pictures drawn on the spot."""
 
-    def captions(self, count: int, rng: np.random.Generator) -> list[str]:
+    def captions(self, count: int, rng: np.random.Generator, number: int = 1) -> list[str]:
         """Captions of random scenes."""
         from bench.shapes.captions import random_caption
         from bench.shapes.world import random_scene
 
         return [random_caption(random_scene(rng), rng) for _ in range(count)]
 
-    def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+    def pictures(self, count: int, rng: np.random.Generator, number: int = 1) -> tuple[Tensor, list[str]]:
         """Random scenes, rendered."""
         from bench.shapes.captions import random_caption
         from bench.shapes.world import random_scene, render
@@ -67,16 +98,17 @@ class ShapesData:
 class PromptData:
     """The suite's prompt set: captions only."""
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, drawing: Drawing = Drawing()) -> None:
         from bench.suite.prompts import load_prompts
 
         self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
+        self._drawing = drawing
 
-    def captions(self, count: int, rng: np.random.Generator) -> list[str]:
+    def captions(self, count: int, rng: np.random.Generator, number: int = 1) -> list[str]:
         """Prompts of the set."""
-        return [self._texts[index] for index in rng.integers(len(self._texts), size=count)]
+        return [self._texts[index] for index in self._drawing.indices(len(self._texts), count, rng, number)]
 
-    def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+    def pictures(self, count: int, rng: np.random.Generator, number: int = 1) -> tuple[Tensor, list[str]]:
         """There are none: MissingError that says what to give."""
         raise no_pictures()
 
@@ -88,210 +120,131 @@ class PromptData:
 class PictureData:
     """A list of images with captions; subclasses say how item n is read."""
 
-    def __init__(self, captions: Sequence[Sequence[str]], resolution: int) -> None:
+    def __init__(
+        self,
+        captions: Sequence[Sequence[str]],
+        resolution: int,
+        drawing: Drawing = Drawing(),
+    ) -> None:
         self._captions = captions
         self._resolution = resolution
+        self._drawing = drawing
 
-    def captions(self, count: int, rng: np.random.Generator) -> list[str]:
-        """Captions of random images."""
-        return [self._caption(int(index), rng) for index in rng.integers(len(self._captions), size=count)]
+    def captions(self, count: int, rng: np.random.Generator, number: int = 1) -> list[str]:
+        """Captions of the images of a batch."""
+        return [self._drawing.caption(self._captions[index], rng) for index in self._indices(count, rng, number)]
 
-    def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Random images, their shorter side resized to the suite's resolution and the centre taken."""
-        indices = [int(index) for index in rng.integers(len(self._captions), size=count)]
-        images = torch.stack([to_picture(self.image(index), self._resolution) for index in indices])
-        return images, [self._caption(index, rng) for index in indices]
+    def pictures(self, count: int, rng: np.random.Generator, number: int = 1) -> tuple[Tensor, list[str]]:
+        """The images of a batch in the suite's resolution, with their captions."""
+        indices = self._indices(count, rng, number)
+        fit = self._drawing.fit
+        images = torch.stack([to_picture(self.image(index), self._resolution, fit) for index in indices])
+        return images, [self._drawing.caption(self._captions[index], rng) for index in indices]
 
     def image(self, index: int) -> Image.Image:
-        """Image number `place`."""
+        """Image number `index`."""
         raise NotImplementedError
 
-    def _caption(self, index: int, rng: np.random.Generator) -> str:
-        """One of the captions of an image (COCO has five)."""
-        texts = self._captions[index]
-        return texts[0] if len(texts) == 1 else texts[int(rng.integers(len(texts)))]
+    def _indices(self, count: int, rng: np.random.Generator, number: int) -> list[int]:
+        return self._drawing.indices(len(self._captions), count, rng, number)
 
 
 class FolderData(PictureData):
-    """A folder of images with `metadata.jsonl` ({"file_name": ..., "text": ...} a line) or NAME.txt beside NAME.png."""
+    """A folder of images with their captions in a table or beside them, or the table itself (`layouts.py`)."""
 
-    def __init__(self, folder: Path, resolution: int) -> None:
-        found = _from_metadata(folder) if (folder / METADATA).is_file() else _from_text_files(folder)
-        self._folder, self._paths = folder, list(found)
-        super().__init__(list(found.values()), resolution)
+    def __init__(
+        self,
+        source: Path,
+        resolution: int,
+        drawing: Drawing = Drawing(),
+        column: str | None = None,
+    ) -> None:
+        found = find_pictures(source, column)
+        self._folder, self._paths = source if source.is_dir() else source.parent, list(found)
+        super().__init__(list(found.values()), resolution, drawing)
 
     def image(self, index: int) -> Image.Image:
         """The file, decoded; UsageError if it is damaged."""
-        from PIL import Image
-
         path = self._paths[index]
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UsageError(f"{path} cannot be read as an image ({error}): repair or remove it.") from error
+        return read_picture(path, str(path))
 
     def listing(self) -> str:
         """sha256 of names, sizes in bytes and captions: reading every image would take as long as training on it."""
-        names = [(path.relative_to(self._folder).as_posix(), path.stat().st_size) for path in self._paths]
+        names = [(_name_in(path, self._folder), path.stat().st_size) for path in self._paths]
         return _digest([names, self._captions])
 
 
 class DatasetsData(PictureData):
-    """A repository of the `datasets` library (or a folder that it saved) with an image column and a caption column."""
+    """What the `datasets` library reads, with an image column and a caption column (`tables.py`)."""
 
-    def __init__(self, source: str, resolution: int) -> None:
-        self._rows = _open_dataset(source)
-        image, text = _columns(self._rows, source)
-        self._image = image
-        super().__init__(_Column(self._rows, text, source), resolution)
+    def __init__(
+        self,
+        source: str,
+        resolution: int,
+        drawing: Drawing = Drawing(),
+        column: str | None = None,
+    ) -> None:
+        rows = open_rows(source)
+        image, text = columns(rows, source, column)
+        self._source, self._image, self._text = source, image, text
+        self._fingerprint = str(getattr(rows, "_fingerprint", ""))
+        self._rows = undecoded(rows, image)
+        super().__init__(Captions(rows, text, source), resolution, drawing)
 
     def image(self, index: int) -> Image.Image:
         """The row's image."""
-        picture: Image.Image = self._rows[index][self._image]
-        return picture.convert("RGB")
+        file = self._rows[index][self._image] or {}
+        name = f"{self._source}: the picture of row {index}"
+        if file.get("bytes") is not None:
+            return read_picture(bytes(file["bytes"]), name)
+        if file.get("path"):
+            return read_picture(Path(file["path"]), name)
+        raise UsageError(f"{name} is missing: remove that row")
 
     def listing(self) -> str:
         """The library's own fingerprint of the rows."""
-        return _digest([len(self._rows), str(getattr(self._rows, "_fingerprint", ""))])
+        more = [] if "." not in self._text else [self._text]
+        return _digest([len(self._rows), self._fingerprint, *more])
 
 
-class _Column(Sequence[Sequence[str]]):
-    """The captions of a dataset's rows, read when asked for."""
-
-    def __init__(self, rows: Any, name: str, source: str) -> None:
-        self._rows = rows.select_columns([name])
-        self._name, self._source = name, source
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Sequence[str]:
-        value = self._rows[int(index)][self._name]
-        texts = [value] if isinstance(value, str) else [text for text in value or () if isinstance(text, str)]
-        if not any(text.strip() for text in texts):
-            raise UsageError(f"{self._source}: row {index} has no caption in column '{self._name}': remove it.")
-        return texts
-
-
-def data_for(suite: Suite, source: str | None, needs_pictures: bool) -> TrainingData:
+def data_for(
+    suite: Suite,
+    source: str | None,
+    needs_pictures: bool,
+    drawing: Drawing = Drawing(),
+    column: str | None = None,
+) -> TrainingData:
     """The data that a training reads: `source` if it is given, else what the suite offers.
 
-    Raises MissingError (nothing there, or no pictures where they are needed) or UsageError (no captions).
+    `column` names the caption's column. Raises MissingError (nothing there, or no pictures where they are needed) or
+    UsageError (no captions).
     """
     if source is None:
+        if column is not None:
+            raise UsageError("--caption-column names a column of --data: give --data as well")
         if suite.label == "shapes":
             return ShapesData()
         if needs_pictures:
             raise no_pictures()
-        return PromptData(suite)
-    folder = Path(source).expanduser()
-    if folder.is_dir() and not _saved_by_datasets(folder):
-        return FolderData(folder, suite.resolution)
-    return DatasetsData(source, suite.resolution)
+        return PromptData(suite, drawing)
+    path = Path(source).expanduser()
+    if path.exists() and needs_datasets(path) is None:
+        return FolderData(path, suite.resolution, drawing, column)
+    return DatasetsData(source, suite.resolution, drawing, column)
 
 
 def no_pictures() -> MissingError:
     """The error for an objective that needs real pictures where none were given (returned, not raised)."""
     return MissingError(
-        "this objective needs real pictures with captions: give --data a folder of images with metadata.jsonl or .txt "
-        "files beside them, or a repository of the datasets library; refl and draft need prompts alone."
+        "this objective needs real images with captions: pass as --data a folder of images with metadata.jsonl or .txt "
+        "files beside them, or a repository of the datasets library; refl and draft need only prompts"
     )
 
 
-def to_picture(image: Image.Image, resolution: int) -> Tensor:
-    """RGB image -> float32 [3, R, R] in [-1, 1]: PIL bicubic on the shorter side, centre crop."""
-    from metrics.networks.preprocess import resize_crop, to_unit
-
-    return to_unit(resize_crop(image, resolution)) * 2.0 - 1.0
+def _name_in(path: Path, folder: Path) -> str:
+    """The path below the folder, or as it is where the table names one elsewhere."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _from_metadata(folder: Path) -> dict[Path, list[str]]:
-    where, found = folder / METADATA, {}
-    for number, line in enumerate(where.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            name = row["file_name"]
-            texts = next(row[key] for key in CAPTION_KEYS if row.get(key))
-        except (ValueError, TypeError, KeyError, StopIteration):
-            raise UsageError(
-                f'{where}: line {number} must be {{"file_name": ..., "text": ...}} with a caption in it.'
-            ) from None
-        if not (folder / name).is_file():
-            raise UsageError(f"{where}: line {number} names {name}, which is not in {folder}.")
-        found[folder / name] = [texts] if isinstance(texts, str) else [str(text) for text in texts]
-    if not found:
-        raise UsageError(f"{where} names no images.")
-    return found
-
-
-def _from_text_files(folder: Path) -> dict[Path, list[str]]:
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-    if not images:
-        raise UsageError(f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}): give --data another folder.")
-    found: dict[Path, list[str]] = {}
-    without = []
-    for path in images:
-        beside = path.with_suffix(".txt")
-        texts = beside.read_text(encoding="utf-8").splitlines() if beside.is_file() else []
-        texts = [text.strip() for text in texts if text.strip()]
-        if texts:
-            found[path] = texts
-        else:
-            without.append(path.name)
-    if without:
-        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
-        raise UsageError(
-            f"{folder}: {', '.join(without[:3])}{more} have no caption: put one into a .txt file of the same name, or "
-            f'write {METADATA} with a line {{"file_name": ..., "text": ...}} for each image.'
-        )
-    return found
-
-
-def _saved_by_datasets(folder: Path) -> bool:
-    return (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file()
-
-
-def _open_dataset(source: str) -> Any:
-    """The training split of a repository "owner/name[:split]", or of a folder that `datasets` saved."""
-    try:
-        import datasets
-    except ImportError:
-        raise MissingError(
-            f"--data {source} is no folder here, and reading a repository needs the package datasets: "
-            "run `pip install datasets`."
-        ) from None
-    name, _, split = source.partition(":")
-    try:
-        if Path(name).is_dir():
-            rows: Any = datasets.load_from_disk(name)
-            if isinstance(rows, datasets.DatasetDict):
-                rows = rows[split or ("train" if "train" in rows else next(iter(rows)))]
-        else:
-            rows = datasets.load_dataset(name, split=split or "train")
-    except Exception as error:  # the library fails in many ways: no network, no such repository, no such split
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
-        raise MissingError(
-            f"--data {source} is neither a folder here nor a dataset that can be read ({reason})."
-        ) from error
-    return rows
-
-
-def _columns(rows: Any, source: str) -> tuple[str, str]:
-    """The image and the caption column. Raises UsageError if there is none of a kind, or no row."""
-    import datasets
-
-    images = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Image)]
-    texts = [name for name in CAPTION_KEYS if name in rows.features]
-    if not images or not texts:
-        what = "image column" if not images else f"caption column ({', '.join(CAPTION_KEYS)})"
-        raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(rows.features)}.")
-    if len(rows) == 0:
-        raise UsageError(f"--data {source} has no rows.")
-    return images[0], texts[0]

@@ -12,10 +12,21 @@ from bench.suite.schema import MetricSpec, Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData
 from bench.training.options import NEED_PICTURES, TrainOptions, reward_name
+from bench.training.pictures import RULE
 from bench.training.recipes import TrainRecipe
 
 _DECIDES = ("objective", "seed", "reward", "recipe", "step")
 """What makes a training this one, besides its inputs. The other entries say by which names things were asked for."""
+
+_LATER = {
+    "learn": "all",
+    "accumulate": "mean",
+    "refl_terms": False,
+    "fit": "crop",
+    "order": "replacement",
+    "captions": "any",
+}
+"""Settings that recipes of earlier versions do not name, with what those versions did."""
 
 
 def default_out(objective: str, suite: Suite, reward: dict[str, float], seed: int) -> Path:
@@ -64,6 +75,8 @@ def difference(found: Any, facts: Mapping[str, Any]) -> str:
     if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict):
         return "written by another version of this program"
     one, two = ({key: given.get(key) for key in _DECIDES} | given["inputs"] for given in (found, facts))
+    if isinstance(one["recipe"], dict):  # a setting that came later had its default
+        one["recipe"] = _LATER | one["recipe"]
     other = [key for key in two if one.get(key) != two[key]]
     return f"other {', '.join(other)}" if other else ""
 
@@ -77,7 +90,7 @@ def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         why = f" ({other})" if isinstance(found, dict) else ""
-        raise UsageError(f"{out} holds something else{why}: choose another --out, or --resume never to replace it.")
+        raise UsageError(f"{out} contains something else{why}: pass another --out, or --resume never to replace it")
     return True
 
 
@@ -109,6 +122,7 @@ def _inputs(options: TrainOptions, suite: Suite, scorers: list[str], data: Train
         "resolution": suite.resolution,
         "scorers": {name: scope_of(name, suite.metrics.get(name, MetricSpec()), suite).digest for name in scorers},
         "pictures or captions": data.listing(),
+        **({"picture rule": RULE} if options.data is not None and options.objective in NEED_PICTURES else {}),
     }
 
 

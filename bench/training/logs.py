@@ -106,6 +106,8 @@ class Watch:
             raise _stopped(step, f"the reward is {reward}")
         if self.skipped and (not skips or self.skipped > 10):
             raise _stopped(step, "the gradient is not finite")
+        if step == 1 and norm == 0.0:
+            raise _stopped(step, "the gradient is zero: the reward does not follow the pixels (thresholds, rounding)")
         if reward is None:
             return
         self.rewards.append(reward)
@@ -118,7 +120,12 @@ class Watch:
 
 
 def _stopped(step: int, why: str) -> BenchError:
+    if step == 1:  # nothing was learnt yet
+        return BenchError(
+            f"training stopped at step 1: {why}; no weight was changed yet, so the reward, the data or the weights "
+            "that it starts from are at fault."
+        )
     return BenchError(
-        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or start anew "
+        f"training stopped at step {step}: {why}; the last checkpoint is kept. Lower --learning-rate, or restart "
         "with --resume never."
     )

@@ -23,7 +23,8 @@ from bench.runtime.progress import Progress, Silent
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
 from bench.training import checkpoint
-from bench.training.data import TrainingData, data_for
+from bench.training.data import Drawing, TrainingData, data_for
+from bench.training.guard import alone, check_place, checkpoints_of
 from bench.training.identity import default_out, difference, facts_of, still_to_do
 from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
@@ -31,7 +32,7 @@ from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
 from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
-from bench.training.recipes import TrainRecipe, check_step_indices, recipe_for
+from bench.training.recipes import TrainRecipe, check_official, check_step_indices, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer
 from bench.training.steps import STEPS, Draws, Outcome, Step, Trainer
 
@@ -113,24 +114,39 @@ def train(
     for name in [*reward, *([recipe.clip_metric] if recipe.clip_weight else [])]:
         check_differentiable(name, suite)
     out = options.out or default_out(objective, suite, reward, options.seed)
-    data = data_for(suite, options.data, objective in NEED_PICTURES)
+    check_official(options, suite.name, suite.label)
+    data = _data_of(options, suite, recipe)
     facts = facts_of(options, suite, reward, recipe, data)
-    path = checkpoint.state_path(out)
-    if options.resume != "never" and not still_to_do(out, facts) and not path.exists():
-        logger.info(f"nothing to do: {out} holds this training already (--resume never trains it again).")
+    if options.resume != "never" and not still_to_do(out, facts) and not checkpoint.state_path(out).exists():
+        logger.info(f"nothing to do: {out} already contains this training run; pass `--resume never` to retrain")
         return None
-    state = None if options.resume == "never" else checkpoint.load_state(path)
+    check_place(out, checkpoints_of(recipe, options.eval_every))
+    with alone(out):
+        state = None if options.resume == "never" else _state_of(out, facts)
+        training = prepare(suite, recipe, reward, options, data)
+        training.facts, training.evaluate = facts, evaluate
+        if state is not None:
+            training.go_on(state)
+            logger.info(f"resuming after update {training.done} of {recipe.steps}")
+        run(training, progress or Silent())
+    return out
+
+
+def _data_of(options: TrainOptions, suite: Suite, recipe: TrainRecipe) -> TrainingData:
+    """What is read, drawn as the recipe says."""
+    drawing = Drawing(recipe.order, recipe.captions, recipe.fit, options.seed)
+    return data_for(suite, options.data, options.objective in NEED_PICTURES, drawing, options.caption_column)
+
+
+def _state_of(out: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The state of this training; UsageError if it is of another one."""
+    path = checkpoint.state_path(out)
+    state = checkpoint.load_state(path)
     if state is not None and (other := difference(state["facts"], facts)):
         raise UsageError(
-            f"{path} is of another training ({other}): choose another --out, or --resume never to replace it."
+            f"{path} belongs to another training run ({other}): pass another --out, or --resume never to replace it"
         )
-    training = prepare(suite, recipe, reward, options, data)
-    training.facts, training.evaluate = facts, evaluate
-    if state is not None:
-        training.go_on(state)
-        logger.info(f"going on after update {training.done} of {recipe.steps}.")
-    run(training, progress or Silent())
-    return out
+    return state
 
 
 def prepare(

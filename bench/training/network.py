@@ -1,7 +1,7 @@
 """The network in training: all of its weights or a LoRA, its averaged weights, and how it is written.
 
 What is written is what the models' loader reads, so a checkpoint is a method's `weights` at once: a diffusers folder,
-or a LoRA as PEFT writes it (`adapter_model.safetensors` with `adapter_config.json`), which suits every family.
+or a LoRA (`lora.py`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.errors import UsageError
 from bench.models.base import BASE, Network
 from bench.models.loading import quiet
-from bench.models.peft_files import PEFT_PREFIX
+from bench.training.lora import HOLDER, check_start, new_lora, replaced, write_adapter, write_lora
+from bench.training.parameters import learning
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
-
-LORA_SEED = 0
 
 
 @dataclass(slots=True)
@@ -70,8 +68,9 @@ class Trainable:
         with self.averaged(), quiet():
             if self.adapter is None:
                 self.module.save_pretrained(folder)
+                forget_place(folder / "config.json")
             else:
-                write_lora(folder, lora_state(self.module, self.adapter), lora_settings(self.recipe))
+                write_adapter(folder, self.module, self.adapter)
 
 
 def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Trainable:
@@ -79,8 +78,8 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
 
     The base network itself learns where no regulariser compares with it.
 
-    With `lora_rank` a LoRA is added to the base network by the model's own loader. Its first values are those of
-    PEFT: A normal with deviation 1 / rank from a fixed seed, B zero, so that it changes nothing yet. Raises UsageError.
+    With `lora_rank` a LoRA is added to the base network by the model's own loader. One that the training starts from
+    keeps its own ranks, strengths and layers. Raises UsageError.
     """
     if recipe.lora_rank:
         _add_lora(model, recipe, init)
@@ -91,25 +90,30 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     else:  # nothing asks for the base network: no second copy
         model.networks[TUNED] = model.networks[BASE]
     network = model.networks[TUNED]
-    if network.adapter is not None and not recipe.lora_rank:
-        raise UsageError(f"{init} is a LoRA: give its rank with --lora-rank to go on training it.")
+    if init is not None:
+        _check_whole(init, network)
+    if network.adapter is not None and init is not None:
+        check_start(init, network.module, network.adapter, recipe)
     if network.adapter is None and recipe.lora_rank:
-        raise UsageError(
-            f"{init} holds whole weights, not a LoRA: leave --lora-rank out, or start from the base model."
-        )
+        raise UsageError(f"{init} contains full weights, not a LoRA: omit --lora-rank, or start from the base model")
     module: Any = network.module
     module.requires_grad_(False)
     chosen = {
         name: parameter
         for name, parameter in module.named_parameters()
-        if network.adapter is None or f".{network.adapter}." in name
+        if network.adapter is None or (f".{network.adapter}." in name and not name.startswith(f"{HOLDER}."))
     }
+    if network.adapter is not None:
+        chosen |= replaced(module, network.adapter)
+    else:
+        chosen = learning(module, chosen, recipe.learn)
     for parameter in chosen.values():
         parameter.data = parameter.data.float()  # the optimiser's small steps would vanish in half precision
         parameter.requires_grad_(True)
     module.train()
     if recipe.checkpointing:
         module.enable_gradient_checkpointing()
+    checkpoint_decoder(model)
     trainable = Trainable(module, chosen, network.adapter, recipe)
     if recipe.ema:
         from diffusers.training_utils import EMAModel
@@ -118,68 +122,39 @@ def make_trainable(model: Any, recipe: TrainRecipe, init: Path | None) -> Traina
     return trainable
 
 
+def _check_whole(init: Path, network: Any) -> None:
+    """UsageError where weights to start from change more than the network: a checkpoint of it alone would lose that."""
+    for part, named in (("text_adapter", "text encoders"), ("text", "text encoders"), ("vae", "an autoencoder")):
+        if getattr(network, part, None) is not None:
+            raise UsageError(
+                f"{init} brings {named} of its own, which a checkpoint of the trained network would not have: start "
+                "from its network alone (the folder unet or transformer, or a LoRA of the network)"
+            )
+
+
+def checkpoint_decoder(model: Any) -> None:
+    """Have the autoencoder's activations computed again in the backward pass, block by block, instead of kept.
+
+    Whatever the recipe says: the gradient is the same to the bit, the decoder's activations are the largest of a
+    training step (docs/training.md has the figures), and one more pass through the decoder is small beside a rollout.
+    """
+    vae: Any = getattr(model, "vae", None)
+    if getattr(vae, "_supports_gradient_checkpointing", False):
+        vae.enable_gradient_checkpointing()
+
+
+def forget_place(config: Path) -> None:
+    """Leave out of a network's config where it was loaded from: the same training elsewhere is the same checkpoint."""
+    if config.is_file():
+        said = json.loads(config.read_text(encoding="utf-8"))
+        said.pop("_name_or_path", None)
+        config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def _add_lora(model: Any, recipe: TrainRecipe, init: Path | None) -> None:
     if init is not None:
         model.add_network(TUNED, init)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_lora(Path(folder), new_lora(model.networks[BASE].module, recipe), lora_settings(recipe))
+        write_lora(Path(folder), *new_lora(model.networks[BASE].module, recipe))
         model.add_network(TUNED, Path(folder))
-
-
-def new_lora(module: Any, recipe: TrainRecipe) -> dict[str, Tensor]:
-    """The first values of a LoRA for `module`, by PEFT's key names. Raises UsageError if no layer is a target."""
-    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
-
-    config = LoraConfig(r=recipe.lora_rank, target_modules=list(recipe.lora_targets))
-    with quiet(), torch.device("meta"):
-        skeleton = type(module).from_config(module.config)
-        try:
-            shapes = get_peft_model_state_dict(inject_adapter_in_model(config, skeleton))
-        except ValueError:  # PEFT found no target
-            layers = sorted({name.rpartition(".")[2] for name, part in module.named_modules() if _is_linear(part)})
-            raise UsageError(
-                f"lora_targets {','.join(recipe.lora_targets)} name no layer of the {type(module).__name__}: "
-                f"its linear layers end in {', '.join(layers[:12])}."
-            ) from None
-    generator = torch.Generator().manual_seed(LORA_SEED)
-    return {
-        key: torch.randn(value.shape, generator=generator) / recipe.lora_rank
-        if "lora_A" in key
-        else torch.zeros(value.shape)
-        for key, value in sorted(shapes.items())
-    }
-
-
-def lora_state(module: Any, adapter: str) -> dict[str, Tensor]:
-    """The LoRA's values by PEFT's key names."""
-    from peft import get_peft_model_state_dict
-
-    state: dict[str, Tensor] = get_peft_model_state_dict(module, adapter_name=adapter)
-    return state
-
-
-def lora_settings(recipe: TrainRecipe) -> dict[str, Any]:
-    """What `adapter_config.json` says: PEFT's names. Alpha is the rank unless the recipe says otherwise."""
-    return {
-        "peft_type": "LORA",
-        "r": recipe.lora_rank,
-        "lora_alpha": recipe.lora_alpha or recipe.lora_rank,
-        "target_modules": sorted(recipe.lora_targets),
-        "bias": "none",
-        "lora_dropout": 0.0,
-    }
-
-
-def write_lora(folder: Path, state: dict[str, Tensor], settings: dict[str, Any]) -> None:
-    """Write a LoRA in PEFT's form."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"{PEFT_PREFIX}{key}": value.detach().cpu().contiguous() for key, value in state.items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def _is_linear(part: nn.Module) -> bool:
-    return isinstance(part, nn.Linear)

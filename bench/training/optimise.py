@@ -35,7 +35,7 @@ def new_accelerator(recipe: TrainRecipe, device: str) -> Any:
 
     mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[recipe.precision]
     if mixed == "fp16" and not device.startswith("cuda"):
-        raise UsageError(f"precision float16 needs a CUDA device, not '{device}': use --set precision=bfloat16.")
+        raise UsageError(f"precision float16 needs a CUDA device, not '{device}': use --set precision=bfloat16")
     AcceleratorState._reset_state()  # an earlier training of this process may have had another precision
     return Accelerator(
         mixed_precision=mixed,
@@ -55,7 +55,7 @@ def new_optimiser(parameters: list[nn.Parameter], recipe: TrainRecipe) -> Any:
         except ImportError:
             raise MissingError(
                 "the optimiser adamw8bit needs the package bitsandbytes: run `pip install bitsandbytes`, or leave "
-                "--set optimiser=adamw8bit out."
+                "--set optimiser=adamw8bit out"
             ) from None
     return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
@@ -89,19 +89,20 @@ class Optimiser:
         return cls(accelerator, recipe, parameters, accelerator.prepare(inner), schedule)
 
     def backward(self, loss: Tensor) -> None:
-        """Add a batch's gradients, divided by the number of batches of an update."""
-        self.accelerator.backward(loss)
+        """Add a batch's gradients; where the recipe averages, divided by the number of batches of an update."""
+        # accelerate divides by the number of batches, as most trainers do; the official ImageReFL trainer does not.
+        self.accelerator.backward(loss * self.recipe.accumulation if self.recipe.accumulate == "sum" else loss)
 
     def update(self) -> float:
-        """Average over the processes, clip, update; returns the gradient norm before clipping.
+        """Average (or sum) over the processes, clip, update; returns the gradient norm before clipping.
 
-        The processes' gradients are averaged here, once an update, and not by wrapping the network: it runs many times
-        without gradient, and twice with it, before one backward pass. A norm that is not finite changes nothing.
+        The processes' gradients are put together here, once an update, and not by wrapping the network: it runs many
+        times without gradient, and twice with it, before one backward pass. A norm that is not finite changes nothing.
         """
         if self.accelerator.num_processes > 1:
             for parameter in self.parameters:
                 if parameter.grad is not None:
-                    parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
+                    parameter.grad = self.accelerator.reduce(parameter.grad, reduction=self.recipe.accumulate)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.recipe.clip or math.inf))
         if math.isfinite(norm) or self.accelerator.scaler is not None:  # the scaler skips such an update itself
             if self.recipe.double_update and math.isfinite(norm):

@@ -25,9 +25,10 @@ class TrainOptions:
 
     `suite` names the model and the prompts (a name or a TOML file), `reward` the metric to climb ("pickscore", or a
     weighted sum "hpsv2.1=1,pickscore=0.5"), `init` the weights to start from (a weights string as in a suite), `data`
-    the images with captions (a folder or a repository of the `datasets` library), `out` the folder of the checkpoint.
-    `steps` counts optimiser updates; `preset` is "official", "corrected" or "shapes"; `settings` are further fields of
-    the recipe as text ("start_step": "25"). Every `eval_every` updates the suite's probe is run.
+    the images with captions (a folder, or what the `datasets` library reads), `caption_column` the column of their
+    captions, `out` the folder of the checkpoint. `steps` counts optimiser updates; `preset` is "official",
+    "official-norms", "corrected" or "shapes"; `settings` are further fields of the recipe as text ("start_step": "25").
+    Every `eval_every` updates the suite's probe is run.
     """
 
     objective: str
@@ -45,6 +46,7 @@ class TrainOptions:
     data: str | None = None
     lora_rank: int | None = None
     eval_every: int | None = None
+    caption_column: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,10 +66,10 @@ def parse_reward(text: str) -> dict[str, float]:
             value = math.nan
         if not name or not math.isfinite(value) or value == 0.0:
             raise UsageError(
-                f"--reward {text}: '{part.strip()}' is no metric with a weight; write hpsv2.1=1,pickscore=0.5."
+                f"--reward {text}: '{part.strip()}' is not a metric with a weight; write hpsv2.1=1,pickscore=0.5"
             )
         if name in found:
-            raise UsageError(f"--reward {text} names {name} twice: give it one weight.")
+            raise UsageError(f"--reward {text} names {name} twice: give it one weight")
         found[name] = value
     return found
 

@@ -77,7 +77,7 @@ def kind_of(scheduler: Any) -> str:
     kind = str(scheduler.config.get("prediction_type", "epsilon"))
     kind = "flow" if kind == "flow_prediction" else kind
     if kind not in KINDS:
-        raise UsageError(f"training does not know the prediction type '{kind}' of {type(scheduler).__name__}.")
+        raise UsageError(f"training does not support the prediction type '{kind}' of {type(scheduler).__name__}")
     return kind
 
 
@@ -86,8 +86,8 @@ def check_scheduler(scheduler: Any) -> None:
     kind_of(scheduler)
     if any(calls != 1 for calls in calls_per_step(scheduler)):
         raise UsageError(
-            f"{type(scheduler).__name__} evaluates the network more than once in a step, which training does not know: "
-            "set another sampler.scheduler in the suite, such as DDPMScheduler."
+            f"{type(scheduler).__name__} evaluates the network more than once per step, which training does not "
+            "support: set another sampler.scheduler in the suite, such as DDPMScheduler"
         )
 
 

@@ -15,6 +15,22 @@ from bench.training.options import TrainOptions
 OPTIMISERS = ("adamw", "adam", "adamw8bit")
 PRECISIONS = ("float32", "bfloat16", "float16")
 REWARD_LOSS_NAMES = ("linear", "hinge")
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+LEARN = ("all", "norms", "attention", "cross_attention")
+ACCUMULATE = ("mean", "sum")
+FITS = ("crop", "squash")
+ORDERS = ("replacement", "shuffled")
+CAPTIONS = ("any", "first")
+_CHOICES = {
+    "optimiser": OPTIMISERS,
+    "precision": PRECISIONS,
+    "reward_loss": REWARD_LOSS_NAMES,
+    "learn": LEARN,
+    "accumulate": ACCUMULATE,
+    "fit": FITS,
+    "order": ORDERS,
+    "captions": CAPTIONS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +73,15 @@ class TrainRecipe:
     checkpointing: bool = False
     lora_rank: int = 0
     lora_alpha: float = 0.0
-    lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    lora_targets: tuple[str, ...] = LORA_TARGETS
     double_update: bool = False
     off_by_one: bool = False
+    learn: str = "all"
+    accumulate: str = "mean"
+    refl_terms: bool = False
+    fit: str = "crop"
+    order: str = "replacement"
+    captions: str = "any"
     save_every: int = 100
     probe_prompts: int = 4
     probe_samples: int = 4
@@ -82,9 +104,21 @@ _CORRECTED = {
 """The configurations of the paper's code: 20 x 100 (20 x 200) iterations of 8 x 4 images, one update each."""
 
 _OFFICIAL = {
-    name: replace(recipe, clip=0.0, double_update=name != "base", off_by_one=name == "imagerefl")
+    name: replace(
+        recipe,
+        clip=0.0,
+        double_update=name != "base",
+        off_by_one=name == "imagerefl",
+        accumulate="sum",
+        refl_terms=name == "imagerefl",
+        fit="squash",
+        order="shuffled",
+        captions="first",
+    )
     for name, recipe in _CORRECTED.items()
 }
+_OFFICIAL_NORMS = {name: replace(recipe, learn="norms") for name, recipe in _OFFICIAL.items()}
+"""The same program run with torch 2.5 to 2.7, whose autocast cache leaves gradients to normalisation layers alone."""
 
 _SHAPES = {
     "base": TrainRecipe(steps=2_000, learning_rate=5e-4, batch_size=64),
@@ -93,7 +127,7 @@ _SHAPES = {
     "imagerefl": TrainRecipe(steps=120, learning_rate=2e-4, batch_size=16, save_every=50),
 }
 
-PRESETS = {"official": _OFFICIAL, "corrected": _CORRECTED, "shapes": _SHAPES}
+PRESETS = {"official": _OFFICIAL, "official-norms": _OFFICIAL_NORMS, "corrected": _CORRECTED, "shapes": _SHAPES}
 
 
 def recipe_for(options: TrainOptions, label: str | None) -> TrainRecipe:
@@ -113,7 +147,7 @@ def recipe_for(options: TrainOptions, label: str | None) -> TrainRecipe:
     changes = {key: value for key, value in given.items() if value is not None}
     for key, text in options.settings.items():
         if key in changes:
-            raise UsageError(f"{key} is given twice: leave out --set {key}.")
+            raise UsageError(f"{key} is given twice: omit --set {key}")
         changes[key] = _value(key, text)
     recipe = replace(PRESETS[preset][options.objective], **changes)
     _check(recipe)
@@ -136,8 +170,8 @@ def _value(key: str, text: str) -> Any:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return {"int": int, "float": float, "str": str}[kind](text)
     except (ValueError, KeyError):
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind, "a range like 30-39")
-        raise UsageError(f"--set {key} must be {wanted}, got '{text}'.") from None
+        wanted = {"bool": "true or false", "int": "an integer", "float": "a number"}.get(kind, "a range like 30-39")
+        raise UsageError(f"--set {key} must be {wanted}, got '{text}'") from None
 
 
 def _check(recipe: TrainRecipe) -> None:
@@ -147,24 +181,39 @@ def _check(recipe: TrainRecipe) -> None:
         least[name] = 0
     for name, low in least.items():
         if getattr(recipe, name) < low:
-            raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}.")
+            raise UsageError(f"{name} must be at least {low}, got {getattr(recipe, name)}")
     weights = ("diffusion_weight", "clip_weight", "kl_weight", "l2_weight")
     for name in ("learning_rate", *weights, "weight_decay", "clip", "lora_alpha"):
         value = getattr(recipe, name)
         if not 0 <= value < float("inf") or (name == "learning_rate" and value == 0):
             bound, option = ("above 0", " (--learning-rate)") if name == "learning_rate" else ("at least 0", "")
-            raise UsageError(f"{name} must be {bound}, got {value:g}{option}.")
+            raise UsageError(f"{name} must be {bound}, got {value:g}{option}")
     if not 0 <= recipe.ema < 1:
-        raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}.")
+        raise UsageError(f"ema must be in 0..1 (1 excluded), got {recipe.ema:g}")
     if not 1 <= recipe.guidance < float("inf"):
-        raise UsageError(f"guidance must be at least 1 (1 is none), got {recipe.guidance:g}.")
-    for name, choices in (
-        ("optimiser", OPTIMISERS),
-        ("precision", PRECISIONS),
-        ("reward_loss", REWARD_LOSS_NAMES),
-    ):
+        raise UsageError(f"guidance must be at least 1 (1 means none), got {recipe.guidance:g}")
+    for name, choices in _CHOICES.items():
         if getattr(recipe, name) not in choices:
             raise unknown(name, getattr(recipe, name), choices)
+    if recipe.lora_rank and recipe.learn != "all":
+        raise UsageError(
+            f"learn={recipe.learn} chooses among the network's own weights, but with --lora-rank only the LoRA learns: "
+            "omit one of the two (--set lora_targets=... chooses the LoRA's layers)"
+        )
+
+
+def check_official(options: TrainOptions, suite: str, label: str | None) -> None:
+    """UsageError where an official preset would train on the prompts that the suite is judged by.
+
+    The official code reads captions of a set of its own; without --data there are only the suite's prompts. The
+    embedded suite draws new captions.
+    """
+    if (options.preset or "").startswith("official") and options.data is None and label != "shapes":
+        raise UsageError(
+            f"--preset {options.preset} needs --data: the official trainer reads captions of its own set, and without "
+            f"--data {options.objective} would train on the evaluation prompts of suite '{suite}'; give --data, or "
+            "--preset corrected to train on those prompts all the same"
+        )
 
 
 def check_step_indices(recipe: TrainRecipe, objective: str, total: int, suite: str) -> None:
@@ -181,12 +230,12 @@ def check_step_indices(recipe: TrainRecipe, objective: str, total: int, suite: s
             shown = index + 1 if name == "last_steps" else index
             raise UsageError(
                 f"{name} {shown} is outside the {total} steps of suite '{suite}' (0..{total - 1}): "
-                f"give --set {name}=..., or a suite with more sampler.steps."
+                f"give --set {name}=..., or a suite with more sampler.steps"
             )
     if objective in ("refl", "imagerefl") and first > last:
-        raise UsageError(f"grad_steps {first}-{last} is an empty range: write the smaller step first.")
+        raise UsageError(f"grad_steps {first}-{last} is an empty range: write the smaller step first")
     if objective == "imagerefl" and recipe.start_step > last:
         raise UsageError(
-            f"start_step {recipe.start_step} lies past the last step with gradient, {last}: real images must enter "
-            "before it; lower --set start_step or raise --set grad_steps."
+            f"start_step {recipe.start_step} is after the last step with gradient, {last}, but real images must enter "
+            "before it: lower --set start_step or raise --set grad_steps"
         )

@@ -33,6 +33,36 @@ class WeightedSum:
         return torch.stack(values).sum(dim=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A scorer whose values are what training needs: a finite number an image, with gradient where pixels have one."""
+
+    name: str
+    scorer: Any
+
+    def score_pixels(self, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
+        """The scorer's values, [N]. Raises UsageError for a reward that cannot be climbed."""
+        values = self.scorer.score_pixels(pixels, prompts)
+        if not isinstance(values, Tensor) or tuple(values.shape) != (len(pixels),):
+            got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise UsageError(
+                f"reward '{self.name}' must give a tensor of one value an image, [{len(pixels)}] here, got {got}: mend "
+                "its score_pixels"
+            )
+        if pixels.requires_grad and not values.requires_grad:
+            raise UsageError(
+                f"reward '{self.name}' gives values without gradient: its score_pixels must be differentiable (no "
+                "thresholds, no .detach(), no NumPy), or use another --reward"
+            )
+        broken = int((~values.detach().isfinite()).sum())
+        if broken:
+            raise UsageError(
+                f"reward '{self.name}' is NaN or infinite for {broken} of {len(values)} images: mend it, lower "
+                "--learning-rate, or use another --reward; the last checkpoint is kept"
+            )
+        return values
+
+
 def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Reward:
     """The scorers of `weights` (name -> weight) with the weights that the suite names, else the published ones.
 
@@ -42,7 +72,9 @@ def load_rewards(weights: Mapping[str, float], suite: Suite, device: str) -> Rew
     import metrics
 
     sign = {name: -1.0 if metrics.info(name).direction.value == "lower" else 1.0 for name in weights}
-    parts = tuple((sign[name] * weight, load_scorer(name, suite, device)) for name, weight in weights.items())
+    parts = tuple(
+        (sign[name] * weight, Checked(name, load_scorer(name, suite, device))) for name, weight in weights.items()
+    )
     return parts[0][1] if len(parts) == 1 and parts[0][0] == 1.0 else WeightedSum(parts)
 
 

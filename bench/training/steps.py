@@ -61,7 +61,7 @@ class Trainer:
 
     def real(self, draws: Draws) -> tuple[Tensor, Tensor, list[str]]:
         """(pictures [N, 3, H, W] in [-1, 1], their latents, captions) of a batch of real images."""
-        pictures, captions = self.data.pictures(self.recipe.batch_size, draws.rng)
+        pictures, captions = self.data.pictures(self.recipe.batch_size, draws.rng, draws.number)
         return pictures, self.model.encode_pixels(pictures, draws.generator), captions
 
     def rewards_of(self, clean: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ Step = Callable[[Trainer, Draws], Outcome]
 
 def base_step(trainer: Trainer, draws: Draws) -> Outcome:
     """Plain denoising of real pictures at random times; captions are dropped at times, for guidance."""
-    pictures, captions = trainer.data.pictures(trainer.recipe.batch_size, draws.rng)
+    pictures, captions = trainer.data.pictures(trainer.recipe.batch_size, draws.rng, draws.number)
     captions = ["" if draws.rng.random() < CAPTION_DROPOUT else text for text in captions]
     clean = trainer.model.encode_pixels(pictures, draws.generator)
     noise = draws.noise_like(clean)
@@ -115,7 +115,7 @@ def base_step(trainer: Trainer, draws: Draws) -> Outcome:
 
 def refl_step(trainer: Trainer, draws: Draws) -> Outcome:
     """ReFL (arXiv 2304.05977): from noise without gradient to a random m, there one x0 with gradient to the reward."""
-    captions = trainer.data.captions(trainer.recipe.batch_size, draws.rng)
+    captions = trainer.data.captions(trainer.recipe.batch_size, draws.rng, draws.number)
     way = trainer.rollout(captions, draws.generator)
     first, last = trainer.recipe.grad_steps
     m = int(draws.rng.integers(first, last + 1))
@@ -131,7 +131,7 @@ def draft_step(trainer: Trainer, draws: Draws) -> Outcome:
     same expectation with less variance.
     """
     recipe = trainer.recipe
-    captions = trainer.data.captions(recipe.batch_size, draws.rng)
+    captions = trainer.data.captions(recipe.batch_size, draws.rng, draws.number)
     way = trainer.rollout(captions, draws.generator)
     total = len(way.scheduler.timesteps)
     split = total - recipe.last_steps
@@ -150,24 +150,23 @@ def draft_step(trainer: Trainer, draws: Draws) -> Outcome:
 def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
     """ImageReFL (arXiv 2505.22569): a real picture noised to step s, without gradient to m, there one x0 with gradient.
 
-    The denoising term is taken at step s on the same noised picture. The official code runs one step too many when
-    m = s, step s - 1 on latents that are already at s (`off_by_one`).
+    The denoising term is taken at step s on the same noised picture. Every `refl_every`-th batch goes from noise to m
+    as ReFL does; the official code keeps the other terms there (`refl_terms`).
     """
     recipe = trainer.recipe
-    if recipe.refl_every and draws.number % recipe.refl_every == 0:
+    plain = bool(recipe.refl_every) and draws.number % recipe.refl_every == 0
+    if plain and not recipe.refl_terms:
         return refl_step(trainer, draws)
     pictures, clean, captions = trainer.real(draws)
     way = trainer.rollout(captions, draws.generator)
     noise = draws.noise_like(clean)
     s = recipe.start_step
     z_s = way.mix(s).noised(clean, noise)
-    way.begin(s)
-    latents = to_latents(way.scheduler, z_s, s)
     at_s = predict(trainer.model, z_s, way.scheduler.timesteps[s], way.cond)
-    m = int(draws.rng.integers(max(s, recipe.grad_steps[0]), recipe.grad_steps[1] + 1))
-    if recipe.off_by_one and m == s and s > 0:
-        latents = _step_too_many(trainer, way, latents, s - 1)
-    latents = way.denoise(latents, range(s, m))
+    m = int(
+        draws.rng.integers(recipe.grad_steps[0] if plain else max(s, recipe.grad_steps[0]), recipe.grad_steps[1] + 1)
+    )
+    latents = _latents_at(trainer, way, m, None if plain else z_s)
     terms = {"denoising": (recipe.diffusion_weight, denoising_loss(way.mix(s).eps_of(at_s, z_s), noise))}
     base = _base_prediction(trainer, way, latents, m)
     prediction, z_m = way.predict(latents, m)
@@ -181,6 +180,21 @@ def imagerefl_step(trainer: Trainer, draws: Draws) -> Outcome:
         terms["clip"] = recipe.clip_weight, _clip_distance(trainer.clip, images, pictures)
     loss = imagerefl_loss(trainer.reward_loss(rewards), terms)
     return Outcome(loss, rewards, {name: value.detach() for name, (_, value) in terms.items()})
+
+
+def _latents_at(trainer: Trainer, way: Rollout, m: int, z_s: Tensor | None) -> Tensor:
+    """The latents at step m, without gradient: from the noised picture z_s at step s, or from noise (None).
+
+    The official code runs one step too many when m = s, step s - 1 on latents that are already at s (`off_by_one`).
+    """
+    recipe, s = trainer.recipe, trainer.recipe.start_step
+    if z_s is None:
+        return way.denoise(trainer.pure_noise(way, recipe.batch_size), range(m))
+    way.begin(s)
+    latents = to_latents(way.scheduler, z_s, s)
+    if recipe.off_by_one and m == s and s > 0:
+        latents = _step_too_many(trainer, way, latents, s - 1)
+    return way.denoise(latents, range(s, m))
 
 
 STEPS: dict[str, Step] = {"base": base_step, "refl": refl_step, "draft": draft_step, "imagerefl": imagerefl_step}

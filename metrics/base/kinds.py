@@ -133,7 +133,7 @@ class ImageMetric(FeatureMetric):
         HPSv2: its own float resize), which is near the PIL path of `score`, not equal to it.
         """
         if not torch.is_tensor(pixels) or pixels.dim() != 4 or pixels.shape[1] != 3 or not pixels.is_floating_point():
-            raise BadInputError("pixels must be a float tensor [N, 3, H, W] in [0, 1].")
+            raise BadInputError("pixels must be a float tensor [N, 3, H, W] in [0, 1]")
         texts, indices = self._gather(prompts, len(pixels))
         return self._values(self.encode_images(self.prepare_pixels(pixels.to(self.device))), texts, indices)
 

@@ -40,7 +40,7 @@ def make_card(
     if request.weights is None and not has_published(facts, digests):
         raise MissingWeightsError(
             f"{facts.title}: {', '.join(str(path) for path in paths[:2])} should be the published weights (sha256 "
-            f"{facts.sha256[0][:12]}...) and are not: remove them and run again, or name weights of your own."
+            f"{facts.sha256[0][:12]}...) but differ: delete them and run again, or give weights of your own"
         )
     chosen = {"dtype": request.dtype, **settings}
     origin = source or request.weights or facts.weights or ""
@@ -62,12 +62,14 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise MetricError(f"device '{name}' is unknown: use cpu, cuda, cuda:0 or mps.") from error
+        raise MetricError(f"device '{name}' is unknown: use cpu, cuda, cuda:0 or mps") from error
     count = torch.cuda.device_count() if device.type == "cuda" else 0
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise MissingWeightsError(f"device '{name}' is not on this machine ({count} CUDA devices): use device='cpu'.")
+        raise MissingWeightsError(
+            f"device '{name}' is not available on this machine ({count} CUDA devices): use device='cpu'"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise MissingWeightsError("device 'mps' is not on this machine: use device='cpu'.")
+        raise MissingWeightsError("device 'mps' is not available on this machine: use device='cpu'")
     return device
 
 

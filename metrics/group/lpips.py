@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -22,7 +22,7 @@ from metrics.base.kinds import GroupMetric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError
 from metrics.images import Images, to_pil
 from metrics.networks.preprocess import to_unit
-from metrics.types import Card, Facts, Request
+from metrics.types import Card, Facts, Request, one_of
 from metrics.weights.hub import locate, release_file
 from metrics.weights.state_dict import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
 
@@ -77,8 +77,8 @@ def _check_net(asked: str | None, found: str | None, path: Path) -> str:
     """The net of the file; MetricError where another was asked for: its values would stand under a wrong name."""
     if asked and found and asked != found:
         raise MetricError(
-            f"lpips: '{path}' holds the net {found}, not the {asked} asked for: leave the option net out, or give the "
-            f"weights of {asked}."
+            f"lpips: '{path}' holds the net {found}, not the {asked} asked for: omit the option net, or give the "
+            f"weights of {asked}"
         )
     return found or asked or DEFAULT
 
@@ -125,6 +125,10 @@ def _settings(net: str, scaling: Any) -> dict[str, Any]:
 class LPIPS(GroupMetric):
     """Mean pairwise LPIPS of images at their own resolution, which must be one for all of them."""
 
+    option_help: ClassVar[Mapping[str, str]] = {
+        "net": f"{one_of(TRUNKS)}: demand this one; none: the one that the file holds, `alex` as published",
+    }
+
     def __init__(self, card: Card, device: torch.device, network: Any) -> None:
         super().__init__(card, device, batch_size=8)
         self.network = network.to(device)
@@ -136,9 +140,9 @@ class LPIPS(GroupMetric):
         device = pick_device(request.device)
         asked = request.options.get("net")
         if asked is not None and asked not in TRUNKS:
-            raise MetricError(f"lpips: net {asked!r} is not one of {', '.join(TRUNKS)}.")
+            raise MetricError(f"lpips: net {asked!r} is not one of {', '.join(TRUNKS)}")
         if request.dtype != "float32":
-            raise MetricError("lpips runs in float32 only (its distances are differences of nearly equal numbers).")
+            raise MetricError("lpips runs in float32 only (its distances are differences of nearly equal numbers)")
         path = _find(request, asked, facts.title)
         state, files = read_state(path), {path.name: path}
         net = _check_net(asked, net_of(state), path)
@@ -156,7 +160,7 @@ class LPIPS(GroupMetric):
         sizes = {image.size for image in images}
         if len(sizes) > 1:
             shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
-            raise BadInputError(f"LPIPS compares images of one size only, these are {shown}: resize them first.")
+            raise BadInputError(f"LPIPS compares images of one size only, these are {shown}: resize them first")
         parts = []
         for batch in self._batches(images):
             pixels = torch.stack([to_unit(image) for image in batch]).to(self.device)
@@ -179,7 +183,7 @@ class LPIPS(GroupMetric):
             except RuntimeError as error:
                 width, height = frames[0].size
                 if any(words in str(error).lower() for words in ("too small", "output size", "kernel size")):
-                    raise BadInputError(f"images of {width} x {height} pixels are too small for LPIPS.") from error
+                    raise BadInputError(f"images of {width} x {height} pixels are too small for LPIPS") from error
                 raise
             total += _squared_differences(parts, lin.model[-1].weight.flatten())
         return total.to(torch.float32)

@@ -48,9 +48,9 @@ def rarefy(count: int, k: int, statistic: Statistic, most: int = MOST_SUBSETS, s
     The same seed, count and k draw the same subsets. BadInputError for k outside 1..count.
     """
     if not 1 <= k <= count:
-        raise BadInputError(f"k = {k} images cannot be drawn from {count}: choose k in 1..{count}.")
+        raise BadInputError(f"k = {k} images cannot be drawn from {count}: choose k in 1..{count}")
     if most < 2:
-        raise BadInputError(f"at least 2 subsets are needed, not {most}.")
+        raise BadInputError(f"at least 2 subsets are needed, not {most}")
     total = math.comb(count, k)
     if total <= most:
         values = statistic(np.array(list(itertools.combinations(range(count), k)), dtype=np.int64))
@@ -72,7 +72,7 @@ def pairwise_curve(distances: Tensor, ks: Sequence[int] | None = None) -> list[R
     for k in range(2, count + 1) if ks is None else ks:
         if not 2 <= k <= count:
             raise BadInputError(
-                f"a mean over pairs of k = {k} of {count} images does not exist: choose k in 2..{count}."
+                f"a mean over pairs of k = {k} of {count} images does not exist: choose k in 2..{count}"
             )
         points.append(Rarefied(k, mean_of_pairs(distances), True, math.comb(count, k)))
     return points

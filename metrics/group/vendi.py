@@ -7,10 +7,10 @@ It depends on the number of images; `rarefaction` and the option `k` give it for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,20 +19,28 @@ from metrics.base.kinds import make_card, pick_device
 from metrics.errors import MetricError
 from metrics.group.embedding import EncoderGroupMetric
 from metrics.group.rarefaction import MOST_SUBSETS, Rarefied, vendi_curve
-from metrics.group.vendi_score import check_kernel, check_order, vendi_score
+from metrics.group.vendi_score import KERNELS, check_kernel, check_order, vendi_score
 from metrics.images import Images
 from metrics.networks.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
 from metrics.networks.clip_image import DEFAULT as CLIP
 from metrics.networks.encoder import Encoder
 from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.networks.vit import load_encoder
-from metrics.types import Card, Facts, Request
+from metrics.types import Card, Facts, Request, one_of
 
 _SEED = 0
 
 
 class Vendi(EncoderGroupMetric):
     """Effective number of images of a prompt; `pairwise` is 1 - cosine of the same embeddings."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "backbone": f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
+        "q": 'order: any number above 0, or `"inf"`; small orders count rare images more',
+        "kernel": one_of(KERNELS),
+        "bandwidth": "of the rbf kernel, on L2-normalised embeddings",
+        "k": "give the score to expect of k of the K images, so that runs with other K can be compared",
+    }
 
     def __init__(self, card: Card, device: torch.device, encoder: Encoder, k: int | None = None) -> None:
         super().__init__(card, device, encoder)
@@ -96,7 +104,7 @@ def _check_k(k: object) -> int | None:
     if k is None:
         return None
     if isinstance(k, bool) or not isinstance(k, int) or k < 2:
-        raise MetricError(f"vendi: k = {k!r} is not a number of images: give a whole number of at least 2.")
+        raise MetricError(f"vendi: k = {k!r} is not a number of images: give an integer of at least 2")
     return k
 
 
@@ -108,7 +116,7 @@ def _load_encoder(facts: Facts, request: Request, device: torch.device) -> tuple
         encoder: Encoder = load_encoder(folder, facts.title, device, request.dtype, final_norm=True)
         return replace(facts, title=f"{facts.title} (DINO)"), encoder, folder
     if name != "clip" and name not in BACKBONES:
-        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}.")
+        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}")
     chosen = CLIP if name == "clip" else str(name)
     facts = with_backbone(replace(facts, licence="MIT"), chosen)
     folder = folder_of(facts, request, CLIP_FILES)

@@ -21,20 +21,20 @@ def check_order(q: object) -> float:
     """The order as a float, q > 0 or infinity ("inf" as text too); MetricError in one sentence otherwise."""
     value = math.inf if q == "inf" else q
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise MetricError(f"vendi: q = {q!r} is not an order: give a number above 0, or inf.")
+        raise MetricError(f"vendi: q = {q!r} is not an order: give a number above 0, or inf")
     return float(value)
 
 
 def check_kernel(kernel: object, bandwidth: object) -> tuple[str, float | None]:
     """Kernel and bandwidth; MetricError in one sentence for an unknown kernel or a bandwidth that does not fit it."""
     if kernel not in KERNELS or not isinstance(kernel, str):
-        raise MetricError(f"vendi: kernel {kernel!r} is not one of {', '.join(KERNELS)}.")
+        raise MetricError(f"vendi: kernel {kernel!r} is not one of {', '.join(KERNELS)}")
     if kernel == "cosine":
         if bandwidth is not None:
-            raise MetricError(f"vendi: the cosine kernel has no bandwidth ({bandwidth!r}): leave it out, or use rbf.")
+            raise MetricError(f"vendi: the cosine kernel has no bandwidth ({bandwidth!r}): omit it, or use rbf")
         return kernel, None
     if isinstance(bandwidth, bool) or not isinstance(bandwidth, (int, float)) or not 0 < bandwidth < math.inf:
-        raise MetricError(f"vendi: the rbf kernel needs a bandwidth above 0, not {bandwidth!r}.")
+        raise MetricError(f"vendi: the rbf kernel needs a bandwidth above 0, not {bandwidth!r}")
     return kernel, float(bandwidth)
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -39,16 +39,16 @@ _OPENAI = {"colour": "resized in the image's own mode, then RGB", "crop": Crop.E
 def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
     """The linear stack of keys `layers.N.weight` and `layers.N.bias`, float32; sizes come from the tensors.
 
-    MissingWeightsError for other keys, or layers that do not follow each other down to one value.
+    MissingWeightsError for other keys, or layers that do not form a chain down to one value.
     """
     layers = sorted({int(match[1]) for key in state if (match := re.fullmatch(r"layers\.(\d+)\.weight", key))})
     weights = [state[f"layers.{layer}.weight"] for layer in layers]
     if not weights or any(weight.dim() != 2 for weight in weights):
-        raise MissingWeightsError(f"{where} is not an aesthetic predictor: it has no keys layers.N.weight.")
+        raise MissingWeightsError(f"{where} is not an aesthetic predictor: it has no keys layers.N.weight")
     ends = [(int(weight.shape[1]), int(weight.shape[0])) for weight in weights]
     if any(one[1] != two[0] for one, two in itertools.pairwise(ends)) or ends[-1][1] != 1:
         shown = ", ".join(f"{into} to {out}" for into, out in ends)
-        raise MissingWeightsError(f"{where}: layers of {shown} do not follow each other down to one value.")
+        raise MissingWeightsError(f"{where}: layers of {shown} do not form a chain down to one value")
     head = nn.Sequential(*(nn.Linear(into, out) for into, out in ends))
     names = {f"layers.{layer}.": f"{index}." for index, layer in enumerate(layers)}
     renamed = {names.get(key[: key.rfind(".") + 1], key) + key[key.rfind(".") + 1 :]: v for key, v in state.items()}
@@ -58,6 +58,10 @@ def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
 
 class Aesthetic(ImageMetric):
     """Predicted rating of an image, about 1 to 10; higher is better. The prompt plays no part."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "clip": "path or hub id of the CLIP, where it is not beside the predictor and not the published",
+    }
 
     convert_first = False  # officially the image is resized in its own mode and then made RGB
     uses_prompts = False
@@ -87,7 +91,7 @@ class Aesthetic(ImageMetric):
         path, home = _find_head(facts, request)
         given = request.options.get("clip")
         if given is not None and not isinstance(given, str):
-            raise MetricError(f"aesthetic: clip = {given!r} must be a path or a hub id.")
+            raise MetricError(f"aesthetic: clip = {given!r} must be a path or a hub id")
         clip = replace(request, weights=given or home or pinned(CLIP))
         clip_folder = folder_of(facts, clip, CLIP_FILES)
         encoder = load_clip_images(clip_folder, facts.title, device, request.dtype)
@@ -96,7 +100,7 @@ class Aesthetic(ImageMetric):
         if head[0].in_features != encoder.width:
             raise MissingWeightsError(
                 f"{where} takes embeddings of {head[0].in_features}, the CLIP of '{clip_folder}' makes "
-                f"{encoder.width}: they do not belong together (the published predictor takes those of ViT-L/14)."
+                f"{encoder.width}: they do not belong together (the published predictor takes those of ViT-L/14)"
             )
         settings = {**encoder.settings, **_OPENAI, "embedding": "projected, L2-normalised"}
         settings["head"] = " to ".join(str(size) for size in [encoder.width, *(layer.out_features for layer in head)])

@@ -7,9 +7,10 @@ paper's and its code's 2.5 * max(cos, 0) with the prefix "A photo depicts " (the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -18,10 +19,10 @@ from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.networks.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
+from metrics.networks.clip_image import BACKBONES, CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
 from metrics.networks.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.types import Card, Facts, Request, digest_of
+from metrics.types import Card, Facts, Request, digest_of, one_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
 _DROP = (r"(text|vision)_model\.embeddings\.position_ids",)
@@ -46,11 +47,11 @@ def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
         if (folder / "tokenizer.json").is_file():
             return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions
-        raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error}).") from error
+        raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error})") from error
     if vocabulary != _OPENAI_VOCABULARY:
         raise MissingWeightsError(
             f"{what}: folder '{folder}' has no vocab.json and merges.txt, and its vocabulary of {vocabulary} tokens is "
-            "not CLIP's own: put the tokenizer files beside the weights."
+            "not CLIP's own: put the tokenizer files beside the weights"
         )
     return _standard_tokenizer()
 
@@ -63,7 +64,7 @@ def _standard_tokenizer() -> Any:
     except ModuleNotFoundError as error:
         raise MissingWeightsError(
             "CLIP's vocabulary is neither beside the weights nor in open_clip: run `pip install open_clip_torch`, or "
-            "put vocab.json and merges.txt beside the weights."
+            "put vocab.json and merges.txt beside the weights"
         ) from error
     source = SimpleTokenizer()
     rename = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
@@ -143,7 +144,7 @@ class ClipMetric(ImageMetric):
         if eot != largest or largest >= config.vocab_size:
             raise MissingWeightsError(
                 f"{self.card.facts.title}: the tokenizer's end-of-text id {eot} must be its largest id ({largest}) and "
-                f"below the model's vocabulary size ({config.vocab_size}): they do not belong together."
+                f"below the model's vocabulary size ({config.vocab_size}): they do not belong together"
             )
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -171,7 +172,7 @@ class ClipMetric(ImageMetric):
             texts, padding=True, truncation=True, max_length=self.token_limit, return_tensors="pt"
         ).to(self.device)
         if not bool((tokens.input_ids == self.tokenizer.eos_token_id).any(dim=1).all()):
-            raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token.")
+            raise MissingWeightsError(f"{self.card.facts.title}: the tokenizer does not end texts with its end token")
         features = self.model.get_text_features(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
         ).pooler_output
@@ -192,11 +193,16 @@ class PickScore(ClipMetric):
 class CLIPScore(ClipMetric):
     """100 * cosine, without clamp and without prefix; or the paper's 2.5 * max(cosine, 0) with its prefix."""
 
+    option_help: ClassVar[Mapping[str, str]] = {
+        "backbone": one_of(BACKBONES),
+        "variant": '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
+    }
+
     @classmethod
     def _source(cls, facts: Facts, request: Request) -> Facts:
         variant = request.options.get("variant", "cosine")
         if variant not in ("cosine", "paper"):
-            raise MetricError(f"clip_score: variant {variant!r} is not one of cosine, paper.")
+            raise MetricError(f"clip_score: variant {variant!r} is not one of cosine, paper")
         return with_backbone(facts, request.options.get("backbone", DEFAULT))
 
     @classmethod

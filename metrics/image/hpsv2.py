@@ -8,8 +8,9 @@ everywhere) computes in float16 where autocast does, and rounds features and sco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -39,7 +40,7 @@ def _find_weights(path: Path, version: str, what: str) -> Path:
         if f"v{other}" in path.name:
             raise MissingWeightsError(
                 f"{what}: '{path}' holds the weights of version {other}, and the scores of the two versions are not "
-                f"comparable: use the metric {'hpsv2.1' if other == '2.1' else 'hpsv2'} for it."
+                f"comparable: use the metric {'hpsv2.1' if other == '2.1' else 'hpsv2'} for it"
             )
         return path
     named = [f"*v{version}*{suffix}" for suffix in WEIGHT_SUFFIXES]
@@ -55,7 +56,7 @@ def model_config(folder: Path, what: str) -> dict[str, Any]:
     config = read_json(folder / _CONFIG, what).get("model_cfg")
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
         raise MissingWeightsError(
-            f"{what}: '{folder / _CONFIG}' needs a table model_cfg with embed_dim, vision_cfg and text_cfg."
+            f"{what}: '{folder / _CONFIG}' needs a table model_cfg with embed_dim, vision_cfg and text_cfg"
         )
     return config
 
@@ -67,13 +68,13 @@ def build_network(config: dict[str, Any], state: dict[str, Tensor], where: str) 
     if state["visual.conv1.weight"].shape[0] != config["vision_cfg"]["width"]:
         raise MissingWeightsError(
             f"{where}: a vision width of {state['visual.conv1.weight'].shape[0]} is not the configured "
-            f"{config['vision_cfg']['width']}: put the {_CONFIG} of these weights beside them."
+            f"{config['vision_cfg']['width']}: put the {_CONFIG} of these weights beside them"
         )
     try:
         with torch.device("meta"):
             network: Any = open_clip.CLIP(**config)
     except (TypeError, ValueError, AssertionError) as error:
-        raise MissingWeightsError(f"{where}: {_CONFIG} does not describe an open_clip CLIP ({error}).") from error
+        raise MissingWeightsError(f"{where}: {_CONFIG} does not describe an open_clip CLIP ({error})") from error
     load_strict(network, state, where)
     length = network.context_length
     # not in the checkpoint, so still on the meta device: the causal mask
@@ -99,6 +100,12 @@ def _settings(size: int, length: int) -> dict[str, Any]:
 class HPSv2(ImageMetric):
     """Cosine of image and text features of the HPSv2 (or v2.1) network."""
 
+    option_help: ClassVar[Mapping[str, str]] = {
+        "antialias": "of the float resize: off as published with torchvision up to 0.16, on as the same code does "
+        "since 0.17",
+        "autocast": "on: float16 as the original under CUDA's autocast; off: float32, as the original on a CPU",
+    }
+
     def __init__(self, card: Card, request: Request, network: Any, tokenizer: Any) -> None:
         super().__init__(card, pick_device(request.device))
         self.dtype: torch.dtype = getattr(torch, request.dtype)
@@ -120,7 +127,7 @@ class HPSv2(ImageMetric):
         where, folder = f"{facts.title}: '{path}'", path.parent
         config, state = model_config(folder, facts.title), read_state(path)
         if "visual.conv1.weight" not in state:
-            raise MissingWeightsError(f"{where} is not an open_clip state dict (key 'visual.conv1.weight' is missing).")
+            raise MissingWeightsError(f"{where} is not an open_clip state dict (key 'visual.conv1.weight' is missing)")
         network = build_network(config, state, where)
         vocabulary = folder / _VOCABULARY
         length = int(config["text_cfg"]["context_length"])
@@ -128,17 +135,17 @@ class HPSv2(ImageMetric):
             bpe = {"bpe_path": str(vocabulary)} if vocabulary.is_file() else {}
             tokenizer = SimpleTokenizer(context_length=length, **bpe)
         except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise MissingWeightsError(f"{facts.title}: '{vocabulary}' cannot be read ({error}).") from error
+            raise MissingWeightsError(f"{facts.title}: '{vocabulary}' cannot be read ({error})") from error
         if tokenizer.vocab_size != config["text_cfg"]["vocab_size"]:
             raise MissingWeightsError(
                 f"{where} has {config['text_cfg']['vocab_size']} tokens, the tokenizer {tokenizer.vocab_size}: put the "
-                f"{_VOCABULARY} of these weights beside them."
+                f"{_VOCABULARY} of these weights beside them"
             )
         antialias = bool(request.options.get("antialias", False))
         size = int(config["vision_cfg"]["image_size"])
         autocast = bool(request.options.get("autocast", False))
         if autocast and request.dtype != "float32":
-            raise MetricError(f"{facts.name}: autocast=True chooses the precision itself: leave dtype='float32'.")
+            raise MetricError(f"{facts.name}: autocast=True chooses the precision itself: leave dtype='float32'")
         settings = _settings(size, length) | {"antialias": antialias, "autocast": autocast}
         extra = [item for item in (folder / _CONFIG, vocabulary) if item.is_file()]
         return cls(make_card(facts, request, [path, *extra], settings), request, network, tokenizer)

@@ -106,7 +106,7 @@ class ImageReward(ImageMetric):
         tokens = self.tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         if int(tokens.input_ids.max()) >= self.network.words:
             raise MissingWeightsError(
-                f"{self.card.facts.title}: vocab.txt has more tokens than the weights ({self.network.words})."
+                f"{self.card.facts.title}: vocab.txt has more tokens than the weights ({self.network.words})"
             )
         return tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device)
 

@@ -19,7 +19,7 @@ from metrics.errors import BadInputError
 
 def _checked_scale(scale: float) -> float:
     if not 0.0 < scale < math.inf:
-        raise BadInputError(f"scale {scale} is not the exp of a logit scale: give a number above 0 (metric.scale).")
+        raise BadInputError(f"scale {scale} is not the exp of a logit scale: give a number above 0 (metric.scale)")
     return scale
 
 
@@ -43,6 +43,6 @@ def score_difference(probability: ArrayLike) -> Any:
     """The difference of two logit-scaled scores that gives a preference; -inf at 0, inf at 1. BadInputError outside."""
     value = np.asarray(probability, dtype=np.float64)
     if not bool(((value >= 0.0) & (value <= 1.0)).all()):
-        raise BadInputError("a probability must be in 0..1.")
+        raise BadInputError("a probability must be in 0..1")
     with np.errstate(divide="ignore"):
         return (np.log(value) - np.log1p(-value))[()]

@@ -107,7 +107,7 @@ def _vision_tower(state: Mapping[str, Tensor], where: str) -> Any:
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
     grid = round((state["embeddings.position_embedding"].shape[1] - 1) ** 0.5)
     if width % _HEAD_WIDTH:
-        raise MissingWeightsError(f"{where}: the vision width {width} is not a multiple of {_HEAD_WIDTH}.")
+        raise MissingWeightsError(f"{where}: the vision width {width} is not a multiple of {_HEAD_WIDTH}")
     config = BlipVisionConfig(
         hidden_size=width,
         intermediate_size=state["encoder.layers.0.mlp.fc1.weight"].shape[0],
@@ -131,7 +131,7 @@ def _text_tower(state: Mapping[str, Tensor], heads: int, vision_width: int, wher
     words, width = state["embeddings.word_embeddings.weight"].shape
     positions = state["embeddings.position_embeddings.weight"].shape[0]
     if heads < 1 or width % heads:
-        raise MissingWeightsError(f"{where}: med_config.json gives {heads} heads, which do not divide width {width}.")
+        raise MissingWeightsError(f"{where}: med_config.json gives {heads} heads, which do not divide width {width}")
     config = BlipTextConfig(
         vocab_size=words,
         hidden_size=width,
@@ -192,12 +192,12 @@ def tokenizer_for(vocabulary: Path, words: int, where: str) -> Any:
         lines = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # other separators are tokens
         tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(lines)})
     except Exception as error:  # unreadable file, or a vocabulary without [UNK], [CLS], ...
-        raise MissingWeightsError(f"{where}: vocabulary '{vocabulary}' cannot be used ({error}).") from error
+        raise MissingWeightsError(f"{where}: vocabulary '{vocabulary}' cannot be used ({error})") from error
     if len(tokenizer) + 2 <= words:
         tokenizer.add_special_tokens({"bos_token": "[DEC]"})
         tokenizer.add_special_tokens({"additional_special_tokens": ["[ENC]"]})
     if len(tokenizer) > words:
         raise MissingWeightsError(
-            f"{where}: '{vocabulary}' has {len(tokenizer)} tokens, the weights {words}: they do not belong together."
+            f"{where}: '{vocabulary}' has {len(tokenizer)} tokens, the weights {words}: they do not belong together"
         )
     return tokenizer

@@ -54,7 +54,7 @@ def backbone_of(name: object, metric: str) -> Backbone:
     """A backbone by name; MetricError (one sentence) for an unknown one."""
     if isinstance(name, str) and name in BACKBONES:
         return BACKBONES[name]
-    raise MetricError(f"{metric}: backbone {name!r} is not one of {', '.join(BACKBONES)}.")
+    raise MetricError(f"{metric}: backbone {name!r} is not one of {', '.join(BACKBONES)}")
 
 
 def with_backbone(facts: Facts, name: object) -> Facts:
@@ -75,8 +75,8 @@ def identify(facts: Facts, request: Request, name: str, folder: Path) -> tuple[F
     found = next((one for one in BACKBONES.values() if isinstance(vision, dict) and one.fits(vision)), None)
     if name != DEFAULT and found is not asked:
         raise MissingWeightsError(
-            f"{facts.title}: '{folder}' is not a {asked.title} (its config.json has other sizes): leave the option "
-            f"backbone out, or give the weights of {asked.weights}."
+            f"{facts.title}: '{folder}' is not a {asked.title} (its config.json has other sizes): omit the option "
+            f"backbone, or give the weights of {asked.weights}"
         )
     return (replace(facts, weights=found.weights), found.title) if found else (facts, "")
 
@@ -135,7 +135,7 @@ def load_clip_images(folder: Path, what: str, device: torch.device, dtype: str) 
         config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers checks the values in many ways
         reason = str(error).strip().splitlines()[0][:160]
-        raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason}).") from error
+        raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
     vision = config.vision_config
     vision.projection_dim = config.projection_dim  # a saved vision_config may hold its class's default instead
     model = load_folder(CLIPVisionModelWithProjection, folder, what, drop=_DROP, config=vision)

@@ -70,7 +70,7 @@ def published_network(kind: str, folder: Path, device: torch.device) -> Any:
     except Exception as error:  # urllib, zip, pickle and key errors of the package: absent or damaged files
         raise MissingWeightsError(
             f"DreamSim: the weights of type '{kind}' in '{folder}' are absent or damaged and could not be downloaded "
-            f"({type(error).__name__}): run `{command}` where there is a network."
+            f"({type(error).__name__}): run `{command}` on a machine with network access"
         ) from error
     return network.requires_grad_(False).eval()
 

@@ -77,7 +77,7 @@ def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] =
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""
         raise MissingWeightsError(
             f"{what}: the weights in '{folder}' cannot be read ({type(error).__name__}: {reason}): they are damaged; "
-            "fetch them again."
+            "download them again"
         ) from error
     ignored = [re.compile(pattern) for pattern in drop]
     extra = [key for key in report["unexpected_keys"] if not any(p.fullmatch(key) for p in ignored)]
@@ -87,6 +87,6 @@ def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] =
     if wrong:
         raise MissingWeightsError(
             f"{what}: '{folder}' has {len(wrong)} tensors whose shape disagrees with config.json, first '{wrong[0]}': "
-            "the two files do not belong together."
+            "the two files do not belong together"
         )
     return model.requires_grad_(False).eval()

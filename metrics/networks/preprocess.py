@@ -57,7 +57,7 @@ def _shortest_side(width: int, height: int, size: int) -> tuple[int, int]:
     short, long = min(width, height), max(width, height)
     other = int(size * long / short)
     if size * other > MAX_PIXELS:
-        raise BadInputError(f"an image of {width} x {height} pixels is too narrow to be resized to {size}: crop it.")
+        raise BadInputError(f"an image of {width} x {height} pixels is too narrow to be resized to {size}: crop it")
     return (size, other) if width <= height else (other, size)
 
 

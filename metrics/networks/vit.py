@@ -43,7 +43,7 @@ class ClsEncoder:
             self.deviation = tuple(float(value) for value in config.get("image_std", HALF))
             self.resample = Image.Resampling(config.get("resample", Image.Resampling.BILINEAR))
         except (TypeError, ValueError) as error:
-            raise MissingWeightsError(f"'{path}' has no usable image_mean, image_std, resample ({error}).") from error
+            raise MissingWeightsError(f"'{path}' has no usable image_mean, image_std, resample ({error})") from error
 
     @property
     def settings(self) -> dict[str, Any]:

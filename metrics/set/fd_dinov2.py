@@ -74,7 +74,7 @@ def load_dinov2(folder: Path, what: str, device: torch.device, dtype: str) -> Di
     model = load_folder(Dinov2Model, folder, what)
     patch = model.config.patch_size
     if not isinstance(patch, int):
-        raise MissingWeightsError(f"{what}: '{folder}' has patches of {patch} pixels, which are not square.")
+        raise MissingWeightsError(f"{what}: '{folder}' has patches of {patch} pixels, which are not square")
     embeddings = model.embeddings
     embeddings.position_embeddings = nn.Parameter(shrink_positions(embeddings.position_embeddings, GRID), False)
     settings = {

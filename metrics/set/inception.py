@@ -90,7 +90,7 @@ def _fidelity_network(path: Path, what: str, device: torch.device) -> Any:
     except (RuntimeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise MissingWeightsError(
-            f"{what}: '{path}' does not hold torch-fidelity's Inception weights ({reason})."
+            f"{what}: '{path}' does not hold torch-fidelity's Inception weights ({reason})"
         ) from error
     network = network.to(device).requires_grad_(False).eval()
     _networks[key] = network
@@ -123,7 +123,7 @@ def load_inception(
     """Card, device and feature network of FID and KID; `convention` replaces torch-fidelity's own resize."""
     device = pick_device(request.device)
     if request.dtype != "float32":
-        raise MetricError(f"{facts.name} runs in float32 only.")
+        raise MetricError(f"{facts.name} runs in float32 only")
     if request.weights:
         path = locate(request.weights)
     else:
@@ -131,7 +131,7 @@ def load_inception(
     if path.is_dir() and not (path / "config.json").is_file():
         found = sorted(path.glob("*.pth"))
         if not found:
-            raise MissingWeightsError(f"{facts.title}: folder '{path}' has neither config.json nor a .pth file.")
+            raise MissingWeightsError(f"{facts.title}: folder '{path}' has neither config.json nor a .pth file")
         path = found[0]
     if path.is_dir() or path.name in ("config.json", "model.safetensors"):
         inception = _small(path if path.is_dir() else path.parent, facts.title, device, convention)

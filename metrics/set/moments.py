@@ -17,9 +17,9 @@ Array = NDArray[np.float64]
 
 def _same(a: Any, b: Any) -> None:
     if a.backbone != b.backbone:
-        raise BadInputError("these statistics come from different networks or settings and cannot be combined.")
+        raise BadInputError("these statistics come from different networks or settings and cannot be combined")
     if a.width != b.width:
-        raise BadInputError(f"these statistics have {a.width} and {b.width} features and cannot be combined.")
+        raise BadInputError(f"these statistics have {a.width} and {b.width} features and cannot be combined")
 
 
 def _open(path: Path | str, names: tuple[str, ...]) -> dict[str, Any]:
@@ -30,14 +30,14 @@ def _open(path: Path | str, names: tuple[str, ...]) -> dict[str, Any]:
         ):  # numpy leaks its own stream
             return {name: stored[name] for name in (*names, "digest")}
     except FileNotFoundError as error:
-        raise BadInputError(f"statistics file '{path}' does not exist.") from error
+        raise BadInputError(f"statistics file '{path}' does not exist") from error
     except Exception as error:  # zip, key and format errors: not such a file
-        raise BadInputError(f"'{path}' is not a statistics file with {', '.join(names)} ({error}).") from error
+        raise BadInputError(f"'{path}' is not a statistics file with {', '.join(names)} ({error})") from error
 
 
 def _checked(found: Any, digest: Any, path: Path | str) -> Any:
     if found.digest != str(digest):
-        raise BadInputError(f"statistics file '{path}' is not what was saved (its digest differs): make it again.")
+        raise BadInputError(f"statistics file '{path}' is not what was saved (its digest differs): recompute it")
     return found
 
 
@@ -66,7 +66,7 @@ class Moments:
         """The moments of features [N, D]."""
         rows = np.asarray(features, dtype=np.float64)
         if rows.ndim != 2:
-            raise BadInputError(f"features must be [N, D], not {list(rows.shape)}.")
+            raise BadInputError(f"features must be [N, D], not {list(rows.shape)}")
         if len(rows) == 0:
             return cls(0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2), backbone)
         mean = rows.mean(axis=0)
@@ -99,7 +99,7 @@ class Moments:
     def covariance(self) -> Array:
         """The unbiased covariance [D, D] (divided by n - 1); BadInputError for fewer than two images."""
         if self.n < 2:
-            raise BadInputError(f"a covariance needs at least 2 images, not {self.n}.")
+            raise BadInputError(f"a covariance needs at least 2 images, not {self.n}")
         return self.scatter / (self.n - 1)
 
     def save(self, path: Path | str) -> None:

@@ -41,7 +41,7 @@ def locate(spec: str, patterns: Sequence[str] = ()) -> Path:
     name = parse(spec)
     if name is None:
         raise MissingWeightsError(
-            f"weights '{spec}' do not exist: give the path of a file or folder, or a hub id such as owner/name."
+            f"weights '{spec}' do not exist: give the path of a file or folder, or a hub id such as owner/name"
         )
     return fetch_file(name) if name.inner else fetch_folder(name, patterns)
 
@@ -127,7 +127,7 @@ def _fetch(name: HubName, get: Callable[[bool], Path], whole: Callable[[Path], b
         import huggingface_hub  # noqa: F401 - only whether it is there
     except ModuleNotFoundError as error:
         raise MissingWeightsError(
-            f"fetching {name.repo} needs the package 'huggingface_hub': run `pip install huggingface_hub`."
+            f"fetching {name.repo} needs the package 'huggingface_hub': run `pip install huggingface_hub`"
         ) from error
     here: Path | None = None
     with contextlib.suppress(Exception):  # not in the cache (the client has several errors for it)
@@ -144,7 +144,7 @@ def _fetch(name: HubName, get: Callable[[bool], Path], whole: Callable[[Path], b
             return here  # put there by an older client, which kept no listing to tell whether it is whole
         reason, advice = reason_and_advice(error, name)
         raise MissingWeightsError(
-            f"weights '{name}' are not on this machine and could not be fetched, because {reason}: {advice}."
+            f"weights '{name}' are not on this machine and could not be fetched, because {reason}: {advice}"
         ) from error
     _verify(name, path, before)
     return path
@@ -215,7 +215,7 @@ def _verify(name: HubName, path: Path, before: frozenset[str]) -> None:
             blob.unlink(missing_ok=True)
             raise MissingWeightsError(
                 f"{file.name} of '{name}' arrived damaged (not the digest {blob.name[:12]}... that the hub states) and "
-                "was removed: run again to fetch it anew."
+                "was removed: run again to download it again"
             )
 
 
@@ -255,6 +255,6 @@ def fetch_release(url: str, digest: str | None, what: str, path: Path) -> Path:
     except Exception as error:  # urllib, socket and file errors: not downloadable
         raise MissingWeightsError(
             f"{what}: the weights '{path}' are missing and could not be downloaded ({type(error).__name__}): run "
-            f"`mkdir -p {path.parent} && curl -L -o {path} {url}` where there is a network."
+            f"`mkdir -p {path.parent} && curl -L -o {path} {url}` on a machine with network access"
         ) from error
     return path

@@ -19,7 +19,7 @@ def reason_and_advice(error: Exception, name: HubName) -> tuple[str, str]:
         _refused(chain, name)
         or _disk(chain)
         or _connection(chain, name)
-        or (_short(error), f"run `{name.command()}` where there is a network, or give a local path")
+        or (_short(error), f"run `{name.command()}` on a machine with network access, or give a local path")
     )
 
 
@@ -75,7 +75,10 @@ def _refused(chain: list[BaseException], name: HubName) -> tuple[str, str] | Non
         if isinstance(status, int) and status >= 400:
             return f"the hub answered with status {status}", "run again later; the files that are finished are kept"
         if isinstance(error, errors.FileMetadataError):
-            return "what answered is no hub (its answers lack the hub's headers)", "check HF_ENDPOINT and the proxy"
+            return (
+                "the server that answered is not a hub (its answers lack the hub's headers)",
+                "check HF_ENDPOINT and the proxy",
+            )
     return None
 
 
@@ -99,7 +102,7 @@ def _disk(chain: list[BaseException]) -> tuple[str, str] | None:
 def _connection(chain: list[BaseException], name: HubName) -> tuple[str, str] | None:
     from huggingface_hub import constants, errors
 
-    elsewhere = f"run `{name.command()}` where there is a network, or give a local path"
+    elsewhere = f"run `{name.command()}` on a machine with network access, or give a local path"
     if any(isinstance(error, errors.OfflineModeIsEnabled) for error in chain):
         return "HF_HUB_OFFLINE is set", f"unset it, {elsewhere}"
     names = {type(error).__name__ for error in chain if type(error).__module__.startswith("httpx")}

@@ -42,7 +42,7 @@ def digest_files(files: Mapping[str, Path] | Iterable[Path]) -> dict[str, str]:
         for item in inner:
             key = name if item == path else "/".join(part for part in (name, item.relative_to(path).as_posix()) if part)
             if key in found:
-                raise MetricError(f"two files of one metric are named '{key}': give each a name of its own.")
+                raise MetricError(f"two files of one metric are named '{key}': give each a name of its own")
             found[key] = sha256(item)
     return found
 
@@ -92,7 +92,7 @@ def find_file(folder: Path, names: Sequence[str], what: str) -> Path:
         for path in sorted(folder.glob(name)):
             if path.is_file():
                 return path
-    raise MissingWeightsError(f"{what}: folder '{folder}' has none of {', '.join(names)}.")
+    raise MissingWeightsError(f"{what}: folder '{folder}' has none of {', '.join(names)}")
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -102,11 +102,11 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingWeightsError(f"{what}: file '{path}' is missing.") from error
+        raise MissingWeightsError(f"{what}: file '{path}' is missing") from error
     except (OSError, ValueError) as error:
-        raise MissingWeightsError(f"{what}: file '{path}' is not readable JSON ({error}); fetch it again.") from error
+        raise MissingWeightsError(f"{what}: file '{path}' is not readable JSON ({error}); download it again") from error
     if not isinstance(content, dict):
-        raise MissingWeightsError(f"{what}: file '{path}' must hold a JSON object.")
+        raise MissingWeightsError(f"{what}: file '{path}' must hold a JSON object")
     return content
 
 
@@ -118,7 +118,7 @@ def read_state(path: Path) -> dict[str, Any]:
     import torch
 
     if not path.is_file():
-        raise MissingWeightsError(f"weights file '{path}' does not exist.")
+        raise MissingWeightsError(f"weights file '{path}' does not exist")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -130,12 +130,12 @@ def read_state(path: Path) -> dict[str, Any]:
         reason = str(error).strip().split("\n")[0].split(". ")[0][:120]
         raise MissingWeightsError(
             f"weights file '{path}' cannot be read ({type(error).__name__}: {reason}): it is damaged or not a "
-            "checkpoint; fetch it again."
+            "checkpoint; download it again"
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise MissingWeightsError(f"weights file '{path}' does not hold a state dict (names to tensors).")
+        raise MissingWeightsError(f"weights file '{path}' does not hold a state dict (names to tensors)")
     return state
 
 
@@ -163,7 +163,7 @@ def load_strict(module: Any, state: Mapping[str, Any], where: str, drop: Sequenc
         key = wrong[0]
         raise MissingWeightsError(
             f"{where}: {len(wrong)} tensors have the wrong shape, first '{key}' {list(kept[key].shape)} instead of "
-            f"{list(wanted[key].shape)}: these weights belong to another architecture."
+            f"{list(wanted[key].shape)}: these weights belong to another architecture"
         )
     ready = {key: value.float() if value.is_floating_point() else value for key, value in kept.items()}
     module.load_state_dict(ready, strict=True, assign=True)
@@ -178,4 +178,4 @@ def check_keys(missing: Sequence[str], extra: Sequence[str], where: str) -> None
     for kind, keys in (("missing", missing), ("unexpected", extra)):
         if keys:
             parts.append(f"{len(keys)} keys are {kind}, first {', '.join(repr(key) for key in keys[:3])}")
-    raise MissingWeightsError(f"{where}: {'; '.join(parts)}: these weights belong to another architecture.")
+    raise MissingWeightsError(f"{where}: {'; '.join(parts)}: these weights belong to another architecture")

@@ -91,7 +91,7 @@ def test_hover_tells_the_numbers(opened: Any) -> None:
     text = opened.page.evaluate("document.getElementById('pareto').data.find((t) => t.name === 'base').hovertext[0]")
     assert "LPIPS diversity (shapes) ↑" in text
     assert "[" in text
-    assert "of the resamples" in text
+    assert "on the front of the means: " in text
 
 
 def test_the_filter_keeps_the_prompts_with_all_words(opened: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
         (
             4,
             ["--method", "refl"],
-            "the paper's authors published no ReFL checkpoint; by other methods there are Control",
+            "the paper's authors published no ReFL checkpoint; checkpoints of other methods: Control",
         ),
         (
             4,
@@ -44,7 +44,7 @@ import pytest
         (2, ["--method", "imagerefl", "--set", "=3"], "write it as key=value"),
         (2, ["--method", "imagerefl", "--set", "weights="], "write it as key=value"),
         (2, ["--method", "imagerefl", "--set", "switch_step=20", "--set", "switch_step=30"], "is given twice"),
-        (2, ["--method", "imagerefl", "--set", "switch_step=2o"], "--set switch_step must be a whole number, got '2o'"),
+        (2, ["--method", "imagerefl", "--set", "switch_step=2o"], "--set switch_step must be an integer, got '2o'"),
         (
             2,
             ["--method", "imagerefl", "--set", "lora_scale=-1"],

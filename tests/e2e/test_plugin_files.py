@@ -61,12 +61,12 @@ def test_they_run(bench_command, files: Path, tiny_suite, tidy) -> None:
         ("import sys\nsys.exit('stop')\n", "mine.py, line 2: SystemExit: stop"),
         (
             'from bench import *\n\nSchedule("step", switch_step="5")\n',
-            "mine.py, line 3: switch_step of a schedule of kind 'step' must be a whole number, got '5'",
+            "mine.py, line 3: switch_step of a schedule of kind 'step' must be an integer, got '5'",
         ),
         ("def f():\n    return 1 / 0\n\nf()\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
         (
             'from bench import *\n\nregister_method(Method("base", "Mine", Schedule("linear")))\n',
-            "mine.py, line 3: method 'base' is already defined by bench: give yours another name",
+            "mine.py, line 3: method 'base' is already defined by bench: use another name",
         ),
         (
             'from bench import *\nregister_method(Method("a/b", "Mine", Schedule("linear")))\n',

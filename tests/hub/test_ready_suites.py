@@ -41,7 +41,7 @@ def publish(hub: Hub, suite: Suite, folder: Path) -> None:
         for seed, weights in enumerate([told.weights for told in suite.methods.values() if told.weights], start=10):
             path = folder / str(seed)
             network = tiny_unet(seed) if family == "sd" else tiny_network(family, seed)
-            inner = weights.partition(":")[2]
+            inner, pin = weights.partition(":")[2], weights.partition("@")[2].partition(":")[0]
             if inner:
                 network.save_pretrained(path)
                 hub.add(repository(weights), files_in(path, "" if inner.endswith(".safetensors") else f"{inner}/"))
@@ -52,7 +52,7 @@ def publish(hub: Hub, suite: Suite, folder: Path) -> None:
                 LORA.save_pretrained(str(path))
                 named = {f"base_model.model.{key}": value.contiguous() for key, value in state.items()}
                 save_file(named, path / "adapter_model.safetensors")
-                hub.add(repository(weights), path)
+                hub.add(repository(weights), path, **({"commit": pin} if pin else {}))
     prompts = [{"prompt": f"a red circle {k}", "rank": [1]} for k in range(400)]
     hub.add("datasets/ymhao/HPDv2", {"test.json": json.dumps(prompts).encode()})
 

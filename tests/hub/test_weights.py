@@ -74,12 +74,36 @@ def test_of_a_pipeline_the_parts_are_fetched_and_nothing_else(hub: Hub) -> None:
     assert (folder / "unet/diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_half_precision_is_fetched_where_there_is_nothing_else(hub: Hub) -> None:
+    """Whole or in shards; beside whole weights it stays away."""
+    pipeline = dict(PIPELINE)
+    del pipeline["unet/diffusion_pytorch_model.safetensors"]
+    del pipeline["vae/diffusion_pytorch_model.safetensors"]
+    shards = {
+        "vae/diffusion_pytorch_model.fp16-00001-of-00002.safetensors": WEIGHTS[:10],
+        "vae/diffusion_pytorch_model.fp16-00002-of-00002.safetensors": WEIGHTS[:20],
+        "vae/diffusion_pytorch_model.safetensors.index.fp16.json": b"{}",
+        "vae/diffusion_pytorch_model.bf16.safetensors": WEIGHTS[:30],
+    }
+    hub.add("owner/name", pipeline | shards | {"text_encoder/model.fp16.safetensors": WEIGHTS[:40]})
+    expected = {name for name in NEEDED if not name.endswith("diffusion_pytorch_model.safetensors")}
+    expected |= {name for name in shards if "bf16" not in name}
+    expected |= {"unet/diffusion_pytorch_model.fp16.safetensors"}
+    folder = weights.resolve("owner/name")
+    assert files_of(folder) == expected
+    before = weights.digest(folder)
+    hub.asked.clear()
+    assert weights.digest(weights.resolve("owner/name")) == before
+    assert hub.asked == []
+    assert files_of(weights.resolve("owner/name:unet")) == {"config.json", "diffusion_pytorch_model.fp16.safetensors"}
+
+
 def test_pickles_and_code_are_never_asked_for(hub: Hub) -> None:
     hub.add("owner/name", PIPELINE)
     for spec in ("owner/name", "owner/name:unet"):
         weights.resolve(spec)
     for bad in ("owner/name:unet/diffusion_pytorch_model.bin", "owner/name:pipeline.py", "owner/name:v1-5-pruned.ckpt"):
-        assert "can run code when it is read" in sentence(bad)
+        assert "can run code when it is loaded" in sentence(bad)
     assert not [file for _, _, file in hub.asked if file.endswith((".py", ".bin", ".ckpt"))]
 
 

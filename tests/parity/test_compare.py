@@ -117,7 +117,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest
 
 def test_options_without_the_mode_are_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--out", "x.md"]) == 2
-    assert "--out belongs to --verify-metrics" in capsys.readouterr().err
+    assert "--out applies only to --verify-metrics" in capsys.readouterr().err
 
 
 def test_no_python_for_the_originals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

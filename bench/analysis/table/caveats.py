@@ -91,9 +91,17 @@ def _of_metrics(table: Table) -> Iterator[str]:
 
 
 def _of_methods(table: Table) -> Iterator[str]:
+    without = [row.name for row in table.rows if _text_left_out(row)]
+    if without:
+        yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
         yield from gap_notes(table.differences.get(row.name, ()), f"{row.name} against {table.reference}")
+
+
+def _text_left_out(row: Row) -> bool:
+    method = row.run.store.manifest().resolved_method if row.run.store is not None else None
+    return (method or {}).get("text_encoder") == "ignore"
 
 
 def _lost(row: Row, metric: str) -> int:

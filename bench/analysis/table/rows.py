@@ -103,7 +103,7 @@ class Table:
         """How the intervals of means and differences were made, which depends on the number of prompts."""
         prompts = len(self.rows[0].run.prompts)
         if prompts < 2:
-            return "no intervals: one prompt says nothing of others"
+            return "no interval: a single prompt carries no between-prompt variance"
         return "95 % intervals over prompts (Student's t and Hall's correction for skewness, the wider limits)"
 
     @property

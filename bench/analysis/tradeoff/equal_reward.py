@@ -141,13 +141,13 @@ def price(pairs: Pairs, method: str, base: str, reward: str, diversity: str) -> 
     """What one unit of reward gained over `base` cost in diversity: loss of diversity / gain in reward.
 
     Both in their own direction, so a positive price is a loss. Unit: the diversity's per the reward's. Fieller's
-    interval over prompts. NaN with a reason when the reward did not surely rise: a ratio over something that may be
-    zero says nothing.
+    interval over prompts. NaN with a reason when the reward did not rise significantly: the ratio would have a
+    denominator that may be zero.
     """
     gains, losses = pairs.changes(base, method, reward), -pairs.changes(base, method, diversity)
     known = np.isfinite(gains) & np.isfinite(losses)
     gains, losses = gains[known], losses[known]
     if not surely_not_zero(gains) or gains.mean() < 0:
-        reason = f"{reward} did not surely rise over {base}"
+        reason = f"{reward} did not rise significantly over {base}"
         return Interval(math.nan, math.nan, math.nan, 0, 0, gains.size, reason)
     return ratio_interval(losses, gains)

@@ -33,7 +33,9 @@ class OverOptimisation:
     in_gain: Interval  # mean over the trained rewards
     held_out_gain: Interval  # mean over the held-out metrics, all of one weight: see `gains` for each
     difference: Interval  # in_gain - held_out_gain
-    index: Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not surely rise
+    index: (
+        Interval  # 1 - held_out_gain / in_gain; NaN with a reason where the trained reward did not rise significantly
+    )
     influence: tuple[float, ...]  # of each prompt on the index, around it; () without an index
     gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
 
@@ -90,7 +92,7 @@ def _one(method: str, base: str, trained: list[str], held_out: list[str], gains:
         ratio = outside.value / inside.value
         influence = tuple(((ratio * inside.pseudo - outside.pseudo) / inside.value).tolist())
     else:
-        reason = f"{' and '.join(trained)} did not surely rise over {base}"
+        reason = f"{' and '.join(trained)} did not rise significantly over {base}"
         index = Interval(math.nan, math.nan, math.nan, 0, 0, inside.pseudo.size, reason)
     return OverOptimisation(
         method=method,

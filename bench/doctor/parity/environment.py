@@ -45,7 +45,7 @@ def find_python(given: str | None, cache: Path | None = None) -> Path:
     path = Path(named).expanduser()
     path = path / "bin" / "python" if path.is_dir() else path
     if not path.is_file():
-        raise MissingError(f"the originals' interpreter '{path}' does not exist: leave it out, and one is made.")
+        raise MissingError(f"the originals' interpreter '{path}' does not exist: omit it to let bench create one")
     return path
 
 
@@ -84,7 +84,7 @@ def _step(command: Sequence[str], advice: str) -> None:
         errors = [line for line in lines if line.lower().startswith("error")] or lines
         why = " ".join((errors or ["no message"])[-1].split())[:200]
         raise MissingError(
-            f"the environment of the original scorers cannot be made: `{' '.join(command)}` failed ({why}): {advice}."
+            f"the environment of the original scorers cannot be made: `{' '.join(command)}` failed ({why}): {advice}"
         )
 
 
@@ -104,7 +104,7 @@ def run_official(python: Path, fixture: Path, only: Sequence[str]) -> dict[str, 
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise MissingError(
             f"the original scorers did not run ({' '.join(lines[-1].split())[:200]}): to see all of it, run "
-            f"`{' '.join(command)}`."
+            f"`{' '.join(command)}`"
         )
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found

@@ -85,7 +85,7 @@ def _images(draw: Draw, folder: Path) -> dict[str, Any]:
 def build(folder: Path, seed: int = SEED) -> Fixture:
     """Write the fixture into an empty or new folder."""
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give a new folder for the fixture.")
+        raise UsageError(f"{folder} is not empty: give a new folder for the fixture")
     folder.mkdir(parents=True, exist_ok=True)
     draw = Draw(seed)
     listing = _images(draw, folder)

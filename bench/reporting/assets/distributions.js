@@ -1,19 +1,25 @@
-// The distributions over prompts, one box per method. Comes before plots.js, which fits all plots to paper.
+// The distributions over prompts, one box per method.
 "use strict";
 
 (() => {
   const { data, $, element, values, format, plotText, fill, metricOptions, FONT, CONFIG, narrow } = report;
 
-  const perPrompt = metricOptions(["image", "group"]).map(([k, label, group]) => [k, label, group]);
+  const perPrompt = metricOptions(["image", "group"]);
   const metricChoice = $("dist-metric"), modeChoice = $("dist-mode");
   const MOST_POINTS = 6000;
 
+  /**
+   * A box per method, of metric k; of differences where a method to compare with is given.
+   * @param {number} k
+   * @param {number | null} against
+   */
   function boxes(k, against) {
     const table = values(k), digits = data.metrics[k].digits;
+    if (table === null) return [];
     const rows = data.methods.map((method, m) => ({ method, m })).filter(({ m }) => m !== against);
     const all = rows.length * data.prompts.length <= MOST_POINTS;
     return rows.map(({ method, m }) => {
-      const numbers = [], texts = [], ids = [];
+      const numbers = /** @type {number[]} */ ([]), ids = /** @type {number[]} */ ([]), texts = /** @type {string[]} */ ([]);
       data.prompts.forEach((prompt, p) => {
         const value = table.mean(m, p) - (against === null ? 0 : table.mean(against, p));
         if (!Number.isFinite(value)) return;
@@ -27,7 +33,10 @@
     }).reverse();
   }
 
-  // A name beside a box takes at most a third of a phone, or a fifth of a wide page; the hover has all of it.
+  /**
+   * A name beside a box takes at most a third of a phone, or a fifth of a wide page; the hover has all of it.
+   * @param {string} name
+   */
   function tickName(name) {
     const most = narrow() ? 16 : 36, bracket = narrow() && name.length > most ? name.indexOf("[") : -1;
     const lines = bracket > 0 ? [name.slice(0, bracket), name.slice(bracket)] : [name];
@@ -45,17 +54,18 @@
       hoverlabel: { align: "left", font: { family: FONT, size: 12.5 } },
       xaxis: { title: { text: `${plotText(metric.title)} ${metric.arrow}${narrow() && reference ? "<br>" : ""}${reference}, per prompt`, font: { size: 13.5 }, standoff: 10 }, zeroline: against !== null, automargin: true },
       yaxis: { automargin: true, fixedrange: true, tickfont: { size: 12.5 }, tickvals: traces.map((trace) => trace.name), ticktext: traces.map((trace) => tickName(trace.meta)) },
-    }, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: "per-prompt" } }).then(() => {
-      target.removeAllListeners?.("plotly_click");
-      target.on?.("plotly_click", (event) => {
+    }, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: "per-prompt" } }).then((plot) => {
+      plot.removeAllListeners?.("plotly_click");
+      plot.on?.("plotly_click", (event) => {
         const point = event.points[0];
-        const p = point.data.customdata?.[point.pointIndex ?? point.pointNumber];
+        const p = point.data.customdata?.[point.pointIndex ?? point.pointNumber ?? -1];
         if (p !== undefined) document.dispatchEvent(new CustomEvent("show-prompt", { detail: p }));
       });
     });
     showWins(k);
   }
 
+  /** @param {number} k */
   function showWins(k) {
     const target = $("wins"), table = values(k), b = data.reference;
     if (b === null || !table) { target.textContent = ""; return; }
@@ -68,12 +78,13 @@
         count++; wins += gap > 0 ? 1 : gap === 0 ? 0.5 : 0;
       });
       return count ? `${method.name} ${Math.round((100 * wins) / count)} %` : null;
-    }).filter(Boolean);
+    }).filter((part) => part !== null);
     target.replaceChildren(element("b", {}, `Prompts on which the method is better than ${data.methods[b].name}: `), parts.join(", ") + ". Ties count half.");
   }
 
   if (perPrompt.length) {
     fill(metricChoice, perPrompt, data.axes.y === null ? perPrompt[0][0] : String(data.axes.y));
+    /** @type {Choice[]} */
     const modes = [["value", "values"]];
     if (data.reference !== null) modes.unshift(["difference", `differences to ${data.methods[data.reference].name}`]);
     fill(modeChoice, modes, data.methods.length > 1 ? modes[0][0] : "value");
@@ -82,7 +93,7 @@
     new IntersectionObserver((entries, observer) => {
       if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); updateDistribution(); }
     }, { rootMargin: "600px" }).observe($("distribution"));
-    addEventListener("beforeprint", updateDistribution); // before the plots are fitted to the paper: see plots.js
+    addEventListener("beforeprint", updateDistribution); // before the plots are fitted to the paper: see print.js
   } else {
     $("distributions").hidden = true;
   }

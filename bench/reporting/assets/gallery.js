@@ -2,30 +2,48 @@
 "use strict";
 
 (() => {
-  const { data, embedded, $, element, bytes, values, format, fill, metricOptions } = report;
-  if (!$("gallery")) return;
-  const images = data.images, METHODS = data.methods.length, PROMPTS = data.prompts.length, SAMPLES = data.samples;
+  const { data, embedded, $, find, element, bytes, values, format, fill, metricOptions } = report;
+  const images = data.images;
+  if (find("gallery") === null || images.mode === "none") return;
+  const PROMPTS = data.prompts.length, SAMPLES = data.samples;
   const PAGE = 12;
 
   // --- where images are -----------------------------------------------------------------------------------------
 
   const bits = bytes(images.present);
-  const packed = new Set(images.prompts || []);
+  const packed = new Set(images.mode === "files" ? images.prompts : []);
+
+  /**
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function exists(m, p, s) {
     const i = (m * PROMPTS + p) * SAMPLES + s;
     return Boolean(bits[i >> 3] & (128 >> (i & 7)));
   }
-  const place = (p, s, ending) => `${data.prompts[p].id}/${s}.${ending}`;
+  const place = (/** @type {number} */ p, /** @type {number} */ s, /** @type {string} */ ending) => `${data.prompts[p].id}/${s}.${ending}`;
 
+  /**
+   * The address of an image in its full size; null where it is not in this copy.
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function full(m, p, s) {
-    if (!exists(m, p, s)) return null;
+    if (images.mode === "none" || !exists(m, p, s)) return null;
     if (images.mode === "page") return embedded[`${m}/${p}/${s}`] || null;
     if (packed.has(p)) return images.folders[m] + place(p, s, "png");
     return images.origins[m] === null ? null : images.origins[m] + place(p, s, "png");
   }
 
+  /**
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function thumbnail(m, p, s) {
-    if (images.mode === "page" || !packed.has(p) || !exists(m, p, s)) return full(m, p, s);
+    if (images.mode !== "files" || !packed.has(p) || !exists(m, p, s)) return full(m, p, s);
     return images.thumbs === "page" ? embedded[`${m}/${p}/${s}`] || null : images.folders[m] + place(p, s, "webp");
   }
 
@@ -35,8 +53,12 @@
   const perPrompt = metricOptions(["image", "group"]);
   const shown = new Set(data.methods.map((_, m) => m).slice(0, 8));
   const haystack = data.prompts.map((prompt) => `${prompt.id} ${prompt.text}`.toLowerCase());
-  let order = [], drawn = 0;
+  let order = /** @type {number[]} */ ([]), drawn = 0;
 
+  /**
+   * The difference of the two compared methods on a prompt.
+   * @param {number} p
+   */
   function gap(p) {
     const table = controls.metric.value === "" ? null : values(Number(controls.metric.value));
     return table ? table.mean(Number(controls.a.value), p) - table.mean(Number(controls.b.value), p) : NaN;
@@ -50,11 +72,16 @@
     const mode = controls.order.value;
     if (mode === "list" || controls.metric.value === "") return kept;
     const sign = data.metrics[Number(controls.metric.value)].higher ? 1 : -1;
-    const key = { largest: (value) => Math.abs(value), gain: (value) => sign * value, loss: (value) => -sign * value }[mode];
-    const rank = new Map(kept.map((p) => { const value = key(gap(p)); return [p, Number.isFinite(value) ? value : -Infinity]; }));
-    return kept.sort((x, y) => rank.get(y) - rank.get(x) || x - y);
+    const key = (/** @type {number} */ value) => (mode === "largest" ? Math.abs(value) : mode === "gain" ? sign * value : -sign * value);
+    const rank = data.prompts.map((_, p) => { const value = key(gap(p)); return Number.isFinite(value) ? value : -Infinity; });
+    return kept.sort((x, y) => rank[y] - rank[x] || x - y);
   }
 
+  /**
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function tile(m, p, s) {
     const source = thumbnail(m, p, s), name = data.methods[m].name;
     if (source === null) {
@@ -67,6 +94,11 @@
     return button;
   }
 
+  /**
+   * The images of a method, with the mean of the chosen metric.
+   * @param {number} m
+   * @param {number} p
+   */
   function strip(m, p) {
     const k = controls.metric.value === "" ? null : Number(controls.metric.value);
     const score = k === null ? "" : format(values(k)?.mean(m, p), data.metrics[k].digits);
@@ -74,6 +106,7 @@
     return element("div", { class: "strip" }, who, ...Array.from({ length: SAMPLES }, (_, s) => tile(m, p, s)));
   }
 
+  /** @param {number} p */
   function card(p) {
     const prompt = data.prompts[p], difference = gap(p), meta = element("p", { class: "meta" }, prompt.id);
     if (Number.isFinite(difference) && controls.a.value !== controls.b.value) {
@@ -109,8 +142,17 @@
   // --- one picture ----------------------------------------------------------------------------------------------
 
   const box = $("lightbox");
-  let current = null, opener = null;
+  /** @type {{ m: number, p: number, s: number } | null} */
+  let current = null;
+  /** @type {Element | null} */
+  let opener = null;
 
+  /**
+   * Show one picture large.
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function open(m, p, s) {
     if (!box.open) { opener = document.activeElement; box.showModal(); }
     current = { m, p, s };
@@ -127,7 +169,8 @@
       $("lb-caption").textContent = `${method.name} · ${prompt.id} · sample ${s} · the full size is not beside this page`;
     };
     $("lb-caption").textContent = `${method.name} · ${prompt.id} · sample ${s}` + (source ? "" : " · no image");
-    if (source || small) picture.src = source || small; else picture.removeAttribute("src");
+    const address = source || small;
+    if (address) picture.src = address; else picture.removeAttribute("src");
     $("lb-left").disabled = s === 0;
     $("lb-right").disabled = s === SAMPLES - 1;
     const list = listed();
@@ -142,7 +185,12 @@
     return [...methods].sort((x, y) => x - y);
   }
 
-  // All scores of the picture, beside those of the compared methods on the same prompt and noise.
+  /**
+   * All scores of the picture, beside those of the compared methods on the same prompt and noise.
+   * @param {number} m
+   * @param {number} p
+   * @param {number} s
+   */
   function scores(m, p, s) {
     const others = [...new Set([m, reference, Number(controls.a.value)])];
     const head = element("tr", {}, element("th", { class: "name", scope: "col" }, "Score"), ...others.map((one) => element("th", { scope: "col" }, data.methods[one].name)));
@@ -158,6 +206,10 @@
     $("lb-scores").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
   }
 
+  /**
+   * @param {number} samples
+   * @param {number} methods
+   */
   function step(samples, methods) {
     if (!current) return;
     const list = listed();
@@ -172,14 +224,17 @@
   $("lb-down").addEventListener("click", () => step(0, 1));
   $("lb-close").addEventListener("click", () => box.close());
   box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
-  box.addEventListener("close", () => { current = null; opener?.focus?.(); });
+  box.addEventListener("close", () => { current = null; if (opener instanceof HTMLElement) opener.focus(); });
+  /** @type {Map<string, [number, number]>} */
+  const MOVES = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]], ["ArrowDown", [0, 1]]]);
   box.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const move = MOVES.get(event.key);
     if (move) { event.preventDefault(); step(...move); }
   });
 
   // --- begin ----------------------------------------------------------------------------------------------------
 
+  /** @type {Choice[]} */
   const names = data.methods.map((method, m) => [String(m), method.name]);
   const reference = data.reference ?? 0;
   fill(controls.metric, perPrompt.length ? perPrompt : [["", "none"]], perPrompt.length ? data.axes.y ?? perPrompt[0][0] : "");
@@ -187,13 +242,13 @@
   fill(controls.b, names, String(reference));
   const tags = [...new Set(data.prompts.flatMap((prompt) => prompt.tags))].sort();
   if (tags.length) {
-    fill(controls.tag, [["", "all"], ...tags.map((tag) => [tag, tag])], "");
+    fill(controls.tag, [["", "all"], ...tags.map((tag) => /** @type {Choice} */ ([tag, tag]))], "");
     $("tag-label").hidden = false;
   }
   shown.add(reference);
   data.methods.forEach((method, m) => {
-    const box = element("input", { type: "checkbox", checked: shown.has(m), onchange: (event) => { event.target.checked ? shown.add(m) : shown.delete(m); update(); } });
-    $("shown").append(element("label", {}, box, method.name));
+    const tick = element("input", { type: "checkbox", checked: shown.has(m), onchange: () => { tick.checked ? shown.add(m) : shown.delete(m); update(); } });
+    $("shown").append(element("label", {}, tick, method.name));
   });
   let timer = 0;
   controls.text.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(update, 120); });

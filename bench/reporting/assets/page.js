@@ -1,23 +1,50 @@
 // What the other scripts share: the data, small helpers, the theme, the marks of the navigation, sorting of the table.
+// The types that all scripts name are in tests/js of the source; `make lint` checks them with tsc.
 "use strict";
 
 const report = (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const embedded = JSON.parse(document.getElementById("images").textContent);
-  const $ = (id) => document.getElementById(id);
+  /**
+   * The element of that id, for those that only some pages have.
+   * @template {keyof PageElements} K
+   * @param {K} id
+   */
+  const find = (id) => /** @type {PageElements[K] | null} */ (document.getElementById(id));
 
-  // An element with attributes and children; strings become text, never markup.
+  /**
+   * The element of that id, which this page must have.
+   * @template {keyof PageElements} K
+   * @param {K} id
+   */
+  function $(id) {
+    const found = find(id);
+    if (found === null) throw new Error(`the page has no element '${id}'`);
+    return found;
+  }
+
+  /** @type {Payload.Payload} */
+  const data = JSON.parse($("data").textContent);
+  /** @type {Record<string, string>} */
+  const embedded = JSON.parse($("images").textContent);
+
+  /**
+   * An element with attributes and children; strings become text, never markup.
+   * @template {keyof HTMLElementTagNameMap} T
+   * @param {T} tag
+   * @param {Record<string, string | number | boolean | null | undefined | (() => void)>} attributes
+   * @param {(Node | string | null | undefined)[]} children
+   */
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+      if (typeof value === "function") made.addEventListener(name.slice(2), value);
       else if (value === true) made.setAttribute(name, "");
-      else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+      else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
     }
     made.append(...children.filter((child) => child !== null && child !== undefined));
     return made;
   }
 
+  /** @param {string} base64 */
   function bytes(base64) {
     const text = atob(base64);
     const made = new Uint8Array(text.length);
@@ -25,18 +52,25 @@ const report = (() => {
     return made;
   }
 
-  // values(k): { at(method, prompt, sample), mean(method, prompt), samples } of metric k, decoded on first use.
+  /** @type {Map<number, Values | null>} */
   const decoded = new Map();
+
+  /**
+   * The values of metric k, decoded on first use; null where it has none per prompt.
+   * @param {number} k
+   */
   function values(k) {
-    if (decoded.has(k)) return decoded.get(k);
+    const before = decoded.get(k);
+    if (before !== undefined) return before;
     const packed = data.values[k];
+    /** @type {Values | null} */
     let made = null;
     if (packed !== null) {
       const numbers = new Float32Array(bytes(packed).buffer);
       const prompts = data.prompts.length;
       const samples = prompts ? numbers.length / (prompts * data.methods.length) : 0;
-      const at = (m, p, s) => numbers[(m * prompts + p) * samples + (samples === 1 ? 0 : s)];
-      const mean = (m, p) => {
+      const at = (/** @type {number} */ m, /** @type {number} */ p, /** @type {number} */ s) => numbers[(m * prompts + p) * samples + (samples === 1 ? 0 : s)];
+      const mean = (/** @type {number} */ m, /** @type {number} */ p) => {
         let sum = 0, count = 0;
         for (let s = 0; s < samples; s++) {
           const value = at(m, p, s);
@@ -50,6 +84,11 @@ const report = (() => {
     return made;
   }
 
+  /**
+   * A number as it is printed: a true minus sign, no negative zero, a dash for none.
+   * @param {number | null | undefined} value
+   * @param {number} digits
+   */
   function format(value, digits, signed = false) {
     if (value === null || value === undefined || !Number.isFinite(value)) return "–";
     let text = value.toFixed(digits);
@@ -58,24 +97,42 @@ const report = (() => {
     return text.replace("-", "\u2212");
   }
 
-  // Plotly reads a little markup in its texts: names are data, so they are escaped.
+  /**
+   * Plotly reads a little markup in its texts: names are data, so they are escaped.
+   * @param {string} text
+   */
   const plotText = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  /**
+   * Put choices, by groups, into a list, and choose one.
+   * @param {HTMLSelectElement} select
+   * @param {Choice[]} options
+   * @param {string | number | null} chosen
+   */
   function fill(select, options, chosen) {
+    /** @type {Map<string, HTMLOptGroupElement>} */
     const groups = new Map();
     for (const [value, label, group] of options) {
       const option = element("option", { value }, label);
       if (!group) { select.append(option); continue; }
-      if (!groups.has(group)) { groups.set(group, element("optgroup", { label: group })); select.append(groups.get(group)); }
-      groups.get(group).append(option);
+      const list = groups.get(group) ?? element("optgroup", { label: group });
+      if (!groups.has(group)) { groups.set(group, list); select.append(list); }
+      list.append(option);
     }
-    if (chosen !== null && chosen !== undefined) select.value = String(chosen);
+    if (chosen !== null) select.value = String(chosen);
   }
 
+  /** @type {Record<string, string>} */
   const KINDS = { image: "Quality", group: "Diversity", set: "Against a reference set" };
+
+  /**
+   * The metrics of these kinds as choices.
+   * @param {string[]} kinds
+   */
   const metricOptions = (kinds) => data.metrics
-    .map((metric, k) => [String(k), `${metric.title} ${metric.arrow}`, KINDS[metric.kind], metric.kind])
-    .filter((option) => kinds.includes(option[3]));
+    .map((metric, k) => /** @type {const} */ ([String(k), `${metric.title} ${metric.arrow}`, KINDS[metric.kind], metric.kind]))
+    .filter((option) => kinds.includes(option[3]))
+    .map(([k, label, group]) => /** @type {[string, string, string]} */ ([k, label, group]));
 
   // --- what plots share -----------------------------------------------------------------------------------------
 
@@ -84,33 +141,37 @@ const report = (() => {
     toImageButtonOptions: { format: "svg", filename: "pareto" } };
   const narrow = () => window.innerWidth < 720;
 
-  return { data, embedded, $, element, bytes, values, format, plotText, fill, metricOptions, FONT, CONFIG, narrow };
+  return { data, embedded, $, find, element, bytes, values, format, plotText, fill, metricOptions, FONT, CONFIG, narrow };
 })();
 
 (() => {
   const { $ } = report;
 
-  const themes = ["auto", "light", "dark"];
-  const words = { auto: "Auto", light: "Light", dark: "Dark" };
+  const words = new Map([["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]]);
+  const themes = [...words.keys()];
   const button = $("theme");
+
+  /** @param {string} theme */
   function show(theme) {
     document.documentElement.dataset.theme = theme;
-    button.textContent = words[theme];
+    button.textContent = words.get(theme) ?? theme;
     button.setAttribute("aria-label", `Colours: ${theme === "auto" ? "as the system" : theme}`);
   }
   button.addEventListener("click", () => {
-    const next = themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % themes.length];
+    const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % themes.length];
     show(next);
     try { localStorage.setItem("bench-report-theme", next); } catch { /* some browsers keep nothing for files */ }
   });
   try {
     const kept = localStorage.getItem("bench-report-theme");
-    if (themes.includes(kept)) show(kept);
+    if (kept !== null && words.has(kept)) show(kept);
   } catch { /* as above */ }
 
   // The section at the top of the window is marked in the navigation.
-  const links = new Map([...document.querySelectorAll("nav.sections a")].map((link) => [link.hash.slice(1), link]));
-  const sections = [...links.keys()].map((id) => $(id)).filter(Boolean);
+  /** @type {NodeListOf<HTMLAnchorElement>} */
+  const anchors = document.querySelectorAll("nav.sections a");
+  const links = new Map([...anchors].map((link) => [link.hash.slice(1), link]));
+  const sections = [...links.keys()].map((id) => document.getElementById(id)).filter((section) => section !== null);
   let queued = false;
   function mark() {
     queued = false;
@@ -124,17 +185,20 @@ const report = (() => {
   mark();
 
   // A click on a column's head sorts by it: best first or last, and again in the order of the report.
-  for (const table of document.querySelectorAll("table.sortable")) {
+  const following = new Map([["none", "descending"], ["descending", "ascending"], ["ascending", "none"]]);
+  /** @type {NodeListOf<HTMLTableElement>} */
+  const sortable = document.querySelectorAll("table.sortable");
+  for (const table of sortable) {
     const body = table.tBodies[0];
     const original = [...body.rows];
-    const heads = [...table.tHead.rows[0].cells];
+    const heads = [...(table.tHead?.rows[0].cells ?? [])];
     heads.forEach((head, column) => head.querySelector(".sort")?.addEventListener("click", () => {
-      const next = { none: "descending", descending: "ascending", ascending: "none" }[head.getAttribute("aria-sort")];
+      const next = following.get(head.getAttribute("aria-sort") ?? "none") ?? "none";
       heads.forEach((other) => other.hasAttribute("aria-sort") && other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", next);
       const sign = next === "ascending" ? 1 : -1;
-      const value = (row) => Number(row.cells[column].dataset.value);
-      const rank = (row) => (Number.isFinite(value(row)) ? sign * value(row) : Infinity);
+      const value = (/** @type {HTMLTableRowElement} */ row) => Number(row.cells[column].dataset.value);
+      const rank = (/** @type {HTMLTableRowElement} */ row) => (Number.isFinite(value(row)) ? sign * value(row) : Infinity);
       body.append(...(next === "none" ? original : [...original].sort((a, b) => rank(a) - rank(b) || 0)));
     }));
   }

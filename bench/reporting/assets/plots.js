@@ -2,25 +2,32 @@
 "use strict";
 
 (() => {
-  const { data, $, element, format, plotText, fill, metricOptions, FONT, CONFIG, narrow } = report;
-  const { low, high, nameLines, placeNames } = report.names;
+  const { data, $, find, element, format, plotText, fill, metricOptions, FONT, CONFIG, narrow } = report;
+  const { low, high, nameLines, placeNames } = pointNames;
   const FAINT = "#8a8a8a";
 
   // Whether values are shown as they are, or as paired differences to the reference.
-  const paired = () => $("axis-mode")?.value === "differences";
+  const paired = () => find("axis-mode")?.value === "differences";
 
   // --- axes -----------------------------------------------------------------------------------------------------
 
-  // An axis is a metric ("m3") or a measure of cost ("c0").
+  /**
+   * An axis is a metric ("m3") or a measure of cost ("c0").
+   * @param {string} key
+   * @returns {Axis}
+   */
   function axis(key) {
     const i = Number(key.slice(1));
     if (key[0] === "c") {
       const cost = data.costs[i];
-      const value = (m) => (cost.values[m] === null ? null : { mean: cost.values[m], low: null, high: null });
-      return { title: `${cost.title} (${cost.unit})`, arrow: "↓", higher: false, digits: 3, value, metric: null, role: "" };
+      const value = (/** @type {number} */ m) => {
+        const mean = cost.values[m];
+        return mean === null ? null : { mean, low: null, high: null };
+      };
+      return { title: `${cost.title} (${cost.unit})`, arrow: "↓", higher: false, digits: 3, value, metric: null, role: "", signed: false };
     }
     const metric = data.metrics[i];
-    const value = (m) => {
+    const value = (/** @type {number} */ m) => {
       const cell = paired() ? data.differences[m]?.[i] : data.cells[m][i];
       return !cell || cell[0] === null ? null : { mean: cell[0], low: cell[1], high: cell[2], n: cell[3], lost: cell[4] };
     };
@@ -28,27 +35,51 @@
     return { title: metric.title, arrow: metric.arrow, higher: metric.higher, digits, value, metric: i, role: metric.role, signed: paired() };
   }
 
+  /** @type {Choice[]} */
   const costOptions = data.costs.map((cost, i) => [`c${i}`, `${cost.title} (${cost.unit}) ↓`, "Cost"]);
+
+  /**
+   * @param {string[]} kinds
+   * @returns {Choice[]}
+   */
   const measured = (kinds) => metricOptions(kinds).map(([k, label, group]) => [`m${k}`, label, group]);
 
+  /**
+   * The methods that have both values.
+   * @param {Axis} x
+   * @param {Axis} y
+   * @returns {Point[]}
+   */
   function pointsOf(x, y) {
-    return data.methods.map((method, m) => ({ method, m, x: x.value(m), y: y.value(m) })).filter((point) => point.x && point.y);
+    return data.methods.flatMap((method, m) => {
+      const xm = x.value(m), ym = y.value(m);
+      return xm && ym ? [{ method, m, x: xm, y: ym }] : [];
+    });
   }
 
-  // The points that no other beats in one axis without losing in the other; equal points are on the front together.
+  /**
+   * The points that no other beats in one axis without losing in the other; equal points are on the front together.
+   * @param {Point[]} points
+   * @param {Axis} x
+   * @param {Axis} y
+   */
   function onFront(points, x, y) {
     const sx = x.higher ? 1 : -1, sy = y.higher ? 1 : -1;
-    const beats = (a, b) => {
+    const beats = (/** @type {Point} */ a, /** @type {Point} */ b) => {
       const dx = sx * (a.x.mean - b.x.mean), dy = sy * (a.y.mean - b.y.mean);
       return dx >= 0 && dy >= 0 && (dx > 0 || dy > 0);
     };
     return points.filter((point) => !points.some((other) => beats(other, point)));
   }
 
-  // Between two points of the front only the worse of each coordinate is attained: steps, not a straight line.
+  /**
+   * Between two points of the front only the worse of each coordinate is attained: steps, not a straight line.
+   * @param {Point[]} front
+   * @param {Axis} x
+   */
   function staircase(front, x) {
     const sorted = [...front].sort((a, b) => (x.higher ? 1 : -1) * (a.x.mean - b.x.mean));
-    const path = { x: [], y: [] };
+    const path = { x: /** @type {number[]} */ ([]), y: /** @type {number[]} */ ([]) };
     sorted.forEach((point, i) => {
       if (i) { path.x.push(sorted[i - 1].x.mean); path.y.push(point.y.mean); }
       path.x.push(point.x.mean); path.y.push(point.y.mean);
@@ -56,25 +87,38 @@
     return path;
   }
 
-  // What the bootstrap says of this front; only for quality against diversity.
+  /**
+   * What the bootstrap says of this front; only for quality against diversity.
+   * @param {Axis} x
+   * @param {Axis} y
+   * @returns {Payload.Front | undefined}
+   */
   const known = (x, y) => (x.metric === null || y.metric === null ? undefined : data.fronts[`${x.metric}/${y.metric}`]);
 
-  // The band in which the front lies in 95 % of the resamples. It is known for means, not for differences.
+  /**
+   * The band in which the front lies in 95 % of the resamples. It is known for means, not for differences.
+   * @param {Axis} x
+   * @param {Axis} y
+   */
   function bandTrace(x, y) {
     const band = paired() ? undefined : known(x, y)?.band;
     if (!band) return [];
-    const upper = [], lower = [];
-    band.x.forEach((at, i) => {
-      if (band.high[i] === null) return;
-      upper.push([at, band.high[i]]);
-      lower.push([at, band.low[i] === null ? null : band.low[i]]);
-    });
-    const floor = Math[y.higher ? "min" : "max"](...lower.map((one) => one[1]).filter((one) => one !== null));
-    const path = [...upper, ...lower.map(([at, value]) => [at, value === null ? floor : value]).reverse()];
+    const places = band.x.map((at, i) => ({ at, low: band.low[i], high: band.high[i] })).filter(({ high }) => high !== null);
+    const lows = places.map((place) => place.low).filter((value) => value !== null);
+    const floor = Math[y.higher ? "min" : "max"](...lows);
+    const path = [...places.map((place) => [place.at, place.high]), ...places.map((place) => [place.at, place.low ?? floor]).reverse()];
     return [{ x: path.map((one) => one[0]), y: path.map((one) => one[1]), mode: "lines", fill: "toself", fillcolor: "rgba(138,138,138,0.14)",
       line: { width: 0 }, hoverinfo: "skip", showlegend: false, name: "band of the front" }];
   }
 
+  /**
+   * From the least to the most, with room at both ends; backwards where lower is better.
+   * @param {Point[]} points
+   * @param {"x" | "y"} side
+   * @param {boolean} higher
+   * @param {number} room
+   * @returns {[number, number]}
+   */
   function range(points, side, higher, room) {
     const least = Math.min(...points.map((point) => low(point[side])));
     const most = Math.max(...points.map((point) => high(point[side])));
@@ -84,19 +128,37 @@
 
   // --- traces ---------------------------------------------------------------------------------------------------
 
+  /**
+   * The error bar of a value that has an interval.
+   * @param {Value} value
+   * @param {string} colour
+   * @param {number} width
+   */
   function bars(value, colour, width) {
     if (value.low === null || value.high === null) return undefined;
     return { type: "data", symmetric: false, array: [value.high - value.mean], arrayminus: [value.mean - value.low],
       color: colour, thickness: width, width: 0 };
   }
 
+  /**
+   * @param {Point} point
+   * @param {Axis} y
+   */
   function symbolOf(point, y) {
     const trained = y.metric !== null && point.method.trained.includes(y.metric);
     return point.method.symbol + (trained ? "-open" : "");
   }
 
+  /**
+   * What is shown of a point under the pointer.
+   * @param {Point} point
+   * @param {Axis} x
+   * @param {Axis} y
+   * @param {Axis | null} size
+   * @param {Point[]} front
+   */
   function hover(point, x, y, size, front) {
-    const line = (one, value) => {
+    const line = (/** @type {Axis} */ one, /** @type {Value} */ value) => {
       const range = value.low === null ? "" : ` [${format(value.low, one.digits, one.signed)}, ${format(value.high, one.digits, one.signed)}]`;
       const lost = value.lost ? `, ${value.lost} unscored` : "";
       const trained = one.metric !== null && point.method.trained.includes(one.metric) ? " †" : "";
@@ -112,26 +174,44 @@
     return lines.join("<br>");
   }
 
-  // Symbols between 9 and 30 pixels, their area in proportion to the value.
+  /**
+   * Symbols between 7 and 30 pixels, their area in proportion to the value.
+   * @param {Point[]} points
+   * @param {Axis | null} size
+   * @param {boolean} small
+   */
   function diameters(points, size, small) {
     if (!size) return points.map(() => (small ? 8 : 11));
-    const known = points.map((point) => size.value(point.m)).filter(Boolean).map((value) => Math.abs(value.mean));
-    const most = Math.max(...known, 1e-12);
+    const sizes = points.map((point) => Math.abs(size.value(point.m)?.mean ?? 0));
+    const most = Math.max(...sizes, 1e-12);
     return points.map((point) => {
       const value = size.value(point.m);
       return value ? Math.max(7, 30 * Math.sqrt(Math.abs(value.mean) / most)) : 7;
     });
   }
 
+  /**
+   * A line through the settings of each sweep.
+   * @param {Point[]} points
+   * @param {number} width
+   */
   function curveTraces(points, width) {
     const at = new Map(points.map((point) => [point.m, point]));
     return data.curves.map((curve) => {
-      const members = curve.members.map(([m]) => at.get(m)).filter(Boolean);
+      const members = curve.members.map(([m]) => at.get(m)).filter((point) => point !== undefined);
       return { x: members.map((one) => one.x.mean), y: members.map((one) => one.y.mean), mode: "lines", hoverinfo: "skip",
         showlegend: false, line: { color: members.length ? members[0].method.colour : FAINT, width }, opacity: 0.65 };
     });
   }
 
+  /**
+   * @param {Point[]} points
+   * @param {Axis} x
+   * @param {Axis} y
+   * @param {Axis | null} size
+   * @param {Point[]} front
+   * @param {{ small: boolean, legend: boolean, box: Size, ranges: Ranges }} layout
+   */
   function pointTraces(points, x, y, size, front, layout) {
     const sizes = diameters(points, size, layout.small);
     const names = points.map((point) => point.method.short + (y.metric !== null && point.method.trained.includes(y.metric) ? " †" : ""));
@@ -148,12 +228,27 @@
     }));
   }
 
-  function axisLayout(one, ranges, small) {
-    const role = (one.role ? ` · ${one.role}` : "") + (one.signed ? ` · difference to ${plotText(data.methods[data.reference].name)}` : "");
-    return { range: ranges, title: small ? undefined : { text: `${plotText(one.title)} ${one.arrow}${role}`, font: { size: 13.5 }, standoff: 10 },
-      automargin: !small, zeroline: Boolean(one.signed), zerolinewidth: 1, tickfont: { size: small ? 10.5 : 12 }, nticks: small ? 5 : 8, ticks: "", fixedrange: small };
+  /**
+   * @param {Axis} one
+   * @param {[number, number]} ends
+   * @param {boolean} small
+   */
+  function axisLayout(one, ends, small) {
+    const against = one.signed && data.reference !== null ? ` · difference to ${plotText(data.methods[data.reference].name)}` : "";
+    const role = (one.role ? ` · ${one.role}` : "") + against;
+    return { range: ends, title: small ? undefined : { text: `${plotText(one.title)} ${one.arrow}${role}`, font: { size: 13.5 }, standoff: 10 },
+      automargin: !small, zeroline: one.signed, zerolinewidth: 1, tickfont: { size: small ? 10.5 : 12 }, nticks: small ? 5 : 8, ticks: "", fixedrange: small };
   }
 
+  /**
+   * Draw one plot.
+   * @param {HTMLElement} target
+   * @param {string} xKey
+   * @param {string} yKey
+   * @param {string} sizeKey
+   * @param {boolean} small
+   * @returns {Drawn}
+   */
   function draw(target, xKey, yKey, sizeKey, small) {
     const x = axis(xKey), y = axis(yKey), size = sizeKey ? axis(sizeKey) : null;
     const points = pointsOf(x, y);
@@ -186,15 +281,16 @@
 
   const chosen = { x: $("axis-x"), y: $("axis-y"), size: $("axis-size") };
   const everything = [...measured(["image", "group", "set"]), ...costOptions];
-  const firstOf = (kinds) => (measured(kinds)[0] || everything[0] || ["m0"])[0];
-  const start = (k, kinds) => (data.axes[k] === null ? firstOf(kinds) : `m${data.axes[k]}`);
+  const firstOf = (/** @type {string[]} */ kinds) => (measured(kinds)[0] || everything[0] || ["m0"])[0];
+  const start = (/** @type {"x" | "y"} */ k, /** @type {string[]} */ kinds) => (data.axes[k] === null ? firstOf(kinds) : `m${data.axes[k]}`);
 
+  /** @param {Drawn} drawn */
   function showFront({ points, front, x, y }) {
     const text = $("front");
     if (!points.length) { text.textContent = ""; return; }
     const verdicts = known(x, y)?.verdict; // differences move all points alike, so they have the same front
-    const named = (chosen) => chosen.map((point) => point.method.name).join(", ");
-    const judged = (verdict) => named(points.filter((point) => verdicts[point.m] === verdict)) || "none";
+    const named = (/** @type {Point[]} */ chosen) => chosen.map((point) => point.method.name).join(", ");
+    const judged = (/** @type {string} */ verdict) => named(points.filter((point) => verdicts?.[point.m] === verdict)) || "none";
     const missing = data.methods.length - points.length;
     text.replaceChildren(
       element("b", {}, "On the front of the means: "), `${named(front)}.`,
@@ -203,6 +299,7 @@
       y.role === "training reward" ? " The vertical axis is a training reward: what methods gain on it was bought by optimising it, so read it next to a held-out one." : "");
   }
 
+  /** @type {{ key: string, button: HTMLButtonElement, plot: HTMLElement }[]} */
   const panels = [];
   function makePanels() {
     for (const [key, label] of measured(["group", "set"])) {
@@ -228,7 +325,7 @@
   fill(chosen.x, everything, start("x", ["group", "set"]));
   fill(chosen.y, everything, start("y", ["image"]));
   fill(chosen.size, [["", "equal"], ...costOptions, ...measured(["image", "group", "set"])], "");
-  for (const select of [...Object.values(chosen), $("axis-mode")].filter(Boolean)) select.addEventListener("change", update);
+  for (const select of [...Object.values(chosen), find("axis-mode")]) select?.addEventListener("change", update);
   makePanels();
   if (everything.length) update();
 
@@ -238,16 +335,5 @@
     wide = window.innerWidth;
     clearTimeout(timer);
     timer = setTimeout(() => everything.length && update(), 150);
-  });
-  // Paper is narrower than most windows: plots (the distribution among them, which was drawn before) are drawn anew for
-  // it, and again for the window afterwards.
-  const PAPER = 690;
-  const drawnPlots = () => [...document.querySelectorAll(".plot.js-plotly-plot")];
-  addEventListener("beforeprint", () => {
-    drawnPlots().forEach((plot) => Plotly.relayout(plot, { width: PAPER }));
-    panels.forEach((panel) => Plotly.relayout(panel.plot, { width: PAPER / 2 - 20 }));
-  });
-  addEventListener("afterprint", () => {
-    [...drawnPlots(), ...panels.map((panel) => panel.plot)].forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true }));
   });
 })();

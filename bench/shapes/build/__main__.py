@@ -42,7 +42,7 @@ def build(part: str, work: Path, processes: int) -> None:
     """Build one part in the folder `work`."""
     from bench.shapes.build import features, scorers, text, unet, vae
     from bench.shapes.build.bank import draw_banks
-    from bench.shapes.build.export import export
+    from bench.shapes.build.export import SEEDS, export, replicate
     from bench.shapes.build.parallel import launch
 
     alone: dict[str, Callable[[], None]] = {
@@ -58,15 +58,17 @@ def build(part: str, work: Path, processes: int) -> None:
         launch(lambda _, out: scorers.train_one(part, out), work, 1)
     elif part in ("refl", "imagerefl"):
         export(work, WEIGHTS)  # the trainings read the suite's weights, as any user's do
-        tune(part, work / part)
+        for seed in SEEDS:
+            tune(part, seed, work / replicate(part, seed))
     else:
         alone[part]()
 
 
-def tune(objective: str, out: Path) -> None:
+def tune(objective: str, seed: int, out: Path) -> None:
     """Run `bench train` as a user would."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "bench", "train", objective, "--suite", "shapes", "--reward", "pickscore"]
+    command += ["--seed", str(seed)]
     subprocess.run([*command, "--out", str(out)], check=True)
 
 

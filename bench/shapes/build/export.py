@@ -10,7 +10,19 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-COPIED = ("lpips", "dreamsim", "inception", "pickscore", "hpsv2", "image_reward", "refl", "imagerefl")
+SEEDS = (0, 1, 2)
+"""Seeds of the shipped trainings: what holds for one training says little of the method."""
+
+
+def replicate(objective: str, seed: int) -> str:
+    """The folder of a training's checkpoint: `refl` for seed 0, `refl-seed1`, ..."""
+    return objective if seed == 0 else f"{objective}-seed{seed}"
+
+
+COPIED = (
+    *("lpips", "dreamsim", "inception", "pickscore", "hpsv2", "image_reward"),
+    *(replicate(objective, seed) for objective in ("refl", "imagerefl") for seed in SEEDS),
+)
 SHIPPED = (".safetensors", ".json", ".txt", ".gz")
 INDEX = {
     "_class_name": "StableDiffusionPipeline",

@@ -120,7 +120,7 @@ def test_features_are_shared_only_where_they_are_equal(loaded: Any, weights: dic
         ({"fc.weight": torch.zeros(1, 24)}, "no keys layers.N.weight"),
         ({**aesthetic_state(), "extra": torch.zeros(1)}, "unexpected"),
         ({k: v for k, v in aesthetic_state().items() if k != "layers.4.bias"}, "missing"),
-        (aesthetic_state((24, 16, 12, 8, 4, 2)), "do not follow each other down to one value"),
+        (aesthetic_state((24, 16, 12, 8, 4, 2)), "do not form a chain down to one value"),
         ({**aesthetic_state(), "layers.2.weight": torch.zeros(12, 15)}, "24 to 16, 15 to 12"),
         (aesthetic_state((23, 16, 12, 8, 4, 1)), "takes embeddings of 23, the CLIP of .* makes 24"),
     ],

@@ -82,6 +82,7 @@ def found(inception_file: Path) -> dict[str, torch.Tensor]:
     return made
 
 
+@pytest.mark.slow
 def test_each_convention_is_the_one_it_is_named_after(found: dict[str, torch.Tensor]) -> None:
     assert found["fid"].shape == (len(SIZES), 2048)
     assert float(found["fid"].std()) > 1e-3
@@ -89,6 +90,7 @@ def test_each_convention_is_the_one_it_is_named_after(found: dict[str, torch.Ten
     assert near(found["fid_torchmetrics"], found["torchmetrics"]) < 1e-6
 
 
+@pytest.mark.slow
 def test_conventions_differ_unless_nothing_is_resized(found: dict[str, torch.Tensor]) -> None:
     names = ("fid", "fid_clean", "fid_torchmetrics")
     for index, name in enumerate(names):

@@ -267,5 +267,5 @@ def test_kid_is_the_unbiased_mmd() -> None:
 def test_kid_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = samples(11, 30, 5), samples(12, 20, 5)
     whole = squared_mmd(a, b)
-    monkeypatch.setattr("metrics.kid._BLOCK", 7)
+    monkeypatch.setattr("metrics.set.kid._BLOCK", 7)
     assert squared_mmd(a, b) == pytest.approx(whole, rel=FLOAT64)

@@ -94,7 +94,7 @@ def test_batches_of_spectra() -> None:
         ({"kernel": "rbf", "bandwidth": 0.0}, "needs a bandwidth above 0, not 0.0"),
         ({"bandwidth": 0.5}, "cosine kernel has no bandwidth"),
         ({"backbone": "resnet"}, "backbone 'resnet' is not one of dino, clip, vit-l-14"),
-        ({"k": 1}, "k = 1 is not a number of images: give a whole number of at least 2"),
+        ({"k": 1}, "k = 1 is not a number of images: give an integer of at least 2"),
         ({"k": 2.0}, "k = 2.0 is not a number of images"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_public_set_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(MissingPromptsError) as caught:
         prompts.load("hpdv2-test")
     assert "'hpdv2-test' (400 prompts) is not on this machine: get it from ymhao/HPDv2 on the" in str(caught.value)
-    assert f"and put it at {path}, or give a file of your own with --prompts FILE" in str(caught.value)
+    assert f"and put it at {path}, or pass a file of your own with --prompts FILE" in str(caught.value)
     assert MissingPromptsError.exit_code == 4
     with pytest.raises(
         MissingPromptsError, match=r"run `curl -L --create-dirs -o .*geneval.*/evaluation_metadata.jsonl`"

@@ -78,7 +78,7 @@ def test_another_file_than_the_known_one_is_refused(folder: Path, monkeypatch: p
         ("objects", "{", "cannot be read as json"),
         ("objects", '{"prompt": "x"}', "expected a list"),
         ("objects", '[{"text": "x"}, {"text": "y"}]', "no 'prompt'"),
-        ("objects", '[{"prompt": 3}]', "a prompt is no text: 3"),
+        ("objects", '[{"prompt": 3}]', "a prompt is not a string: 3"),
         ("tagged", "[1]\n", "cannot be read as jsonl"),
     ],
 )

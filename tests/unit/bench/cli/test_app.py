@@ -37,7 +37,7 @@ def test_a_users_mistake_is_one_line_and_its_exit_code(
 ) -> None:
     monkeypatch.setitem(app.COMMANDS, "doctor", raising(wrong))
     assert main(["doctor"]) == code
-    assert capsys.readouterr().err == "error: a sentence.\n"
+    assert capsys.readouterr().err == "error: a sentence\n"
 
 
 def test_a_message_of_several_lines_becomes_one(

@@ -104,10 +104,10 @@ def test_undecided_says_how_many_prompts_would_decide(results: Path) -> None:
     assert 40 < near.needed < nearer.needed
     distance, further = nearer.value - 0.409, near.value - 0.405
     assert nearer.needed / near.needed == pytest.approx((further / distance) ** 2, rel=0.3)  # limits are not symmetric
-    assert needed_text(math.inf) == "the value is on the bound: more prompts would hardly decide"
+    assert needed_text(math.inf) == "the value lies on the bound: more prompts are unlikely to decide"
     assert "about 1,300 prompts" in needed_text(1234)
     assert "about 57 prompts" in needed_text(56.2)
-    assert "no interval" in needed_text(math.nan)
+    assert "without an interval" in needed_text(math.nan)
 
 
 def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
 def test_percent_drops_are_of_the_baseline_and_paired(results: Path) -> None:
     before = baseline_of(results)
     entry = next(one for one in before["summaries"] if one["method"] == "base")["metrics"]["lpips"]
-    kept = {prompt: 0.9 + 0.001 * (-1) ** place for place, prompt in enumerate(sorted(entry["prompt_means"]))}
+    kept = {prompt: 0.9 + 0.001 * (-1) ** index for index, prompt in enumerate(sorted(entry["prompt_means"]))}
     entry["prompt_means"] = {prompt: mean / kept[prompt] for prompt, mean in entry["prompt_means"].items()}
     entry["mean"] = float(np.mean(list(entry["prompt_means"].values())))
     (found,) = gated(results, "[base.lpips]\nmax_drop_percent = 5\n", before)
@@ -197,7 +197,7 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         ("[base.dominates]\nover = 'refl'\n", r'line 1: \[base.dominates\] needs on = \["metric", ...\]'),
         ("[base.dominates]\nover = 'refl'\non = []\n", r"line 3: .*at least one metric"),
         ("[base.dominates]\nover = 'rfl'\non = ['lpips']\n", r"line 2: .*unknown method 'rfl'. Did you mean 'refl'\?"),
-        ("[base.dominates]\nover = 'base'\non = ['lpips']\n", r"line 2: .*another method than base itself"),
+        ("[base.dominates]\nover = 'base'\non = ['lpips']\n", r"line 2: .*a method other than base itself"),
         (
             "[base.dominates]\nover = 'refl'\non = ['lpisp']\n",
             r"line 3: .*metric 'lpisp'. Did you mean 'lpips'\?",
@@ -205,7 +205,7 @@ HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
         (f"{HEAD}margins = 1\n", r"line 4: .*unknown key 'margins'. Did you mean 'margin'\?"),
         (f"{HEAD}margin = 1\n", r"line 4: .*margin must be a table"),
         (f"{HEAD}margin = {{ lpips = -1 }}\n", r"line 4: .*margin lpips must not be negative"),
-        (f"{HEAD}margin = {{ dreamsim = 1 }}\n", r"line 4: .*margin names 'dreamsim', which is not in on"),
+        (f"{HEAD}margin = {{ dreamsim = 1 }}\n", r"line 4: .*margin names 'dreamsim', which is not listed in `on`"),
         ("[base]\ndominates = 3\n", r"line 2: \[base.dominates\] must be a table"),
         ("[base.lpips]\nmin = 2\nmax = 1\n", r"line 3: \[base.lpips\] max is below min"),
         ("baseline = 3\n[base.lpips]\nmin = 2\n", r"line 1: baseline must be the name of a file"),

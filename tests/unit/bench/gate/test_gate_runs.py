@@ -50,7 +50,7 @@ def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
     folder = scored(tmp_path / "a", "base", {0: 0.9})
     (found,) = gated(folder, "[base.lpips]\nmin = 0.5\n", tmp_path)
     assert (found.status, exit_code([found])) == ("missing", 1)
-    assert "was scored for one prompt of 40, which decides nothing (39 of 40 values unscored)" in found.message
+    assert "was scored on one prompt of 40, too few to judge (39 of 40 values unscored)" in found.message
     alone = scored(tmp_path / "b", "base", {0: 0.9}, prompts=1)
     assert gated(alone, "[base.lpips]\nmin = 0.5\n", tmp_path)[0].status == "passed"  # one of one is all there is
 
@@ -115,10 +115,10 @@ def test_one_prompt_in_common_decides_nothing(tmp_path: Path) -> None:
     before = baseline_of(scored(tmp_path / "then", "base", {0: 1.0, 1: 1.1}))
     now = scored(tmp_path / "now", "base", {1: 1.1, 2: 1.0})
     (found,) = gated(now, "[base.lpips]\nmax_drop = 0.5\n", tmp_path, before)
-    assert (found.status, "one prompt in common" in found.message) == ("missing", True)
+    assert (found.status, "only one prompt with the baseline" in found.message) == ("missing", True)
     scored(tmp_path / "now", "refl", {2: 0.1, 3: 0.2})
     (lead,) = gated(tmp_path / "now", "[base.dominates]\nover = 'refl'\non = ['lpips']\n", tmp_path)
-    assert (lead.status, lead.message) == ("missing", "lpips has one prompt in common with refl")
+    assert (lead.status, lead.message) == ("missing", "lpips shares only one prompt with refl")
 
 
 def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: list[str]) -> None:
@@ -129,12 +129,14 @@ def test_an_old_run_does_not_speak_for_an_unfinished_one(tmp_path: Path, said: l
     assert [one.status for one in found] == ["missing"]  # the newest is judged, and no older one in its place
     assert f"{new.name} is not finished: finish it" in found[0].message
     assert exit_code(found) == 1
-    assert f"left out of the gate: {new.name} (not finished)" in said
-    with pytest.raises(UsageError, match=r"base@\w+ is not finished: .*name the runs that the baseline is meant"):
+    assert f"excluded from the gate: {new.name} (not finished)" in said
+    with pytest.raises(
+        UsageError, match=r"base@\w+ is not finished: .*pass only the runs that the baseline should contain"
+    ):
         baseline_of(folder)
     other = make(folder, "refl", prompts=12, metrics=("lpips",), status="running")
     assert len(gated(folder, "[base.lpips]\nmin = 0.1\n", tmp_path)) == 1  # no rule asks for refl
-    assert f"left out of the gate: {other.name} (not finished)" in said
+    assert f"excluded from the gate: {other.name} (not finished)" in said
 
 
 def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_an_old_run_does_not_speak_for_one_that_is_not_comparable(tmp_path: Path
     assert [one.status for one in found] == ["not_comparable", "not_comparable"]
     assert all(f"{new.name} is not comparable with the other runs: prompts differ" in one.message for one in found)
     assert exit_code(found) == 3
-    with pytest.raises(NotComparableError, match="prompts differ.*; name the runs"):
+    with pytest.raises(NotComparableError, match="prompts differ.*; pass only the runs"):
         baseline_of(folder)
 
 
@@ -158,8 +160,8 @@ def test_names_of_runs_left_out_stay_on_their_line(tmp_path: Path, said: list[st
     gated(tmp_path / "r", "[base.lpips]\nmin = 0.1\n", tmp_path)
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
     err = "\n".join(said)
-    assert "left out of the gate: refl@" in err
-    assert "left out of the report: refl@" in err
+    assert "excluded from the gate: refl@" in err
+    assert "excluded from the report: refl@" in err
     assert not any(line.startswith("::") for line in err.splitlines())
     assert "\x1b" not in err
 

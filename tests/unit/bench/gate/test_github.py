@@ -163,9 +163,12 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["check"], "give --thresholds FILE"),
-        (["check", "--update-baseline"], "give --baseline FILE"),
-        (["check", "--update-baseline", "--baseline", "n.json", "--junit", "j.xml"], "no verdicts to write"),
+        (["check"], "pass --thresholds FILE"),
+        (["check", "--update-baseline"], "pass --baseline FILE"),
+        (
+            ["check", "--update-baseline", "--baseline", "n.json", "--junit", "j.xml"],
+            "write verdicts, which need thresholds",
+        ),
         (["check", "--thresholds", "none.toml"], "cannot read the thresholds file none.toml"),
         (["check", "--thresholds", "gate.toml", "--results", "empty"], "no finished runs in empty"),
         (["check", "--thresholds", "gate.toml", "--results", "nowhere"], "there is no results folder or run nowhere"),

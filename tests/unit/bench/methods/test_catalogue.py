@@ -110,7 +110,7 @@ def test_a_method_named_twice_runs_once(shapes: Suite) -> None:
         (["base"], {"switch_step": "3"}, "method 'base' has no setting 'switch_step'. Settings: base_guidance"),
         (["combined"], {"switch_step": "41"}, r"switch step 41 is outside 0\.\.40 \(the suite takes 40 steps\)"),
         (["combined"], {"switch_step": "20,41"}, r"switch step 41 is outside 0\.\.40"),
-        (["combined"], {"switch_step": "2.5"}, r"--set switch_step must be a whole number, got '2\.5'"),
+        (["combined"], {"switch_step": "2.5"}, r"--set switch_step must be an integer, got '2\.5'"),
         (["combined"], {"switch_step": ","}, "--set switch_step has no value"),
         (["aig"], {"power": "0"}, "power must be above 0"),
         (["aig"], {"power": "x"}, "--set power must be a number, got 'x'"),
@@ -125,7 +125,7 @@ def test_mistakes(shapes: Suite, names: list[str], settings: dict[str, str], wor
 
 
 def test_one_method_is_no_sweep(shapes: Suite) -> None:
-    with pytest.raises(UsageError, match="a sweep of 2"):
+    with pytest.raises(UsageError, match="expands to 2 variants"):
         resolve_method("combined", shapes, {"switch_step": "10,20"})
     with pytest.raises(UsageError, match="no setting 'power'"):
         resolve_method("combined", shapes, {"power": "1"})

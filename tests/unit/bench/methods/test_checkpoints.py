@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ from bench.errors import MissingError, UsageError
 from bench.methods import get_method, method_names
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page
+from bench.suite.load import load_suite, suite_names
 from bench.suite.resolve import resolve_method
 from bench.suite.schema import Suite
 
 PAGE = Path(__file__).parents[4] / "docs" / "checkpoints.md"
 FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}
-NO_METRIC = {"geneval", "ocr"}  # rewards that are measured by no metric here
+NO_METRIC = {"geneval", "ocr", "geneval2", "unified_reward"}  # rewards that are measured by no metric here
 
 
 def suite(family: str = "sd", **methods: dict[str, object]) -> Suite:
@@ -44,7 +47,11 @@ def test_rows_name_what_there_is() -> None:
         assert checkpoint.source, checkpoint
         assert checkpoint.form, checkpoint
         assert get_method(checkpoint.method).citation, checkpoint
-        assert checkpoint.trained_on or "PickScore was fitted to as well" in checkpoint.note, checkpoint
+        assert (
+            checkpoint.trained_on
+            or "PickScore was fitted to as well" in checkpoint.note
+            or "not stated" in checkpoint.note
+        ), checkpoint
 
 
 def test_the_methods_sample_as_the_checkpoints_ask() -> None:
@@ -66,7 +73,32 @@ def test_every_form_of_the_papers_is_there() -> None:
         "dancegrpo": {"flux"},
         "mixgrpo": {"flux"},
         "srpo": {"flux"},
+        "flowdppo": {"sd3"},
+        "diffusionrvge": {"sd3"},
+        "prefgrpo": {"flux"},
+        "boxflow": {"flux"},
     }
+
+
+def test_pins_are_commits_and_what_has_none_is_said() -> None:
+    pinned = {checkpoint.weights: checkpoint for checkpoint in CHECKPOINTS if checkpoint.revision is not None}
+    assert all(re.fullmatch("[0-9a-f]{40}", str(one.revision)) for one in pinned.values())
+    one = pinned["jieliu/SD3.5M-FlowGRPO-PickScore"]
+    assert one.pinned == f"{one.weights}@{one.revision}"
+    assert find_checkpoint(one.pinned) == one
+    rows = {row[0]: row[6] for row in table_of("models").rows}
+    assert rows[one.weights] == str(one.revision)[:12]
+    assert rows["shapes:pipeline"] == "shipped"
+    inside = dataclasses.replace(one, weights="owner/name:unet")
+    assert inside.pinned == f"owner/name@{one.revision}:unet"
+    for name in suite_names():
+        for told in load_suite(name).methods.values():
+            known = find_checkpoint(told.weights) if told.weights else None
+            assert known is None or known.revision is None or known.pinned == told.weights, told.weights
+    text = page()
+    for other in CHECKPOINTS:
+        assert rows[other.weights] == ("not pinned" if other.revision is None else other.revision[:12])
+        assert f"| `{other.weights}` | {'not pinned' if other.revision is None else f'`{other.revision}`'} |" in text
 
 
 def test_a_checkpoint_is_found_by_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +136,7 @@ def test_absent_weights_name_the_checkpoints_of_the_suites_family() -> None:
     assert "ControlGenAI/ImageReFL_HPS_SDXL:fine_tuned_unet" in text
     assert "ImageReFL_HPS_SD:" not in text
     with pytest.raises(
-        MissingError, match="no ReFL checkpoint; by other methods there are ControlGenAI/ImageReFL_HPS_"
+        MissingError, match="no ReFL checkpoint; checkpoints of other methods: ControlGenAI/ImageReFL_HPS_"
     ):
         resolve_method("refl", suite("sd"))
     with pytest.raises(MissingError, match="its published checkpoints are for other models: flux"):

@@ -81,10 +81,10 @@ def test_every_kind_knows_its_fields() -> None:
     [
         (
             {"kind": "step", "switch_step": "5"},
-            "switch_step of a schedule of kind 'step' must be a whole number, got '5'",
+            "switch_step of a schedule of kind 'step' must be an integer, got '5'",
         ),
-        ({"kind": "step", "switch_step": 5.0}, "must be a whole number, got 5.0"),
-        ({"kind": "step", "switch_step": True}, "must be a whole number, got True"),
+        ({"kind": "step", "switch_step": 5.0}, "must be an integer, got 5.0"),
+        ({"kind": "step", "switch_step": True}, "must be an integer, got True"),
         ({"kind": "constant", "value": "half"}, "value of a schedule of kind 'constant' must be a number, got 'half'"),
         ({"kind": "table", "table": "0,1"}, "must be a list of numbers, got '0,1'"),
         ({"kind": "table", "table": (0.0, "1")}, "must be a list of numbers, got '1'"),

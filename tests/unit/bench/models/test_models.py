@@ -130,11 +130,11 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     cases = {
         "other": r"checkpoint of another model than the suite's: other shapes for .*expected",
-        "no.safetensors": "names layers that the suite's model has not: x",
+        "no.safetensors": "is a LoRA of another model than the suite's .*its layers are not in it: x",
         "bad.safetensors": "is damaged",
-        "old.ckpt": "is not a .safetensors file",
+        "old.ckpt": "is a pickled file",
         "absent": "does not exist",
-        "empty": "config.json is missing",
+        "empty": "holds no network",
     }
     for index, (name, part) in enumerate(cases.items()):
         with pytest.raises(MissingError, match=part):

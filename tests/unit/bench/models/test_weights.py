@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.models import weights
 
 
@@ -46,7 +46,6 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
         ('{"reward": null}', ()),
         ('{"trained_on": []}', ()),
         ("[]", ()),
-        ("{", ()),
     ):
         (tmp_path / "training.json").write_text(facts)
         assert weights.trained_on(str(tmp_path)) == (expected, ())
@@ -228,3 +227,20 @@ def test_all_of_a_metrics_folder_counts(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
         before, earlier = weights.digest(tmp_path), before
         assert before != earlier, name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"trained_on": 5}', "trained_on must be a list of names, got 5"),
+        ('{"trained_on": ["pickscore", 5]}', "trained_on must be a list of names"),
+        ('{"trained_on_data": true}', "trained_on_data must be a list of names, got true"),
+        ('{"trained_on": ["pickscore"', "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_a_damaged_training_json_is_said(text: str, said: str, tmp_path: Path) -> None:
+    """It would otherwise lose the mark of a metric that the weights were trained on, or end in a traceback."""
+    (tmp_path / "training.json").write_text(text)
+    with pytest.raises(UsageError, match=f"training.json.*{said}"):
+        weights.trained_on(str(tmp_path))

@@ -14,6 +14,7 @@ import bench
 from bench.analysis.means import mean_stats, two_sided
 from bench.analysis.pilot import Spread, spreads
 from bench.errors import UsageError
+from bench.pipeline.plan_text import plan_text
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -25,7 +26,7 @@ def test_images_and_evaluations_alone_and_shared(tmp_path: Path) -> None:
     assert (found.images, found.missing, found.prompts) == (16, 16, 4)
     assert found.evaluations_shared < found.evaluations_alone
     assert math.isnan(found.seconds)
-    assert "unknown: there are no earlier runs" in found.text
+    assert "unknown: there are no earlier runs" in plan_text(found)
     assert json.loads(json.dumps(found.rows, allow_nan=False))["seconds"] is None
     assert not (tmp_path / "runs").exists()  # nothing is made
 
@@ -34,7 +35,7 @@ def test_weights_of_the_hub_are_listed_with_their_size(tmp_path: Path) -> None:
     found = bench.plan("sd15-hpdv2", ["base"], limit=2, prompts="shapes", results=tmp_path)
     sizes = {one.what: one.megabytes for one in found.fetch}
     assert sizes["base model"] is None
-    assert "size unknown" in found.text
+    assert "size unknown" in plan_text(found)
     assert any(size for what, size in sizes.items() if what.startswith("metric"))
 
 

@@ -36,7 +36,7 @@ def test_a_taken_name_is_refused_unless_it_is_the_same_thing() -> None:
     things: Registry[int] = Registry("thing")
     things.add("number", 7)
     things.add("number", 7)
-    with pytest.raises(UsageError, match="thing 'number' is already defined by bench: give yours another name"):
+    with pytest.raises(UsageError, match="thing 'number' is already defined by bench: use another name"):
         things.add("number", 8)
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench.analysis.compare import compare
 from bench.analysis.tradeoff import joint_bootstrap
 from bench.gate.check import check
+from bench.reporting.comparison import comparison_text
 from bench.reporting.report import report
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
@@ -25,8 +26,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[RunStore]:
     better = {**MEANS["base"], "lpips": MEANS["base"]["lpips"] + 0.2}
     metrics = ("pickscore", "lpips")
     return [
-        make(folder / "old", "base", prompts=6, samples=2, metrics=metrics, images=True),
-        make(folder / "new", "base", prompts=6, samples=2, metrics=metrics, images=True, means=better),
+        make(folder / "old", "base", prompts=24, samples=2, metrics=metrics, images=True),
+        make(folder / "new", "base", prompts=24, samples=2, metrics=metrics, images=True, means=better),
     ]
 
 
@@ -37,7 +38,7 @@ def test_compare_and_joint_bootstrap(two: list[RunStore]) -> None:
     lpips = next(difference for difference in found.differences if difference.facts.name == "lpips")
     assert lpips.interval.mean == pytest.approx(0.2)
     assert lpips.better == "b"
-    assert f"{name} (new)" in found.text
+    assert f"{name} (new)" in comparison_text(found)
     joint = joint_bootstrap([read_run(store) for store in two])
     assert joint.difference(found.a, found.b, "lpips").mean == pytest.approx(0.2)
 
@@ -55,10 +56,10 @@ def test_report_has_both_with_their_own_values_and_pictures(
     report([store.path for store in two], tmp_path / "out", n_resamples=200)
     means = {row["method"]: float(row["lpips"]) for row in rows_of(tmp_path / "out" / "table.csv")}
     name = two[0].name
-    assert means[f"{name} (new)"] - means[f"{name} (old)"] == pytest.approx(0.2, abs=1e-5)
+    assert means[f"{name} (new)"] - means[f"{name} (old)"] == pytest.approx(0.2, rel=5e-5)
     differences = rows_of(tmp_path / "out" / "differences.csv")
     difference = next(row for row in differences if row["metric"] == "lpips")
-    assert abs(float(difference["difference"])) == pytest.approx(0.2, abs=1e-5)
+    assert abs(float(difference["difference"])) == pytest.approx(0.2, rel=5e-5)
     assert {path.name for path in (tmp_path / "out" / "index_files").iterdir() if path.is_dir()} == {name, f"{name}-2"}
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert f"{name} (old)" in page

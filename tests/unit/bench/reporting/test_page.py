@@ -176,7 +176,7 @@ def test_a_page_outside_of_the_results_names_no_path_to_them(tmp_path: Path, mon
 def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "index_files").mkdir()
     (tmp_path / "index_files" / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="was not made by bench: move it"):
+    with pytest.raises(UsageError, match="was not created by `bench report`; move it"):
         replace_folder(tmp_path / "index_files", {"a/b.png": b"1"})
     replace_folder(tmp_path / "index_files", {})
     assert (tmp_path / "index_files" / "mine.txt").read_text() == "mine"

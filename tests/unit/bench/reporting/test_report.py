@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import runpy
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +21,7 @@ from bench.reporting.plots import diversity_axes, pareto_figure, point_names, qu
 from bench.reporting.report import report
 from bench.reporting.style import looks
 from bench.store.records import ScoreRow
+from bench.store.runs import COLUMNS
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -39,45 +41,59 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def written(results: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of one report on them."""
+    return report(results, tmp_path_factory.mktemp("new") / "folder" / "out", n_resamples=200)
+
+
+@pytest.fixture(scope="module")
+def table(results: Path) -> Table:
+    return table_of(results)
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a report's time: for tests of what is written, and not of the figures."""
+    monkeypatch.setattr("bench.reporting.report._pictures", lambda table: {"pareto.svg": b"<svg/>"})
+
+
 def table_of(results: Path) -> Table:
     return build(open_runs(results)[0], n_resamples=200)
 
 
-def test_all_files_are_written_and_named(results: Path, tmp_path: Path) -> None:
-    written = report(results, tmp_path / "new" / "out", n_resamples=200)
+def test_all_files_are_written_and_named(written: list[Path]) -> None:
+    out = written[0].parent
     assert {path.name for path in written} == FILES
     assert all(path.stat().st_size > 0 for path in written)
-    with Image.open(tmp_path / "new" / "out" / "pareto.png") as picture:
+    with Image.open(out / "pareto.png") as picture:
         assert picture.width >= 1500
-    assert ElementTree.parse(tmp_path / "new" / "out" / "pareto.svg").getroot().tag.endswith("svg")
+    assert ElementTree.parse(out / "pareto.svg").getroot().tag.endswith("svg")
 
 
-def test_equal_data_give_equal_bytes(results: Path, tmp_path: Path) -> None:
-    first, second = (report(results, tmp_path / name, n_resamples=200) for name in "ab")
-    for one, other in zip(first, second, strict=True):
+def test_equal_data_give_equal_bytes(results: Path, written: list[Path], tmp_path: Path) -> None:
+    for one, other in zip(written, report(results, tmp_path, n_resamples=200), strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_files_of_an_earlier_report_that_no_longer_hold_go_away(results: Path, tmp_path: Path) -> None:
-    report(results, tmp_path, n_resamples=100)
-    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+def test_files_of_an_earlier_report_that_no_longer_hold_go_away(written: list[Path], tmp_path: Path) -> None:
+    out = shutil.copytree(written[0].parent, tmp_path / "out")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
     alone = make(tmp_path / "r", "refl", prompts=6, samples=2)
-    written = report(alone, tmp_path, n_resamples=100)
-    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert left == {path.name for path in written} | {"notes.txt"}
+    again = report(alone, out, n_resamples=100)
+    left = {path.name for path in out.iterdir() if path.is_file()}
+    assert left == {path.name for path in again} | {"notes.txt"}
     assert {"differences.csv", "gallery.png"}.isdisjoint(left)
 
 
-def test_methods_and_metrics_come_in_the_order_readers_expect(results: Path) -> None:
-    table = table_of(results)
+def test_methods_and_metrics_come_in_the_order_readers_expect(table: Table) -> None:
     assert [row.name for row in table.rows] == ["base", "refl", "combined", "imagerefl"]
     assert [facts.kind for facts in table.metrics] == ["image"] * 4 + ["group"] * 3 + ["set"]
     assert table.reference == "base"
     assert set(table.differences) == {"refl", "combined", "imagerefl"}
 
 
-def test_quality_is_held_out_first_then_the_training_reward(results: Path) -> None:
-    table = table_of(results)
+def test_quality_is_held_out_first_then_the_training_reward(table: Table) -> None:
     assert [(facts.name, role) for facts, role in quality_axes(table)] == [
         ("image_reward", "held out"),
         ("pickscore", "training reward"),
@@ -85,16 +101,16 @@ def test_quality_is_held_out_first_then_the_training_reward(results: Path) -> No
     assert [facts.name for facts in diversity_axes(table)] == ["lpips", "dreamsim", "attribute_entropy"]
 
 
-def test_the_label_is_on_every_axis_and_in_the_title(results: Path) -> None:
-    figure = pareto_figure(table_of(results))
+def test_the_label_is_on_every_axis_and_in_the_title(table: Table) -> None:
+    figure = pareto_figure(table)
     assert len(figure.axes) == 6
     assert all("(shapes)" in axes.get_xlabel() for axes in figure.axes[3:])
     assert all("(shapes)" in figure.axes[i].get_ylabel() for i in (0, 3))
     assert any("(shapes)" in text.get_text() for text in figure.texts)
 
 
-def test_names_beside_points_do_not_overlap(results: Path) -> None:
-    figure = pareto_figure(table_of(results))
+def test_names_beside_points_do_not_overlap(table: Table) -> None:
+    figure = pareto_figure(table)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for axes in figure.axes:
         boxes = [text.get_window_extent(renderer) for text in axes.texts]
@@ -102,11 +118,10 @@ def test_names_beside_points_do_not_overlap(results: Path) -> None:
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_scores_csv_has_the_columns_of_load_results(results: Path, tmp_path: Path) -> None:
-    report(results, tmp_path, n_resamples=200)
-    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+def test_scores_csv_has_the_columns_of_load_results(written: list[Path]) -> None:
+    with (written[0].parent / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["suite", "method", "run", "metric", "kind", "prompt_id", "sample", "value", "reason"]
+    assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == 4 * (4 * 12 + 3 * 6 + 1)
 
 
@@ -118,6 +133,7 @@ def test_named_runs_of_several_suites_are_not_comparable(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_unfinished_runs_are_named_in_the_report_of_their_suite(tmp_path: Path) -> None:
     make(tmp_path / "r", "base", prompts=3, metrics=("lpips",))
     make(tmp_path / "r", "base", prompts=3, metrics=("lpips",), suite="night")
@@ -128,6 +144,7 @@ def test_unfinished_runs_are_named_in_the_report_of_their_suite(tmp_path: Path) 
     assert lost.name not in texts["shapes"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", "base", suite="night", prompts=3)
     written = report([results, other], tmp_path / "out", n_resamples=100)
@@ -138,6 +155,7 @@ def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None
         report([results, other], tmp_path / "x", suite="nigth")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     runs = [make(tmp_path / "r", "base", prompts=3), make(tmp_path / "r", "refl", prompts=4)]
     with pytest.raises(NotComparableError, match="prompts differ: 3 against 4") as error:
@@ -145,7 +163,7 @@ def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     assert error.value.exit_code == 3
     assert not (tmp_path / "strict").exists()
     report(tmp_path / "r", tmp_path / "out", n_resamples=100)
-    assert any(line.startswith("left out of the report: base@") for line in said)
+    assert any(line.startswith("excluded from the report: base@") for line in said)
     assert "left out: base@" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     report(runs, tmp_path / "asked", comparable_only=True, n_resamples=100)
     with pytest.raises(NotComparableError):
@@ -222,5 +240,6 @@ def test_empty_results_folder(tmp_path: Path) -> None:
         report(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_package_can_be_called_like_its_function(results: Path, tmp_path: Path) -> None:
     assert bench.report(results, tmp_path, n_resamples=100)  # type: ignore[operator]

@@ -20,6 +20,7 @@ from bench.scoring.missing import Missing, Target, find_missing
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
+from bench.store import atomic, run_store
 from bench.store.records import ScoreRow
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
@@ -56,7 +57,8 @@ def score(scorer: Scorer, parts: Sequence[Sequence[str]] | None = None) -> int:
 
 
 def rows_of(scorer: Scorer) -> dict[tuple[str | None, int | None], ScoreRow]:
-    return {row.key: row for row in scorer.target.store.scores(scorer.name)}
+    store = scorer.target.store
+    return {row.key: row for row in [*store.scores(scorer.name), *store.left_out_scores(scorer.name)]}
 
 
 def levels(prompts: int, samples: int = 3) -> dict[str, list[int]]:
@@ -209,13 +211,19 @@ def test_the_set_has_its_value_and_one_with_each_block_of_prompts_left_out(
     assert rows.keys() == {(None, None), *((None, block) for block in range(blocks))}
 
 
-def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path) -> None:
-    """It says that all are there, so that a kill between two rows is no finished metric."""
+def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that all are there, so that a kill between two files is no finished metric."""
     scorer = make(SeenSet("seen_set"), target(tmp_path, levels(4)))
+    written: list[tuple[str, int]] = []
+
+    def write_part(folder: Path, rows: Sequence[Any], columns: Mapping[str, str], prefix: str = "part") -> None:
+        written.append((prefix, len(rows)))
+        atomic.write_part(folder, rows, columns, prefix)
+
+    monkeypatch.setattr(run_store, "write_part", write_part)
     score(scorer)
-    written = [row.key for row in scorer.target.store.scores("seen_set")]
-    assert written[-1] == (None, None)
-    assert len(written) == 5
+    assert written == [("left_out", 4), ("part", 1)]
+    assert rows_of(scorer)[None, None].value == scorer.target.store.scores("seen_set")[0].value
 
 
 def test_wide_features_leave_out_fewer_and_larger_blocks(
@@ -351,6 +359,6 @@ def test_faults_of_files_are_said_once_for_all_metrics(said: list[str], tmp_path
     run.faults.update({("p00", sample): "truncated" for sample in range(5)})
     stage._tell_faults(run)
     assert said == [
-        f"{run.store.name}: 5 images cannot be used, so groups and sets with such an image have no value "
+        f"{run.store.name}: 5 images cannot be used, so that groups and sets with such an image have no value "
         "(p00/0.png: truncated; p00/1.png: truncated; p00/2.png: truncated; and 2 more)"
     ]

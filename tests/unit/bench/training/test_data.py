@@ -14,15 +14,11 @@ from PIL import Image
 from bench.errors import MissingError, UsageError
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
-from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for, to_picture
+from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData, data_for
+from bench.training.pictures import to_picture
 
 if TYPE_CHECKING:
-    from conftest import TinySuite
-
-
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
+    pass
 
 
 def rng() -> np.random.Generator:
@@ -134,7 +130,7 @@ def test_a_repository_without_captions(tmp_path: Path) -> None:
 
 def test_a_repository_that_is_not_there() -> None:
     pytest.importorskip("datasets")
-    with pytest.raises(MissingError, match="neither a folder here nor a dataset"):
+    with pytest.raises(MissingError, match="neither a folder nor a readable dataset"):
         DatasetsData("nobody/nothing-at-all", 64)
 
 
@@ -153,7 +149,7 @@ def test_what_a_suite_offers(suite: Suite) -> None:
         "a large green star",
     }
     for ask in (lambda: data_for(suite, None, True), lambda: data.pictures(1, rng())):
-        with pytest.raises(MissingError, match="needs real pictures with captions: give --data"):
+        with pytest.raises(MissingError, match="needs real images with captions: pass as --data"):
             ask()
     assert isinstance(data_for(load_suite("shapes"), None, True), ShapesData)
 

@@ -31,11 +31,6 @@ REFL = TrainOptions("refl", preset="corrected")
 REWARD = {"pickscore": 1.0}
 
 
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
-
-
 def facts(suite: Suite, options: TrainOptions = REFL, reward: dict[str, float] = REWARD) -> dict[str, Any]:
     return facts_of(options, suite, reward, recipe_for(options, suite.label), ShapesData())
 
@@ -67,7 +62,7 @@ def test_a_changed_suite_of_the_same_name_is_another_training(what: str, suite: 
     out.mkdir()
     (out / "training.json").write_text(json.dumps(before))
     assert not still_to_do(out, before)
-    with pytest.raises(UsageError, match=rf"holds something else \(other {what}\)"):
+    with pytest.raises(UsageError, match=rf"contains something else \(other {what}\)"):
         still_to_do(out, after)
 
 
@@ -89,6 +84,15 @@ def test_a_preset_that_is_spelled_out_is_the_same_training(suite: Suite) -> None
 
 def test_a_checkpoint_on_the_way_is_not_the_finished_one(suite: Suite) -> None:
     assert difference({**facts(suite), "step": 50}, facts(suite)) == "other step"
+
+
+def test_settings_that_came_later_had_their_defaults(suite: Suite) -> None:
+    """A training that an earlier version began goes on where the new settings say what that version did."""
+    now = facts(suite)
+    later = ("learn", "accumulate", "refl_terms", "fit", "order", "captions")
+    old = {**now, "recipe": {key: value for key, value in now["recipe"].items() if key not in later}}
+    assert difference(old, now) == ""
+    assert difference(old, facts(suite, replace(REFL, settings={"learn": "norms"}))) == "other recipe"
 
 
 def test_facts_of_an_older_version_are_another_training(suite: Suite) -> None:

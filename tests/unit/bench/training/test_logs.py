@@ -94,3 +94,11 @@ def test_a_loss_scaler_may_leave_out_updates_but_not_for_ever() -> None:
         Watch().check(1, None, float("nan"), False)
     with pytest.raises(BenchError, match="the reward is nan"):
         Watch().check(1, float("nan"), 1.0, True)
+
+
+def test_what_is_wrong_before_anything_was_learnt_is_not_the_learning_rate() -> None:
+    for reward, norm, said in ((1.0, 0.0, "the gradient is zero"), (1.0, float("nan"), "not finite")):
+        with pytest.raises(BenchError, match=f"stopped at step 1: .*{said}.*no weight was changed yet"):
+            Watch().check(1, reward, norm, False)
+    with pytest.raises(BenchError, match="stopped at step 2: .*Lower --learning-rate"):
+        Watch().check(2, float("nan"), 1.0, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from bench.models.base import BASE
 from bench.models.sd import StableDiffusion
-from bench.training.network import make_trainable
+from bench.training.network import checkpoint_decoder, make_trainable
 from bench.training.optimise import Optimiser
 from bench.training.recipes import TrainRecipe
 from bench.training.rollout import TUNED
@@ -68,11 +69,16 @@ def test_a_lora_starts_as_nothing_and_only_it_learns(folder: Path, tmp_path: Pat
 
 
 def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    """The digest of a checkpoint names a run: nothing in it may depend on the process."""
-    for name in ("a", "b"):
-        make_trainable(model_of(folder), replace(RECIPE, lora_rank=2), None).write(tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    """The digest of a checkpoint names a run: nothing in it may depend on the process or the folder."""
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    for rank in (2, 0):
+        for name, where in (("a", folder), ("b", tmp_path / "elsewhere")):
+            recipe = replace(RECIPE, lora_rank=rank)
+            make_trainable(model_of(where), recipe, None).write(tmp_path / f"{name}{rank}")
+        files = list((tmp_path / f"a{rank}").iterdir())
+        assert len(files) > 1
+        for path in files:
+            assert path.read_bytes() == (tmp_path / f"b{rank}" / path.name).read_bytes()
 
 
 def test_averaged_weights_are_what_is_written(folder: Path, tmp_path: Path) -> None:
@@ -104,6 +110,24 @@ def test_checkpointing_changes_no_gradient(folder: Path, step: Any) -> None:
         trainer = trainer_of(model, recipe)
         found.append(gradient(trainer, step(trainer, draws()).loss))
     assert relative_error(found[1], found[0]) < 1e-5
+
+
+def test_a_decoder_that_computes_again_changes_no_bit(folder: Path) -> None:
+    found, kept = [], []
+    for again in (False, True):
+        model = model_of(folder)
+        if again:
+            checkpoint_decoder(model)
+        latents = torch.randn((2, *model.latents_shape), generator=torch.Generator().manual_seed(0), requires_grad=True)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: s.append(x.numel()) or x, lambda x: x):
+            pixels = model.decode_pixels(latents)
+        (pixels * torch.linspace(0, 1, pixels.shape[-1])).mean().backward()
+        found.append(latents.grad)
+        kept.append(sum(sizes))
+    assert found[0] is not None
+    assert torch.equal(found[0], found[1])
+    assert kept[1] < 0.5 * kept[0], "fewer activations are kept"
 
 
 def test_bfloat16_has_about_the_same_gradient(folder: Path) -> None:
@@ -143,9 +167,9 @@ def test_captions_seen_in_training_are_not_kept_for_ever(folder: Path) -> None:
     model = model_of(folder)
     model.encode(["a red circle", "a star"])
     model.forget(most=5)
-    assert len(model._known) == 3
-    model.forget(most=2)
-    assert len(model._known) == 0
+    assert len(model.text.known) == 2
+    model.forget(most=1)
+    assert len(model.text.known) == 0
     model.encode(["a star"])
 
 

@@ -49,7 +49,7 @@ def test_imagerefl_loss_leaves_out_what_does_not_count() -> None:
     assert float(imagerefl_loss(torch.tensor(3.0), {"kl": (0.0, broken)})) == 3.0
 
 
-@pytest.mark.parametrize("place", [0, 20, 38])
+@pytest.mark.parametrize("index", [0, 20, 38])
 def test_step_kl_is_the_kl_of_the_samplers_gaussians(index: int) -> None:
     """Against torch's KL of the two normal distributions that DDPM's strided step draws from."""
     scheduler = DDPMScheduler(beta_schedule="scaled_linear", clip_sample=False, timestep_spacing="trailing")

@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.training.options import TrainOptions, parse_reward, reward_name
-from bench.training.recipes import recipe_for
+from bench.training.recipes import check_official, recipe_for
 
 
 def test_options_win_over_the_recipe() -> None:
@@ -43,6 +43,26 @@ def test_the_presets_differ_in_the_slips_of_the_official_code() -> None:
     assert not recipe_for(TrainOptions("refl", preset="official"), None).off_by_one, "from noise there is no slip"
 
 
+def test_the_official_preset_repeats_how_the_official_code_reads_and_sums() -> None:
+    official = recipe_for(TrainOptions("imagerefl", preset="official"), None)
+    assert (official.accumulate, official.fit, official.order, official.captions, official.refl_terms) == (
+        "sum", "squash", "shuffled", "first", True,
+    )  # fmt: skip
+    corrected = recipe_for(TrainOptions("imagerefl", preset="corrected"), None)
+    assert (corrected.accumulate, corrected.fit, corrected.order, corrected.captions, corrected.refl_terms) == (
+        "mean", "crop", "replacement", "any", False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["official", "official-norms"])
+def test_the_official_preset_does_not_train_on_the_evaluation_prompts(preset: str) -> None:
+    with pytest.raises(UsageError, match="would train on the evaluation prompts of suite 'mine'; give --data"):
+        check_official(TrainOptions("refl", preset=preset), "mine", None)
+    check_official(TrainOptions("refl", preset=preset, data="captions"), "mine", None)
+    check_official(TrainOptions("refl", preset=preset), "shapes", "shapes")
+    check_official(TrainOptions("refl", preset="corrected"), "mine", None)
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
@@ -65,7 +85,7 @@ def test_settings_are_read_as_their_kind(key: str, text: str, value: object) -> 
         ({"grad_step": "3"}, "Did you mean 'grad_steps'"),
         ({"grad_steps": "a-b"}, "must be a range like 30-39"),
         ({"checkpointing": "maybe"}, "must be true or false"),
-        ({"accumulation": "1.5"}, "must be a whole number"),
+        ({"accumulation": "1.5"}, "must be an integer"),
         ({"accumulation": "0"}, "accumulation must be at least 1"),
         ({"start_step": "-1"}, "start_step must be at least 0"),
         ({"learning_rate": "0"}, "learning_rate must be above 0"),
@@ -75,6 +95,10 @@ def test_settings_are_read_as_their_kind(key: str, text: str, value: object) -> 
         ({"guidance": "0.5"}, "guidance must be at least 1"),
         ({"optimiser": "adan"}, "Did you mean 'adam'"),
         ({"precision": "float8"}, "unknown precision"),
+        ({"fit": "squashed"}, "Did you mean 'squash'"),
+        ({"order": "random"}, "unknown order 'random'"),
+        ({"captions": "last"}, "unknown captions 'last'"),
+        ({"accumulate": "add"}, "unknown accumulate 'add'"),
         ({"reward_loss": "hinges"}, "Did you mean 'hinge'"),
     ],
 )
@@ -107,7 +131,7 @@ def test_rewards_are_read_with_their_weights() -> None:
 
 @pytest.mark.parametrize("text", ["", "=1", "pickscore=", "pickscore=much", "pickscore=0", "a=inf", "a,,b"])
 def test_rewards_that_cannot_be(text: str) -> None:
-    with pytest.raises(UsageError, match="no metric with a weight"):
+    with pytest.raises(UsageError, match="not a metric with a weight"):
         parse_reward(text)
     with pytest.raises(UsageError, match="names a twice"):
         parse_reward("a,a=2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from bench.shapes.captions import random_caption
 from bench.shapes.world import random_scene, render
 from bench.suite.load import load_suite
 from bench.suite.schema import Suite
-from bench.training.rewards import check_differentiable, differentiable, load_rewards
+from bench.training.rewards import Checked, check_differentiable, differentiable, load_rewards
 from metrics import Direction, Facts, Kind, Request, catalogue
 from tests.tolerance import FLOAT32, assert_close
 
@@ -43,7 +45,7 @@ def test_the_tensor_path_is_the_image_path_where_nothing_is_resized(
     scorer = load_rewards({name: 1.0}, suite, "cpu")
     with torch.no_grad():
         found = scorer.score_pixels(images.float() / 255, captions)
-    expected = scorer.score(images, captions)  # type: ignore[attr-defined]
+    expected = scorer.scorer.score(images, captions)  # type: ignore[attr-defined]
     assert_close(found, expected)
     assert float(expected.std()) > 1e-2
 
@@ -89,7 +91,7 @@ def test_the_tensor_path_is_near_the_image_path_where_images_are_resized(
     scorer = load_rewards({name: 1.0}, suite, "cpu")
     with torch.no_grad():
         found = scorer.score_pixels(pixels, captions)
-    expected = scorer.score(images, captions)  # type: ignore[attr-defined]
+    expected = scorer.scorer.score(images, captions)  # type: ignore[attr-defined]
     rounding = FLOAT32 * float(expected.abs().max())
     assert float((found - expected).abs().mean()) < most * float(expected.std()) + rounding
 
@@ -112,4 +114,34 @@ def test_where_lower_is_better_the_reward_is_the_negative(suite: Suite, monkeypa
     monkeypatch.setattr(metrics, "find_class", lambda name: Darkness)
     pixels = torch.full((2, 3, 4, 4), 0.25)
     found = load_rewards({"darkness": 2.0}, suite, "cpu").score_pixels(pixels, ["", ""])
-    torch.testing.assert_close(found, torch.tensor([-0.5, -0.5]))
+    assert_close(found, torch.tensor([-0.5, -0.5]))
+
+
+class Faulty:
+    """A user's own reward with this mistake in it."""
+
+    def __init__(self, score: Any) -> None:
+        self.score_pixels = lambda pixels, prompts: score(pixels)
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (lambda pixels: (pixels > 0.5).float().mean(dim=(1, 2, 3)), "values without gradient"),
+        (lambda pixels: pixels.detach().mean(dim=(1, 2, 3)), "values without gradient"),
+        (lambda pixels: pixels.mean(), r"one value an image, \[3\] here, got shape \[\]"),
+        (lambda pixels: pixels.mean(dim=(2, 3)), r"got shape \[3, 3\]"),
+        (lambda pixels: [0.0, 1.0, 2.0], "got list"),
+        (lambda pixels: pixels.mean(dim=(1, 2, 3)) * torch.tensor([1.0, float("nan"), 1.0]), "for 1 of 3 images"),
+        (lambda pixels: pixels.mean(dim=(1, 2, 3)) / 0.0, "is NaN or infinite for 3 of 3"),
+    ],
+)
+def test_a_reward_that_cannot_be_climbed_says_why(score: Any, said: str) -> None:
+    pixels = torch.rand(3, 3, 4, 4, requires_grad=True)
+    with pytest.raises(UsageError, match=f"reward 'mine' .*{said}"):
+        Checked("mine", Faulty(score)).score_pixels(pixels, ["", "", ""])
+
+
+def test_a_reward_without_gradient_is_fine_where_none_is_asked_for() -> None:
+    faulty = Checked("mine", Faulty(lambda pixels: (pixels > 0.5).float().mean(dim=(1, 2, 3))))
+    assert faulty.score_pixels(torch.ones(2, 3, 4, 4), ["", ""]).tolist() == [1.0, 1.0]

@@ -47,8 +47,8 @@ def brightness(pixels: Tensor) -> Tensor:
 class SmallShapes(ShapesData):
     """Pictures of 32 x 32 pixels."""
 
-    def pictures(self, count: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        images, captions = super().pictures(count, rng)
+    def pictures(self, count: int, rng: np.random.Generator, number: int = 1) -> tuple[Tensor, list[str]]:
+        images, captions = super().pictures(count, rng, number)
         return images[..., ::2, ::2].contiguous(), captions
 
 

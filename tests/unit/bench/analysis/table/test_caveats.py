@@ -9,8 +9,8 @@ from typing import Any
 from bench.analysis.table.build import build
 from bench.analysis.table.costs import cost_columns
 from bench.reporting.gallery import gallery_figure
+from bench.reporting.protocol import environments, metric_card, origins, plain, protocol
 from bench.reporting.report import report
-from bench.reporting.sections import environments, metric_card, origins, plain, protocol
 from bench.reporting.tables import markdown
 from bench.store.records import Manifest
 from bench.store.run_store import RunStore
@@ -130,7 +130,7 @@ def test_nothing_claims_the_same_noise_of_a_page_with_images_from_elsewhere(tmp_
 
 
 def test_the_line_on_intervals_says_what_was_computed(tmp_path: Path) -> None:
-    for prompts, kind in ((1, "no intervals"), (12, "Student's t"), (30, "Student's t")):
+    for prompts, kind in ((1, "no interval:"), (12, "Student's t"), (30, "Student's t")):
         make(tmp_path / str(prompts), "base", prompts=prompts, samples=2, metrics=("pickscore",))
         table = build(open_runs(tmp_path / str(prompts))[0], n_resamples=50)
         assert kind in table.protocol

@@ -153,7 +153,7 @@ def test_price_is_the_loss_per_unit_of_reward() -> None:
     found = price(pairs, "refl", "base", "reward", "diversity")
     assert found.mean == pytest.approx(1, abs=0.02)
     assert found.low < found.mean < found.high < 1.05
-    assert "did not surely rise" in str(price(pairs, "twin", "base", "reward", "diversity").reason)
+    assert "did not rise significantly" in str(price(pairs, "twin", "base", "reward", "diversity").reason)
 
 
 @pytest.fixture(scope="module")
@@ -219,5 +219,5 @@ def test_no_index_without_a_gain_in_the_trained_reward(tmp_path: Path) -> None:
     ]
     (found,) = over_optimisation(pair, display_names(pair), "base")
     assert math.isnan(found.index.mean)
-    assert found.index.reason == "pickscore did not surely rise over base"
+    assert found.index.reason == "pickscore did not rise significantly over base"
     assert found.difference.mean < 0

@@ -1,0 +1,82 @@
+"""Which adapters were read otherwise before: by their keys, the alphas in them, and what lies beside. Reads no factor.
+
+Until version 2 alphas that differ by layer were dropped for attention layers of UNets, whole parameters beside factors
+were loaded into the base network, alpha in lora_config.json was not read, and adapters whose training changed the base
+weights were taken for ordinary ones.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.models.adapters.keys import NETWORK, PLAIN, Key, is_adapter, parse_key
+from bench.models.adapters.settings import is_changing
+from bench.models.families import part_of_names
+from bench.models.peft_files import LORA_FILES, config_beside, header_keys, trainer_config_beside
+
+
+def adapter_file(path: Path) -> Path | None:
+    """The adapter's file that loading takes at `path`; None if it is no adapter."""
+    indices = [path] if path.is_file() else [path / inner / name for inner in ("", "lora") for name in LORA_FILES]
+    return next((index for index in indices if index.is_file() and is_adapter(header_keys(index))), None)
+
+
+def read_otherwise(path: Path) -> bool:
+    """Whether version 1 made another network of the weights at `path` (a file or folder) than this one."""
+    file = adapter_file(path)
+    return file is not None and (
+        bool(whole_parameters(file)) or _alphas_differ(file) or _alpha_beside(file) or _changed_the_base(file)
+    )
+
+
+def whole_parameters(file: Path) -> list[str]:
+    """Keys of an adapter's file that are whole parameters of the network: version 1 put them into the base network."""
+    if file.suffix != ".safetensors":
+        return []
+    keys = {key: parse_key(key, None) for key in header_keys(file)}
+    return sorted(key for key, one in keys.items() if one.kind == PLAIN and one.part == NETWORK)
+
+
+def _alphas_differ(file: Path) -> bool:
+    """Whether attention layers of a UNet have alphas that differ by layer, or that only some of them have."""
+    keys = {key: parse_key(key, None) for key in header_keys(file)}
+    layers = {one.layer for one in keys.values() if one.kind == "lora" and _is_attention_of_a_unet(one)}
+    alphas = {key: one for key, one in keys.items() if one.factor == "alpha" and one.layer in layers}
+    if not alphas:
+        return False
+    return len(alphas) < len(layers) or len(set(_numbers(file, list(alphas)))) > 1
+
+
+def _is_attention_of_a_unet(key: Key) -> bool:
+    return part_of_names(key.layer) == "unet" and "attn" in key.layer
+
+
+def _numbers(file: Path, keys: list[str]) -> list[float]:
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as handle:
+        return [float(handle.get_tensor(key).flatten()[0]) for key in keys]
+
+
+def _alpha_beside(file: Path) -> bool:
+    """Whether lora_config.json says another alpha than the rank."""
+    config = trainer_config_beside(file)
+    facts = _json(config) if config is not None else {}
+    facts = facts.get("lora_params", facts)
+    return isinstance(facts, dict) and facts.get("lora_alpha") not in (None, facts.get("lora_rank"))
+
+
+def _changed_the_base(file: Path) -> bool:
+    config = config_beside(file)
+    return config is not None and is_changing(_json(config).get("init_lora_weights"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A configuration; a damaged one is told about when it is loaded."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,54 @@
+"""How weights are read, where that has changed: the version that goes into the identity of the runs concerned.
+
+The digest of weights says what was read, not how. Of a full pipeline older versions took the network alone, and a
+network of a latent consistency model was run without its guidance; of some adapters (`bench.models.adapters.versions`)
+the strength was wrong: pictures of such runs are not those of today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.models.adapters.versions import read_otherwise
+from bench.models.families import NETWORK_FOLDERS, TUNED_FOLDERS
+from bench.models.load import family_class
+from bench.models.loading import check_config
+from bench.models.own_parts import check_parameterisation, own_parts
+from bench.models.weights import resolve
+
+if TYPE_CHECKING:
+    from bench.suite.schema import Suite
+
+LOADER_VERSION = 2
+"""1: the network of a checkpoint alone, adapters by diffusers' converters. 2: with the parts that a pipeline brings and
+embedded guidance, adapters by the one parser."""
+
+
+def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
+    """LOADER_VERSION for those weights names that version 1 read otherwise; the others are not in it.
+
+    The suite's own weights may be among the names. Raises MissingError for weights that are not there, are damaged, or
+    were trained for another parameterisation than the suite's model.
+    """
+    base = resolve(suite.model.weights)
+    # A family of one's own need not be built from diffusers' folders.
+    parts = dict(getattr(family_class(suite.model.family), "parts", {}))
+    found = {}
+    for name in names:
+        path = resolve(name)
+        if path.is_dir() and name != suite.model.weights and (base / "scheduler").is_dir():
+            check_parameterisation(path, base, suite.sampler.options)
+        brings = name != suite.model.weights and own_parts(path, base, parts, suite.dtype)
+        if brings or _is_consistency_model(path) or read_otherwise(path):
+            found[name] = LOADER_VERSION
+    return found
+
+
+def _is_consistency_model(path: Path) -> bool:
+    """Whether the network takes its guidance as an input: by its configuration, in a pipeline or alone."""
+    names = {*NETWORK_FOLDERS["unet"], *TUNED_FOLDERS["unet"]}
+    folders = [path, *(path / name for name in sorted(names))] if path.is_dir() else []
+    configs = [check_config(folder) for folder in folders if (folder / "config.json").is_file()]
+    return any(config.get("time_cond_proj_dim") is not None for config in configs)

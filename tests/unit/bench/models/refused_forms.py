@@ -1,0 +1,240 @@
+"""Whole checkpoints that are refused, and the words that say what each is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
+
+from bench.errors import MissingError, UsageError
+from bench.models.families import family_of_index
+from bench.models.loading import quiet
+from tests.unit.bench.models.whole_forms import SHARDS, WEIGHTS, World, prediction, saved, write
+
+Make = Callable[[World, Path], Path]
+NETWORKS: dict[str, dict[str, Any]] = {
+    "Flux2Transformer2DModel": {
+        "patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16,
+        "num_attention_heads": 2, "joint_attention_dim": 8, "axes_dims_rope": (4, 4, 4, 4),
+    },
+    "QwenImageTransformer2DModel": {
+        "patch_size": 2, "in_channels": 16, "out_channels": 4, "num_layers": 1, "attention_head_dim": 16,
+        "num_attention_heads": 2, "joint_attention_dim": 8, "axes_dims_rope": (4, 6, 6),
+    },
+    "ChromaTransformer2DModel": {
+        "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2,
+        "joint_attention_dim": 8, "axes_dims_rope": (4, 6, 6), "approximator_hidden_dim": 8, "approximator_layers": 1,
+        "approximator_num_channels": 16,
+    },
+    "SanaTransformer2DModel": {
+        "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 4, "num_layers": 1,
+        "num_cross_attention_heads": 2, "cross_attention_head_dim": 4, "cross_attention_dim": 8,
+        "caption_channels": 8, "sample_size": 8,
+    },
+    "Lumina2Transformer2DModel": {
+        "sample_size": 8, "in_channels": 4, "hidden_size": 24, "num_layers": 1, "num_refiner_layers": 1,
+        "num_attention_heads": 3, "num_kv_heads": 1, "axes_dim_rope": (4, 2, 2), "cap_feat_dim": 8,
+    },
+}  # fmt: skip
+TITLES = {"Flux2": "FLUX.2", "QwenImage": "Qwen-Image", "Chroma": "Chroma", "Sana": "Sana", "Lumina2": "Lumina2"}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One form, as tuned weights or as the base model, and what the sentence must say."""
+
+    name: str
+    family: str
+    make: Make
+    words: str
+    base: bool = False
+
+
+def bytes_at(name: str, content: bytes = b"1") -> Make:
+    def make(world: World, path: Path) -> Path:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+        return path
+
+    return make
+
+
+def file_at(name: str, content: bytes = b"1") -> Make:
+    return lambda world, path: bytes_at(name, content)(world, path) / name
+
+
+def outputs(*steps: str) -> Make:
+    def make(world: World, path: Path) -> Path:
+        for step in steps:
+            saved()(world, path / step / world.part)
+        return path
+
+    return make
+
+
+def part_of_base(name: str) -> Make:
+    return lambda world, path: Path(shutil.copytree(world.base / name, path))
+
+
+def scheduler(**change: Any) -> Make:
+    def make(world: World, path: Path) -> Path:
+        shutil.copytree(world.full, path)
+        file = path / "scheduler" / "scheduler_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        return path
+
+    return make
+
+
+def index_says(name: str) -> Make:
+    def make(world: World, path: Path) -> Path:
+        shutil.copytree(world.base, path)
+        index = json.loads((path / "model_index.json").read_text())
+        (path / "model_index.json").write_text(json.dumps(index | {"_class_name": name}))
+        return path
+
+    return make
+
+
+def other_network(kind: str) -> Make:
+    def make(world: World, path: Path) -> Path:
+        torch.manual_seed(0)
+        with quiet():  # diffusers warns of itself
+            getattr(diffusers, kind)(**NETWORKS[kind]).save_pretrained(path)
+        return path
+
+    return make
+
+
+def inpainting(world: World, path: Path) -> Path:
+    UNet2DConditionModel.from_config({**world.net.config, "in_channels": 9}).save_pretrained(path)
+    return path
+
+
+def lost_shard(world: World, path: Path) -> Path:
+    saved(**SHARDS)(world, path)
+    sorted(path.glob("*.safetensors"))[-1].unlink()
+    return path
+
+
+def two_models(world: World, path: Path) -> Path:
+    write(path / "a.safetensors", world.state)
+    write(path / "b.safetensors", world.state)
+    return path
+
+
+def scaled_fp8(world: World, path: Path) -> Path:
+    tensors = {key: value.to(torch.float8_e4m3fn) for key, value in world.state.items()}
+    scales = {key.replace(".weight", ".scale_weight"): torch.tensor(0.01) for key in tensors if "to_q" in key}
+    return write(path / "x.safetensors", tensors | scales | {"scaled_fp8": torch.zeros(2)})
+
+
+def truncated(world: World, path: Path) -> Path:
+    file = write(path / "x.safetensors", world.state)
+    file.write_bytes(file.read_bytes()[:-64])
+    return file
+
+
+def only_pickled(world: World, path: Path) -> Path:
+    world.net.save_pretrained(path, safe_serialization=False)
+    return path
+
+
+def tensors_of(name: str) -> Make:
+    return lambda world, path: write(path / "x.safetensors", load_file(next((world.base / name).glob("*.safetensors"))))
+
+
+def pickled_base(world: World, path: Path) -> Path:
+    shutil.copytree(world.base, path)
+    shutil.rmtree(path / "unet")
+    world.net.save_pretrained(path / "unet", safe_serialization=False)
+    return path
+
+
+PICKLED = "a pickled file .*can run code when it is read"
+REFUSED = (
+    Refused("output folder with several checkpoints", "sd", outputs("checkpoint-500", "checkpoint-1000", "logs"),
+            r"several checkpoints of a training run \(checkpoint-500, checkpoint-1000\): give the path"),
+    Refused("several files", "sd", two_models, r"several checkpoints \(a.safetensors, b.safetensors\)"),
+    Refused("sharded, a shard lost", "sd", lost_shard, r"is incomplete: of its \d+ shards .* is missing"),
+    Refused("truncated file", "sd", truncated, "is damaged .*download the file again"),
+    Refused("file with a bad header", "sd", file_at("x.safetensors", b"no"), "is damaged .*download the file again"),
+    Refused("network folder, .bin only", "sd", only_pickled, r"holds no .safetensors file: .*\.bin can run code"),
+    Refused("PEFT adapter_model.bin", "sd", bytes_at("adapter_model.bin"), f"holds adapter_model.bin, {PICKLED}"),
+    Refused("one .pt file", "sd", file_at("x.pt"), PICKLED),
+    Refused("one .ckpt file", "sd", file_at("x.ckpt"), PICKLED),
+    Refused("one .gguf file", "flux", file_at("x.gguf"), "is a GGUF file"),
+    Refused("DeepSpeed ZeRO", "sd", bytes_at("pytorch_model/mp_rank_00_model_states.pt"), "is a DeepSpeed ZeRO"),
+    Refused("FSDP shards", "flux", bytes_at("pytorch_model_fsdp_0/__0_0.distcp"), "is a sharded FSDP checkpoint"),
+    Refused("scaled fp8 (ComfyUI)", "sd", scaled_fp8, "holds scaled fp8 weights"),
+    Refused("inpainting UNet", "sd", inpainting, r"other shapes for conv_in.weight .*\(\d+, 9, 3, 3\)"),
+    Refused("a VAE's folder", "sd", part_of_base("vae"), r"is a VAE \(AutoencoderKL\), but"),
+    Refused("a VAE's file", "sd", tensors_of("vae"), "is a VAE, but the suite's model needs"),
+    Refused("a text encoder's folder", "sd", part_of_base("text_encoder"), r"is a text encoder \(CLIPTextModel\), but"),
+    Refused("a text encoder's file", "sd", tensors_of("text_encoder"), r"is a text encoder \(CLIP\), but"),
+    Refused("T5's file", "flux", tensors_of("text_encoder_2"), r"is a text encoder \(T5\), but"),
+    Refused("empty folder", "sd", lambda world, path: path.mkdir() or path, "holds no network"),  # type: ignore[func-returns-value]
+    Refused("full pipeline of another prediction type", "sd", scheduler(prediction_type="epsilon"),
+            'was trained with prediction_type = "epsilon", but'),
+    Refused("full pipeline with another zero-SNR setting", "sd", scheduler(rescale_betas_zero_snr=False),
+            "was trained with rescale_betas_zero_snr = false, but"),
+    Refused("full pipeline of another noise schedule", "sdxl", scheduler(beta_schedule="squaredcos_cap_v2"),
+            "was trained with beta_schedule ="),
+    Refused("full pipeline of flow matching", "sd", scheduler(_class_name="FlowMatchEulerDiscreteScheduler"),
+            'was trained with prediction_type = "flow matching", but'),
+    *(Refused(f"network of another family ({kind})", "flux", other_network(kind),
+              f"holds a network of {TITLES[kind.removesuffix('Transformer2DModel')]} .*families read: sd, .*plugins")
+      for kind in NETWORKS),
+    Refused("base: one safetensors file", "sd", lambda world, path: write(path / "x.safetensors", world.state),
+            "is a single file .*a base model must be a pipeline folder", base=True),
+    Refused("base: network folder", "sd", saved(), "is a UNet2DConditionModel .*must be a pipeline folder", base=True),
+    Refused("base: LoRA", "sd", bytes_at("pytorch_lora_weights.safetensors"), "is a LoRA: .*pipeline folder", True),
+    Refused("base: VAE", "sd", part_of_base("vae"), "is a VAE .*must be a pipeline folder", base=True),
+    Refused("base: pickled network", "sd", pickled_base, "holds no .safetensors file: .*can run code", base=True),
+    *(Refused(f"base: {name}", "flux", index_says(name), f"{title} pipeline .*; families read: .*plugins", base=True)
+      for name, title in {"Flux2Pipeline": "a FLUX.2", "QwenImagePipeline": "a Qwen-Image", "SanaPipeline": "a Sana",
+                          "ChromaPipeline": "a Chroma", "ZImagePipeline": "a Z-Image",
+                          "AuraFlowPipeline": "an Aura Flow"}.items()
+      if family_of_index({"_class_name": name}) is None),  # until it is read
+    Refused("base: StableDiffusionInpaintPipeline", "sd", index_says("StableDiffusionInpaintPipeline"),
+            "is a Stable Diffusion Inpaint pipeline", base=True),
+    Refused("base: KolorsPipeline", "sdxl", index_says("KolorsPipeline"), "is a Kolors pipeline", base=True),
+)  # fmt: skip
+
+
+def refusals(root: Path) -> Iterator[tuple[Refused, str]]:
+    """Each form with the sentence that refuses it; "" where nothing did, "base changed" where it left a trace."""
+    worlds: dict[str, World] = {}
+    for index, one in enumerate(REFUSED):
+        if one.family not in worlds:
+            worlds[one.family] = World(one.family, root / one.family)
+        world, path = worlds[one.family], root / f"refused{index}"
+        path = one.make(world, path)
+        yield one, sentence(world, one, path).replace(str(path), "X").replace(str(root), "")
+
+
+def sentence(world: World, one: Refused, path: Path) -> str:
+    if one.base:
+        try:
+            world.model(path)
+        except (MissingError, UsageError) as error:
+            return str(error)
+        return ""
+    model = world.model()
+    before = prediction(model, "base")
+    try:
+        model.add_network("tuned", path)
+    except (MissingError, UsageError) as error:
+        return str(error) if torch.equal(prediction(model, "base"), before) else "base changed"
+    return ""
+
+
+__all__ = ["REFUSED", "WEIGHTS", "refusals"]
