@@ -122,7 +122,8 @@ def plan(
     from bench.models.reading import loader_versions  # reads tensors
 
     present = [name for name in names if name not in absent]
-    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
+    known = chosen.model.weights in present  # how weights are read depends on the base model's folder
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
     stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
     missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
     actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}
