@@ -33,7 +33,7 @@ class Fetch:
 
     name: str
     what: str
-    megabytes: int | None
+    megabytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
