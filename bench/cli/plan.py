@@ -8,30 +8,33 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import MetricsOption, ResultsOption, SuiteOption, parse_settings, split
+from bench.cli.options import (
+    DtypeOption,
+    LimitOption,
+    MethodOption,
+    MethodSettingsOption,
+    MetricsOption,
+    PromptsOption,
+    ResultsOption,
+    SamplesOption,
+    SeedOption,
+    SuiteOption,
+    parse_settings,
+    split,
+)
 from bench.errors import UsageError
 
 
 def plan(
-    method: Annotated[
-        list[str],
-        typer.Option("--method", metavar="NAME", help="A method (see 'bench list methods'); repeat it, or give a,b,c."),
-    ],
+    method: MethodOption,
     suite: SuiteOption = "shapes",
-    prompts: Annotated[
-        str | None, typer.Option(metavar="SET|FILE", help="Other prompts than the suite's: a set or a file.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(metavar="K", help="Images per prompt.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N prompts.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Another seed than the suite's.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the methods, such as switch_step=20,30."),
-    ] = None,
+    prompts: PromptsOption = None,
+    samples: SamplesOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    settings: MethodSettingsOption = None,
     metrics: MetricsOption = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="float32|bfloat16|float16", help="Another precision than the suite's.")
-    ] = None,
+    dtype: DtypeOption = None,
     detect: Annotated[
         list[str] | None,
         typer.Option("--detect", metavar="METRIC=SIZE", help="How many prompts a difference of this size takes."),
