@@ -105,7 +105,7 @@ def _require_baseline(limits: Thresholds, before: Mapping[str, Any] | None) -> N
 def _refuse_percent_of_frechet(limits: Thresholds, summaries: Sequence[Summary]) -> None:
     """Most of a Frechet distance on few images is its bias: a percentage of it is one of the bias."""
     for bound in (bound for bound in limits.bounds if bound.rule == "max_drop_percent"):
-        for summary in (one for one in summaries if one.method == bound.method):
+        for summary in (summary for summary in summaries if summary.method == bound.method):
             entry = summary.metrics.get(bound.metric)
             if entry is not None and entry.features is not None:
                 where = f"{limits.path}, line {bound.line}: [{bound.method}.{bound.metric}] max_drop_percent"

@@ -133,7 +133,7 @@ def plan(
     share = missing / images if images else 0.0
     return Plan(
         suite=chosen.name,
-        methods=tuple(one.method.name for one in plans),
+        methods=tuple(plan.method.name for plan in plans),
         prompts=len(plans[0].prompts),
         samples=chosen.samples,
         images=images,
@@ -220,7 +220,7 @@ def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:
 
 
 def _detectable(earlier: Sequence[Run], prompts: int, samples: int, detect: dict[str, float]) -> list[Detectable]:
-    known = {one.metric: one for one in spreads(earlier)}
+    known = {spread.metric: spread for spread in spreads(earlier)}
     for name in detect:
         if name not in known:
             told = (
