@@ -27,10 +27,10 @@ several methods):
 | `...#sha256=DIGEST` | refused unless it has this digest: a file's sha256, or of a folder the one in a run's manifest |
 | `shapes:refl` | shipped with the embedded suite |
 
-Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) and, for adapters (LoRA, DoRA, LoHa, LoKr, OFT),
-[checkpoint_forms_adapters.md](checkpoint_forms_adapters.md) have each of them. Of a repository only `.safetensors`,
-`.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision variants are fetched where a folder
-has nothing else.
+Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md), and for adapters (LoRA, DoRA, LoHa, LoKr,
+OFT) [checkpoint_forms_adapters.md](checkpoint_forms_adapters.md), have each. Of a repository only `.safetensors`,
+`.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision variants are fetched where a
+folder has nothing else.
 
 ## How fetching behaves
 
