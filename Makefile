@@ -3,6 +3,7 @@
 # make test-matrix  the tests whose numbers could depend on the machine, under other thread counts and instruction sets
 # make check  lint, types (Python's, and the page's scripts' where there is node), tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
+# make claims the sentences of the README against a fresh run of the embedded suite
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
 
 VENV    ?= .venv
@@ -19,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-matrix lint check gate parity format shapes clean
+.PHONY: help install run test test-matrix lint check gate claims parity format shapes clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,8 +46,12 @@ run: $(STAMP)
 	@"$(PY)" -m bench report --results "$(RESULTS)" --out "$(RESULTS)/report" </dev/null
 	@echo "the report is in $(abspath $(RESULTS)/report)"
 
+# Two files of tests at a time, each whole in one process, since what tests share they share by file: the folders that a
+# fixture makes, or the settings of a library. `make WORKERS=0 test` takes them one after the other.
+WORKERS ?= 2
+
 test: $(STAMP)
-	@"$(PY)" -m pytest $(PYTEST_ARGS) </dev/null
+	@"$(PY)" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
 
 # What is computed in float32 must hold on other machines as well: PyTorch's own kernels, oneDNN's and MKL's are told to
 # use no more than these instruction sets, and both of them 1 and 2 threads. All four are run, whichever of them fails.
@@ -72,6 +77,9 @@ check: lint test
 gate: run
 	@"$(PY)" -m bench check "$(RESULTS)/runs/shapes" --thresholds results/thresholds/shapes.toml \
 		--baseline results/baselines/shapes.json </dev/null
+
+claims: run
+	@"$(PY)" -m bench claims results/claims/readme.toml "$(RESULTS)/runs/shapes" </dev/null
 
 parity: $(STAMP)
 	@"$(PY)" -m bench doctor --verify-metrics --out docs/parity.md $(PARITY_ARGS) </dev/null

@@ -4,9 +4,11 @@ The public functions are loaded on first use, so `import bench` costs nothing. E
 does, with a keyword for each flag:
 
     bench.run(...)            generate what is missing, score it, summarise it
+    bench.plan(...)           what a run would make, fetch and cost, and what it could tell
     bench.score(...)          score runs again, or images from anywhere
     bench.report(...)         the page, tables and Pareto plots
     bench.compare(a, b)       paired differences of two runs
+    bench.claims(file)        which sentences the runs carry
     bench.check(...)          verdicts against thresholds and a baseline
     bench.train(...)          make a checkpoint
     bench.load_results(path)  tidy rows as a pandas.DataFrame
@@ -29,8 +31,10 @@ _PUBLIC = {
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
     "check": "bench.gate.check",
+    "claims": "bench.analysis.claims",
     "compare": "bench.analysis.compare",
     "load_results": "bench.store.load_results",
+    "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
     "report": "bench.reporting.report",
@@ -43,8 +47,10 @@ __all__ = [
     "Method",
     "Schedule",
     "check",
+    "claims",
     "compare",
     "load_results",
+    "plan",
     "register_method",
     "register_model",
     "report",
@@ -55,10 +61,12 @@ __all__ = [
 
 
 if TYPE_CHECKING:  # so that types and signatures are known where they are used
+    from bench.analysis.claims import claims
     from bench.analysis.compare import compare
     from bench.gate.check import check
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
+    from bench.pipeline.plan import plan
     from bench.pipeline.rescore import score
     from bench.pipeline.run import run
     from bench.pipeline.train import train

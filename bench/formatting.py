@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-ARROWS = {"higher": "↑", "lower": "↓"}
+from metrics.markdown import markdown_table as markdown_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +61,26 @@ _REFERENCE = re.compile(r"(?<!\w)(@|\\#)(?=\w)")
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns of plain text: the first `left` ones to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
-    lines = [
-        [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in [head, *rows]
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"
+    return "\n".join(_columns([head, *rows], right=range(left, len(head)))) + "\n"
 
 
 def plain(table: Table) -> str:
-    """The table as aligned text, two spaces between columns, no trailing blanks."""
-    rows = [table.header, *table.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = (
-            cell.rjust(width) if column in table.right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    lines = [line(table.header), line(tuple("-" * width for width in widths)), *(line(row) for row in table.rows)]
+    """The table as aligned text under a ruled head, two spaces between columns, no trailing blanks."""
+    widths = _widths([table.header, *table.rows])
+    lines = _columns([table.header, ["-" * width for width in widths], *table.rows], table.right)
     return "\n".join([table.title, *lines] if table.title else lines)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _columns(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
+    widths = _widths(rows)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -20,7 +20,7 @@ import pandas as pd
 
 from bench.analysis.differences import differences
 from bench.analysis.summary import metric_interval
-from bench.analysis.tradeoff import front_of, joint_bootstrap
+from bench.analysis.tradeoff import front_of, joint_bootstrap, pairs_of, verdicts_of
 from bench.analysis.tradeoff.joint import Joint
 from bench.store.runs import MetricFacts, Run, tidy_types
 
@@ -67,12 +67,14 @@ def everything(runs: list[Run], n_resamples: int) -> Joint:
     joint = joint_bootstrap(runs, n_resamples=n_resamples)
     for run in runs:
         for name in run.metrics:
-            metric_interval(run, name, n_resamples)
+            metric_interval(run, name)
     for run in runs[1:]:
-        differences(runs[0], run, n_resamples)
+        differences(runs[0], run)
+    pairs = pairs_of(runs)
     for quality in IMAGE:
         for diversity in GROUP:
             front_of(joint, quality, diversity)
+            verdicts_of(pairs, pairs.methods, (quality, diversity))
     return joint
 
 

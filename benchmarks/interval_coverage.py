@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from simulate import Line, Rng, main
+from simulate import Line, Rng, Trials, main
 
 from bench.analysis.bounded import FEW_VARYING, Bounds, bounded_one_sided
 from bench.analysis.extrapolation import block_mean
@@ -156,7 +156,7 @@ def lines() -> list[Line]:
             Line(f"mean, 5 images, {p} prompts", lambda r, n, p=p: covers(images(r, n, p).mean(-1), 0.0), 0.93, 0.97)
         )
         pairs = 2 / math.sqrt(math.pi)
-        draw = lambda r, n, p=p, t=pairs: covers(distances(r, n, p, 5).mean(-1), t)  # noqa: E731
+        draw: Trials = lambda r, n, p=p, t=pairs: covers(distances(r, n, p, 5).mean(-1), t)  # noqa: E731
         made.append(Line(f"mean pairwise distance of 5, {p} prompts", draw, 0.93, 0.97))
     made += [ceiling_line(shape, mean, p) for shape in CEILINGS for mean in (0.97, 0.99) for p in (32, 100)]
     made += [set_line(60, 20), set_line(200, 20), set_line(200, 10), price_line(32), price_line(100)]

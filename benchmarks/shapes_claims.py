@@ -1,6 +1,6 @@
 """Does the embedded suite show what the ImageReFL paper is about? Each claim with its interval, on one seed or several.
 
-    python benchmarks/shapes_claims.py [--seeds 42 1] [--results results/claims]
+    python benchmarks/shapes_claims.py [--seeds 42 1] [--results results/seeds]
 
 Every claim is a paired difference over prompts with its 95 % bootstrap interval, and holds when that lies wholly above
 zero. Exit code 1 if one does not hold. (refl cannot dominate imagerefl when imagerefl is above it in diversity.)
@@ -78,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1])
     parser.add_argument("--samples", type=int, default=None)
-    parser.add_argument("--results", type=Path, default=Path("results/claims"))
+    parser.add_argument("--results", type=Path, default=Path("results/seeds"))
     given = parser.parse_args()
     held = [check_seed(seed, given.results, given.samples) for seed in given.seeds]
     print("all claims hold" if all(held) else "NOT all claims hold")

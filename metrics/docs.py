@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from metrics.builtin import BUILTIN
+from metrics.catalogue import find_class
+from metrics.markdown import markdown_table
 from metrics.types import Facts
 from metrics.weights.hub_name import parse
 from metrics.weights.pins import pinned
@@ -40,68 +42,39 @@ def _source(facts: Facts) -> str:
     return f"{name} at {hub.revision[:8]}" if hub and hub.revision else name
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_row(head), _row("---" for _ in head), *(_row(row) for row in rows)]
-
-
 def _main_row(facts: Facts) -> list[str]:
     name = f"`{facts.name}`" + (" (not supported)" if facts.unsupported else "")
-    arrow = "↑" if facts.direction.value == "higher" else "↓"
-    start = [name, facts.title, facts.kind.value, facts.unit, _range(facts), f"{arrow} {facts.direction.value}"]
+    start = [
+        name,
+        facts.title,
+        facts.kind.value,
+        facts.unit,
+        _range(facts),
+        f"{facts.direction.arrow} {facts.direction.value}",
+    ]
     return [*start, _source(facts), facts.licence, facts.citation]
 
 
-def _meanings() -> Mapping[tuple[str, str], str]:
-    """What the options are, where their names do not say it; choices are read from the code."""
-    from metrics.group.lpips import TRUNKS
-    from metrics.group.vendi_score import KERNELS
-    from metrics.networks.clip_image import BACKBONES
-    from metrics.networks.dreamsim_trunks import TYPES
-
-    def one_of(names: Iterable[str]) -> str:
-        return "one of " + ", ".join(f"`{name}`" for name in names)
-
-    antialias = "of the float resize: off as published with torchvision up to 0.16, on as the same code does since 0.17"
-    autocast = "on: float16 as the original under CUDA's autocast; off: float32, as the original on a CPU"
-    return {
-        ("hpsv2", "antialias"): antialias,
-        ("hpsv2.1", "antialias"): antialias,
-        ("hpsv2", "autocast"): autocast,
-        ("hpsv2.1", "autocast"): autocast,
-        ("clip_score", "backbone"): one_of(BACKBONES),
-        ("clip_score", "variant"): '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
-        ("aesthetic", "clip"): "path or hub id of the CLIP, where it is not beside the predictor and not the published",
-        ("lpips", "net"): f"{one_of(TRUNKS)}: demand this one; none: the one that the file holds, `alex` as published",
-        ("dreamsim", "type"): one_of(TYPES),
-        ("vendi", "backbone"): f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
-        ("vendi", "q"): 'order: any number above 0, or `"inf"`; small orders count rare images more',
-        ("vendi", "kernel"): one_of(KERNELS),
-        ("vendi", "bandwidth"): "of the rbf kernel, on L2-normalised embeddings",
-        ("vendi", "k"): "give the score to expect of k of the K images, so that runs with other K can be compared",
-        ("clip_diversity", "backbone"): one_of(BACKBONES),
-    }
-
-
 def _options(facts: Iterable[Facts]) -> list[list[str]]:
-    meanings = _meanings()
+    """Options with their meaning, which the metric's class says in `option_help`."""
     return [
-        [f"`{one.name}`", f"`{key}`", "none" if value is None else f"`{value}`", meanings.get((one.name, key), "")]
+        [f"`{one.name}`", f"`{key}`", "none" if value is None else f"`{value}`", _meaning(one.name, key)]
         for one in facts
         for key, value in one.options.items()
     ]
+
+
+def _meaning(name: str, option: str) -> str:
+    return str(getattr(find_class(name), "option_help", {}).get(option, ""))
 
 
 def document() -> str:
     """The whole page, ending in a newline."""
     facts = [one for _, one in BUILTIN]
     head = ("name", "title", "kind", "unit", "range", "better", "weights", "licence", "citation")
-    lines = [_HEAD, *_table(head, map(_main_row, facts)), "", "## Options", ""]
+    lines = [_HEAD, *markdown_table(head, map(_main_row, facts)), "", "## Options", ""]
     lines += ["Of `metrics.load(name, ...)` and of a suite's `[metrics.NAME.options]`, with their defaults.", ""]
-    lines += _table(("name", "option", "default", "meaning"), _options(facts))
+    lines += markdown_table(("name", "option", "default", "meaning"), _options(facts))
     lines += ["", "## Not supported", ""]
     lines += [f"- `{one.name}` ({one.title}), because {one.unsupported}." for one in facts if one.unsupported]
     return "\n".join(lines) + "\n"

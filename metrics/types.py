@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -25,6 +25,16 @@ class Direction(StrEnum):
 
     HIGHER = "higher"
     LOWER = "lower"
+
+    @property
+    def arrow(self) -> str:
+        """As tables show it behind a metric's name."""
+        return "↑" if self is Direction.HIGHER else "↓"
+
+
+def one_of(names: Iterable[str]) -> str:
+    """ "one of `a`, `b`": the meaning of an option that is a choice."""
+    return "one of " + ", ".join(f"`{name}`" for name in names)
 
 
 def digest_of(**parts: Any) -> str:

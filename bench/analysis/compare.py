@@ -130,7 +130,9 @@ def prompt_notes(run: Run) -> list[str]:
 def gap_notes(differences: Sequence[Difference], name: str = "") -> list[str]:
     """A sentence for every difference that has no mark because of what is scored on one side only."""
     of = f" of {name}" if name else ""
-    return [f"{one.facts.display}{of}: {one.undecided}" for one in differences if one.undecided]
+    return [
+        f"{difference.facts.display}{of}: {difference.undecided}" for difference in differences if difference.undecided
+    ]
 
 
 def unscored_notes(run: Run, name: str) -> list[str]:

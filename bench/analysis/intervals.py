@@ -5,7 +5,8 @@
 | both pictures of every pair are the same file | exactly 0, [0, 0] |
 | one | none |
 | bounded metric, fewer than 8 clusters off the bound (of differences: off zero) | `bench.analysis.bounded` |
-| all of one value, no bounds | none: nothing says how rare another value is |
+| equal differences, no bounds | `bench.analysis.bounded`, supposing one as large the other way: a sign test |
+| values that are all the same, no bounds | none: nothing says how rare another value is |
 | all else | `bench.analysis.means`, cut to the metric's range |
 
 Interval and p come of the same tails, so they never disagree, and nothing is drawn at random.
@@ -38,6 +39,7 @@ class ClusterMean:
     n_unscored: int = 0
     bounds: Bounds | None = None
     ties_at: tuple[float, ...] = ()  # values at which clusters pile up: the bounds, or 0 for differences
+    turned: Bounds | None = None  # where all are equal ones, how far the other way one may be
     scored: int | None = None  # values behind the units, where those are means themselves
 
     @property
@@ -53,8 +55,16 @@ class ClusterMean:
     @cached_property
     def piled_up(self) -> bool:
         """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others."""
-        known = self.bounds is not None and self.bounds.finite
-        return known and self.sums.size > 1 and few_varying(self.sums / self.counts, self.ties_at)
+        if self.sums.size < 2:
+            return False
+        if self.bounds is None or not self.bounds.finite:
+            return self._range is not None and math.isnan(float(self._stats.error))
+        return few_varying(self.sums / self.counts, self.ties_at)
+
+    @cached_property
+    def _range(self) -> Bounds | None:
+        """The bounds, or where there are none what equal differences may be."""
+        return self.bounds if self.bounds is not None and self.bounds.finite else self.turned
 
     @cached_property
     def _stats(self) -> MeanStats:
@@ -64,8 +74,8 @@ class ClusterMean:
         """p of the claims that the true mean is above `at`, and below it; NaN where there is no interval."""
         if self.sums.size < 2:
             return math.nan, math.nan
-        if self.piled_up and self.bounds is not None:
-            return bounded_one_sided(self.sums, self.counts, self.bounds, at)
+        if self.piled_up and self._range is not None:
+            return bounded_one_sided(self.sums, self.counts, self._range, at)
         above, below = one_sided(self._stats, at)
         return float(above), float(below)
 
@@ -81,8 +91,8 @@ class ClusterMean:
             return Interval(math.nan, math.nan, math.nan, 0, self.n_unscored, 0, "no value could be scored")
         if clusters == 1:
             return self._without("no interval: a single prompt carries no between-prompt variance")
-        if self.piled_up and self.bounds is not None:
-            low, high = bounded_limits(self.sums, self.counts, self.bounds, level)
+        if self.piled_up and self._range is not None:
+            low, high = bounded_limits(self.sums, self.counts, self._range, level)
         elif math.isnan(float(self._stats.error)):
             return self._without(f"no interval: all {clusters} prompts have the same value")
         else:
@@ -108,7 +118,17 @@ def cluster_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, bounds: 
     sums, counts = cluster_sums(differences, clusters)
     wide = bounds.of_differences() if bounds else None
     ends = (wide.low, 0.0, wide.high) if wide else ()
-    return ClusterMean(sums, counts.astype(np.float64), differences.size - int(counts.sum()), wide, ends)
+    unscored = differences.size - int(counts.sum())
+    return ClusterMean(sums, counts.astype(np.float64), unscored, wide, ends, _as_far_back(sums / counts))
+
+
+def _as_far_back(means: Floats) -> Bounds | None:
+    """For differences that are all the same: one that was not seen may be as large the other way (sign test).
+
+    None where they are nothing at all.
+    """
+    size = float(np.abs(means).max()) if means.size else 0.0
+    return Bounds(-size, size) if size > 0 else None
 
 
 def mean_interval(
@@ -130,18 +150,18 @@ def paired_difference(
     """b - a over aligned pairs [N] with prompts [N] as clusters: interval, p, win rate, smallest detectable effect.
 
     A pair of which either side is not finite is unscored. `identical`: every pair is one picture in two places (equal
-    sha256), so that the difference is 0 without any uncertainty; pairs with a missing side are never that. None:
-    `same_values` decides.
+    sha256); where all of them were scored alike, the difference is 0 without any uncertainty. None: `same_values`
+    decides.
     """
     found = cluster_difference(a, b, clusters, bounds)
-    identical = same_values(a, b, bounds) if identical is None else identical and not found.n_unscored
-    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    finite = differences[np.isfinite(differences)]
+    changes = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    finite = changes[np.isfinite(changes)]
     wins, losses = int(np.sum(finite > 0)), int(np.sum(finite < 0))
     counts = wins, finite.size - wins - losses, losses
-    shares = np.where(np.isfinite(differences), (np.sign(differences) + 1) / 2, np.nan)
+    shares = np.where(np.isfinite(changes), (np.sign(changes) + 1) / 2, np.nan)
     win = mean_interval(shares, clusters, level, Bounds(0.0, 1.0))
-    if identical:
+    alike = bool(changes.size) and not found.n_unscored and _equal(a, b)
+    if same_values(a, b, bounds) if identical is None else identical and alike:
         same = Interval(0.0, 0.0, 0.0, found.n, found.n_unscored, found.sums.size, "the pictures are identical")
         return Paired(same, 1.0, *counts, math.nan, win)
     interval = found.interval(level)
@@ -156,7 +176,12 @@ def same_values(a: ArrayLike, b: ArrayLike, bounds: Bounds | None = None) -> boo
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if (bounds is not None and bounds.finite) or not np.isfinite(first).all() or first.size < 2:
         return False
-    return bool(np.array_equal(first, second) and np.unique(first).size > first.size / 2)
+    return _equal(first, second) and np.unique(first).size > first.size / 2
+
+
+def _equal(a: ArrayLike, b: ArrayLike) -> bool:
+    """Equal but for the last digits, which a sum in another order may change."""
+    return bool(np.allclose(a, b, rtol=1e-12, atol=0))
 
 
 def bounds_of(card: Mapping[str, Any]) -> Bounds | None:

@@ -12,10 +12,12 @@ import typer
 from typer.core import TyperArgument, TyperCommand
 
 from bench.cli.check import check
+from bench.cli.claims import claims
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.list import list_entries
 from bench.cli.options import with_plugins
+from bench.cli.plan import plan
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
@@ -29,10 +31,12 @@ INTERRUPTED = 130
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
+    "plan": plan,
     "score": score,
     "report": report,
     "check": check,
     "compare": compare,
+    "claims": claims,
     "train": train,
     "watch": watch,
     "list": list_entries,

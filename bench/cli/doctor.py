@@ -59,7 +59,7 @@ def doctor(
         report = Report((*report.findings, *spoiled_runs(folder)))
     show(report.table())
     typer.echo("")
-    for command, subjects in report.mends.items():
-        typer.echo(f"to mend {', '.join(subjects)}:\n    {command}")
+    for command, subjects in report.fixes.items():
+        typer.echo(f"to fix {', '.join(subjects)}:\n    {command}")
     typer.echo(report.verdict)
     return report.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.errors import unknown
-from bench.formatting import ARROWS, Table
+from bench.formatting import Table
 
 
 def table_of(topic: str | None) -> Table:
@@ -107,7 +107,7 @@ def metrics() -> Table:
             one.name,
             one.title + (" (not supported)" if one.unsupported else ""),
             one.kind.value,
-            ARROWS[one.direction.value],
+            one.direction.arrow,
             one.unit or "-",
             one.licence or "-",
         )

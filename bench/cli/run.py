@@ -50,6 +50,19 @@ def run(
             metavar=RESUME, help="missing, always: generate only what is missing; never: regenerate everything."
         ),
     ] = (Resume.MISSING),
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC=SIZE|decided", help="Make prompts only until differences are known, or decided."),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --until decided: the lines that have to be decided.")
+    ] = None,
+    max_prompts: Annotated[
+        int | None, typer.Option("--max-prompts", metavar="N", help="With --until: at most so many prompts.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
+    ] = False,
     results: ResultsOption = Path("results"),
     dtype: Annotated[
         str | None, typer.Option(metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]")
@@ -68,7 +81,23 @@ def run(
     import bench
     from bench.cli.output import show_runs
     from bench.cli.progress import watching
+    from bench.pipeline.plan_text import plan_text
 
+    if dry_run:
+        found = bench.plan(
+            suite,
+            split(method),
+            settings=parse_settings(settings),
+            prompts=prompts,
+            samples=samples,
+            limit=limit,
+            seed=seed,
+            metrics=split(metrics) or None,
+            dtype=dtype,
+            results=results,
+        )
+        typer.echo(plan_text(found).rstrip())
+        return 0
     with watching() as progress:
         stores = bench.run(
             suite,
@@ -86,6 +115,9 @@ def run(
             engine=engine,
             batch_size=batch_size,
             compile=compile_networks,
+            until=until,
+            thresholds=thresholds,
+            max_prompts=max_prompts,
             progress=progress,
         )
     show_runs(stores)

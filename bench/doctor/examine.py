@@ -1,4 +1,4 @@
-"""What works on this machine, and for each missing thing the command that mends it."""
+"""Checks the installation: what works on this machine, and for each problem the command that fixes it."""
 
 from __future__ import annotations
 
@@ -13,55 +13,24 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, MissingError
 from bench.formatting import Table
+from bench.runtime.packages import REQUIRED
 from bench.runtime.threads import explain_threads
 
 if TYPE_CHECKING:
     from bench.doctor.parity.compare import Outcome
 
 PYTHONS = ((3, 11), (3, 13))
-# What the embedded suite needs.
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "diffusers",
-    "transformers",
-    "accelerate",
-    "peft",
-    "safetensors",
-    "torchmetrics",
-    "torch-fidelity",
-    "lpips",
-    "dreamsim",
-    "open_clip_torch",
-    "timm",
-    "huggingface_hub",
-    "ftfy",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scipy",
-    "pillow",
-    "pydantic",
-    "typer",
-    "rich",
-    "filelock",
-    "matplotlib",
-    "jinja2",
-    "moocore",
-    "plotly",
-    "tensorboard",
-)
 IMPORTED = {"torch", "torchvision"}  # a torchvision made for another torch is installed, and yet does not import
 HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `mend` is the command that mends it, "" where nothing is wrong."""
+    """One thing that was checked. `fix` is the command that fixes it, "" if nothing is wrong."""
 
     subject: str
     state: str
-    mend: str = ""
+    fix: str = ""
     needed: bool = True  # by the embedded suite
     suspect: bool = False
 
@@ -70,7 +39,7 @@ class Finding:
         """ok, missing, absent (missing, but not needed by the embedded suite), or suspect (there, and maybe wrong)."""
         if self.suspect:
             return "suspect"
-        return "ok" if not self.mend else "missing" if self.needed else "absent"
+        return "ok" if not self.fix else "missing" if self.needed else "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +50,15 @@ class Report:
 
     @property
     def broken(self) -> tuple[Finding, ...]:
-        """The findings with something to mend."""
-        return tuple(finding for finding in self.findings if finding.mend)
+        """The findings with something to fix."""
+        return tuple(finding for finding in self.findings if finding.fix)
 
     @property
-    def mends(self) -> dict[str, list[str]]:
-        """Each command that mends something, with the things that it mends."""
+    def fixes(self) -> dict[str, list[str]]:
+        """Each command that fixes something, with the things that it fixes."""
         found: dict[str, list[str]] = {}
         for finding in self.broken:
-            found.setdefault(finding.mend, []).append(finding.subject)
+            found.setdefault(finding.fix, []).append(finding.subject)
         return found
 
     @property
@@ -142,7 +111,7 @@ def _python() -> Finding:
 def _packages() -> Iterator[Finding]:
     import importlib
 
-    for name in PACKAGES:
+    for name in REQUIRED:
         try:
             state = version(name)
             if name in IMPORTED:
@@ -218,5 +187,5 @@ def _hub() -> Finding:
         return Finding("hub", f"{address} answers (status {answer.code})", needed=False)
     except (OSError, ValueError) as wrong:
         reason = getattr(wrong, "reason", wrong)
-        mend = "export HTTPS_PROXY=...  # or download elsewhere and give local paths; the embedded suite needs no hub"
-        return Finding("hub", f"{address} does not answer: {reason}", mend, needed=False)
+        fix = "export HTTPS_PROXY=...  # or download elsewhere and give local paths; the embedded suite needs no hub"
+        return Finding("hub", f"{address} does not answer: {reason}", fix, needed=False)

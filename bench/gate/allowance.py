@@ -38,7 +38,9 @@ def allowances(limits: Thresholds, summaries: Sequence[Summary], baseline: Mappi
     level = drop_level(limits, summaries)
     found = []
     for bound in (bound for bound in limits.bounds if bound.rule.startswith("max_drop")):
-        for summary in (one for one in summaries if one.method == bound.method and bound.metric in one.metrics):
+        for summary in (
+            summary for summary in summaries if summary.method == bound.method and bound.metric in summary.metrics
+        ):
             then = before.get((summary.suite, summary.method))
             found.append(_allowance(bound, summary, then, level))
     return found

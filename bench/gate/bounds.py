@@ -40,7 +40,7 @@ def verdicts(
     what that look may spend (`bench.gate.ledger`). `left_out`: runs that are not among the summaries, because they are
     not comparable with them or not finished; each gets a verdict of its own by the rules of its method.
     """
-    typed = [one if isinstance(one, Summary) else read_summary(one) for one in summaries]
+    typed = [summary if isinstance(summary, Summary) else read_summary(summary) for summary in summaries]
     before = [read_summary(one) for one in (baseline or {}).get("summaries", [])]
     level = 0.95 if look is None else look_level(look, _lines(limits, typed))
     drops = drop_level(limits, typed) if look is None else level
@@ -128,7 +128,7 @@ def _drop(bound: Bound, summary: Summary, entry: Entry, gate: Gate) -> Verdict:
     if not math.isfinite(change.interval.mean):
         reason = change.interval.reason
         if percent and "denominator" in (reason or ""):
-            reason = f"a percentage of {change.was:.4g}, which may be zero, says nothing: use max_drop"
+            reason = f"a percentage of {change.was:.4g}, which may be zero, is meaningless: use max_drop"
         return make(bound, summary, "missing", f"{bound.metric} cannot be judged: {reason}")
     if one_pair(change.interval, summary, entry):
         return make(bound, summary, "missing", f"{bound.metric} shares only one prompt with the baseline")

@@ -131,7 +131,7 @@ def _separate(then: Entry, now: Entry, level: float, percent: bool) -> Change:
 
 def may_be_zero(mean: float) -> str:
     """Why a percentage of a mean says nothing, as a clause."""
-    return f"a percentage of {mean:.4g}, which may be zero, says nothing: use max_drop"
+    return f"a percentage of {mean:.4g}, which may be zero, is meaningless: use max_drop"
 
 
 def value_against(
@@ -151,7 +151,7 @@ def value_against(
     if found != "passed":
         return found, ""
     if entry.unknown_gaps or entry.units is None:
-        return "undecided", "which values are unscored is not known, so the others do not decide"
+        return "undecided", "which values are unscored is not known, so the remaining values cannot decide"
     worst = entry.units.filled(ends.low if at_least else ends.high).mean().interval(level)
     return (found, "") if _judged(worst, bound, at_least) == "passed" else ("undecided", told)
 

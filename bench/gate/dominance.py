@@ -84,7 +84,7 @@ def _better(lead: Change, gate: Gate) -> Status:
     if lead.open_:
         return "undecided"
     parts = [lead.interval] if gate.common else [lead.interval, lead.least]
-    lows = [one.low if math.isfinite(one.low) else one.mean for one in parts]
+    lows = [part.low if math.isfinite(part.low) else part.mean for part in parts]
     high = lead.interval.high if math.isfinite(lead.interval.high) else lead.interval.mean
     best = lead.most.high if math.isfinite(lead.most.high) else lead.most.mean
     if min(lows) > 0:

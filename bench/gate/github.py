@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.analysis.stats import POWER
 from bench.errors import UsageError
-from bench.formatting import escape_markdown
+from bench.formatting import escape_markdown, markdown_table
 from bench.gate.verdict import STATUSES, Verdict, counted, drops_told, outcome_word
 
 _SIGNS = {"passed": "✅", "failed": "❌", "undecided": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
@@ -17,14 +17,14 @@ _SIGNS = {"passed": "✅", "failed": "❌", "undecided": "❔", "missing": "⚠�
 def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     """The verdicts as a Markdown document: those that need a look first, then the others, with what a gate can see."""
     lines = [f"## Gate {outcome_word(verdicts, code)}", "", f"{counted(verdicts)}.", ""]
-    lines += ["| | method | rule | measured | |", "| :--- | :--- | :--- | :--- | :--- |"]
     order = {
         status: index for index, status in enumerate(("failed", "missing", "not_comparable", "undecided", "passed"))
     }
+    rows = []
     for one in sorted(verdicts, key=lambda verdict: order[verdict.status]):
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
-        cells = [one.who, one.name, one.message, _detects(one)]
-        lines.append(f"| {sign} | " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
+        rows.append([sign, *map(escape_markdown, (one.who, one.name, one.message, _detects(one)))])
+    lines += markdown_table(("", "method", "rule", "measured", ""), rows)
     drops = drops_told(verdicts)
     how = "Intervals are over prompts, of 95 %; a verdict is undecided when its interval holds the bound."
     lines += ["", f"{how} {drops} {_HOW}" if drops else how]

@@ -59,7 +59,7 @@ def unjudged(rule: Rule, omitted: LeftOut, gate: Gate) -> Verdict:
     if omitted.finished:
         message = f"{omitted.run} is not comparable with the other runs: {omitted.why}"
         return make(rule, None, "not_comparable", message, suite=suite, run=run)
-    message = f"{omitted.run} is not finished: finish it with the `bench run` that began it, or delete it"
+    message = f"{omitted.run} is not finished: finish it with the `bench run` command that began it, or delete it"
     return make(rule, None, "missing", message, suite=suite, run=run)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.gate.baseline import baseline_of, changes, changes_text, merged, read_baseline, worse, write_baseline
-from bench.gate.check import Judged, judged, limits_of
+from bench.gate.judging import Judged, judged, limits_of
 from bench.gate.ledger import begin
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code
@@ -97,7 +97,7 @@ def _needs_accept(
     ask = "write it all the same with --accept"
     drops = [verdict for verdict in verdicts if verdict.rule in _DROPS and verdict.status != "passed"]
     if drops:
-        named = "; ".join(f"{one.name} of {one.method} {one.status.replace('_', ' ')}" for one in drops[:3])
+        named = "; ".join(f"{drop.name} of {drop.method} {drop.status.replace('_', ' ')}" for drop in drops[:3])
         return f"{named}{f' and {len(drops) - 3} more' if len(drops) > 3 else ''}: {ask}"
     if old is not None and not verdicts and (found := worse(old, made)):
         return f"{'; '.join(found[:3])}: {ask}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from bench.formatting import markdown_table
 from bench.methods.catalogue import get_method
 from bench.methods.checkpoints import CHECKPOINTS, Checkpoint
 
@@ -27,10 +26,10 @@ several methods):
 | `...#sha256=DIGEST` | refused unless it has this digest: a file's sha256, or of a folder the one in a run's manifest |
 | `shapes:refl` | shipped with the embedded suite |
 
-Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md), and for adapters (LoRA, DoRA, LoHa, LoKr,
-OFT) [checkpoint_forms_adapters.md](checkpoint_forms_adapters.md), have each. Of a repository only `.safetensors`,
-`.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision variants are fetched where a
-folder has nothing else.
+Forms that are read: [checkpoint_forms_full.md](checkpoint_forms_full.md) has each of them, and
+[checkpoint_forms_adapters.md](checkpoint_forms_adapters.md) those of adapters (LoRA, DoRA, LoHa, LoKr, OFT). Of a
+repository only `.safetensors`, `.json`, `.txt` and `.model` files are fetched: no code, and no pickle. Half-precision
+variants are fetched where a folder has nothing else.
 
 ## How fetching behaves
 
@@ -61,7 +60,7 @@ with `owner/name@COMMIT`.
 def page() -> str:
     """The whole page."""
     lines = [_HEAD]
-    lines += _table(
+    lines += markdown_table(
         (
             "weights",
             "method",
@@ -76,7 +75,7 @@ def page() -> str:
         [_facts(checkpoint) for checkpoint in CHECKPOINTS],
     )
     lines += ["", "### Forms, bases and sources", ""]
-    lines += _table(
+    lines += markdown_table(
         ("weights", "revision", "form", "tuned from", "read in", "note"),
         [
             (
@@ -123,13 +122,6 @@ def _facts(checkpoint: Checkpoint) -> tuple[str, ...]:
         pixels,
         checkpoint.licence,
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
-    return [line(head), line("---" for _ in head), *map(line, rows)]
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def mean_cells(table: Table) -> list[list[CellText]]:
 
 def _with_n(cell: CellText, row: Row, facts: MetricFacts, table: Table) -> CellText:
     """A set metric's value with its own N, where the methods' differ: such values are never subtracted."""
-    sizes = {one.run.n_images for one in table.rows if facts.name in one.cells}
+    sizes = {row.run.n_images for row in table.rows if facts.name in row.cells}
     if facts.kind != "set" or len(sizes) < 2 or facts.name not in row.cells or cell.suffix:
         return cell
     return replace(cell, suffix=f"N={row.run.n_images:,}")

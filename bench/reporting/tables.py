@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
-from bench.formatting import aligned, escape_markdown
+from bench.formatting import aligned, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
 
 
@@ -21,11 +21,8 @@ def _markdown_cell(cell: CellText) -> str:
 
 
 def _markdown_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[CellText]]) -> list[str]:
-    lines = ["| " + " | ".join(escape_markdown(one) for one in head) + " |"]
-    lines.append("|" + "|".join([" :--- "] + [" ---: "] * (len(head) - 1)) + "|")
-    for name, row in zip(names, cells, strict=True):
-        lines.append("| " + " | ".join([escape_markdown(name), *map(_markdown_cell, row)]) + " |")
-    return lines
+    rows = [[escape_markdown(name), *map(_markdown_cell, row)] for name, row in zip(names, cells, strict=True)]
+    return markdown_table([*map(escape_markdown, head)], rows, right=range(1, len(head)))
 
 
 def markdown(table: Table) -> str:

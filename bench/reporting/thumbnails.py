@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.table.arrays import prompts_of
 from bench.reporting.payload_types import Images
-from bench.runtime.provenance import available_cpus
+from bench.runtime.threads import available_cores
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
@@ -162,7 +162,7 @@ def _chosen(order: NDArray[np.int64], images_per_prompt: int, most: int | None) 
 
 
 def _thumbnails(table: Table, keys: Sequence[Key]) -> dict[Key, bytes]:
-    with ThreadPoolExecutor(max_workers=max(1, available_cpus())) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         made = pool.map(_thumbnail, [_path(table, key) for key in keys], chunksize=16)
         return {key: data for key, data in zip(keys, made, strict=True) if data is not None}
 

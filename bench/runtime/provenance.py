@@ -13,12 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# The distributions that can move a number.
-PACKAGES = (
-    "imagerefl-bench", "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors",
-    "open_clip_torch", "lpips", "dreamsim", "torchmetrics", "torch-fidelity", "timm", "numpy", "scipy", "pandas",
-    "pyarrow", "pillow", "huggingface_hub",
-)  # fmt: skip
+from bench.runtime.packages import COMPUTING
+from bench.runtime.threads import available_cores
+
+PACKAGES = ("imagerefl-bench", *COMPUTING)
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -31,7 +29,7 @@ def collect(device: str = "cpu") -> dict[str, Any]:
         "packages": package_versions(),
         "git": git_state(),
         "cpu_count": os.cpu_count(),
-        "cpus_available": available_cpus(),
+        "cpus_available": available_cores(),
         "device": device,
     }
 
@@ -45,12 +43,6 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def available_cpus() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def git_state(root: Path = _ROOT) -> dict[str, Any] | None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.store.atomic import make_folder, write_error
-from bench.store.leftovers import clean_leftovers, temporary_name
+from bench.store.atomic import make_folder, replacing
+from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 from metrics.weights.state_dict import sha256
 
@@ -138,15 +136,8 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
 def _save(statistics: Any, path: Path) -> None:
     make_folder(path.parent)
     clean_leftovers(path.parent, deep=False)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path) as temporary:
         statistics.save(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _files(reference: Reference) -> list[Path]:

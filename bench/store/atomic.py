@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,7 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
     Raises UsageError (one sentence) when the system refuses, for instance on a full disk; no temporary file is left.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path, sync=sync) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             rest = memoryview(content)
@@ -89,33 +87,36 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A temporary name to write to, which becomes `path` when the block ends, and is removed when it fails.
+
+    Missing folders are made. Raises UsageError (one sentence) when the system refuses.
+    """
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        yield temporary
         os.replace(temporary, path)
-    except BaseException as error:
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # Also after success: a rename between two links of one file is defined to do nothing, and leaves it there.
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
-            raise write_error(path, error) from None
-        raise
     if sync:
         sync_folder(path.parent)
 
 
 def link_or_copy(source: Path, path: Path) -> None:
     """Give the file a second name, or copy it where that cannot be. Raises UsageError when the system refuses."""
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with replacing(path, sync=False) as temporary:
         try:
             os.link(source, temporary)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        # A rename between two links of one file is defined to do nothing, so the temporary name may still be there.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def remove_folder(folder: Path) -> None:

@@ -116,6 +116,7 @@ class Manifest:
     timings: dict[str, Any] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> what a reader of its values should know
+    grown: dict[str, Any] = field(default_factory=dict)  # of an adaptive run: how far it came, and why it stopped
     schema_version: int = SCHEMA_VERSION
 
     @property

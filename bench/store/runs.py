@@ -15,9 +15,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.formatting import ARROWS
 from bench.registry.metrics import display_order
 from bench.store.expected import with_absent
+from metrics.types import Direction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ class MetricFacts:
     @property
     def arrow(self) -> str:
         """An arrow that points where better values are."""
-        return ARROWS[self.direction]
+        return Direction(self.direction).arrow
 
     @property
     def higher(self) -> bool:

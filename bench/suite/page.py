@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import prompts
+from bench.formatting import markdown_table
 from bench.suite.load import load_suite, suite_names
 from bench.suite.resolve import resolve_method
 from bench.suite.schema import Suite
@@ -39,14 +38,14 @@ def page() -> str:
     """The whole page."""
     lines = [_HEAD]
     suites = [load_suite(name) for name in suite_names()]
-    lines += _table(
+    lines += markdown_table(
         ("suite", "model", "prompts x images", "sampler", "guidance", "pixels", "methods with weights"),
         [_facts(suite) for suite in suites],
     )
     lines += ["", "### Metrics", ""]
-    lines += _table(("suite", "metrics"), [(f"`{suite.name}`", ", ".join(suite.metrics)) for suite in suites])
+    lines += markdown_table(("suite", "metrics"), [(f"`{suite.name}`", ", ".join(suite.metrics)) for suite in suites])
     lines.append(_PROMPTS)
-    lines += _table(
+    lines += markdown_table(
         ("set", "what", "prompts", "source", "revision", "sha256 known", "licence"),
         [
             (
@@ -86,13 +85,6 @@ def _facts(suite: Suite) -> tuple[str, ...]:
     sampler = f"{suite.sampler.scheduler.removesuffix('Scheduler')}, {suite.sampler.steps} steps"
     count = f"{suite.prompts} x {suite.samples}"
     return (f"`{suite.name}`", model, count, sampler, guidance, str(suite.resolution), ", ".join(methods) or "-")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
-    return [line(head), line("---" for _ in head), *map(line, rows)]
 
 
 if __name__ == "__main__":

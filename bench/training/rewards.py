@@ -58,7 +58,7 @@ class Checked:
         if broken:
             raise UsageError(
                 f"reward '{self.name}' is NaN or infinite for {broken} of {len(values)} images: mend it, lower "
-                "--learning-rate, or use another --reward; the last checkpoint is kept."
+                "--learning-rate, or use another --reward; the last checkpoint is kept"
             )
         return values
 

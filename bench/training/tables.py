@@ -81,7 +81,7 @@ def columns(rows: Any, source: str, wanted: str | None) -> tuple[str, str]:
         looked = f"'{wanted}' (--caption-column)" if wanted else f"caption column ({', '.join(CAPTION_KEYS)})"
         hint = "" if wanted or not images else "; give --caption-column one of them"
         what = looked if images else "image column"
-        raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(features)}{hint}.")
+        raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(features)}{hint}")
     if len(rows) == 0:
         raise UsageError(f"--data {source} has no rows")
     return images[0], texts[0]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 from metrics.base.kinds import make_card, pick_device
 from metrics.group.embedding import EncoderGroupMetric
-from metrics.networks.clip_image import CLIP_FILES, DEFAULT, identify, load_clip_images, with_backbone
+from metrics.networks.clip_image import BACKBONES, CLIP_FILES, DEFAULT, identify, load_clip_images, with_backbone
 from metrics.networks.hf_folder import folder_of, weight_files
-from metrics.types import Facts, Request
+from metrics.types import Facts, Request, one_of
 
 
 class ClipDiversity(EncoderGroupMetric):
     """Mean pairwise 1 - cosine of projected CLIP image embeddings, in 0..2; higher is more diverse."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "backbone": one_of(BACKBONES),
+    }
 
     @classmethod
     def load(cls, facts: Facts, request: Request) -> Self:

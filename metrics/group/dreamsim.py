@@ -7,9 +7,9 @@ the same form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from PIL import Image
@@ -22,7 +22,7 @@ from metrics.networks.dreamsim_trunks import TYPES, files_of, published_network
 from metrics.networks.hf_folder import weight_files
 from metrics.networks.preprocess import PASSES, squash, to_unit
 from metrics.networks.vit import load_encoder
-from metrics.types import Card, Facts, Request
+from metrics.types import Card, Facts, Request, one_of
 from metrics.weights.hub import locate
 
 _SIZE = 224
@@ -36,6 +36,10 @@ def centre_and_normalise(features: Tensor) -> Tensor:
 
 class DreamSim(EmbeddingGroupMetric):
     """Mean pairwise DreamSim distance, in 0..2."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "type": one_of(TYPES),
+    }
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -22,7 +22,7 @@ from metrics.base.kinds import GroupMetric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError
 from metrics.images import Images, to_pil
 from metrics.networks.preprocess import to_unit
-from metrics.types import Card, Facts, Request
+from metrics.types import Card, Facts, Request, one_of
 from metrics.weights.hub import locate, release_file
 from metrics.weights.state_dict import WEIGHT_SUFFIXES, check_keys, find_file, load_strict, read_state
 
@@ -124,6 +124,10 @@ def _settings(net: str, scaling: Any) -> dict[str, Any]:
 
 class LPIPS(GroupMetric):
     """Mean pairwise LPIPS of images at their own resolution, which must be one for all of them."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "net": f"{one_of(TRUNKS)}: demand this one; none: the one that the file holds, `alex` as published",
+    }
 
     def __init__(self, card: Card, device: torch.device, network: Any) -> None:
         super().__init__(card, device, batch_size=8)

@@ -7,10 +7,10 @@ It depends on the number of images; `rarefaction` and the option `k` give it for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,20 +19,28 @@ from metrics.base.kinds import make_card, pick_device
 from metrics.errors import MetricError
 from metrics.group.embedding import EncoderGroupMetric
 from metrics.group.rarefaction import MOST_SUBSETS, Rarefied, vendi_curve
-from metrics.group.vendi_score import check_kernel, check_order, vendi_score
+from metrics.group.vendi_score import KERNELS, check_kernel, check_order, vendi_score
 from metrics.images import Images
 from metrics.networks.clip_image import BACKBONES, CLIP_FILES, identify, load_clip_images, with_backbone
 from metrics.networks.clip_image import DEFAULT as CLIP
 from metrics.networks.encoder import Encoder
 from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.networks.vit import load_encoder
-from metrics.types import Card, Facts, Request
+from metrics.types import Card, Facts, Request, one_of
 
 _SEED = 0
 
 
 class Vendi(EncoderGroupMetric):
     """Effective number of images of a prompt; `pairwise` is 1 - cosine of the same embeddings."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "backbone": f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
+        "q": 'order: any number above 0, or `"inf"`; small orders count rare images more',
+        "kernel": one_of(KERNELS),
+        "bandwidth": "of the rbf kernel, on L2-normalised embeddings",
+        "k": "give the score to expect of k of the K images, so that runs with other K can be compared",
+    }
 
     def __init__(self, card: Card, device: torch.device, encoder: Encoder, k: int | None = None) -> None:
         super().__init__(card, device, encoder)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -58,6 +58,10 @@ def build_head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
 
 class Aesthetic(ImageMetric):
     """Predicted rating of an image, about 1 to 10; higher is better. The prompt plays no part."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "clip": "path or hub id of the CLIP, where it is not beside the predictor and not the published",
+    }
 
     convert_first = False  # officially the image is resized in its own mode and then made RGB
     uses_prompts = False

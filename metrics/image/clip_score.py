@@ -7,9 +7,10 @@ paper's and its code's 2.5 * max(cos, 0) with the prefix "A photo depicts " (the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -18,10 +19,10 @@ from torch.nn import functional
 
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.networks.clip_image import CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
+from metrics.networks.clip_image import BACKBONES, CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
 from metrics.networks.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
 from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
-from metrics.types import Card, Facts, Request, digest_of
+from metrics.types import Card, Facts, Request, digest_of, one_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
 _DROP = (r"(text|vision)_model\.embeddings\.position_ids",)
@@ -191,6 +192,11 @@ class PickScore(ClipMetric):
 
 class CLIPScore(ClipMetric):
     """100 * cosine, without clamp and without prefix; or the paper's 2.5 * max(cosine, 0) with its prefix."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "backbone": one_of(BACKBONES),
+        "variant": '`cosine` (100 cos) or `paper` (2.5 max(cos, 0), prefix "A photo depicts ")',
+    }
 
     @classmethod
     def _source(cls, facts: Facts, request: Request) -> Facts:

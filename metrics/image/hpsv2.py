@@ -8,8 +8,9 @@ everywhere) computes in float16 where autocast does, and rounds features and sco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -98,6 +99,12 @@ def _settings(size: int, length: int) -> dict[str, Any]:
 
 class HPSv2(ImageMetric):
     """Cosine of image and text features of the HPSv2 (or v2.1) network."""
+
+    option_help: ClassVar[Mapping[str, str]] = {
+        "antialias": "of the float resize: off as published with torchvision up to 0.16, on as the same code does "
+        "since 0.17",
+        "autocast": "on: float16 as the original under CUDA's autocast; off: float32, as the original on a CPU",
+    }
 
     def __init__(self, card: Card, request: Request, network: Any, tokenizer: Any) -> None:
         super().__init__(card, pick_device(request.device))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ["run", "score", "report", "check", "compare", "train", "watch", "list", "doctor"]
+from bench.cli.app import COMMANDS
+
 HEAVY = ["torch", "pandas", "numpy", "diffusers", "transformers", "pyarrow", "matplotlib"]
 
 

@@ -103,7 +103,7 @@ def test_pickles_and_code_are_never_asked_for(hub: Hub) -> None:
     for spec in ("owner/name", "owner/name:unet"):
         weights.resolve(spec)
     for bad in ("owner/name:unet/diffusion_pytorch_model.bin", "owner/name:pipeline.py", "owner/name:v1-5-pruned.ckpt"):
-        assert "can run code when it is read" in sentence(bad)
+        assert "can run code when it is loaded" in sentence(bad)
     assert not [file for _, _, file in hub.asked if file.endswith((".py", ".bin", ".ckpt"))]
 
 

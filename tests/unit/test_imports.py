@@ -81,7 +81,7 @@ METRICS = (
     ("networks",),
     ("weights",),
     ("images",),
-    ("types", "errors"),
+    ("types", "errors", "markdown"),
 )
 TARGET = re.compile(r"(?:bench|metrics|prompts)(?:\.\w+)+(?=:\w+$)")
 # `make shapes` rebuilds the embedded weights with the trainers: a program beside the house, not a floor of it.

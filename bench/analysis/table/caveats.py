@@ -34,6 +34,7 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
     if len(run.prompts) == 1:
         yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
     yield from prompt_notes(run)
+    yield from dict.fromkeys(told for row in table.rows if (told := _grown(row)))
     tests = [
         difference
         for differences in table.differences.values()
@@ -58,6 +59,19 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         yield "one image per prompt: diversity cannot be scored"
     elif run.samples < _PROTOCOL_SAMPLES and any(facts.kind == "group" for facts in table.metrics):
         yield f"diversity rests on {run.samples} images per prompt: a value over few images is noisy"
+
+
+def _grown(row: Row) -> str:
+    """How an adaptive run (`bench run --until`) stopped, as a sentence; "" of other runs."""
+    grown = row.run.store.manifest().grown if row.run.store is not None else {}
+    if not grown:
+        return ""
+    looks = ", ".join(map(str, grown.get("looks", ())))
+    return (
+        f"adaptive run (--until {grown.get('rule')}): stopped at {len(row.run.prompts)} of {grown.get('of')} prompts, "
+        f"{grown.get('stopped') or 'not finished'}; looks at {looks} prompts; intervals of this table are those of a "
+        "fixed number of prompts"
+    )
 
 
 def _of_metrics(table: Table) -> Iterator[str]:

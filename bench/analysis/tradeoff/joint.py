@@ -147,8 +147,8 @@ def joint_bootstrap(
 ) -> Joint:
     """The joint draws of comparable runs. `names` are the methods' names in the result (default: display names).
 
-    Metrics are those that any run has. Same seed, same numbers, whatever the order of runs; where every prompt is
-    scored a cell's interval is that of `bench.analysis.stats.clustered_bootstrap`.
+    Metrics are those that any run has. Same seed, same numbers, whatever the order of runs; cells have
+    percentile intervals, where the tables have the closed form of `bench.analysis.summary.metric_interval`.
     """
     from bench.store.select import display_names
 

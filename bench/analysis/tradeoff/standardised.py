@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from bench.analysis.ratios import pseudo_values
 
 Floats = NDArray[np.float64]
+# Variance below which values are equal, in units of their mean square: a difference of two sums in double precision is
+# not known more closely, and neither a metric's unit nor its distance from zero makes equal values differ.
+_NO_VARIANCE = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,13 @@ def _left_out(moments: PromptMoments) -> tuple[Floats, Floats, Floats]:
 
 
 def _gain(before: tuple[Floats, Floats, Floats], after: tuple[Floats, Floats, Floats]) -> Floats:
-    means, variances = [], []
+    means, variances, sizes = [], [], []
     for n, s, q in (before, after):
         with np.errstate(invalid="ignore", divide="ignore"):
             means.append(s / n)
             variances.append((q - s**2 / n) / (n - 1))
+            sizes.append(q / n)
     pooled = (variances[0] + variances[1]) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(pooled > 1e-18, (means[1] - means[0]) / np.sqrt(pooled), np.nan))
+        spread = pooled > _NO_VARIANCE * (sizes[0] + sizes[1]) / 2
+        return np.asarray(np.where(spread, (means[1] - means[0]) / np.sqrt(pooled), np.nan))

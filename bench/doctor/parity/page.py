@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.doctor.parity.compare import Outcome
 from bench.doctor.parity.ours import SCORERS
-from bench.formatting import Table
+from bench.formatting import markdown_table
 
 _COMMAND = "bench doctor --verify-metrics --values tests/data/parity/official.json"
 _OURS = ("torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "lpips", "dreamsim", "peft", "numpy")
@@ -57,12 +57,6 @@ _ORIGINALS = """\
 
 DreamSim's `dinov2_vitb14` is not covered: its network's code is fetched from elsewhere.
 """
-
-
-def _markdown(table: Table) -> Iterator[str]:
-    yield "| " + " | ".join(table.header) + " |"
-    yield "|" + "|".join("---:" if column in table.right else "---" for column in range(len(table.header))) + "|"
-    yield from ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows)
 
 
 def _versions(versions: Mapping[str, str]) -> str:
@@ -113,11 +107,12 @@ def recorded(official: Mapping[str, Any]) -> str:
 
 def page(outcome: Outcome) -> str:
     """The page as Markdown."""
+    table = outcome.table()
     lines = [
         _INTRODUCTION,
         "## Measured",
         "",
-        *_markdown(outcome.table()),
+        *markdown_table(table.header, table.rows, table.right),
         "",
         outcome.verdict,
         "",

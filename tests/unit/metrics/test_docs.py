@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 from metrics.builtin import BUILTIN
+from metrics.catalogue import find_class
 from metrics.docs import document
 from metrics.set.leakage import leakage_notes
 
@@ -50,3 +51,11 @@ def test_leakage_is_said() -> None:
     ]
     assert leakage_notes("FID", "coco-val2017", ["laion-coco", "imagenet-1k"]) == []
     assert leakage_notes("FID", "coco", []) == []
+
+
+def test_every_option_has_its_meaning_where_its_class_is() -> None:
+    for _, facts in BUILTIN:
+        if not facts.unsupported:
+            said = getattr(find_class(facts.name), "option_help", {})
+            assert set(said) >= set(facts.options), facts.name
+            assert all(said.values())

@@ -248,7 +248,7 @@ def test_loading_leaves_the_random_state_alone(weights: dict[str, Path]) -> None
 
 
 def test_device_that_is_not_here(weights: dict[str, Path]) -> None:
-    with pytest.raises(MissingWeightsError, match="not on this machine"):
+    with pytest.raises(MissingWeightsError, match="not available on this machine"):
         metrics.load("pickscore", weights=weights["pickscore"], device="cuda:63")
     with pytest.raises(metrics.MetricError, match="unknown"):
         metrics.load("pickscore", weights=weights["pickscore"], device="gpu")

@@ -77,11 +77,11 @@ def test_full_marks_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> Non
         for index, (prompt, _) in enumerate(first.prompts)
     }
     found = compare(dataclasses.replace(first, tags=tags), second, top=0)
-    by_tag = {(one.tag, one.difference.facts.name): one for one in found.tags}
+    by_tag = {(tag.tag, tag.difference.facts.name): tag for tag in found.tags}
     assert len(by_tag) == 122
     assert by_tag["t1", "lpips"].difference.sure
     assert by_tag["t1", "lpips"].difference.family == 122
-    assert {one.tag for one in found.tags if one.too_few} == {"few"}
+    assert {tag.tag for tag in found.tags if tag.too_few} == {"few"}
     text = comparison_text(found)
     assert "few (5)°" in text
     assert "t1 (48) " in text

@@ -116,7 +116,7 @@ def test_common_is_what_all_runs_have(tmp_path: Path) -> None:
     assert "151 of 160 images" in table.protocol
     left = compare(runs[0], runs[1], common=True)
     assert any("--common" in note for note in left.notes)
-    assert {one.interval.n_unscored for one in left.differences} == {0}
+    assert {difference.interval.n_unscored for difference in left.differences} == {0}
 
 
 def test_one_row_is_enough_to_know_a_group_metric(tmp_path: Path) -> None:

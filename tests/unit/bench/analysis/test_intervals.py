@@ -74,6 +74,17 @@ def test_few_prompts_that_differ_are_no_sure_difference() -> None:
     assert same.mde > 0
 
 
+def test_differences_that_are_all_the_same_are_judged_by_the_sign_test() -> None:
+    """All prompts fell by 0.2: a prompt that was not seen may have risen by as much."""
+    values = np.random.default_rng(4).normal(size=40)
+    found = paired_difference(values, values - 0.2, np.arange(40))
+    assert found.interval.low == pytest.approx(-0.2)
+    assert -0.2 < found.interval.high < -0.15
+    assert found.interval.high > found.interval.low
+    few = paired_difference(values[:4], values[:4] - 0.2, np.arange(4))
+    assert few.interval.high > 0
+
+
 def test_identical_pictures_differ_by_exactly_nothing() -> None:
     values = np.random.default_rng(1).normal(size=20)
     found = paired_difference(values, values, np.arange(20), identical=True)

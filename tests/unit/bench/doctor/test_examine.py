@@ -22,9 +22,9 @@ def test_something_optional_is_told_but_does_not_fail() -> None:
     assert len(report.broken) == 1
 
 
-def test_one_command_that_mends_several_things_is_told_once() -> None:
+def test_one_command_that_fixes_several_things_is_told_once() -> None:
     report = Report((Finding("a", "", "make shapes"), Finding("b", "", "make shapes")))
-    assert report.mends == {"make shapes": ["a", "b"]}
+    assert report.fixes == {"make shapes": ["a", "b"]}
 
 
 def test_a_missing_package_gets_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,11 +32,11 @@ def test_a_missing_package_gets_the_command(monkeypatch: pytest.MonkeyPatch) -> 
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor, "version", absent)
-    monkeypatch.setattr(doctor, "PACKAGES", ("peft",))
+    monkeypatch.setattr(doctor, "REQUIRED", ("peft",))
     (finding,) = doctor._packages()
     assert finding.mark == "missing"
-    assert finding.mend.endswith("peft")
-    assert "-m pip install" in finding.mend
+    assert finding.fix.endswith("peft")
+    assert "-m pip install" in finding.fix
 
 
 def test_a_package_that_does_not_import_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_a_package_that_does_not_import_is_found(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(doctor, "version", lambda name: "1.0")
     monkeypatch.setattr(importlib, "import_module", broken)
-    monkeypatch.setattr(doctor, "PACKAGES", ("torchvision",))
+    monkeypatch.setattr(doctor, "REQUIRED", ("torchvision",))
     (finding,) = doctor._packages()
     assert "torchvision::nms" in finding.state
-    assert "--force-reinstall torchvision" in finding.mend
+    assert "--force-reinstall torchvision" in finding.fix

@@ -44,7 +44,7 @@ def test_the_company_of_a_file_with_whole_parameters(tmp_path: Path) -> None:
         assert found[name].mark == "suspect"
         assert "put" in found[name].state
         assert "unet.conv_out.weight" in found[name].state
-        assert found[name].mend.startswith("bench rm ")
+        assert found[name].fix.startswith("bench rm ")
         assert not found[name].needed
     assert found["gone"].state.endswith("are not here: whether they spoiled its base is not known")
     assert not list(spoiled_runs(tmp_path / "empty"))

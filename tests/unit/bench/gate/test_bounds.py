@@ -127,7 +127,7 @@ def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
 def test_percent_drops_are_of_the_baseline_and_paired(results: Path) -> None:
     before = baseline_of(results)
     entry = next(one for one in before["summaries"] if one["method"] == "base")["metrics"]["lpips"]
-    kept = {prompt: 0.9 + 0.001 * (-1) ** place for place, prompt in enumerate(sorted(entry["prompt_means"]))}
+    kept = {prompt: 0.9 + 0.001 * (-1) ** index for index, prompt in enumerate(sorted(entry["prompt_means"]))}
     entry["prompt_means"] = {prompt: mean / kept[prompt] for prompt, mean in entry["prompt_means"].items()}
     entry["mean"] = float(np.mean(list(entry["prompt_means"].values())))
     (found,) = gated(results, "[base.lpips]\nmax_drop_percent = 5\n", before)

@@ -12,7 +12,8 @@ import pytest
 from bench.errors import UsageError
 from bench.gate.allowance import allowances
 from bench.gate.baseline import baseline_of, merged, read_baseline
-from bench.gate.check import check, judged
+from bench.gate.check import check
+from bench.gate.judging import judged
 from bench.gate.ledger import ledger_path, look_level, spent_at
 from bench.gate.thresholds import parse_thresholds
 from bench.store.records import ScoreRow
@@ -122,4 +123,4 @@ def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
     assert limits.looks == "once"
     (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
     nights = [check(night(tmp_path / f"n{seed}", seed), tmp_path / "gate.toml", before) for seed in range(3, 23)]
-    assert sum(one.passed for one in nights) >= 15
+    assert sum(night.passed for night in nights) >= 15

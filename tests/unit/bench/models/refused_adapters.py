@@ -152,7 +152,7 @@ REFUSED = (
     Refused("scaled fp8", "sd", with_key(".scale_weight"), "has weights in scaled fp8"),
     Refused("first matrix with a bias", "sd", with_key(".lora_A.bias"), "first matrix has a bias"),
     Refused("several adapters in one file", "sd", two_adapters, r"contains several adapters \(a, b\)"),
-    Refused("half of a layer is missing", "sd", tensors(only_down), "incomplete LoRA: it lacks .*lora_B; download the file"),
+    Refused("half of a layer is missing", "sd", tensors(only_down), "incomplete LoRA: it lacks .*lora_B; download"),
     Refused("truncated file", "sd", cut, "is damaged .*download the file again"),
     Refused("LoRA of FLUX for Stable Diffusion", "sd", named(FLUX, SMALL), "is a LoRA for FLUX, and the suite's"),
     Refused("LoRA of SD for PixArt", "pixart", named(f"unet.{SD}", SMALL), "is a LoRA for Stable Diffusion 1"),

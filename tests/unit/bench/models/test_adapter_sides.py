@@ -19,7 +19,7 @@ from bench.suite.resolve import resolve_method
 from tests.unit.bench.models.adapter_forms import FORMS, KOHYA, PEFT, attention, form
 from tests.unit.bench.models.adapter_world import FAMILIES, World, prediction
 
-MAKE = {one.name: one.make for one in FORMS}
+MAKE = {form.name: form.make for form in FORMS}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_encoders_are_the_same_to_the_bit(worlds: dict[str, World], tmp_path: Pa
     model.add_network("x", path)
     prediction(model, "x")
     for name, part in encoders.items():
-        for key, place in base_places(part).items():
-            assert torch.equal(place.value, before[name][key]), key
+        for key, index in base_places(part).items():
+            assert torch.equal(index.value, before[name][key]), key
         assert set(base_modules(part)) == {
             key.removesuffix(".weight") for key in before[name] if key.endswith(".weight")
         }

@@ -11,6 +11,7 @@ import pytest
 from bench.analysis.compare import compare
 from bench.analysis.tradeoff import joint_bootstrap
 from bench.gate.check import check
+from bench.reporting.comparison import comparison_text
 from bench.reporting.report import report
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
@@ -25,8 +26,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[RunStore]:
     better = {**MEANS["base"], "lpips": MEANS["base"]["lpips"] + 0.2}
     metrics = ("pickscore", "lpips")
     return [
-        make(folder / "old", "base", prompts=6, samples=2, metrics=metrics, images=True),
-        make(folder / "new", "base", prompts=6, samples=2, metrics=metrics, images=True, means=better),
+        make(folder / "old", "base", prompts=24, samples=2, metrics=metrics, images=True),
+        make(folder / "new", "base", prompts=24, samples=2, metrics=metrics, images=True, means=better),
     ]
 
 
@@ -37,7 +38,7 @@ def test_compare_and_joint_bootstrap(two: list[RunStore]) -> None:
     lpips = next(difference for difference in found.differences if difference.facts.name == "lpips")
     assert lpips.interval.mean == pytest.approx(0.2)
     assert lpips.better == "b"
-    assert f"{name} (new)" in found.text
+    assert f"{name} (new)" in comparison_text(found)
     joint = joint_bootstrap([read_run(store) for store in two])
     assert joint.difference(found.a, found.b, "lpips").mean == pytest.approx(0.2)
 

@@ -59,7 +59,7 @@ def test_other_methods_get_a_free_look_by_their_name() -> None:
     assert len(set(together.values())) == len(together)
     assert looks([*reversed(names), *method_names()]) == together
     kept = [name for name in names if alone[name] == together[name]]
-    assert len(kept) > 20  # most: two names may want the same look, and one gives way
+    assert len(kept) > 10  # where two names want the same look, one gives way
     assert not set(alone.values()) & set(KNOWN.values())
     many = looks([f"method-{i}" for i in range(200)])
     assert len(set(many.values())) > 50

@@ -12,11 +12,11 @@ import pytest
 from bench.analysis.stats import Interval
 from bench.analysis.table.build import build
 from bench.analysis.table.rows import Table
-from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap
+from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap, pairs_of
 from bench.errors import UsageError
 from bench.reporting.cells import DAGGER, MINUS
 from bench.reporting.report import report
-from bench.reporting.tradeoff import _difference, _rough, band_of, fronts_of, grids
+from bench.reporting.tradeoff import _difference, _rough, band_of, fronts_of, grids, verdicts_on
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -57,16 +57,21 @@ def test_fronts_of_every_quality_against_every_diversity(judged: tuple[Table, Jo
     found = fronts_of(joint, table)
     assert set(found) == {(x, y) for x in ("lpips", "fid") for y in ("image_reward", "pickscore")}
     front = found["lpips", "pickscore"]
-    assert front.probability[front.methods.index("refl")] == 0
+    pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
+    verdicts = verdicts_on(pairs, front)
+    assert verdicts["refl"] == "surely dominated"
+    assert verdicts["base"] == "surely on the front"
     band = band_of(front)
     assert len(band["x"]) == len(band["low"]) == len(band["high"])
 
 
 def test_prices_and_trade_at_equal_reward(judged: tuple[Table, Joint]) -> None:
-    table, joint = judged
-    found = {grid.title: grid for grid in grids(joint, table)}
+    table, _ = judged
+    pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
+    found = {grid.title: grid for grid in grids(pairs, table)}
     assert list(found) == [
         "Over-optimisation",
+        "Differences of the over-optimisation index",
         "Price of PickScore (shapes)",  # ImageReward did not rise, so it has no price
         *(title for title in found if title.startswith("ImageReward")),
         "Diversity at equal PickScore (shapes)",  # no other method has a diversity that the sweep reaches
@@ -88,8 +93,8 @@ def test_over_optimisation_has_a_named_column_for_each_held_out_metric(tmp_path:
     make(tmp_path, "refl", **options, means=fallen)
     make(tmp_path, "draft", **options, means=fallen, trained_on=["image_reward"])
     table = build(open_runs(tmp_path)[0], n_resamples=300)
-    joint = joint_bootstrap([r.run for r in table.rows], [r.name for r in table.rows], 300)
-    grid = next(grid for grid in grids(joint, table) if grid.title == "Over-optimisation")
+    pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
+    grid = next(grid for grid in grids(pairs, table) if grid.title == "Over-optimisation")
     names = ["ImageReward (shapes)", "HPSv2.1 (shapes)", "PickScore (shapes)", "Attribute accuracy (shapes)"]
     assert sorted(grid.head[3:-2]) == sorted(f"Gain in {name} ↑" for name in names)
     assert all(name in grid.explanation for name in names)
@@ -104,21 +109,23 @@ def test_over_optimisation_has_a_named_column_for_each_held_out_metric(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("inside", "interval", "suffix", "sign"),
+    ("low", "high", "p_holm", "limits", "sign"),
     [
-        (1.0, Interval(0.1, 0.05, 0.15, 20, 0, 20), "", "▲"),
-        (0.9996, Interval(0.1, 0.05, 0.15, 20, 0, 20), "reached in 99.9 %", "▲"),
-        (0.57, Interval(0.1, math.nan, math.nan, 20, 0, 20, "too few"), "reached in 57 %", ""),
-        (0.0, Interval(math.nan, math.nan, math.nan, 0, 0, 20, "not reached"), "", ""),
+        (0.05, 0.15, 0.01, "[+0.05, +0.15]", "▲"),
+        (0.05, 0.15, 0.2, "[+0.05, +0.15]", "△"),
+        (-math.inf, -0.02, 0.01, f"at most {MINUS}0.02", "▼"),
+        (-0.3, math.inf, 1.0, f"at least {MINUS}0.30", ""),
+        (math.nan, math.nan, 1.0, "", ""),
     ],
 )
-def test_the_share_of_resamples_that_reach_a_level_is_shown(
-    judged: tuple[Table, Joint], inside: float, interval: Interval, suffix: str, sign: str
+def test_limits_of_a_sweep_and_their_marks(
+    judged: tuple[Table, Joint], low: float, high: float, p_holm: float, limits: str, sign: str
 ) -> None:
-    found = AtEqual(("a", "b"), "refl", "pickscore", "lpips", 0.2, interval, interval, inside)
+    interval = Interval(0.1, low, high, 20, 0, 20)
+    found = AtEqual(("a", "b"), "refl", "pickscore", "lpips", 0.2, 0.3, interval, p_holm)
     lpips = next(facts for facts in judged[0].metrics if facts.name == "lpips")
-    cell = _difference(found, lpips, 2)
-    assert (cell.suffix, cell.sign, cell.strong) == (suffix, sign, bool(sign))
+    cell = _difference(found, lpips, 2, p_holm)
+    assert (cell.interval, cell.sign, cell.strong) == (limits, sign, sign in ("▲", "▼"))
 
 
 def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:

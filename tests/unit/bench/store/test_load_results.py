@@ -71,7 +71,7 @@ def test_a_run_without_scores_gives_an_empty_table_with_types(tmp_path: Path) ->
 
 
 def test_no_runs_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no runs in .*: give a results folder, or make one with `bench run"):
+    with pytest.raises(UsageError, match="no runs in .*: give a results folder, or create one with `bench run"):
         load_results(tmp_path / "nowhere")
 
 

@@ -58,7 +58,7 @@ def test_a_senseless_schema_is_refused(version: object) -> None:
 
 
 def test_a_foreign_json_file_is_refused_with_what_it_lacks() -> None:
-    with pytest.raises(UsageError, match="not a manifest of bench: it has no suite, method, run"):
+    with pytest.raises(UsageError, match="not a manifest of bench: it lacks suite, method, run"):
         Manifest.from_dict({"schema_version": 1})
 
 

@@ -18,12 +18,7 @@ from bench.training.data import DatasetsData, FolderData, PromptData, ShapesData
 from bench.training.pictures import to_picture
 
 if TYPE_CHECKING:
-    from conftest import TinySuite
-
-
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
+    pass
 
 
 def rng() -> np.random.Generator:

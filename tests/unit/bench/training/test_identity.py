@@ -31,11 +31,6 @@ REFL = TrainOptions("refl", preset="corrected")
 REWARD = {"pickscore": 1.0}
 
 
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
-
-
 def facts(suite: Suite, options: TrainOptions = REFL, reward: dict[str, float] = REWARD) -> dict[str, Any]:
     return facts_of(options, suite, reward, recipe_for(options, suite.label), ShapesData())
 
@@ -67,7 +62,7 @@ def test_a_changed_suite_of_the_same_name_is_another_training(what: str, suite: 
     out.mkdir()
     (out / "training.json").write_text(json.dumps(before))
     assert not still_to_do(out, before)
-    with pytest.raises(UsageError, match=rf"holds something else \(other {what}\)"):
+    with pytest.raises(UsageError, match=rf"contains something else \(other {what}\)"):
         still_to_do(out, after)
 
 

@@ -15,20 +15,14 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError, UsageError
-from bench.suite.load import load_suite
 from bench.suite.schema import Suite
 from bench.training.data import PictureData, data_for
 
 if TYPE_CHECKING:
-    from conftest import TinySuite
+    pass
 
 SHADES = {"0": 10, "1": 90, "2": 170, "3": 250}
 ROWS = [{"file_name": f"{name}.png", "text": f"shade {shade}"} for name, shade in SHADES.items()]
-
-
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
 
 
 def picture(shade: int) -> Image.Image:
@@ -172,7 +166,7 @@ def test_a_layout_is_read(name: str, suite: Suite, tmp_path: Path, monkeypatch: 
 def test_a_part_that_is_not_read_is_said(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     parts(tmp_path / "data")
     data_for(suite, str(tmp_path / "data"), True)
-    assert any("trained on train alone, not on test" in line for line in said)
+    assert any("training on train only, not on test" in line for line in said)
 
 
 @pytest.mark.parametrize("name", ["captions_train2017.json", "metadata.csv"])
@@ -236,7 +230,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: [(folder / "a.parquet").write_bytes(b""), (folder / "a.tar").write_bytes(b"")],
         "has parquet files and tars",
     ),
-    "a damaged parquet file": (lambda folder: (folder / "a.parquet").write_bytes(b"PAR1"), "can be read"),
+    "a damaged parquet file": (lambda folder: (folder / "a.parquet").write_bytes(b"PAR1"), "readable dataset"),
 }
 
 

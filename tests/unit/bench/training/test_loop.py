@@ -103,7 +103,7 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
     assert loop.train("refl", given) is not None
     assert loop.train("refl", given) is None
     assert "nothing to do" in said[-1]
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="contains something else"):
         loop.train("refl", replace(given, seed=9))
 
 
@@ -281,11 +281,6 @@ def test_rewards_of_this_suite_must_have_a_gradient(tiny_suite: TinySuite, suite
     for name in ("attribute_accuracy", "lpips"):
         with pytest.raises(UsageError, match=f"metric '{name}' has no gradient: train on one of .*pickscore"):
             loop.train("refl", TrainOptions("refl", suite="shapes", reward=name))
-
-
-@pytest.fixture
-def suite(tiny_suite: TinySuite) -> Suite:
-    return load_suite(tiny_suite.toml)
 
 
 def test_a_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) -> None:

@@ -1,0 +1,245 @@
+"""What a run would make, fetch and cost, and what it could tell. `bench.plan` is `plan` of this module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import metrics as catalogue
+from bench.analysis.pilot import Spread, spreads
+from bench.errors import BenchError, UsageError
+from bench.formatting import counted
+from bench.generation.generate import actions_for
+from bench.methods.catalogue import Method
+from bench.models.weights import digest_of, hub_name, split_pin
+from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods
+from bench.registry.plugins import load_plugins
+from bench.sampling.tree import build_tree, executed, needed
+from bench.scoring.metric_weights import here
+from bench.store.run_store import RunStore, find_runs
+from bench.store.runs import Run, read_run
+from bench.suite.plan import RunPlan, make_plan, weights_names
+from bench.suite.prompts import load_prompts
+from bench.suite.schema import Suite
+from metrics.weights.hub import cached
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Weights that are not on this machine. `megabytes` is None where the catalogue does not say."""
+
+    name: str
+    what: str
+    megabytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detectable:
+    """Of one metric, from earlier runs: what N prompts x K images could tell. NaN: not known; inf: no number would do.
+
+    `prompts` and `samples` are how many of them a difference of `target` takes, each with the other as planned.
+    """
+
+    metric: str
+    of: str
+    detects: float
+    allowance: float
+    target: float
+    prompts: float
+    samples: float
+    cheaper: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answers of `bench plan`. Numbers that nothing is known about are NaN."""
+
+    suite: str
+    methods: tuple[str, ...]
+    prompts: int
+    samples: int
+    images: int
+    missing: int
+    evaluations_alone: int
+    evaluations_shared: int
+    fetch: tuple[Fetch, ...]
+    seconds: float
+    disk_megabytes: float
+    pilot: str
+    detectable: tuple[Detectable, ...] = ()
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """Plain JSON data: what `bench plan --json` prints. NaN and infinity are null."""
+        rows: dict[str, Any] = _plain(asdict(self))
+        return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plan(
+    suite: Suite | str | Path = "shapes",
+    methods: Method | str | Sequence[Method | str] = ("base",),
+    *,
+    settings: Mapping[str, Setting] | None = None,
+    prompts: str | Path | None = None,
+    samples: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    metrics: Sequence[str] | None = None,
+    dtype: str | None = None,
+    detect: Mapping[str, float] | None = None,
+    results: Path | str = Path("results"),
+    plugins: Sequence[Path | str] = (),
+) -> Plan:
+    """What `bench.run` with the same arguments would make, fetch and cost. Nothing is made, fetched or loaded.
+
+    Seconds and disk come from earlier runs in `results`, as do the differences that it could tell (a pilot: any
+    earlier runs of the suite). `detect` asks how many prompts a difference takes, {"lpips": 0.01}.
+
+    >>> import bench
+    >>> bench.plan("shapes", ["base"], limit=2, results=RESULTS).images
+    10
+    """
+    load_plugins(plugins)
+    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
+    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    wanted = load_prompts(chosen.prompts)
+    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
+    absent = {one.name for one in fetch}
+    names = weights_names(chosen, resolved)
+    digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}
+    from bench.models.reading import loader_versions  # reads tensors
+
+    present = [name for name in names if name not in absent]
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
+    stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
+    missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
+    actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}
+    images, per_plan = sum(len(one.items) for one in plans), len(plans[0].items)
+    earlier = _earlier(Path(results), chosen.name)
+    alone, shared = per_plan * sum(needed(actions).values()), per_plan * sum(executed(build_tree(actions)).values())
+    share = missing / images if images else 0.0
+    return Plan(
+        suite=chosen.name,
+        methods=tuple(one.method.name for one in plans),
+        prompts=len(plans[0].prompts),
+        samples=chosen.samples,
+        images=images,
+        missing=missing,
+        evaluations_alone=alone,
+        evaluations_shared=shared,
+        fetch=tuple(fetch),
+        seconds=_seconds(earlier, shared * share, missing),
+        disk_megabytes=_megabytes(earlier, missing, chosen.resolution),
+        pilot=f"{counted(len(earlier), 'earlier run')} of {chosen.name} in {results}" if earlier else "",
+        detectable=tuple(_detectable(earlier, len(plans[0].prompts), chosen.samples, dict(detect or {}))),
+    )
+
+
+def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
+    found = []
+    for name in weights_names(suite, methods):
+        plain = split_pin(name)[0]
+        if hub_name(plain) is not None and cached(plain) is None:
+            what = "base model" if name == suite.model.weights else "tuned weights"
+            found.append(Fetch(name, what, None))
+    return found
+
+
+def _metrics_to_fetch(suite: Suite) -> list[Fetch]:
+    found = []
+    for name, spec in suite.metrics.items():
+        facts = catalogue.info(name) if name in catalogue.names() else None
+        published = facts.weights if facts is not None else None
+        try:
+            there = (spec.weights is None and not published) or here(spec.weights, published) is not None
+        except BenchError as error:
+            raise UsageError(f"metric {name}: {error}") from None
+        if not there:
+            known = facts.megabytes if facts is not None and spec.weights is None else None
+            megabytes = None if known is None else round(known)
+            found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
+    return found
+
+
+def _missing(plan: RunPlan, store: RunStore) -> int:
+    have = {row.key for row in store.images()} if store.exists() else set()
+    return len(plan.missing(have))
+
+
+def _earlier(results: Path, suite: str) -> list[Run]:
+    """Finished runs of the suite, one a method: the newest with the most prompts."""
+    folder = results / "runs" / suite
+    stores = list(find_runs(folder)) if folder.is_dir() else []
+    found: dict[str, Run] = {}
+    for store in stores:
+        if store.manifest().status == "complete":
+            run = read_run(store)
+            known = found.get(run.method)
+            if known is None or len(run.prompts) >= len(known.prompts):
+                found[run.method] = run
+    most = max((len(run.prompts) for run in found.values()), default=0)
+    return [run for run in found.values() if len(run.prompts) == most]
+
+
+def _seconds(earlier: Sequence[Run], evaluations: float, images: int) -> float:
+    """From the seconds of earlier runs a network evaluation, and a scored image; NaN without any."""
+    generating = [
+        float(run.timings["generate_seconds"]) / run.counts["network_evaluations_executed"]
+        for run in earlier
+        if run.timings.get("generate_seconds") and run.counts.get("network_evaluations_executed")
+    ]
+    scoring = [
+        float(run.timings["score_seconds"]) / run.n_images for run in earlier if run.timings.get("score_seconds")
+    ]
+    if not generating:
+        return math.nan
+    seconds: float = max(generating) * evaluations + (max(scoring) if scoring else 0.0) * images
+    return seconds
+
+
+def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:
+    """From the picture files of earlier runs of this resolution, else what pixels take without compression."""
+    for run in earlier:
+        sizes = [path.stat().st_size for path in sorted((run.path / "images").glob("*/*.png"))[:200]]
+        if sizes and run.conditions.get("resolution") == resolution:
+            return images * sum(sizes) / len(sizes) / 1e6
+    return images * 3 * resolution**2 / 1e6
+
+
+def _detectable(earlier: Sequence[Run], prompts: int, samples: int, detect: dict[str, float]) -> list[Detectable]:
+    known = {one.metric: one for one in spreads(earlier)}
+    for name in detect:
+        if name not in known:
+            told = (
+                f"there are no two earlier runs with {name} to learn from" if earlier else "there are no earlier runs"
+            )
+            raise UsageError(f"--detect {name}: {told}: make a pilot, for example with --limit 32")
+    return [_row(one, prompts, samples, detect.get(name, math.nan)) for name, one in known.items()]
+
+
+def _row(spread: Spread, prompts: int, samples: int, target: float) -> Detectable:
+    detects = spread.detects(prompts, samples) if prompts > 1 else math.nan
+    if math.isnan(target):
+        more, images = math.nan, math.nan
+    else:
+        more, images = spread.prompts_for(target, samples), spread.samples_for(target, max(2, prompts))
+    cheaper = ""
+    if math.isfinite(more) and not math.isnan(images):
+        ways = sorted([(more * samples, "prompts"), (images * prompts, "samples")])
+        (least, name), (most, _) = ways
+        against = f"{most:,.0f}" if math.isfinite(most) else "no number"
+        cheaper = f"{name} ({least:,.0f} images against {against})" if math.isfinite(least) else ""
+    allowance = spread.allowance(prompts, samples) if prompts > 1 else math.nan
+    return Detectable(spread.metric, spread.of, detects, allowance, target, more, images, cheaper)

@@ -1,0 +1,85 @@
+"""What `run`, `plan` and the adaptive run have in common: names -> suite, methods and plans."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.methods.catalogue import Method
+from bench.methods.conditions import check_conditions, conditions_of
+from bench.models.load import check_guidance
+from bench.models.weights import digest_of, trained_on
+from bench.suite.load import load_suite
+from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
+from bench.suite.prompts import load_prompts
+from bench.suite.resolve import resolve_methods
+from bench.suite.schema import Suite
+
+Setting = str | int | float | Sequence[str | int | float]
+"""A value of `--set`, or several for a sweep."""
+
+
+def chosen_suite(suite: Suite | str | Path, **overrides: Any) -> Suite:
+    """The suite, loaded where it is named, with what replaces its settings (None: its own)."""
+    return (suite if isinstance(suite, Suite) else load_suite(suite)).override(**overrides)
+
+
+def resolved_methods(
+    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None
+) -> list[Method]:
+    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay."""
+    texts = {key: _setting_text(value) for key, value in (settings or {}).items()}
+    names = [method for method in methods if isinstance(method, str)]
+    if len(names) == len(methods):
+        return resolve_methods(names, suite, texts)
+    if texts:
+        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
+    listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
+    return list({method.name: method for found in listed for method in found}.values())
+
+
+def _setting_text(value: Setting) -> str:
+    """A setting as `--set` writes it: 20 -> "20", [20, 30] -> "20,30"."""
+    if isinstance(value, str):
+        return value
+    return ",".join(map(str, value)) if isinstance(value, Sequence) else str(value)
+
+
+def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
+    """The plans of the methods, with the digests of all weights that run."""
+    check_guidance(suite, {method.name: guidance_of(suite, method) for method in methods})
+    for method in methods:
+        conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()
+        check_conditions(suite.model.family, conditions, sides, method.name)
+    prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
+    digests = {name: digest_of(name) for name in weights_names(suite, methods)}
+    trained = [_with_training(method) if method.weights in digests else method for method in methods]
+    from bench.models.reading import loader_versions  # reads tensors
+
+    return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+
+
+def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
+    """The weights names of the networks that run."""
+    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
+    return list(dict.fromkeys([suite.model.weights, *tuned]))
+
+
+def _with_training(method: Method) -> Method:
+    """The method with the rewards and image sets that its checkpoint says it was trained on.
+
+    Reports mark the ones, and warn of FID against the others. What the suite says holds for the suite's own weights,
+    not for others that were given in their place.
+    """
+    if method.weights is None:
+        return method
+    rewards, images = trained_on(method.weights)
+    replaced = "weights" in dict(method.settings)
+    if rewards and (replaced or not method.trained_on):
+        method = dataclasses.replace(method, trained_on=rewards)
+    if images and (replaced or not method.trained_on_data):
+        method = dataclasses.replace(method, trained_on_data=images)
+    return method
