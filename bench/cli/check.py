@@ -11,28 +11,37 @@ import typer
 
 from bench.cli.options import CommonOption, ResultsOption, RunsArgument
 
+ThresholdsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds",
+        metavar="FILE",
+        help="Thresholds file (TOML), with a table per method and metric.",
+        show_default=False,
+    ),
+]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="FILE", help="Baseline file that max_drop and max_drop_percent compare with."),
+]
+UpdateOption = Annotated[
+    bool, typer.Option("--update-baseline", help="Write these runs to the baseline file, unless a rule prevents it.")
+]
+AcceptOption = Annotated[
+    bool, typer.Option("--accept", help="With --update-baseline: also where a drop fails or is undecided.")
+]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Also print how large each allowance must be to pass when nothing changed.")
+]
+
 
 def check(
     runs: RunsArgument = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Thresholds file (TOML), with a table per method and metric.", show_default=False
-        ),
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Baseline file that max_drop and max_drop_percent compare with.")
-    ] = None,
-    update_baseline: Annotated[
-        bool,
-        typer.Option("--update-baseline", help="Write these runs to the baseline file, unless a rule prevents it."),
-    ] = False,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="With --update-baseline: write it even if a drop fails or is undecided.")
-    ] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Also print the smallest allowance per rule that passes if nothing changed.")
-    ] = False,
+    thresholds: ThresholdsOption = None,
+    baseline: BaselineOption = None,
+    update_baseline: UpdateOption = False,
+    accept: AcceptOption = False,
+    plan: PlanOption = False,
     common: CommonOption = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,

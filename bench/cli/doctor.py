@@ -9,35 +9,52 @@ import typer
 
 from bench.errors import UsageError
 
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results", metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."
+    ),
+]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify-metrics",
+        help="Instead, compare every scorer with its original package, in an environment made for the originals.",
+    ),
+]
+OfficialOption = Annotated[
+    str | None,
+    typer.Option(
+        "--official",
+        metavar="PYTHON",
+        help="With --verify-metrics: use this Python or environment for the originals.",
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", metavar="DIR", help="With --verify-metrics: folder that caches the originals' environment."
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.md", help="With --verify-metrics: write the tables to this file.")
+]
+ValuesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--values", metavar="FILE.json", help="With --verify-metrics: write the originals' values to this file."
+    ),
+]
+
 
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also check whether the model hub can be reached.")] = False,
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."),
-    ] = None,
-    verify_metrics: Annotated[
-        bool,
-        typer.Option(
-            "--verify-metrics",
-            help="Instead, compare every scorer with its original package, in an environment made for the originals.",
-        ),
-    ] = False,
-    official: Annotated[
-        str | None,
-        typer.Option(metavar="PYTHON", help="With --verify-metrics: use this Python or environment for the originals."),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="With --verify-metrics: folder that caches the originals' environment."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="With --verify-metrics: write the tables to this file.")
-    ] = None,
-    values: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="With --verify-metrics: write the originals' values to this file."),
-    ] = None,
+    results: ResultsOption = None,
+    verify_metrics: VerifyOption = False,
+    official: OfficialOption = None,
+    cache: CacheOption = None,
+    out: OutOption = None,
+    values: ValuesOption = None,
 ) -> int:
     """Check this installation and print commands that fix its problems."""
     from bench.cli.output import show

@@ -33,31 +33,6 @@ SuiteOption = Annotated[
         help="Suite to evaluate: the name of a ready one (see 'bench list suites') or a TOML file.",
     ),
 ]
-# The arguments of a run, which `bench run` and `bench plan` share.
-MethodOption = Annotated[
-    list[str],
-    typer.Option(
-        "--method", metavar="NAME", help="Method to run (see 'bench list methods'); may be repeated or comma-separated."
-    ),
-]
-PromptsOption = Annotated[
-    str | None, typer.Option("--prompts", metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
-]
-SamplesOption = Annotated[
-    int | None, typer.Option("--samples", metavar="K", help="Images per prompt. [default: the suite's]")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="Use only the first N prompts.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Random seed. [default: the suite's]")]
-SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
-    ),
-]
-DtypeOption = Annotated[
-    str | None,
-    typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]"),
-]
 MetricsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -77,6 +52,31 @@ CommonOption = Annotated[
     typer.Option(
         "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
     ),
+]
+# The arguments of a run, which `bench run` and `bench plan` share.
+MethodOption = Annotated[
+    list[str],
+    typer.Option(
+        "--method", metavar="NAME", help="Method to run (see 'bench list methods'); may be repeated or comma-separated."
+    ),
+]
+PromptsOption = Annotated[
+    str | None, typer.Option("--prompts", metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
+]
+SamplesOption = Annotated[
+    int | None, typer.Option("--samples", metavar="K", help="Images per prompt. [default: the suite's]")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="Use only the first N prompts.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="S", help="Random seed. [default: the suite's]")]
+MethodSettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
+    ),
+]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]"),
 ]
 PluginOption = Annotated[
     list[Path] | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,17 +13,50 @@ from bench.cli.options import (
     DtypeOption,
     LimitOption,
     MethodOption,
+    MethodSettingsOption,
     MetricsOption,
     PromptsOption,
     ResultsOption,
     Resume,
     SamplesOption,
     SeedOption,
-    SettingsOption,
     SuiteOption,
     parse_settings,
     split,
 )
+
+EngineOption = Annotated[str, typer.Option("--engine", metavar="local", help="Where the work runs.")]
+ResumeOption = Annotated[
+    Resume,
+    typer.Option(
+        "--resume",
+        metavar=RESUME,
+        help="missing, always: generate only what is missing; never: regenerate everything.",
+    ),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="METRIC=SIZE|decided", help="Make prompts only until differences are known, or decided."
+    ),
+]
+ThresholdsOption = Annotated[
+    Path | None,
+    typer.Option("--thresholds", metavar="FILE", help="With --until decided: the lines that have to be decided."),
+]
+MaxPromptsOption = Annotated[
+    int | None, typer.Option("--max-prompts", metavar="N", help="With --until: at most so many prompts.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option("--batch-size", metavar="N", help="Images per batch. [default: found from the device's memory]"),
+]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Compile the networks with torch.compile (faster in long runs).")
+]
 
 
 def run(
@@ -33,42 +66,19 @@ def run(
     samples: SamplesOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
-    settings: SettingsOption = None,
+    settings: MethodSettingsOption = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
-    engine: Annotated[str, typer.Option(metavar="local", help="Where the work runs.")] = "local",
-    resume: Annotated[
-        Resume,
-        typer.Option(
-            metavar=RESUME, help="missing, always: generate only what is missing; never: regenerate everything."
-        ),
-    ] = (Resume.MISSING),
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METRIC=SIZE|decided",
-            help="Add prompts only until differences have this size of interval, or are decided.",
-        ),
-    ] = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With --until decided: thresholds file whose rules have to be decided."),
-    ] = None,
-    max_prompts: Annotated[
-        int | None, typer.Option("--max-prompts", metavar="N", help="With --until: maximum number of prompts.")
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print what the run would generate, download and detect, as 'bench plan' does."),
-    ] = False,
+    engine: EngineOption = "local",
+    resume: ResumeOption = Resume.MISSING,
+    until: UntilOption = None,
+    thresholds: ThresholdsOption = None,
+    max_prompts: MaxPromptsOption = None,
+    dry_run: DryRunOption = False,
     results: ResultsOption = Path("results"),
     dtype: DtypeOption = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images per batch. [default: found from the device's memory]")
-    ] = None,
-    compile_networks: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks with torch.compile (faster in long runs).")
-    ] = False,
+    batch_size: BatchSizeOption = None,
+    compile_networks: CompileOption = False,
 ) -> int:
     """Generate missing images, score them and print the table.
 
@@ -79,42 +89,15 @@ def run(
     from bench.cli.progress import watching
     from bench.pipeline.plan_text import plan_text
 
+    what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
+    what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
     if dry_run:
-        found = bench.plan(
-            suite,
-            split(method),
-            settings=parse_settings(settings),
-            prompts=prompts,
-            samples=samples,
-            limit=limit,
-            seed=seed,
-            metrics=split(metrics) or None,
-            dtype=dtype,
-            results=results,
-        )
-        typer.echo(plan_text(found).rstrip())
+        typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
+    how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
+    how |= {"batch_size": batch_size, "compile": compile_networks}
+    how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     with watching() as progress:
-        stores = bench.run(
-            suite,
-            split(method),
-            settings=parse_settings(settings),
-            prompts=prompts,
-            samples=samples,
-            limit=limit,
-            seed=seed,
-            metrics=split(metrics) or None,
-            dtype=dtype,
-            results=results,
-            resume=resume.value,
-            device=device,
-            engine=engine,
-            batch_size=batch_size,
-            compile=compile_networks,
-            until=until,
-            thresholds=thresholds,
-            max_prompts=max_prompts,
-            progress=progress,
-        )
+        stores = bench.run(suite, split(method), **what, **how, progress=progress)
     show_runs(stores)
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,11 +63,21 @@ InitOption = Annotated[
     typer.Option("--init", metavar="WEIGHTS", help="Initial weights. [default: the suite's model]"),
 ]
 
+ObjectiveArgument = Annotated[
+    str, typer.Argument(metavar="OBJECTIVE", help="Training objective: base, refl, draft or imagerefl.")
+]
+ResumeOption = Annotated[
+    Resume,
+    typer.Option(
+        "--resume",
+        metavar=RESUME,
+        help="missing, always: continue an interrupted training run; never: restart it.",
+    ),
+]
+
 
 def train(
-    objective: Annotated[
-        str, typer.Argument(metavar="OBJECTIVE", help="Training objective: base, refl, draft or imagerefl.")
-    ],
+    objective: ObjectiveArgument,
     suite: SuiteOption = "shapes",
     reward: RewardOption = None,
     data: DataOption = None,
@@ -83,48 +94,35 @@ def train(
     seeds: SeedsOption = None,
     init: InitOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder of the checkpoint.")] = None,
-    resume: Annotated[
-        Resume,
-        typer.Option(metavar=RESUME, help="missing, always: continue an interrupted training run; never: restart it."),
-    ] = Resume.MISSING,
+    resume: ResumeOption = Resume.MISSING,
     device: DeviceOption = "auto",
 ) -> int:
     """Train a checkpoint.
 
     Options that are not given come from the recipe of the objective for the suite.
     """
-    import bench
-    from bench.cli.progress import watching
     from bench.training.replicates import out_of, parse_seeds
 
     if seeds is not None and seed:
         raise UsageError("--seed and --seeds are both given: --seeds names all of them")
+    recipe: dict[str, Any] = {"suite": suite, "preset": preset, "settings": parse_settings(settings)}
+    recipe |= {"reward": reward, "data": data, "caption_column": caption_column, "init": init}
+    recipe |= {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "lora_rank": lora_rank}
+    recipe |= {"eval_every": eval_every, "eval_limit": eval_limit, "resume": resume.value, "device": device}
     for one in [seed] if seeds is None else parse_seeds(seeds):
-        with watching() as progress:
-            written = bench.train(
-                objective,
-                suite=suite,
-                reward=reward,
-                data=data,
-                caption_column=caption_column,
-                preset=preset,
-                steps=steps,
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                lora_rank=lora_rank,
-                settings=parse_settings(settings),
-                eval_every=eval_every,
-                eval_limit=eval_limit,
-                seed=one,
-                init=init,
-                out=out if seeds is None or out is None else out_of(out, one),
-                resume=resume.value,
-                device=device,
-                progress=progress,
-            )
-        if written is not None:
-            typer.echo(f"checkpoint: {written}")
-            if eval_every:
-                results = written.with_name(f"{written.name}.eval")
-                typer.echo(f"the path of the training: bench report --results {results}")
+        _train_one(objective, recipe | {"seed": one, "out": out if seeds is None or out is None else out_of(out, one)})
     return 0
+
+
+def _train_one(objective: str, recipe: Mapping[str, Any]) -> None:
+    """Train with one seed, and say where the checkpoint is."""
+    import bench
+    from bench.cli.progress import watching
+
+    with watching() as progress:
+        written = bench.train(objective, **recipe, progress=progress)
+    if written is not None:
+        typer.echo(f"checkpoint: {written}")
+        if recipe["eval_every"]:
+            results = written.with_name(f"{written.name}.eval")
+            typer.echo(f"the path of the training: bench report --results {results}")

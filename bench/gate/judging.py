@@ -121,6 +121,11 @@ def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
+def _begun(left_out: Sequence[LeftOut], suite: str) -> list[LeftOut]:
+    """Of a suite's runs that are left out those that are not finished; outdated ones are in nobody's place."""
+    return [omitted for omitted in left_out if omitted.suite == suite and not omitted.finished]
+
+
 def _judged_runs(
     runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
 ) -> tuple[list[Run], list[LeftOut]]:
@@ -137,7 +142,7 @@ def _judged_runs(
             require_comparable(members)
             kept += members
             continue
-        members, begun = newest_of(members, [omitted for omitted in unfinished if omitted.suite == suite])
+        members, begun = newest_of(members, _begun(unfinished, suite))
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]

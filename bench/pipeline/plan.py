@@ -33,7 +33,7 @@ class Fetch:
 
     name: str
     what: str
-    megabytes: int | None
+    megabytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ def plan(
     from bench.models.reading import loader_versions  # reads tensors
 
     present = [name for name in names if name not in absent]
-    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
+    known = chosen.model.weights in present  # how weights are read depends on the base model's folder
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
     stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
     missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}

@@ -25,7 +25,7 @@ def plan_text(found: Plan) -> str:
     ]
     text = aligned([found.suite, ", ".join(found.methods)], lines, left=2)
     for one in found.fetch:
-        size = "size unknown" if one.megabytes is None else f"{one.megabytes:,} MB"
+        size = "size unknown" if one.megabytes is None else f"{one.megabytes:,g} MB"
         text += f"  {one.name} ({one.what}, {size})\n"
     if not found.detectable:
         return text + "no two earlier runs to learn from: what it could tell is not known\n"

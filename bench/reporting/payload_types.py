@@ -1,7 +1,7 @@
 """The shape of the data that the page's scripts work on, said once.
 
-`bench.reporting.payload` builds it under mypy. `python tests/js/declare.py` writes it as TypeScript, with which
-`make lint` checks the scripts. Methods, metrics and prompts are named by their index in the lists here.
+`bench.reporting.payload` builds it under mypy; `make lint` translates it into TypeScript (tests/js) and checks the
+scripts with that. Methods, metrics and prompts are named by their index in the lists here.
 """
 
 from __future__ import annotations

@@ -54,18 +54,11 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
-    from bench.errors import unknown
     from bench.store.select import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
     opened, unfinished, named = open_runs(results if runs is None else runs, results)
-    suites = sorted({run.suite for run in opened})
-    if suite is not None:
-        if suite not in suites:
-            raise unknown("suite", suite, suites)
-        suites = [suite]
-    if reference != _REFERENCE and all(run.method != reference for run in opened):
-        raise unknown("method", reference, {run.method for run in opened})
+    suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
@@ -77,6 +70,18 @@ def report(
         table = _table(members, absent, subset, (reference, n_resamples, common))
         written += write(table, folder, gallery)
     return written
+
+
+def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]:
+    """The suites to report. Raises UsageError for one, or a reference, that no run has."""
+    from bench.errors import unknown
+
+    suites = sorted({run.suite for run in runs})
+    if suite is not None and suite not in suites:
+        raise unknown("suite", suite, suites)
+    if reference != _REFERENCE and all(run.method != reference for run in runs):
+        raise unknown("method", reference, {run.method for run in runs})
+    return suites if suite is None else [suite]
 
 
 def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]) -> Table:

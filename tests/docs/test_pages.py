@@ -36,18 +36,18 @@ def with_code(language: str, run: bool = True) -> list[str]:
 @pytest.fixture
 def folder(invented_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader's folder: results with thresholds, claims and a baseline."""
-    place = invented_results.parent
+    index = invented_results.parent
     for name in ("thresholds", "claims"):
         shutil.copytree(ROOT / "results" / name, invented_results / name)
     baseline = invented_results / "baselines" / "shapes.json"
     bench.check(invented_results, baseline=baseline, update_baseline=True)
-    shutil.copy(baseline, place / "before.json")
-    inner = place / "here"
+    shutil.copy(baseline, index / "before.json")
+    inner = index / "here"
     inner.mkdir()
     shutil.move(invented_results, inner / "results")
-    shutil.move(place / "before.json", inner / "before.json")
-    (place / "baselines").mkdir()
-    shutil.copy(inner / "before.json", place / "baselines" / "shapes.json")  # of gate.toml: ../baselines
+    shutil.move(index / "before.json", inner / "before.json")
+    (index / "baselines").mkdir()
+    shutil.copy(inner / "before.json", index / "baselines" / "shapes.json")  # of gate.toml: ../baselines
     monkeypatch.chdir(inner)
     return inner
 

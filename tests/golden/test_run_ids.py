@@ -1,6 +1,8 @@
 """The run id of every ready suite x method: a change of code must not make finished runs strangers.
 
-`run_ids.txt` was written by commit 6c535c3. An id may change only together with the pixels of exactly that run.
+`run_ids.txt` was written by commit 6c535c3. An id may change only together with the pixels of exactly that run. Weights
+that must be fetched are stood in for by their names: a name that gains a pinned revision changes its line here, though
+not the id of a real run, which holds the digest of the weights.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Check the types of the report page's scripts with tsc: `python tests/js/check.py`, which `make lint` does.
 
-TypeScript comes from the npm registry, pinned in package-lock.json, into tests/js/node_modules on first use. Where that
-cannot be, since there is no npm or no registry, the check is skipped, and the reason printed.
+What the scripts work on is declared anew each time (declare.py). TypeScript comes from the npm registry, pinned in
+package-lock.json, into tests/js/node_modules on first use. Where that cannot be, since there is no npm or no registry,
+the check is skipped, and the reason printed.
 """
 
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -69,6 +71,7 @@ def main() -> int:
     if isinstance(command, str):
         print(f"page scripts: types not checked, since {command}")
         return 0
+    (HERE / "page.d.ts").write_text(runpy.run_path(str(HERE / "declare.py"))["document"](), encoding="utf-8")
     done = subprocess.run([*command, "--project", str(HERE)], check=False)
     if done.returncode == 0:
         print(f"page scripts: no type errors (TypeScript {pinned()})")

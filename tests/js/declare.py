@@ -1,7 +1,7 @@
-"""Write what the page's scripts work on as TypeScript: `python tests/js/declare.py > tests/js/page.d.ts`.
+"""What the page's scripts work on as TypeScript, which check.py writes to tests/js/page.d.ts.
 
 Two things are known elsewhere and only translated here: the shape of the data (bench/reporting/payload_types.py), and
-the elements of the page (its templates in bench/reporting/assets). A test fails when the file is out of date.
+the elements of the page (its templates in bench/reporting/assets).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.reporting import payload_types
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "bench" / "reporting" / "assets").rglob("*.html.j2"))
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
-HEAD = "// Written by `python tests/js/declare.py > tests/js/page.d.ts`; a test fails when it is out of date.\n"
+HEAD = "// Written by tests/js/check.py from bench/reporting/payload_types.py and the templates.\n"
 
 
 def typescript(hint: Any) -> str:
@@ -60,7 +60,3 @@ def elements() -> list[str]:
 def document() -> str:
     """The whole file."""
     return HEAD + "\n".join([*payload(), "", *elements()]) + "\n"
-
-
-if __name__ == "__main__":
-    print(document(), end="")

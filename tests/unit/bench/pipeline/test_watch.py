@@ -140,7 +140,9 @@ def test_metrics_of_the_path() -> None:
     suite = load_suite("shapes")
     assert Course.of(suite, None, None) == Course("pickscore", "lpips")
     assert Course.of(suite, "hpsv2.1", "dreamsim") == Course("hpsv2.1", "dreamsim")
-    with pytest.raises(UsageError, match="--quality lpips is no image metric of suite 'shapes': pickscore"):
+    with pytest.raises(
+        UsageError, match="--quality lpips is not of the image metrics of suite 'shapes': choose from pickscore"
+    ):
         Course.of(suite, "lpips", None)
 
 

@@ -63,15 +63,15 @@ FOREIGN: dict[str, tuple[Any, str]] = {
     ),
     "a user's file in a checkpoint": (lambda out: files(made(out), "notes.txt"), "also holds notes.txt"),
     "a user's folder in a checkpoint": (lambda out: files(made(out), "pictures/a.png"), "also holds pictures"),
-    "a file": (lambda out: out.write_text("a user's"), "is no folder"),
-    "a link": (lambda out: out.symlink_to(made(out.with_name("elsewhere"))), "is no folder"),
+    "a file": (lambda out: out.write_text("a user's"), "is not a folder"),
+    "a link": (lambda out: out.symlink_to(made(out.with_name("elsewhere"))), "is not a folder"),
     "another checkpoint on the way": (lambda out: made(out.with_name("made-step50")), "not of a checkpoint after 50"),
     "a user's folder on the way": (lambda out: files(out.with_name("made-step50"), "a.txt"), "no training.json"),
     "a user's logs": (lambda out: files(out.with_name("made.log"), "log.csv"), "log.csv is not of a training"),
     "other logs": (lambda out: files(logs(out), "wandb/run.json"), "holds wandb"),
     "other samples": (lambda out: files(logs(out), "samples/best.png"), "holds samples/best.png"),
     "another program's state": (lambda out: files(out.with_name("made.log"), "state.pt"), "without a log.csv"),
-    "a log that is a file": (lambda out: out.with_name("made.log").write_text("a user's"), "is no folder"),
+    "a log that is a file": (lambda out: out.with_name("made.log").write_text("a user's"), "is not a folder"),
 }
 
 
@@ -80,7 +80,9 @@ def test_what_it_did_not_make_is_kept(name: str, out: Path) -> None:
     make, sentence = FOREIGN[name]
     make(out)
     before = {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=f"was not made by `bench train` alone .*{sentence}.*: move it, or choose"):
+    with pytest.raises(
+        UsageError, match=f"was not made by `bench train` alone .*{sentence}.*: move it, or pass another --out"
+    ):
         check_place(out, [25, 50])
     assert before == {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()}
 
@@ -93,7 +95,7 @@ def test_one_process_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(UsageError, match="another process trains into .*made now: wait"), alone(out):
+        with pytest.raises(UsageError, match="another process is training into .*made: wait"), alone(out):
             pass
         monkeypatch.setenv("RANK", "1")
         with alone(out):
@@ -141,7 +143,7 @@ def test_a_state_of_the_version_before_is_read_and_said(out: Path, said: list[st
     loaded = checkpoint.load_state(path)
     assert loaded is not None
     assert loaded["done"] == 3
-    assert "of an earlier version, which wrote no digest: it is not verified" in said[-1]
+    assert "written by an earlier version without a digest; it cannot be verified" in said[-1]
     torch.save({"version": 1, **state()}, path)
     with pytest.raises(UsageError, match="was written by another version"):
         checkpoint.load_state(path)

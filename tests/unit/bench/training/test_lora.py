@@ -122,7 +122,7 @@ def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "is a LoRA of rank 4: give --lora-rank 4"),
+        ({}, "is a LoRA of rank 4: pass --lora-rank 4"),
         ({"lora_rank": 2}, "goes on with its own rank, not 2: give --lora-rank 4"),
         ({"lora_rank": 4, "lora_alpha": 4.0}, "goes on with its own alpha, not 4"),
         ({"lora_rank": 4, "lora_targets": ("to_q",)}, "other layers than lora_targets=to_q"),
@@ -161,7 +161,7 @@ def test_modules_that_an_adapter_replaces_are_in_its_settings() -> None:
     config = LoraConfig(r=2, lora_alpha=3, target_modules=["fc"], modules_to_save=["proj_out"])
     model = get_peft_model(Ends(), config).base_model.model
     assert lora_settings(model, "default")["modules_to_save"] == ["block.proj_out", "proj_out"]
-    with pytest.raises(UsageError, match="give --lora-rank 2"):
+    with pytest.raises(UsageError, match="pass --lora-rank 2"):
         check_start(Path("x"), model, "default", RECIPE)
 
 

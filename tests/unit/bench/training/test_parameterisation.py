@@ -105,8 +105,8 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_second_order_schedulers_are_refused() -> None:
-    with pytest.raises(UsageError, match="HeunDiscreteScheduler evaluates the network more than once in a step"):
+    with pytest.raises(UsageError, match="HeunDiscreteScheduler evaluates the network more than once per step"):
         check_scheduler(scheduler_of("HeunDiscreteScheduler", "epsilon"))
-    with pytest.raises(UsageError, match="PNDMScheduler evaluates the network more than once in a step"):
+    with pytest.raises(UsageError, match="PNDMScheduler evaluates the network more than once per step"):
         check_scheduler(scheduler_of("PNDMScheduler", "epsilon"))
     check_scheduler(scheduler_of("EulerDiscreteScheduler", "epsilon"))

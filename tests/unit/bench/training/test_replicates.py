@@ -20,14 +20,14 @@ def test_seeds_are_a_list_or_a_range() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'' is no seed"),
-        ("0,", "'' is no seed"),
-        ("-1", "'-1' is no seed"),
-        ("1.5", "'1.5' is no seed"),
+        ("", "'' is not a seed"),
+        ("0,", "'' is not a seed"),
+        ("-1", "'-1' is not a seed"),
+        ("1.5", "'1.5' is not a seed"),
         ("3-1", "'3-1' is an empty range"),
         ("1,0-2", "name 1 twice"),
-        ("0-1000000000", "more than 100 trainings"),
-        ("0-99,100", "more than 100 trainings"),
+        ("0-1000000000", "more than 100 training runs"),
+        ("0-99,100", "more than 100 training runs"),
     ],
 )
 def test_seeds_that_cannot_be(text: str, said: str) -> None:
