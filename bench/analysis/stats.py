@@ -78,6 +78,8 @@ def cluster_sums(values: Floats, clusters: ArrayLike) -> tuple[Floats, Ints]:
 @lru_cache(maxsize=32)  # 128 MB, with 30,000 clusters
 def _resamples(clusters: int, rows: int, seed: int, part: int) -> NDArray[np.uint16]:
     """How often each cluster is drawn, [rows, clusters]; cached because all metrics of a table share the draws."""
+    # Counts instead of indices: a mean over drawn prompts is then a product with the matrix of per-prompt sums, for
+    # all metrics and methods at once. 16 bits hold them, as a prompt is drawn a handful of times.
     rng = np.random.default_rng([seed, part])
     drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=rows)
     return drawn.astype(np.uint16)
@@ -88,6 +90,8 @@ def draw_counts(clusters: int, n_resamples: int, seed: int) -> Iterator[NDArray[
 
     The same arguments give the same draws: whatever is computed of them can be paired.
     """
+    # Blocks are of one size for one number of clusters, and each has its own seed: draws depend neither on how much
+    # memory there is nor on which metric asked first.
     step = max(1, _CELLS // clusters)
     for part, start in enumerate(range(0, n_resamples, step)):
         yield _resamples(clusters, min(step, n_resamples - start), seed, part)
@@ -103,6 +107,8 @@ def t_quantile(p: float, freedom: int) -> float:
 
 def expanded_tail(level: float, clusters: int) -> float:
     """Tail probability for percentiles of `clusters` clusters (Hesterberg 2015): plain ones are too narrow when few."""
+    # The bootstrap's spread is that of n values divided by n, not by n - 1, and its tails are normal rather than t:
+    # both are put back by going further out into the percentiles.
     wanted = t_quantile(0.5 + level / 2, clusters - 1) * math.sqrt(clusters / (clusters - 1))
     return NormalDist().cdf(-wanted)
 
@@ -120,6 +126,7 @@ def minimum_detectable_effect(interval: Interval, level: float = 0.95, power: fl
 
 def _reach(clusters: int, level: float, power: float) -> float:
     """How many half widths away a true value must be to be told from a bound with probability `power`."""
+    # The half width is t_level errors; seen with probability `power` is what lies t_level + t_power errors away.
     return 1 + t_quantile(power, clusters - 1) / t_quantile(0.5 + level / 2, clusters - 1)
 
 
@@ -129,6 +136,7 @@ def clusters_to_decide(interval: Interval, bound: float, level: float = 0.95, po
     Supposes that the true mean is the one that was measured; widths shrink with the root of the number. Infinite when
     the mean is on the bound; NaN without an interval.
     """
+    # Only the side towards the bound counts: with skewed values the other one may be twice as wide.
     distance = abs(interval.mean - bound)
     half = interval.mean - interval.low if interval.mean > bound else interval.high - interval.mean
     if not math.isfinite(half) or interval.clusters < 2:
@@ -148,6 +156,8 @@ def jackknife_interval(whole: float, left_out: ArrayLike, n: int, level: float =
     if blocks.size < 2 or not math.isfinite(whole):
         reason = "one value for the whole set: no interval" if math.isfinite(whole) else "no value could be scored"
         return Interval(whole, math.nan, math.nan, n, 0, blocks.size, reason)
+    # Values with a block left out differ little from each other, as they share all other blocks: the factor (B - 1)
+    # beside the mean of squares undoes that.
     variance = (blocks.size - 1) / blocks.size * float(np.sum((blocks - blocks.mean()) ** 2))
     half = t_quantile(0.5 + level / 2, blocks.size - 1) * math.sqrt(variance)
     return Interval(whole, whole - half, whole + half, n, 0, blocks.size)
@@ -158,6 +168,7 @@ def independent_difference(a: Interval, b: Interval) -> Interval:
 
     Wider than a paired interval: only for values whose pairs are not at hand. NaN limits stay NaN.
     """
+    # Each limit is reached where both means err against it, so it takes b's lower half with a's upper one.
     mean = b.mean - a.mean
     low = mean - math.hypot(b.mean - b.low, a.high - a.mean)
     high = mean + math.hypot(b.high - b.mean, a.mean - a.low)
@@ -170,6 +181,8 @@ def holm(p: ArrayLike) -> Floats:
     adjusted = np.full(values.shape, np.nan)
     tested = np.flatnonzero(np.isfinite(values))
     order = tested[np.argsort(values[tested], kind="stable")]
+    # Smallest first, multiplied by how many are left. A p value may not come out below that of a smaller one, which the
+    # running maximum sees to.
     factors = np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
     return adjusted

@@ -54,7 +54,10 @@ class Maker:
         try:
             waiting = deque(work)
             while waiting:
+                # Pieces of a batch take its place at the head, so that images are recorded in the suite's order.
                 waiting.extendleft(reversed(self._batch(waiting.popleft(), writer)))
+                # Decoding runs beside the next batch and may run out of memory as well: nothing is finished, and no
+                # smaller batch can be planned, before the writer has said what became of the last ones.
                 if not waiting:
                     for written in writer.rest():
                         self._record(written)
@@ -112,6 +115,7 @@ class Maker:
         for names, latents in run_tree(self.model, tree, batch, self._executed):
             wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
             pixels = self._decoding(names[0], latents)
+            # From here on the leaf is the writer's: if a later branch runs out of memory, this one is not made again.
             finished.update(names)
             count = sum(len(indices) for indices in wanted.values())
             leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)

@@ -26,6 +26,7 @@ def cut(work: Work, size: int) -> list[Work]:
     """The same work in pieces of at most `size`; pieces that nobody wants anything of are left out."""
     pieces = []
     for start in range(0, len(work.keys), size):
+        # Cut by what is computed and not by what is wanted: the neighbours of a wanted item stay as near as they can.
         keys = work.keys[start : start + size]
         wanted = {run: frozenset(key for key in keys if key in save) for run, save in work.save.items()}
         wanted = {run: save for run, save in wanted.items() if save}
@@ -42,6 +43,7 @@ def make_work(
     Items that the same runs miss are batched together, so that those runs share their trunk; batches come in the
     order of their first item.
     """
+    # By the set of runs that miss an item, so that every batch is one tree in which all runs want all items.
     groups: dict[frozenset[str], list[Key]] = {}
     for key in order:
         runs = frozenset(name for name, keys in missing.items() if key in keys)
@@ -52,6 +54,8 @@ def make_work(
         for runs, keys in groups.items()
         for start in range(0, len(keys), size)
     ]
+    # What was damaged is computed with the whole batch that it had when everything was missing, although only it is
+    # saved: with other neighbours its last bits could differ from those of the images that are still there.
     for start in range(0, len(order), size):
         chunk = tuple(order[start : start + size])
         wanted = {run: frozenset(key for key in chunk if key in keys) for run, keys in lost.items()}

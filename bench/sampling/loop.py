@@ -37,6 +37,7 @@ def run_tree(
     `executed` is added to as networks are evaluated: single-sample forwards, charged to the first run that shares them.
     """
     scheduler = model.new_scheduler()
+    # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
     noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
     # Flow matching schedulers start from plain noise and take latents as they are.
     latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -69,6 +70,8 @@ def _run(
     if not segment.children:
         yield segment.runs, latents
     for nth, child in enumerate(segment.children):
+        # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
+        # last branch may use it up. Latents are not copied: no step writes into them.
         last = nth == len(segment.children) - 1
         yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler), executed)
 
@@ -84,11 +87,12 @@ def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, c
     if len(action) == 1:
         return model.predict(action[0].network, latents, t, cond, action[0].guidance)
     parts = [side.weight * model.predict(side.network, latents, t, cond, side.guidance) for side in action]
+    # Two are added as they are: a sum along a dimension rounds otherwise in half precision.
     return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
 
 
 def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[int, int]]]:
-    """For each step of the segment the places in `scheduler.timesteps` that belong to it."""
+    """For each step of the segment the range of indices into `scheduler.timesteps` that belong to it."""
     ends = [0, *itertools.accumulate(calls_per_step(scheduler))]
     for index in range(segment.start, segment.stop):
         yield index, (ends[index], ends[index + 1])

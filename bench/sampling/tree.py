@@ -94,10 +94,14 @@ def build_tree(runs: Mapping[str, tuple[Action, ...]]) -> Segment:
 def _grow(runs: Mapping[str, tuple[Action, ...]], start: int) -> Segment:
     first = next(iter(runs.values()))
     stop = start
+    # Whole actions are compared, guidance and weights as floats by ==. Two schedules whose weights differ in the last
+    # bit fork here and lose time; shared steps that are merely close would be another method's images.
     while stop < len(first) and all(actions[stop] == first[stop] for actions in runs.values()):
         stop += 1
     children: list[Segment] = []
     if stop < len(first):
+        # A dict keeps the order of the runs. It decides which of several runs is "the first", to whom shared steps are
+        # charged, and so makes the recorded costs the same at every call.
         groups: dict[Action, dict[str, tuple[Action, ...]]] = {}
         for name, actions in runs.items():
             groups.setdefault(actions[stop], {})[name] = actions
@@ -121,7 +125,7 @@ def executed(tree: Segment) -> dict[str, int]:
 
     The sum over runs is the tree's total cost.
     """
-    charged = dict.fromkeys(tree.runs, 0)
+    charged = dict.fromkeys(tree.runs, 0)  # a run that shares all of its steps with an earlier one costs nothing
     waiting = [tree]
     while waiting:
         segment = waiting.pop()

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from bench.store.runs import MetricFacts, Run
 
 N_RESAMPLES = 2000
-ENOUGH = (
-    0.975  # of the resamples: fewer in which something can be computed are a selection, with percentiles of its own
-)
+# Share of the resamples in which something has to be computable: fewer are a selection, with percentiles of its own.
+ENOUGH = 0.975
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class Joint:
     still: tuple[str, ...] = ()  # set metrics without jackknife rows: they do not vary over the resamples
 
     def method(self, name: str) -> int:
-        """Place of a method; KeyError with the known ones."""
+        """Index of a method; KeyError with the known ones."""
         return _index(self.methods, name, "method")
 
     def metric(self, name: str) -> int:
-        """Place of a metric; KeyError with the known ones."""
+        """Index of a metric; KeyError with the known ones."""
         return _index(self.metrics, name, "metric")
 
     def value(self, method: str, metric: str) -> tuple[float, Floats]:
@@ -109,6 +108,8 @@ def joint_means(sums: Floats, counts: Floats, n_resamples: int = N_RESAMPLES, se
     prompts, shape = sums.shape[0], sums.shape[1:]
     columns = np.concatenate([sums.reshape(prompts, -1), counts.reshape(prompts, -1)], axis=1)
     parts = [drawn.astype(np.float64) @ columns for drawn in draw_counts(prompts, n_resamples, seed)]
+    # Sums and counts are drawn together and then divided: a prompt without a value for one metric leaves the others'
+    # draws as they are, so that they stay paired.
     drawn_sums, drawn_counts = np.split(np.concatenate(parts), 2, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = np.where(drawn_counts > 0, drawn_sums / drawn_counts, np.nan)
