@@ -47,12 +47,12 @@ def all_pairs(pairs: Pairs, metric: str, alpha: float = 0.05) -> AllPairs:
     scored = [name for name in pairs.methods if np.isfinite(pairs.mean(name, metric))]
     sign = -1.0 if pairs.metrics[metric].higher else 1.0
     names = sorted(scored, key=lambda name: sign * pairs.mean(name, metric))
-    places = [(i, j) for i in range(len(names)) for j in range(i)]
-    sides = [pairs.better(names[j], names[i], metric) for i, j in places]  # i better than j, j better than i
+    indices = [(i, j) for i in range(len(names)) for j in range(i)]
+    sides = [pairs.better(names[j], names[i], metric) for i, j in indices]  # i better than j, j better than i
     corrected = holm([min(1.0, 2 * min(side)) if np.isfinite(side).all() else np.nan for side in sides])
     p = np.full((len(names), len(names)), np.nan)
     better = np.zeros(p.shape, dtype=bool)
-    for (i, j), (forward, backward), value in zip(places, sides, corrected.tolist(), strict=True):
+    for (i, j), (forward, backward), value in zip(indices, sides, corrected.tolist(), strict=True):
         p[i, j] = p[j, i] = value
         if value < alpha:
             better[(i, j) if forward < backward else (j, i)] = True

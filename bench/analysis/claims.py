@@ -159,7 +159,7 @@ def _share(run: Run, over: Run, of: Run, metric: str) -> Interval:
         nan = math.nan
         return Interval(nan, nan, nan, 0, 0, 0, "a share of a set metric has no interval over prompts")
     units = [units_of(one, metric) for one in (run, over, of)]
-    a, b, c = (one.of(units[0].prompts).prompt_means for one in units)
+    a, b, c = (unit.of(units[0].prompts).prompt_means for unit in units)
     clusters = units[0].clusters
     known = np.isfinite(a) & np.isfinite(b) & np.isfinite(c)
     _, index = np.unique(clusters[known], return_inverse=True)
@@ -170,13 +170,15 @@ def _share(run: Run, over: Run, of: Run, metric: str) -> Interval:
 def claims_text(judgements: Sequence[Judgement]) -> str:
     """A line a claim: the answer, the measured value beside the reported one, the sentence."""
     rows = []
-    for one in judgements:
-        reported = _shown(*one.claim.reported) if one.claim.reported else "-"
-        about = one.claim.method + (f" - {one.claim.over}" if one.claim.over else "")
-        measured = _shown(one.measured.mean, one.measured.low, one.measured.high)
-        said = one_line(one.claim.sentence) + (f" ({one_line(one.why)})" if one.why else "")
-        rows.append([one.answer, one.claim.id, about, one.claim.stored_metric, measured, reported, said])
-    counts = {answer: sum(one.answer == answer for one in judgements) for answer in Answer.__args__}  # type: ignore[attr-defined]
+    for judgement in judgements:
+        reported = _shown(*judgement.claim.reported) if judgement.claim.reported else "-"
+        about = judgement.claim.method + (f" - {judgement.claim.over}" if judgement.claim.over else "")
+        measured = _shown(judgement.measured.mean, judgement.measured.low, judgement.measured.high)
+        said = one_line(judgement.claim.sentence) + (f" ({one_line(judgement.why)})" if judgement.why else "")
+        rows.append(
+            [judgement.answer, judgement.claim.id, about, judgement.claim.stored_metric, measured, reported, said]
+        )
+    counts = {answer: sum(judgement.answer == answer for judgement in judgements) for answer in Answer.__args__}  # type: ignore[attr-defined]
     told = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
     head = ["", "claim", "methods", "metric", "measured", "reported", "sentence"]
     return aligned(head, rows, left=7) + f"each claim is judged by its own 95 % interval\n{told}\n"

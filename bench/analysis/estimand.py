@@ -155,6 +155,16 @@ class Pairing:
         return self.estimate.interval(level)
 
     @property
+    def agree(self) -> bool:
+        """Whether no pair differs by more than the rounding of another machine, and none has one side only.
+
+        Of the same pictures scored otherwise (another scorer, say) the difference is what the scores say.
+        """
+        d, seen = self.differences, self.sides[0][0].seen if self.sides else None
+        size = max(abs(seen.low), abs(seen.high)) if seen is not None else 0.0
+        return not self.gaps and bool((np.abs(d[np.isfinite(d)]) <= 1e-5 * size).all())
+
+    @property
     def same(self) -> bool:
         """Whether both sides have the very same values, of a metric whose values do not repeat by chance."""
         if self.gaps or not self.sides:
@@ -193,7 +203,7 @@ class Pairing:
         shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
         win = replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known).interval(level)
         interval, p = self.interval(level), self.estimate.p()
-        if (identical and not self.gaps and not self.estimate.n_unscored) or self.same:
+        if (identical and self.agree and not self.estimate.n_unscored) or self.same:
             reason = "the pictures are identical"
             return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, win)
         return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), win)

@@ -53,8 +53,8 @@ def performance_profile(values: ArrayLike, scores: ArrayLike, level: float = 0.9
     """Of prompts' values [n], at `scores` [G]."""
     array, grid = np.asarray(values, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     array = array[np.isfinite(array)]
-    places, unit = np.arange(array.size), Bounds(0.0, 1.0)
-    found = [mean_interval((array >= score).astype(float), places, level, unit) for score in grid]
+    indices, unit = np.arange(array.size), Bounds(0.0, 1.0)
+    found = [mean_interval((array >= score).astype(float), indices, level, unit) for score in grid]
     return Profile(grid, *(np.array([getattr(one, end) for one in found]) for end in ("mean", "low", "high")))
 
 

@@ -1,4 +1,4 @@
-"""`bench claims FILE.toml`: which sentences the runs carry."""
+"""`bench claims FILE.toml`: which claims the runs support."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from bench.cli.options import ResultsOption, RunsArgument
 
 
 def claims(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The claims: tables [[claim]].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Claims file, with a table per claim.")],
     runs: RunsArgument = None,
-    strict: Annotated[bool, typer.Option("--strict", help="An undecided claim fails, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided claim as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Judge claims about runs: holds, does not hold, undecided, not comparable.
+    """Check published claims against runs.
 
-    The measured value stands beside the reported one. Exit code 1 when a claim does not hold, 3 when one is not
+    Each claim holds, does not hold, is undecided or is not comparable; the measured value is printed beside the
+    reported one. The exit code is 1 when a claim does not hold, 3 when one is not
     comparable.
     """
     import bench

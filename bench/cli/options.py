@@ -49,8 +49,11 @@ DeviceOption = Annotated[
 ]
 CommonOption = Annotated[
     bool,
-    typer.Option("--common", help="Only over the images and prompts that all runs have scored; captions say how many."),
+    typer.Option(
+        "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
+    ),
 ]
+# The arguments of a run, which `bench run` and `bench plan` share.
 MethodOption = Annotated[
     list[str],
     typer.Option(

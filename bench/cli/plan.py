@@ -1,4 +1,4 @@
-"""`bench plan`: what `bench run` with the same arguments would make, fetch and cost, and what it could tell."""
+"""`bench plan`: what `bench run` with the same arguments would generate, download, cost and be able to detect."""
 
 from __future__ import annotations
 
@@ -37,14 +37,19 @@ def plan(
     dtype: DtypeOption = None,
     detect: Annotated[
         list[str] | None,
-        typer.Option("--detect", metavar="METRIC=SIZE", help="How many prompts a difference of this size takes."),
+        typer.Option(
+            "--detect",
+            metavar="METRIC=SIZE",
+            help="Print how many prompts are needed to detect a difference of this size.",
+        ),
     ] = None,
     results: ResultsOption = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> int:
-    """Say what a run would make, fetch and cost, and which differences it could tell. Makes nothing.
+    """Print the cost of a run and the differences it could detect.
 
-    The arguments of `bench run`. Times and differences are learned from earlier runs in the results folder.
+    Takes the arguments of `bench run` and generates nothing. Times and variances come from earlier runs in the results
+    folder.
     """
     import bench
     from bench.pipeline.plan_text import plan_text
@@ -76,6 +81,6 @@ def sizes(pairs: list[str] | None) -> dict[str, float]:
         except ValueError:
             size = -1.0
         if not name or not 0 < size < float("inf"):
-            raise UsageError(f"--detect {pair}: write it as METRIC=SIZE, for example --detect lpips=0.01.")
+            raise UsageError(f"--detect {pair}: write it as METRIC=SIZE, for example --detect lpips=0.01")
         found[name.strip()] = size
     return found

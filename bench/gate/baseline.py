@@ -122,8 +122,9 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict
     if others:
         told = f"{others[0].run} is not comparable with the other runs: {others[0].why}"
         raise NotComparableError(f"{told}; pass only the runs that the baseline should contain")
-    if unfinished:
-        told = f"{unfinished[0].run} is not finished: finish it with the `bench run` command that began it"
+    begun = [omitted for omitted in unfinished if not omitted.finished]  # outdated runs are nobody's baseline
+    if begun:
+        told = f"{begun[0].run} is not finished: finish it with the `bench run` command that began it"
         raise UsageError(f"{told}, or pass only the runs that the baseline should contain")
     methods = [run.method for run in kept]
     twice = sorted({method for method in methods if methods.count(method) > 1})

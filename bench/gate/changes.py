@@ -80,7 +80,7 @@ def change_of(
         return _separate(then, now, level, percent)
     pairing = pair(then.units, now.units, seen)
     shown, least, most = _intervals(pairing, level, percent)
-    if math.isfinite(shown.mean) and ((identical and not pairing.gaps) or pairing.same):
+    if math.isfinite(shown.mean) and ((identical and pairing.agree) or pairing.same):
         zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason="the pictures are identical")
         shown = least = most = zero
     gaps = ""
@@ -105,7 +105,8 @@ def _set_change(before: Summary, after: Summary, metric: str, level: float, perc
     found = set_difference(then.set_value(), now.set_value(), now.features, same_prompts=ordered)
     interval = found.interval(level)
     open_ = interval.reason or "" if "not estimable" in (interval.reason or "") else ""
-    if identical or (then.left_out and then.left_out == now.left_out and then.mean == now.mean):
+    alike = identical and math.isclose(then.mean, now.mean, rel_tol=1e-4, abs_tol=1e-9)
+    if alike or (then.left_out and then.left_out == now.left_out and then.mean == now.mean):
         interval, open_ = Interval(0.0, 0.0, 0.0, now.interval.n, 0, max(2, len(now.left_out))), ""
     elif not math.isfinite(interval.low) and not open_ and math.isfinite(interval.mean):
         interval = widened(independent_difference(then.interval, now.interval), level)  # plain summaries

@@ -105,7 +105,7 @@ def _require_baseline(limits: Thresholds, before: Mapping[str, Any] | None) -> N
 def _refuse_percent_of_frechet(limits: Thresholds, summaries: Sequence[Summary]) -> None:
     """Most of a Frechet distance on few images is its bias: a percentage of it is one of the bias."""
     for bound in (bound for bound in limits.bounds if bound.rule == "max_drop_percent"):
-        for summary in (one for one in summaries if one.method == bound.method):
+        for summary in (summary for summary in summaries if summary.method == bound.method):
             entry = summary.metrics.get(bound.metric)
             if entry is not None and entry.features is not None:
                 where = f"{limits.path}, line {bound.line}: [{bound.method}.{bound.metric}] max_drop_percent"
@@ -119,6 +119,11 @@ def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
     """Read a thresholds file whose names are those of the catalogues and of the runs."""
     opened = open_runs(runs)[0]
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
+
+
+def _begun(left_out: Sequence[LeftOut], suite: str) -> list[LeftOut]:
+    """Of a suite's runs that are left out those that are not finished; outdated ones are in nobody's place."""
+    return [omitted for omitted in left_out if omitted.suite == suite and not omitted.finished]
 
 
 def _judged_runs(
@@ -137,7 +142,7 @@ def _judged_runs(
             require_comparable(members)
             kept += members
             continue
-        members, begun = newest_of(members, [omitted for omitted in unfinished if omitted.suite == suite])
+        members, begun = newest_of(members, _begun(unfinished, suite))
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]

@@ -74,7 +74,7 @@ def no_value(summary: Summary, metric: str) -> str:
     if not math.isfinite(entry.mean):
         return f"{metric} of {summary.run} has no value: {entry.reason or 'no value could be scored'}"
     if not entry.is_set and summary.prompts > 1 and entry.interval.clusters == 1:
-        return f"{metric} of {summary.run} was scored for one prompt of {summary.prompts}, which decides nothing"
+        return f"{metric} of {summary.run} was scored on one prompt of {summary.prompts}, too few to judge"
     return ""
 
 

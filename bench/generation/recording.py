@@ -11,7 +11,7 @@ from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Key
 from bench.store.atomic import to_json
-from bench.store.outdated import mark_stale
+from bench.store.outdated import mark_outdated, mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, find_runs
 from bench.suite.plan import RunPlan, same_pixels
@@ -144,9 +144,11 @@ def _tell_of_outdated(run: Run) -> None:
             continue
         version = int(identity.pop("loader_version", 1))
         if identity == today and version < int(run.plan.identity["loader_version"]):
+            why = "an older version made it, which read these weights otherwise"
+            mark_outdated(other, f"{why}: {run.plan.name} takes its place")
             logger.warning(
-                f"{other.name} is outdated: it was made by an older version, which read these weights otherwise; its "
-                f"images are not used for {run.plan.name}, which must not be compared with any run",
+                f"{other.name} is outdated: {why}; its images are not used for {run.plan.name}, and it is left out of "
+                "reports and comparisons",
                 extra=ONCE,
             )
 

@@ -54,13 +54,13 @@ class Rule:
 def read_rule(text: str, thresholds: Path | str | None, max_prompts: int | None) -> Rule:
     """The rule of `--until`. UsageError says how it is written."""
     if max_prompts is not None and max_prompts < 2:
-        raise UsageError(f"--max-prompts must be at least 2, got {max_prompts}.")
+        raise UsageError(f"--max-prompts must be at least 2, got {max_prompts}")
     if text == "decided":
         if thresholds is None:
-            raise UsageError("--until decided needs --thresholds FILE: the lines that have to be decided.")
+            raise UsageError("--until decided needs --thresholds FILE: the lines that have to be decided")
         return Rule(text, (), Path(thresholds), max_prompts)
     if thresholds is not None:
-        raise UsageError("--thresholds goes with --until decided.")
+        raise UsageError("--thresholds goes with --until decided")
     sizes = []
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
@@ -69,7 +69,7 @@ def read_rule(text: str, thresholds: Path | str | None, max_prompts: int | None)
         except ValueError:
             size = math.nan
         if name not in metric_names() or not 0 < size < math.inf:
-            raise UsageError(f"--until {text}: write METRIC=SIZE, such as lpips=0.01, or decided.")
+            raise UsageError(f"--until {text}: write METRIC=SIZE, such as lpips=0.01, or decided")
         sizes.append((name, size))
     return Rule(text, tuple(sizes), None, max_prompts)
 
@@ -103,7 +103,7 @@ def grow(
     limits = _limits(rule, methods, suite)
     for name, _ in rule.sizes:
         if name not in suite.metrics:
-            raise UsageError(f"--until {name}: the suite does not score {name}; add it with --metrics.")
+            raise UsageError(f"--until {name}: the suite does not score {name}; add it with --metrics")
     plans = [ordered(plan, suite.seed, rule.max_prompts) for plan in planned(suite, methods)]
     stores = [RunStore.create(results, suite.name, plan.method.safe_name, plan.hash8) for plan in plans]
     numbers, before = looks(len(plans[0].prompts)), _baseline(limits)
@@ -156,10 +156,10 @@ def _limits(rule: Rule, methods: Sequence[Method], suite: Suite) -> Thresholds |
     known = [*method_names(), *(method.name for method in methods)]
     limits = read_thresholds(rule.thresholds, known, [*metric_names(), *suite.metrics])
     names = {method.name for method in methods}
-    asked = {one.method for one in limits.rules} | {one.over for one in limits.rules if isinstance(one, Dominance)}
+    asked = {rule.method for rule in limits.rules} | {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     absent = sorted(asked - names)
     if absent:
-        raise UsageError(f"{limits.path} has lines on {', '.join(absent)}: give those methods with --method, too.")
+        raise UsageError(f"{limits.path} has lines on {', '.join(absent)}: give those methods with --method, too")
     return limits
 
 
@@ -175,10 +175,10 @@ def _open(
         return _wide(runs, rule, look), []
     summaries = [summary_from(run) for run in runs]
     sets = {name for run in runs for name, facts in run.metrics.items() if facts.kind == "set"}
-    on_sets = [f"{one.method} {one.metric}" for one in limits.bounds if one.metric in sets] + [
-        f"{one.method} dominates" for one in limits.rules if isinstance(one, Dominance) and sets & set(one.metrics)
+    on_sets = [f"{bound.method} {bound.metric}" for bound in limits.bounds if bound.metric in sets] + [
+        f"{rule.method} dominates" for rule in limits.rules if isinstance(rule, Dominance) and sets & set(rule.metrics)
     ]
-    kept = replace(limits, rules=tuple(one for one in limits.rules if not _on_set(one, sets)))
+    kept = replace(limits, rules=tuple(rule for rule in limits.rules if not _on_set(rule, sets)))
     found = verdicts(kept, _comparable(summaries, before), before, (), look)
     return [f"{one.method} {one.name}" for one in found if one.status not in ("passed", "failed")], on_sets
 
@@ -191,7 +191,7 @@ def _comparable(summaries: Sequence[Summary], before: dict[str, Any] | None) -> 
     """A baseline of all prompts is met by those that are made so far: pairs are by prompt."""
     if before is None:
         return list(summaries)
-    return [replace(one, prompts_digest=None, prompts=0, prompt_order="") for one in summaries]
+    return [replace(summary, prompts_digest=None, prompts=0, prompt_order="") for summary in summaries]
 
 
 def _wide(runs: Sequence[Run], rule: Rule, look: int) -> list[str]:

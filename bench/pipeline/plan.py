@@ -122,7 +122,8 @@ def plan(
     from bench.models.reading import loader_versions  # reads tensors
 
     present = [name for name in names if name not in absent]
-    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present))
+    known = chosen.model.weights in present  # how weights are read depends on the base model's folder
+    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
     stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
     missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
     actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}
@@ -132,7 +133,7 @@ def plan(
     share = missing / images if images else 0.0
     return Plan(
         suite=chosen.name,
-        methods=tuple(one.method.name for one in plans),
+        methods=tuple(plan.method.name for plan in plans),
         prompts=len(plans[0].prompts),
         samples=chosen.samples,
         images=images,
@@ -219,7 +220,7 @@ def _megabytes(earlier: Sequence[Run], images: int, resolution: int) -> float:
 
 
 def _detectable(earlier: Sequence[Run], prompts: int, samples: int, detect: dict[str, float]) -> list[Detectable]:
-    known = {one.metric: one for one in spreads(earlier)}
+    known = {spread.metric: spread for spread in spreads(earlier)}
     for name in detect:
         if name not in known:
             told = (

@@ -10,13 +10,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from bench.store.atomic import atomic_write
 from bench.store.records import ImageRow, ScoreRow
 from bench.store.run_store import RunStore
 
+MARK = "outdated.txt"
+"""In the folder of a run that an older version made of weights which it read otherwise: why it is left out."""
 STALE = "the images were made again after scoring"
 UNREADABLE = "the image cannot be used: "
 UNEXPECTED = "the metric failed: "
 """Before an error that is no sentence of a metric about what it was given: the machine's, or a bug."""
+
+
+def mark_outdated(store: RunStore, why: str) -> None:
+    """Say of a run, in its folder, why it must not be compared any more; nothing else in it changes."""
+    if why_outdated(store) != why:
+        atomic_write(store.path / MARK, f"{why}\n")
+
+
+def why_outdated(store: RunStore) -> str | None:
+    """Why a run must not be compared any more; None for one that may."""
+    try:
+        return (store.path / MARK).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def is_current(row: ScoreRow) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
+from bench.store.outdated import why_outdated
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
 
@@ -31,9 +32,9 @@ class LeftOut:
 def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
     """The runs behind `source`; names are looked up in `results`.
 
-    Returns the finished runs, those left out, and whether every run was named by itself (then being not comparable
-    is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError: nothing there, or
-    a named run is not finished.
+    Returns the finished runs, those left out (not finished, outdated), and whether every run was named by itself (then
+    being not comparable is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError:
+    nothing there, or a named run is not finished or outdated.
     """
     sources = _listed(source)
     runs: list[Run] = []
@@ -45,6 +46,11 @@ def open_runs(source: RunSources, results: Path | str = Path("results")) -> tupl
         for store in stores:
             if isinstance(store, Run):
                 runs.append(store)
+            elif (why := why_outdated(store)) is not None:
+                if one_named:
+                    raise UsageError(f"run {store.path} is outdated: {why}")
+                its = store.manifest()
+                unfinished.append(LeftOut(store.name, "outdated", its.method, its.suite, True, made_at(store)))
             elif store.manifest().status == "complete":
                 runs.append(read_run(store))
             elif one_named:

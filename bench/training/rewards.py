@@ -57,7 +57,7 @@ class Checked:
         broken = int((~values.detach().isfinite()).sum())
         if broken:
             raise UsageError(
-                f"reward '{self.name}' is NaN or infinite for {broken} of {len(values)} images: mend it, lower "
+                f"reward '{self.name}' is NaN or infinite for {broken} of {len(values)} images: correct it, lower "
                 "--learning-rate, or use another --reward; the last checkpoint is kept"
             )
         return values

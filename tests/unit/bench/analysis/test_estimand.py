@@ -124,3 +124,11 @@ def test_one_row_is_enough_to_know_a_group_metric(tmp_path: Path) -> None:
     store.append_scores("lpips", [ScoreRow("p0000", None, 0.5)], card("lpips"))
     found = units_of(read_run(store), "lpips")
     assert (found.values.shape, found.n, found.n_unscored) == ((4, 1), 1, 3)
+
+
+def test_the_same_pictures_scored_otherwise_differ_by_what_the_scores_say() -> None:
+    a = np.random.default_rng(5).normal(size=(P, K))
+    same = pair(units(a), units(a + 1e-7)).paired(identical=True).interval
+    assert (same.mean, same.low, same.high) == (0.0, 0.0, 0.0)
+    other = pair(units(a), units(a + 0.2)).paired(identical=True).interval
+    assert other.mean == pytest.approx(0.2)

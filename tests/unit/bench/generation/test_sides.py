@@ -15,7 +15,8 @@ from transformers import CLIPTextModel
 from bench.generation.generate import Settings, generate
 from bench.models.reading import loader_versions
 from bench.models.weights import digest_of
-from bench.store.run_store import RunStore
+from bench.store.outdated import why_outdated
+from bench.store.run_store import RunStore, find_runs
 from bench.suite.plan import RunPlan, make_plan
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
@@ -122,6 +123,9 @@ def test_the_identity_says_how_it_was_read_and_old_runs_are_told(
     made = run(suite, tmp_path, ["refl"])
     assert len(made["refl"]) == 4
     assert any(f"{old.name} is outdated" in line for line in said)
+    marked = {store.name: why_outdated(store) for store in find_runs(tmp_path)}
+    assert marked[refl.name] is None
+    assert str(marked[old.name]).endswith(f": {refl.name} takes its place")
     assert not any("taken over" in line for line in said)
 
 

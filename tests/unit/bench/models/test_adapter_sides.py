@@ -71,7 +71,7 @@ def test_what_is_said_of_text_encoders_can_be_left_out(
     model.add_network("plain", plain)
     assert torch.equal(prediction(model, "ignored"), prediction(model, "plain"))
     assert [
-        line for line in said if "text_encoder and text_encoder_2 is left out, as text_encoder = 'ignore' asks" in line
+        line for line in said if "text_encoder and text_encoder_2 is ignored, as text_encoder = 'ignore' asks" in line
     ]
 
 

@@ -16,11 +16,11 @@ def test_one_value_that_changes_is_seen(dtype: torch.dtype, size: int) -> None:
     layer.weight = nn.Parameter(torch.linspace(-1, 1, size, dtype=dtype)[:, None])
     before = fingerprint(layer)
     assert fingerprint(layer) == before
-    for place in {0, size // 2, size - 1}:
-        kept = layer.weight.data[place].clone()
-        layer.weight.data[place] = -kept - 1
+    for index in {0, size // 2, size - 1}:
+        kept = layer.weight.data[index].clone()
+        layer.weight.data[index] = -kept - 1
         assert changed(before, fingerprint(layer)) == ["weight"]
-        layer.weight.data[place] = kept
+        layer.weight.data[index] = kept
     assert fingerprint(layer) == before
 
 

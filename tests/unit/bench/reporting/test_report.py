@@ -236,7 +236,7 @@ def test_gallery_marks_missing_and_broken_images_and_goes_on(results: Path, tmp_
 
 
 def test_empty_results_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no finished runs in .*: make some with `bench run"):
+    with pytest.raises(UsageError, match="no finished runs in .*: (make|create) some with `bench run"):
         report(tmp_path, tmp_path / "out")
 
 
