@@ -144,6 +144,9 @@ def price(pairs: Pairs, method: str, base: str, reward: str, diversity: str) -> 
     interval over prompts. NaN with a reason when the reward did not rise significantly: the ratio would have a
     denominator that may be zero.
     """
+    scored = [pairs.run(name).metrics for name in (method, base)]
+    if absent := [metric for metric in (reward, diversity) if any(metric not in one for one in scored)]:
+        return Interval(math.nan, math.nan, math.nan, 0, 0, 0, f"{absent[0]} is not scored for both")
     gains, losses = pairs.changes(base, method, reward), -pairs.changes(base, method, diversity)
     known = np.isfinite(gains) & np.isfinite(losses)
     gains, losses = gains[known], losses[known]

@@ -94,9 +94,11 @@ class Pairs:
 
     def changes(self, a: str, b: str, metric: str) -> Floats:
         """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""
+        count = int(self.clusters.max()) + 1
+        if metric not in self.run(a).metrics or metric not in self.run(b).metrics:
+            return np.full(count, np.nan)
         sign = 1.0 if self.metrics[metric].higher else -1.0
         differences = sign * self._pair(a, b, metric).differences
-        count = int(self.clusters.max()) + 1
         known = np.isfinite(differences)
         totals = np.bincount(self.clusters, weights=np.where(known, differences, 0).sum(axis=1), minlength=count)
         sizes = np.bincount(self.clusters, weights=known.sum(axis=1), minlength=count)

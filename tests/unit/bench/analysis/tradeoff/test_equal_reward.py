@@ -156,6 +156,15 @@ def test_price_is_the_loss_per_unit_of_reward() -> None:
     assert "did not rise significantly" in str(price(pairs, "twin", "base", "reward", "diversity").reason)
 
 
+def test_a_metric_that_one_run_lacks_has_no_price() -> None:
+    pairs = plain_pairs({"base": (0, 4), "refl": (3, 1)})
+    del pairs.run("refl").metrics["diversity"]
+    found = price(pairs, "refl", "base", "reward", "diversity")
+    assert math.isnan(found.mean)
+    assert found.reason == "diversity is not scored for both"
+    assert np.isnan(pairs.changes("base", "refl", "diversity")).all()
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     folder = tmp_path_factory.mktemp("over")

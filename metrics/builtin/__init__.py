@@ -1,0 +1,10 @@
+"""The metrics of this package: the facts of each, and where its code is. Light, as the catalogue that reads it."""
+
+from __future__ import annotations
+
+from metrics.builtin import group, image, set
+from metrics.builtin.row import Row
+
+BUILTIN: tuple[Row, ...] = (*image.ROWS, *group.ROWS, *set.ROWS)
+
+__all__ = ["BUILTIN"]

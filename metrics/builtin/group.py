@@ -1,0 +1,92 @@
+"""Metrics of kind group: one value per prompt, over its images."""
+
+from __future__ import annotations
+
+from metrics.builtin.row import CLIP, FOLDER, Row, row
+from metrics.types import Direction, Kind
+
+ROWS: tuple[Row, ...] = (
+    row(
+        "metrics.group.lpips:LPIPS",
+        name="lpips",
+        title="LPIPS diversity",
+        order=10,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="mean pairwise LPIPS",
+        low=0.0,
+        weights="the lpips package (v0.1) on torchvision's ImageNet trunks",
+        sha256=("7be5be79", "397923af", "b8a52dc0"),
+        packages=("lpips",),
+        licence="BSD-2-Clause",
+        citation="Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features, arXiv 1801.03924",
+        options={"net": None},
+        megabytes=57,  # VGG16's layers, the largest trunk
+        beside=(),
+    ),
+    row(
+        "metrics.group.dreamsim:DreamSim",
+        name="dreamsim",
+        title="DreamSim diversity",
+        order=20,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="mean pairwise DreamSim",
+        low=0.0,
+        high=2.0,
+        weights="the dreamsim package's release",
+        packages=("dreamsim",),
+        licence="MIT",
+        citation="Fu et al. 2023, DreamSim, arXiv 2306.09344",
+        options={"type": "ensemble"},
+        megabytes=992,  # the ensemble's three ViT-B/16 and its adapter
+        beside=(*FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
+    ),
+    row(
+        "metrics.group.dino:Dino",
+        name="dino",
+        title="DINO diversity",
+        order=40,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="mean pairwise 1 - cosine",
+        low=0.0,
+        high=2.0,
+        weights="facebook/dino-vits16",
+        licence="Apache-2.0",
+        citation="Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294",
+        beside=FOLDER,
+    ),
+    row(
+        "metrics.group.vendi:Vendi",
+        name="vendi",
+        title="Vendi score",
+        order=50,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="effective number of images",
+        low=1.0,
+        weights="facebook/dino-vits16",
+        licence="Apache-2.0",
+        citation="Friedman and Dieng 2023, The Vendi Score, arXiv 2210.02410; "
+        "order q: Pasarkar, Dieng, arXiv 2310.12952",
+        options={"backbone": "dino", "q": 1.0, "kernel": "cosine", "bandwidth": None, "k": None},
+        beside=FOLDER,
+    ),
+    row(
+        "metrics.group.clip_diversity:ClipDiversity",
+        name="clip_diversity",
+        title="CLIP diversity",
+        order=60,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="mean pairwise 1 - cosine",
+        low=0.0,
+        high=2.0,
+        weights=CLIP,
+        licence="MIT",
+        citation="Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020",
+        options={"backbone": "vit-l-14"},
+        beside=FOLDER,
+    ),
+)

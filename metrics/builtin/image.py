@@ -1,0 +1,133 @@
+"""Metrics of kind image: one value per image."""
+
+from __future__ import annotations
+
+from metrics.builtin.row import CLIP, FOLDER, Row, row
+from metrics.types import Direction, Kind
+
+_HPS = {
+    "kind": Kind.IMAGE,
+    "direction": Direction.HIGHER,
+    "unit": "cosine",
+    "low": -1.0,
+    "high": 1.0,
+    "packages": ("open_clip_torch",),
+    "licence": "Apache-2.0",
+    "citation": "Wu et al. 2023, Human Preference Score v2, arXiv 2306.09341",
+    "options": {"antialias": False, "autocast": False},
+    "beside": ("open_clip_config.json", "bpe_simple_vocab.txt.gz"),
+}
+_UNSUPPORTED = "metrics.unsupported:Unsupported"
+
+ROWS: tuple[Row, ...] = (
+    row(
+        "metrics.image.image_reward:ImageReward",
+        name="image_reward",
+        title="ImageReward",
+        order=10,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="normalised reward",
+        weights="THUDM/ImageReward:ImageReward.pt",
+        sha256=("d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6",),
+        licence="Apache-2.0",
+        citation="Xu et al. 2023, ImageReward, arXiv 2304.05977",
+        beside=("med_config.json", "vocab.txt"),
+    ),
+    row(
+        "metrics.image.hpsv2:HPSv2",
+        name="hpsv2",
+        title="HPSv2",
+        order=30,
+        version="2.0",
+        weights="xswu/HPSv2:HPS_v2_compressed.pt",
+        sha256=("07cb0d20626232204ca3a6ec53ff5984e7e53212a8a7b0e0ec2bac1bdaf125a1",),
+        **_HPS,
+    ),
+    row(
+        "metrics.image.hpsv2:HPSv2",
+        name="hpsv2.1",
+        title="HPSv2.1",
+        order=20,
+        version="2.1",
+        weights="xswu/HPSv2:HPS_v2.1_compressed.pt",
+        sha256=("c57a38fb4a2f7e7c15bf00da2ea377cdf165448b4dd1052a484c215a998c9837",),
+        **_HPS,
+    ),
+    row(
+        "metrics.image.clip_score:PickScore",
+        name="pickscore",
+        title="PickScore",
+        order=40,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="logit-scaled cosine",
+        weights="yuvalkirstain/PickScore_v1",
+        sha256=("ef31ef6fc5ff4d9bb90dd232df4e145887ba62c5a03aa2841415f8c25f18d52e",),
+        licence="MIT",
+        citation="Kirstain et al. 2023, Pick-a-Pic, arXiv 2305.01569",
+        beside=FOLDER,
+    ),
+    row(
+        "metrics.image.clip_score:CLIPScore",
+        name="clip_score",
+        title="CLIPScore",
+        order=50,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="100 x cosine",
+        low=-100.0,
+        high=100.0,
+        weights=CLIP,
+        licence="MIT",
+        citation="Hessel et al. 2021, CLIPScore, arXiv 2104.08718 (here 100 cos, neither prefix nor clamp)",
+        options={"backbone": "vit-l-14", "variant": "cosine"},
+        beside=FOLDER,
+    ),
+    row(
+        "metrics.image.aesthetic:Aesthetic",
+        name="aesthetic",
+        title="LAION aesthetic",
+        order=70,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="predicted rating, about 1 to 10",
+        weights="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/"
+        "6934dd81792f086e613a121dbce43082cb8be85e/sac%2Blogos%2Bava1-l14-linearMSE.pth",
+        sha256=("21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",),
+        licence="Apache-2.0",
+        citation="Schuhmann 2022, improved aesthetic predictor, "
+        "github.com/christophschuhmann/improved-aesthetic-predictor",
+        options={"clip": None},
+        weight_options=("clip",),
+        beside=(*FOLDER, *(f"clip/{name}" for name in FOLDER)),
+    ),
+    row(
+        _UNSUPPORTED,
+        name="hpsv3",
+        title="HPSv3",
+        order=80,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="reward (mean of its Gaussian)",
+        weights="MizzenAI/HPSv3:HPSv3.safetensors",
+        licence="MIT",
+        citation="Ma et al. 2025, HPSv3, arXiv 2508.03789",
+        unsupported="it is a reward head on Qwen2-VL-7B, made for transformers 4.45 (4.52 renamed its layers), which "
+        "needs about 17 GB of GPU memory, and no port of it was proven equal to the original",
+    ),
+    row(
+        _UNSUPPORTED,
+        name="mps",
+        title="MPS",
+        order=90,
+        kind=Kind.IMAGE,
+        direction=Direction.HIGHER,
+        unit="logit-scaled cosine",
+        weights="MPS_overall_checkpoint.pth of github.com/Kwai-Kolors/MPS",
+        licence="not stated",
+        citation="Zhang et al. 2024, Learning Multi-dimensional Human Preference for Text-to-Image Generation, CVPR",
+        unsupported="its checkpoint is a pickled module that runs code when it is loaded, and its scores depend on the "
+        "other images of the batch",
+    ),
+)

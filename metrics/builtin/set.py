@@ -1,0 +1,83 @@
+"""Metrics of kind set: one value for all images against a reference set."""
+
+from __future__ import annotations
+
+from metrics.builtin.row import FOLDER, Row, row
+from metrics.types import Direction, Kind
+
+_INCEPTION = {
+    "weights": "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+    "sha256": ("6726825d",),
+    "packages": ("torch_fidelity",),
+    "licence": "Apache-2.0",
+    "kind": Kind.SET,
+    "direction": Direction.LOWER,
+    "beside": FOLDER,
+}
+_FID = {"unit": "Frechet distance", "low": 0.0, **_INCEPTION}
+_HEUSEL = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500"
+
+ROWS: tuple[Row, ...] = (
+    row(
+        "metrics.set.fid:FID",
+        name="fid",
+        title="FID",
+        order=10,
+        citation=f"{_HEUSEL} (torch-fidelity's resize)",
+        **_FID,
+    ),
+    row(
+        "metrics.set.fid:CleanFID",
+        name="fid_clean",
+        title="FID (clean-fid's resize)",
+        order=50,
+        citation=f"{_HEUSEL}; resize: Parmar et al. 2022, arXiv 2104.11222",
+        **_FID,
+    ),
+    row(
+        "metrics.set.fid:TorchmetricsFID",
+        name="fid_torchmetrics",
+        title="FID (torchmetrics' resize)",
+        order=60,
+        citation=f"{_HEUSEL} (torchmetrics 1.9's default resize)",
+        **_FID,
+    ),
+    row(
+        "metrics.set.kid:KID",
+        name="kid",
+        title="KID",
+        order=20,
+        unit="squared MMD",
+        citation="Binkowski et al. 2018, Demystifying MMD GANs, arXiv 1801.01401 (unbiased, all images at once)",
+        **_INCEPTION,
+    ),
+    row(
+        "metrics.set.cmmd:CMMD",
+        name="cmmd",
+        title="CMMD",
+        order=30,
+        kind=Kind.SET,
+        direction=Direction.LOWER,
+        unit="1000 x squared MMD",
+        low=0.0,
+        weights="openai/clip-vit-large-patch14-336",
+        licence="MIT",
+        citation="Jayasumana et al. 2024, Rethinking FID, arXiv 2401.09603",
+        beside=FOLDER,
+    ),
+    row(
+        "metrics.set.fd_dinov2:FDDinov2",
+        name="fd_dinov2",
+        title="FD-DINOv2",
+        order=40,
+        kind=Kind.SET,
+        direction=Direction.LOWER,
+        unit="Frechet distance",
+        low=0.0,
+        weights="facebook/dinov2-large",
+        licence="Apache-2.0",
+        citation="Stein et al. 2023, Exposing flaws of generative model evaluation metrics, arXiv 2306.04675",
+        beside=FOLDER,
+    ),
+)
