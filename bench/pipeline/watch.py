@@ -52,7 +52,7 @@ class Course:
                 raise UsageError(f"suite '{suite.name}' has no {kind} metric, which {option} needs: add one to it")
             if wanted is not None and wanted not in known:
                 raise UsageError(
-                    f"{option} {wanted} is not of the {kind} metrics of suite '{suite.name}': choose from "
+                    f"{option} {wanted} is not one of the {kind} metrics of suite '{suite.name}': choose from "
                     f"{', '.join(known)}"
                 )
             found.append(wanted or known[0])

@@ -119,7 +119,7 @@ def test_odd_images(bench_command, odd_images: Path, tidy, tmp_path: Path) -> No
     assert peak < 2 << 30  # the panorama is 36 MB; what is beyond are the libraries
     lines = said.splitlines()
     assert sum("no images for 1 of 7 prompts (none)" in line for line in lines) == 1
-    assert sum("1 files are not used" in line and "stranger/0.png" in line for line in lines) == 1
+    assert sum("1 files are ignored" in line and "stranger/0.png" in line for line in lines) == 1
     (faults,) = [line for line in lines if "3 images cannot be used" in line]
     assert "broken/1.png: it cannot be decoded" in faults
     assert "huge/0.png: it has more pixels than the 100,000,000 allowed" in faults

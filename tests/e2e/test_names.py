@@ -19,7 +19,7 @@ import pytest
         (
             4,
             ["--method", "refl"],
-            "train one with `bench train refl --suite sd15-hpdv2`, or give some with `--set weights",
+            "train one with `bench train refl --suite sd15-hpdv2`, or pass them with `--set weights",
         ),
         (4, ["--method", "srpo"], "its published checkpoints are for other models: flux"),
         (

@@ -77,7 +77,7 @@ def test_killed_and_continued_gives_the_same_bytes(bench_command, suite, picture
         bench_command.kill(process, signal.SIGKILL)
     assert kills == 2, "the training was quicker than the test"
     done = bench_command(*train(suite, pictures, parts, *steps))
-    assert "going on after update" in done.stderr
+    assert "resuming after update" in done.stderr
     assert weights(whole) == weights(parts)
     assert log_of(whole) == log_of(parts)
     assert not list(tmp_path.rglob("*.tmp"))

@@ -284,7 +284,7 @@ def test_nobody_answers(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_answers_is_no_hub(hub: Hub) -> None:
     hub.add("owner/name", PIPELINE)
     hub.bare = True
-    assert "what answered is no hub" in sentence("owner/name")
+    assert "the server that answered is not a hub" in sentence("owner/name")
 
 
 def test_a_full_disk(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

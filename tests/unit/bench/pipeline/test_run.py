@@ -332,7 +332,7 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
         )
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"no image")
-    with pytest.raises(UsageError, match="no image that can be read, and neither is any other"):
+    with pytest.raises(UsageError, match="cannot be read as an image, nor can any other file"):
         take(folder, suite, tmp_path)
 
 
@@ -361,7 +361,7 @@ def test_a_broken_image_from_elsewhere_costs_its_own_values_only(suite: Suite, t
     assert "cannot be decoded" in reasons.pop()
     (sentence,) = [line for line in said if "1 image cannot be used" in line]
     assert "p1/1.png: it cannot be decoded" in sentence
-    assert any("3 files are not used" in line and "p9/0.png" in line for line in said)
+    assert any("3 files are ignored" in line and "p9/0.png" in line for line in said)
     assert store.manifest().status == "complete"
 
 
@@ -394,7 +394,7 @@ def test_changed_bytes_outdate_scores_and_equal_bytes_do_not(suite: Suite, tmp_p
         ({"resume": "sometimes"}, "resume"),
         ({"engine": "ray"}, "ray"),
         ({"engine": "local2"}, "Did you mean 'local'"),
-        ({"device": "cuda:99"}, "not on this machine"),
+        ({"device": "cuda:99"}, "not available on this machine"),
         ({"device": "warp"}, "unknown"),
         ({"batch_size": 0}, "at least 1"),
     ],

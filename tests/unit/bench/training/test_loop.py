@@ -140,11 +140,11 @@ def test_going_on_gives_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         loop.train("imagerefl", given)
     monkeypatch.setattr(loop, "update", update)
-    with pytest.raises(UsageError, match="is of another training"):
+    with pytest.raises(UsageError, match="belongs to another training run"):
         loop.train("imagerefl", replace(given, seed=1))
     parts = loop.train("imagerefl", given)
     assert parts is not None
-    assert "going on after update 2 of 4" in said[-2]
+    assert "resuming after update 2 of 4" in said[-2]
     assert same(whole, parts)
     ours, theirs = ([{**row, "seconds": ""} for row in rows(out)] for out in (whole, parts))
     assert ours == theirs
