@@ -48,6 +48,11 @@ def load(
     weights are used. `label` is printed behind the title where the weights are not the published ones. `options`
     are listed in `info(name).options`. Raises UnknownMetricError (name or option), MissingWeightsError (weights,
     package or device absent or damaged) or MetricError.
+
+    >>> import metrics
+    >>> scorer = metrics.load("lpips", weights=WEIGHTS / "lpips", label="(shapes)")
+    >>> scorer.card.facts.name
+    'lpips'
     """
     facts = info(name)
     for key, value in options.items():

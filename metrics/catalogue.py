@@ -53,13 +53,24 @@ def _read_plugins() -> None:
 
 
 def names() -> list[str]:
-    """All metric names, in order of registration."""
+    """All metric names, in order of registration.
+
+    >>> import metrics
+    >>> [name for name in metrics.names() if name.startswith("hpsv2")]
+    ['hpsv2', 'hpsv2.1']
+    """
     _read_plugins()
     return list(_FACTS)
 
 
 def info(name: str) -> Facts:
-    """The facts of a metric; UnknownMetricError (with a suggestion) if there is none of that name."""
+    """The facts of a metric; UnknownMetricError (with a suggestion) if there is none of that name.
+
+    >>> import metrics
+    >>> facts = metrics.info("lpips")
+    >>> facts.kind.value, facts.direction.value, facts.options
+    ('group', 'higher', {'net': None})
+    """
     _read_plugins()
     if name in _FACTS:
         return _FACTS[name]

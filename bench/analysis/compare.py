@@ -87,6 +87,13 @@ def compare(
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
+
+    >>> import bench
+    >>> comparison = bench.compare("base", "refl", results=RESULTS)
+    >>> comparison.a, comparison.b
+    ('base', 'refl')
+    >>> [difference.facts.name for difference in comparison.differences]
+    ['pickscore', ...]
     """
     from bench.analysis.by_tag import tag_differences
 

@@ -124,10 +124,10 @@ def plan(
     present = [name for name in names if name not in absent]
     known = chosen.model.weights in present  # how weights are read depends on the base model's folder
     plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
-    stores = [RunStore(Path(results) / "runs" / chosen.name / one.name) for one in plans]
-    missing = sum(_missing(one, store) for one, store in zip(plans, stores, strict=True))
-    actions = {one.name: actions_for(one, chosen.sampler.steps) for one in plans}
-    images, per_plan = sum(len(one.items) for one in plans), len(plans[0].items)
+    stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
+    missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
+    actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
+    images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
     earlier = _earlier(Path(results), chosen.name)
     alone, shared = per_plan * sum(needed(actions).values()), per_plan * sum(executed(build_tree(actions)).values())
     share = missing / images if images else 0.0

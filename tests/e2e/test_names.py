@@ -72,7 +72,7 @@ def test_a_demanded_digest(error_of, tiny_suite, tmp_path: Path) -> None:
     file = next(tiny_suite.tuned.glob("*.safetensors"))
     right = hashlib.sha256(file.read_bytes()).hexdigest()
     run = [*tiny_suite.arguments(tmp_path / "results", "refl"), "--limit", "1", "--samples", "1", "--set"]
-    assert f"have the sha256 {right}, not the demanded" in error_of(4, *run, f"weights={file}#sha256={'0' * 64}")
+    assert f"have the sha256 {right}, expected" in error_of(4, *run, f"weights={file}#sha256={'0' * 64}")
     assert "must be 64 hex digits, got 4 characters" in error_of(2, *run, f"weights={file}#sha256={right[:4]}")
 
 

@@ -80,7 +80,7 @@ def test_they_run(bench_command, files: Path, tiny_suite, tidy) -> None:
         ('from bench import register_model\nregister_model("x", "mine")\n', "must be written as 'module:Class'"),
         (
             'import metrics\nmetrics.register("fid", "mine:Fid", metrics.info("fid"))\n',
-            "mine.py, line 2: metric name 'fid' is taken by",
+            "mine.py, line 2: metric name 'fid' is already used by",
         ),
     ],
 )

@@ -247,4 +247,4 @@ def test_the_command_line_fetches_marks_and_refuses(
     assert "no public repository owner/none on the hub: check the name" in gone
     pinned = f"weights={HUB_NAMES['dpo']}#sha256={'1' * 64}"
     other = error_of(4, "run", "--suite", toml, "--method", "dpo", "--set", pinned, **environment)
-    assert f"not the demanded {'1' * 64}" in other
+    assert f"expected {'1' * 64}" in other

@@ -13,8 +13,8 @@ def test_named_files_exist() -> None:
     paths = set(re.findall(r"`((?:bench|metrics|prompts|tests|docs|benchmarks)/[\w./-]+)`", text))
     assert len(paths) > 20
     # NAME and ID stand for what is added: the folder must be there
-    lost = [one for one in paths if not (ROOT / one).exists() and not ("NAME" in one or "ID." in one)]
-    lost += [one for one in paths if ("NAME" in one or "ID." in one) and not (ROOT / one).parent.is_dir()]
+    lost = [path for path in paths if not (ROOT / path).exists() and not ("NAME" in path or "ID." in path)]
+    lost += [path for path in paths if ("NAME" in path or "ID." in path) and not (ROOT / path).parent.is_dir()]
     assert lost == []
 
 

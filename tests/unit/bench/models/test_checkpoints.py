@@ -295,7 +295,7 @@ def test_what_does_not_fit_is_one_sentence(folders: dict[str, Path], tmp_path: P
             model.add_network("x", write(tmp_path / f"{name}.safetensors", tensors))
     write(tmp_path / "several" / "a.safetensors", unet)
     write(tmp_path / "several" / "b.safetensors", unet)
-    with pytest.raises(MissingError, match=r"several checkpoints \(a.safetensors, b.safetensors\): name the file"):
+    with pytest.raises(MissingError, match=r"several checkpoints \(a.safetensors, b.safetensors\): give the path"):
         model.add_network("x", tmp_path / "several")
     assert set(model.networks) == {"base"}
 
@@ -309,8 +309,8 @@ def test_an_incomplete_lora_is_refused(folders: dict[str, Path], tmp_path: Path,
     first = min(key for key in state if "lora_A" in key)
     other = first.replace("lora_A", "lora_B")
     cases = {
-        "no_first": ({key: value for key, value in state.items() if key != first}, "lora_A; get the file"),
-        "no_second": ({key: value for key, value in state.items() if key != other}, "lora_B; get the file"),
+        "no_first": ({key: value for key, value in state.items() if key != first}, "lora_A; download the file"),
+        "no_second": ({key: value for key, value in state.items() if key != other}, "lora_B; download the file"),
         "only_first": ({key: value for key, value in state.items() if "lora_A" in key}, r"lora_B and \d+ more"),
         "only_second": ({key: value for key, value in state.items() if "lora_B" in key}, r"lora_A and \d+ more"),
     }
@@ -338,7 +338,7 @@ def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path:
     named = {f"base_model.model.{key}": value for key, value in state.items()}
     model = model_of("sd", folders["sd"])
     model.add_network("beside", write(tmp_path / "a" / "mine.safetensors", named))
-    words = "says no alpha (there is no adapter_config.json beside it): taken as the rank"
+    words = "states no alpha (there is no adapter_config.json beside it); assuming alpha = rank"
     assert [line for line in said if words in line]
     facts = {"r": 2, "lora_alpha": 6, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
     (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(facts))

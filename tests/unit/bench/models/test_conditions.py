@@ -165,7 +165,7 @@ def test_a_textual_inversion_of_another_model(folders: dict[str, Path], tmp_path
     model = model_of(folders, "sd")
     pivotal = embedding(tmp_path, "pivotal", "sdxl", 1)
     save_file({"emb_params": torch.zeros(1, 5)}, tmp_path / "small.safetensors")
-    cases = {pivotal: "is no textual inversion for this model", tmp_path / "small.safetensors": "takes 16"}
+    cases = {pivotal: "is not a textual inversion of this model", tmp_path / "small.safetensors": "takes 16"}
     for path, words in cases.items():
         with pytest.raises(MissingError, match=words):
             model.add_conditions("x", "base", PromptConditions(), {"word": path})
@@ -191,4 +191,4 @@ def test_what_a_family_has_not_is_refused(family: str, given: dict[str, Any], wo
 
 def test_what_has_no_effect_is_said(said: list[str]) -> None:
     check_conditions("sd", PromptConditions(negative_prompt="bad"), [1.0], "refl")
-    assert said == ["method 'refl' runs without guidance: negative_prompt has no effect on it."]
+    assert said == ["method 'refl' runs without guidance: negative_prompt has no effect on it"]

@@ -67,7 +67,7 @@ def test_a_prompt_that_is_cut_is_said_once(folder: Path, said: list[str]) -> Non
     model = load_model(folder, tiny_suite())
     for _ in range(2):
         model.encode(["a star " * 30, "a circle"])
-    assert said == ["1 prompt is longer than the 24 tokens that the text encoder reads: the rest is cut."]
+    assert said == ["1 prompt is longer than the text encoder's limit of 24 tokens; the rest is truncated"]
 
 
 @pytest.mark.parametrize("layout", ["diffusers", "peft"])
@@ -165,14 +165,14 @@ def test_an_unknown_family(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "words"), [("float16", "float16 overflows beyond 65504"), ("bfloat16", "the dtype has range enough")]
+    ("dtype", "words"), [("float16", "float16 overflows beyond 65504"), ("bfloat16", "the dtype has enough range")]
 )
 def test_pictures_of_no_numbers_are_refused(folder: Path, dtype: str, words: str) -> None:
     model = StableDiffusion(folder, tiny_suite(dtype=dtype))
     latents = torch.zeros(3, 4, 8, 8, dtype=model.dtype)
     assert model.decode(latents).shape == (3, 3, 32, 32)
     latents[2] = torch.nan
-    with pytest.raises(UsageError, match=f"1 of 3 images have values that are no numbers .*{words}"):
+    with pytest.raises(UsageError, match=f"1 of 3 images contain NaN or infinite values .*{words}"):
         model.decode(latents)
 
 

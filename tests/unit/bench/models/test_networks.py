@@ -51,7 +51,7 @@ def test_networks_stay_if_they_fit_and_are_moved_at_the_switch_if_not(said: list
         tight.bring(module)
     assert len(first.moves) == 3  # in, out for the second, in again
     assert len(second.moves) == 2
-    assert len([line for line in said if "moved at each switch" in line]) == 1
+    assert len([line for line in said if "moving them at each switch" in line]) == 1
 
 
 def test_the_one_used_longest_ago_leaves_first(said: list[str]) -> None:

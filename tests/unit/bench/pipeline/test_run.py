@@ -162,7 +162,7 @@ def test_damaged_images_are_made_again_and_said(suite: Suite, tmp_path: Path, sa
     assert (len(good), bad) == (6, [])
     assert images_of(store) == before
     assert values_of(store) == scores
-    (line,) = [line for line in said if "made again" in line]
+    (line,) = [line for line in said if "regenerating" in line]
     assert "p1/0.png is truncated" in line
     assert "p2/1.png is foreign" in line
 
@@ -326,7 +326,7 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
     (tmp_path / "lossy" / "p1").mkdir(parents=True)
     for sample in range(2):
         Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
-    with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, and only \.png is taken"):
+    with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, but only \.png is read"):
         rescore.score(
             images=tmp_path / "lossy", suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
         )

@@ -101,7 +101,7 @@ def test_a_damaged_part_is_removed_and_said_and_its_features_are_made_again(
     found = cached.get([*lost, *kept])
     assert same(found, kept)
     assert not part.exists()
-    assert [line for line in said if f"{part} is damaged" in line and "made again" in line] == said
+    assert [line for line in said if f"{part} is damaged" in line and "recomputed" in line] == said
     assert len(said) == 1
     assert cached.known(lost) == set()
     cached.put(lost)
@@ -139,7 +139,7 @@ def test_a_place_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path:
     cached.put(features("a", "b"))
     assert cached.get([digest("a")]) == {}
     assert len(said) == 1
-    assert said[0].startswith("features are not kept: ")
+    assert said[0].startswith("features are not cached: ")
 
 
 def test_a_network_is_known_by_its_digest_device_and_libraries(tmp_path: Path) -> None:

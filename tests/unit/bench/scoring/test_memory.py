@@ -135,7 +135,7 @@ def test_unknown_sizes_are_loaded_alone(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("missing", "its weights are not there."),
+        ("missing", "its weights are not there"),
         ("memory", TOO_LITTLE),
         ("device", TOO_LITTLE),
     ],
