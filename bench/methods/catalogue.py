@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from dataclasses import dataclass
-from typing import Any
-
 from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
-from bench.methods.conditions import NAMES
+from bench.methods.method import MARKERS, Method
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
 from bench.registry.registry import Registry
 
-# What both the static plots and the page can draw, by the names that matplotlib has for them.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
-_COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A sampling method: where the tuned weights come from, when they act, and the guidance of each side.
-
-    A guidance of None means "as the suite says"; 1.0 is no classifier-free guidance. Guidance of the tuned side
-    defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
-    multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
-    `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
-    `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
-    is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
-    and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
-    catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
-    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
-    """
-
-    name: str
-    title: str
-    schedule: Schedule
-    weights: str | None = None
-    base_guidance: float | None = None
-    tuned_guidance: float | None = 1.0
-    lora_scale: float = 1.0
-    negative_prompt: str | None = None
-    guidance_rescale: float | None = None
-    clip_skip: int | None = None
-    embeddings: tuple[tuple[str, str], ...] = ()
-    text_encoder: str | None = None
-    trained_on: tuple[str, ...] = ()
-    trained_on_data: tuple[str, ...] = ()
-    citation: str = ""
-    licence: str = ""
-    checkpoints: tuple[str, ...] = ()
-    train: str | None = None
-    row: str = ""
-    settings: tuple[tuple[str, str], ...] = ()
-    colour: str = ""
-    marker: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse a look that cannot be drawn. Raises UsageError."""
-        if self.colour and not _COLOUR.fullmatch(self.colour):
-            raise UsageError(f"method '{self.name}': colour '{self.colour}' must be written as #rrggbb")
-        if self.marker and self.marker not in MARKERS:
-            known = " ".join(MARKERS)
-            raise UsageError(f"method '{self.name}': marker '{self.marker}' must be one of {known}")
-
-    @property
-    def safe_name(self) -> str:
-        """The name for folders: "combined[switch_step=20]" becomes "combined-switch_step-20"."""
-        words = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
-        return re.sub(r"\.{2,}", ".", words).strip("-.")[:80]
-
-    @property
-    def row_name(self) -> str:
-        """The name in the catalogue, whatever settings were given."""
-        return self.row or self.name
-
-    @property
-    def uses_weights(self) -> bool:
-        """Whether the method has a tuned side at all, whatever its settings."""
-        return not (self.schedule.kind == "constant" and self.schedule.value == 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data for the manifest: not how it is drawn, and of the schedule only what its kind has."""
-        data = dataclasses.asdict(self)
-        del data["colour"], data["marker"]
-        schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
-        for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
-            if not data[name] and data[name] != "":
-                del data[name]
-        return data | {"schedule": {"kind": self.schedule.kind, **schedule}, "settings": dict(self.settings)}
-
+__all__ = [
+    "MARKERS",
+    "METHODS",
+    "Method",
+    "display_rank",
+    "find_method",
+    "get_method",
+    "method_names",
+    "register_method",
+]
 
 # In the order in which they are listed and shown. Colours: Okabe & Ito (2008) without its yellow, which is too pale on
 # white, and four more; markers tell methods apart in greyscale too.

@@ -169,7 +169,7 @@ def test_a_textual_inversion_of_another_model(folders: dict[str, Path], tmp_path
     for path, words in cases.items():
         with pytest.raises(MissingError, match=words):
             model.add_conditions("x", "base", PromptConditions(), {"word": path})
-    with pytest.raises(UsageError, match="clip_skip = 3 leaves nothing"):
+    with pytest.raises(UsageError, match="clip_skip = 3 leaves no layer"):
         model.add_conditions("x", "base", PromptConditions(clip_skip=3), {})
     assert set(model.networks) == {"base"}
 

@@ -222,7 +222,7 @@ def test_a_summary_is_safe_from_a_sibling_that_cleans_up(tmp_path: Path, monkeyp
             replace(source, target)
 
         monkeypatch.setattr(os, "replace", slow)
-        summary = summarise(store, n_resamples=10)
+        summary = summarise(store)
     assert store.summary() == summary
     assert heard == [f"another bench is working on {store.path}: waiting until it has finished (Ctrl-C to give up)\n"]
 
