@@ -121,7 +121,7 @@ def _why_nothing(folder: Path) -> str:
         return f"contains {pickled[0].relative_to(folder)}, {what_unreadable(pickled[0])}"
     inside = sorted({file.parent.relative_to(folder).as_posix() for file in files if file.suffix == ".safetensors"})
     if inside:
-        return f"contains no network itself; there are weights in {first_few(inside)}: give the path of one of these folders"
+        return f"contains no network itself; there are weights in {first_few(inside)}: give the path of one of them"
     return _NOTHING
 
 

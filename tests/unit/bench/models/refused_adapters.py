@@ -139,7 +139,9 @@ REFUSED = (
         for kind in ("IA3", "ADALORA", "BOFT", "VERA")
     ),
     Refused("PEFT, QALoRA", "sd", configured(use_qalora=True), "PEFT settings that are not supported: use_qalora"),
-    Refused("PEFT, layer replication", "sd", configured(layer_replication=[[0, 2]]), "not supported: layer_replication"),
+    Refused(
+        "PEFT, layer replication", "sd", configured(layer_replication=[[0, 2]]), "not supported: layer_replication"
+    ),
     Refused("PEFT, rank of another file", "sd", other_rank, "states rank 8 .*matrices have 2: it belongs"),
     Refused("PEFT, pickled (.bin)", "sd", pickled, "pickle"),
     Refused("PEFT, OFT of a version before 0.18", "sd", oft(peft_version="0.17.1"), "of a PEFT before 0.18"),
