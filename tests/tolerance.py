@@ -18,12 +18,12 @@ FLOAT64 = 1e-10
 """Of the largest value: sums in float64."""
 
 
-def relative_difference(found: Any, wanted: Any, scale: float | None = None) -> float:
+def relative_difference(actual: Any, expected: Any, scale: float | None = None) -> float:
     """The largest difference, over `scale` or else the largest magnitude in `wanted`. NaN where one has a NaN.
 
     Takes tensors, arrays and (lists of) numbers of one shape. Against nothing but zeros, any difference is infinite.
     """
-    first, second = _array(found), _array(wanted)
+    first, second = _array(actual), _array(expected)
     assert first.shape == second.shape, f"shapes {first.shape} and {second.shape}"
     if not first.size:
         return 0.0
@@ -32,10 +32,10 @@ def relative_difference(found: Any, wanted: Any, scale: float | None = None) -> 
     return largest / unit if largest and unit else (np.inf if largest else 0.0)
 
 
-def assert_close(found: Any, wanted: Any, rel: float = FLOAT32, *, scale: float | None = None) -> None:
+def assert_close(actual: Any, expected: Any, rel: float = FLOAT32, *, scale: float | None = None) -> None:
     """Fail unless `found` equals `wanted` up to `rel` of the scale (see `relative_difference`)."""
-    difference = relative_difference(found, wanted, scale)
-    shown = f": {found} against {wanted}" if _array(wanted).size <= 10 else ""
+    difference = relative_difference(actual, expected, scale)
+    shown = f": {actual} against {expected}" if _array(expected).size <= 10 else ""
     assert difference <= rel, f"differs by {difference:.2e} of the scale, {rel:.0e} is allowed{shown}"
 
 

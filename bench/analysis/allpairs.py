@@ -75,7 +75,7 @@ def _letter(number: int) -> str:
     return chr(ord("a") + number % 26) + (str(number // 26) if number >= 26 else "")
 
 
-def matrix_rows(found: AllPairs) -> list[Sequence[str]]:
+def matrix_rows(pairs: AllPairs) -> list[Sequence[str]]:
     """The matrix as text: + where the row's method is surely better than the column's, - where surely worse."""
-    size = range(len(found.methods))
-    return [["+" if found.better[i, j] else "-" if found.better[j, i] else "" for j in size] for i in size]
+    size = range(len(pairs.methods))
+    return [["+" if pairs.better[i, j] else "-" if pairs.better[j, i] else "" for j in size] for i in size]

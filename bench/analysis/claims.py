@@ -190,10 +190,10 @@ def _shown(value: float, low: float = math.nan, high: float = math.nan) -> str:
     return f"{value:.4g}" + (f" [{low:.4g}, {high:.4g}]" if math.isfinite(low) else "")
 
 
-def claim_rows(found: Claims) -> dict[str, Any]:
+def claim_rows(outcome: Claims) -> dict[str, Any]:
     """The judgements as plain JSON data; NaN is null."""
     rows = []
-    for one in found:
+    for one in outcome:
         values = {"measured": one.measured.mean, "ci_low": one.measured.low, "ci_high": one.measured.high}
         numbers = {key: value if math.isfinite(value) else None for key, value in values.items()}
         texts = {
@@ -203,4 +203,4 @@ def claim_rows(found: Claims) -> dict[str, Any]:
         rows.append(
             {**texts, **shared, "protocol": one.claim.protocol, "answer": one.answer, **numbers, "why": one.why}
         )
-    return {"code": found.code, "claims": rows}
+    return {"code": outcome.code, "claims": rows}

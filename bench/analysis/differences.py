@@ -187,11 +187,13 @@ def differences(a: Run, b: Run) -> tuple[Difference, ...]:
     return corrected([difference(a, b, name) for name in a.metrics if name in b.metrics])
 
 
-def corrected(found: Sequence[Difference]) -> tuple[Difference, ...]:
+def corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     """The same differences as one family of tests (Holm 1979): `p_holm`, and `detects` at the level they share.
 
     A difference without a p value is no test and has none.
     """
-    ps = [one.p_mark for one in found]
+    ps = [one.p_mark for one in differences]
     family = sum(math.isfinite(p) for p in ps)
-    return tuple(replace(one, p_holm=p, family=max(1, family)) for one, p in zip(found, holm(ps).tolist(), strict=True))
+    return tuple(
+        replace(one, p_holm=p, family=max(1, family)) for one, p in zip(differences, holm(ps).tolist(), strict=True)
+    )

@@ -78,12 +78,12 @@ def _from_noise(entry: Entry, level: float) -> tuple[float, str]:
     return minimum_detectable_effect(Interval(0.0, -half, half, prompts, 0, prompts), level), source
 
 
-def allowances_text(found: Sequence[Allowance]) -> str:
+def allowances_text(allowances: Sequence[Allowance]) -> str:
     """A line a drop, for a terminal."""
-    if not found:
+    if not allowances:
         return "no line on a drop: nothing to plan\n"
     rows = []
-    for one in found:
+    for one in allowances:
         unit = " %" if one.bound.rule == "max_drop_percent" else ""
         known = math.isfinite(one.needed)
         enough = "passes" if known and one.needed <= one.allowed else "too small" if known else "unknown"

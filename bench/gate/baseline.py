@@ -57,18 +57,18 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not valid JSON: write null for a missing value")
 
 
-def _wrong_summary(found: object) -> str:
+def _wrong_summary(summary: object) -> str:
     """What is wrong with a summary, as a clause; "" for nothing."""
-    if not isinstance(found, dict):
+    if not isinstance(summary, dict):
         return "must be a table"
     for key in ("suite", "method"):
-        if not isinstance(found.get(key), str):
+        if not isinstance(summary.get(key), str):
             return f"needs {key}, a string"
-    if not isinstance(found.get("conditions") or {}, dict):
+    if not isinstance(summary.get("conditions") or {}, dict):
         return "has conditions that are not a table"
-    if not isinstance(found.get("metrics"), dict):
+    if not isinstance(summary.get("metrics"), dict):
         return "needs metrics, a table"
-    wrong = ((name, _wrong_entry(entry)) for name, entry in found["metrics"].items())
+    wrong = ((name, _wrong_entry(entry)) for name, entry in summary["metrics"].items())
     return next((f"has a metric {name} {clause}" for name, clause in wrong if clause), "")
 
 

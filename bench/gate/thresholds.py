@@ -206,10 +206,10 @@ def _number(where: str, key: str, value: Any) -> float:
     return number
 
 
-def _dominances(file: _File, method: str, found: Any) -> list[Dominance]:
-    if found is None:
+def _dominances(file: _File, method: str, value: Any) -> list[Dominance]:
+    if value is None:
         return []
-    many = found if isinstance(found, list) else [found]
+    many = value if isinstance(value, list) else [value]
     if not all(isinstance(one, dict) for one in many):
         where = file.where((method,), DOMINATES)
         raise UsageError(f"{where}: [{method}.dominates] must be a table with over and on")

@@ -55,12 +55,12 @@ def resolve(spec: str) -> Path:
     return path
 
 
-def check_pin(name: str, path: Path, wanted: str) -> None:
+def check_pin(name: str, path: Path, expected: str) -> None:
     """Raise MissingError unless the weights at a path have the demanded sha256; a file's own is as good."""
     found = digest(path)
-    if wanted != found and not (path.is_file() and _content(path) == wanted):
+    if expected != found and not (path.is_file() and _content(path) == expected):
         raise MissingError(
-            f"weights '{name}' have the sha256 {found}, expected {wanted}: they are damaged, were changed by their "
+            f"weights '{name}' have the sha256 {found}, expected {expected}: they are damaged, were changed by their "
             "authors, or the digest is of other weights; compare it with the source, or pin a revision "
             "(owner/name@...)"
         )

@@ -163,12 +163,12 @@ class RunStore:
         """The recorded images, one row per (prompt_id, sample), in the order of their first record; the last wins."""
         return last_wins(ImageRow(**row) for row in read_parts(self.path / "images", IMAGE_COLUMNS))
 
-    def verified_images(self, wanted: Iterable[tuple[str, int]]) -> tuple[list[ImageRow], list[BadImage]]:
+    def verified_images(self, keys: Iterable[tuple[str, int]]) -> tuple[list[ImageRow], list[BadImage]]:
         """Of the wanted (prompt_id, sample), those that are there as recorded, and the others with the reason."""
         recorded = {row.key: row for row in self.images()}
         good: list[ImageRow] = []
         bad: list[BadImage] = []
-        for prompt_id, sample in wanted:
+        for prompt_id, sample in keys:
             row = recorded.get((prompt_id, sample))
             path = self.image_path(prompt_id, sample)
             if row is None:

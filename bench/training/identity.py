@@ -70,11 +70,11 @@ def scorers_of(objective: str, reward: Mapping[str, float], recipe: TrainRecipe)
     return sorted({*reward, *clip})
 
 
-def difference(found: Any, facts: Mapping[str, Any]) -> str:
+def difference(stored: Any, facts: Mapping[str, Any]) -> str:
     """What makes the training that is there another one than `facts`: "other sampler, resolution"; "" if nothing."""
-    if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict):
+    if not isinstance(stored, dict) or not isinstance(stored.get("inputs"), dict):
         return "written by another version of this program"
-    one, two = ({key: given.get(key) for key in _DECIDES} | given["inputs"] for given in (found, facts))
+    one, two = ({key: given.get(key) for key in _DECIDES} | given["inputs"] for given in (stored, facts))
     if isinstance(one["recipe"], dict):  # a setting that came later had its default
         one["recipe"] = _LATER | one["recipe"]
     other = [key for key in two if one.get(key) != two[key]]

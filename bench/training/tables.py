@@ -60,7 +60,7 @@ def open_rows(source: str) -> Any:
     return rows
 
 
-def columns(rows: Any, source: str, wanted: str | None) -> tuple[str, str]:
+def columns(rows: Any, source: str, column: str | None) -> tuple[str, str]:
     """(image column, caption column) of a dataset; a caption inside another column is "json.caption".
 
     Raises UsageError if there is none of a kind, or no row.
@@ -73,13 +73,13 @@ def columns(rows: Any, source: str, wanted: str | None) -> tuple[str, str]:
     texts = [name for name in CAPTION_KEYS if name in features]
     if isinstance(features.get("json"), dict):  # WebDataset: a JSON file beside the picture
         texts += [f"json.{name}" for name in CAPTION_KEYS if name in features["json"]]
-    if wanted is not None:
-        outer, _, inner = wanted.partition(".")
+    if column is not None:
+        outer, _, inner = column.partition(".")
         known = outer in features and (not inner or inner in (features[outer] or {}))
-        texts = [wanted] if known else []
+        texts = [column] if known else []
     if not images or not texts:
-        looked = f"'{wanted}' (--caption-column)" if wanted else f"caption column ({', '.join(CAPTION_KEYS)})"
-        hint = "" if wanted or not images else "; give --caption-column one of them"
+        looked = f"'{column}' (--caption-column)" if column else f"caption column ({', '.join(CAPTION_KEYS)})"
+        hint = "" if column or not images else "; give --caption-column one of them"
         what = looked if images else "image column"
         raise UsageError(f"--data {source} has no {what}: its columns are {', '.join(features)}{hint}")
     if len(rows) == 0:

@@ -73,14 +73,14 @@ def _find(request: Request, asked: str | None, what: str) -> Path:
     return find_file(path, globs, what)
 
 
-def _check_net(asked: str | None, found: str | None, path: Path) -> str:
+def _check_net(asked: str | None, actual: str | None, path: Path) -> str:
     """The net of the file; MetricError where another was asked for: its values would stand under a wrong name."""
-    if asked and found and asked != found:
+    if asked and actual and asked != actual:
         raise MetricError(
-            f"lpips: '{path}' contains the net {found}, not the {asked} asked for: omit the option net, or give the "
+            f"lpips: '{path}' contains the net {actual}, not the {asked} asked for: omit the option net, or give the "
             f"weights of {asked}"
         )
-    return found or asked or DEFAULT
+    return actual or asked or DEFAULT
 
 
 def build(net: str, state: Mapping[str, Tensor], where: str) -> Any:

@@ -35,10 +35,10 @@ def _open(path: Path | str, names: tuple[str, ...]) -> dict[str, Any]:
         raise BadInputError(f"'{path}' is not a statistics file with {', '.join(names)} ({error})") from error
 
 
-def _checked(found: Any, digest: Any, path: Path | str) -> Any:
-    if found.digest != str(digest):
+def _checked(statistics: Any, digest: Any, path: Path | str) -> Any:
+    if statistics.digest != str(digest):
         raise BadInputError(f"statistics file '{path}' is not what was saved (its digest differs): recompute it")
-    return found
+    return statistics
 
 
 def _digest(backbone: str, n: int, *arrays: Array) -> str:

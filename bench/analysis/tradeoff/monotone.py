@@ -50,9 +50,9 @@ class _Turned:
         return replace(one, mean=-one.mean, low=-one.high, high=-one.low)
 
 
-def oriented(one: Judged, higher: bool) -> Judged:
+def oriented(judged: Judged, higher: bool) -> Judged:
     """The difference with higher values better."""
-    return one if higher else _Turned(one)
+    return judged if higher else _Turned(judged)
 
 
 @dataclass(frozen=True, slots=True)

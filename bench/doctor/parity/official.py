@@ -129,10 +129,10 @@ def image_reward(index: Index, root: Path) -> list[Value]:
     return each(index, root, lambda image, prompt: model.score(prompt, image))
 
 
-def check_keys(wanted: Any, found: Any) -> None:
+def check_keys(expected: Any, actual: Any) -> None:
     """The originals load with strict=False: a wrong key must not pass for a value."""
-    if set(wanted) != set(found):
-        raise SystemExit(f"the fixture's keys are not the original's: {sorted(set(wanted) ^ set(found))[:6]}")
+    if set(expected) != set(actual):
+        raise SystemExit(f"the fixture's keys are not the original's: {sorted(set(expected) ^ set(actual))[:6]}")
 
 
 def _hps(index: Index, root: Path, version: str) -> list[Value]:

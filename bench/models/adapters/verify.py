@@ -69,6 +69,6 @@ def _lora_is_right(layer: Any, adapter: str, factors: Factors) -> bool:
     )
 
 
-def _close(made: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
-    limit = _TOLERANCE.get(dtype, 1e-4) * float(wanted.abs().max())
-    return bool(((made - wanted).abs() <= limit).all())
+def _close(made: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    limit = _TOLERANCE.get(dtype, 1e-4) * float(expected.abs().max())
+    return bool(((made - expected).abs() <= limit).all())

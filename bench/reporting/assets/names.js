@@ -1,4 +1,6 @@
 // Where the names of points stand in a plot: beside them, off each other, inside of the plot, on two lines on a phone.
+// Not bench/reporting/label_placement.py: that one searches once for a still picture of known size; here every change of the
+// window asks again, so each name in turn takes the cheapest of eight positions.
 "use strict";
 
 const pointNames = (() => {

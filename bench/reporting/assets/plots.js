@@ -59,6 +59,8 @@
 
   /**
    * The points that no other beats in one axis without losing in the other; equal points are on the front together.
+   * The rule of bench/analysis/pareto.py once more: the reader chooses any two axes, as means or as differences, and the
+   * page has no Python to ask.
    * @param {Point[]} points
    * @param {Axis} x
    * @param {Axis} y
