@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ def finals(model: Any, methods: dict[str, tuple[Action, ...]], batch: Batch) -> 
     return {name: z for names, z in run_tree(model, build_tree(methods), batch) for name in names}
 
 
+@dataclass(frozen=True)
+class Case:
+    """A model, the methods on it, and the final latents of all of them together."""
+
+    family: str
+    model: Any
+    methods: dict[str, tuple[Action, ...]]
+    batch: Batch
+    together: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=case_ids)
+def case(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Case:
+    model, methods = model_of(folders, request.param), methods_of(request.param[0])
+    batch = as_batch(model, 7, ITEMS)
+    return Case(request.param[0], model, methods, batch, finals(model, methods, batch))
+
+
 @torch.inference_mode()
 def plain_loop(model: Any, weights: list[float], batch: Batch) -> Tensor:
     """prediction = (1 - w) base + w tuned, one method alone; the networks' predictions are proven beside diffusers."""
@@ -96,13 +115,8 @@ def plain_loop(model: Any, weights: list[float], batch: Batch) -> Tensor:
     return z
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_ids)
-def test_every_method_equals_a_plain_loop_whatever_is_shared(
-    folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]
-) -> None:
-    model, methods = model_of(folders, case), methods_of(case[0])
-    batch = as_batch(model, 7, ITEMS)
-    together = finals(model, methods, batch)
+def test_every_method_equals_a_plain_loop_whatever_is_shared(case: Case) -> None:
+    model, methods, batch, together = case.model, case.methods, case.batch, case.together
     backwards = finals(model, dict(reversed(methods.items())), batch)
     assert len({tuple(value.flatten().tolist()) for value in together.values()}) == len(methods)
     for name, weights in WEIGHTS.items():
@@ -111,12 +125,8 @@ def test_every_method_equals_a_plain_loop_whatever_is_shared(
         assert torch.equal(together[name], backwards[name]), name
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_ids)
-def test_batches_of_another_size_move_the_last_bits_only(
-    folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]
-) -> None:
-    model, methods = model_of(folders, case), methods_of(case[0])
-    whole = finals(model, methods, as_batch(model, 7, ITEMS))
+def test_batches_of_another_size_move_the_last_bits_only(case: Case) -> None:
+    model, methods, whole = case.model, case.methods, case.together
     for index in (1, 2):
         alone = finals(model, methods, as_batch(model, 7, [ITEMS[index]]))
         for name in methods:

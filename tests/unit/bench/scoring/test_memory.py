@@ -6,6 +6,7 @@ import gc
 import math
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -51,6 +52,15 @@ class Sized:
         gc.collect()
         PEAKS.append(sum(4 * len(one.tensor) for ref in ALIVE.values() if (one := ref()) is not None))
         return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> Iterator[None]:
+    """Objects of the libraries are left out of every `gc.collect()`, of which each test makes many."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
