@@ -193,8 +193,9 @@ def corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
 
     A difference without a p value is no test and has none.
     """
-    ps = [one.p_mark for one in differences]
+    ps = [difference.p_mark for difference in differences]
     family = sum(math.isfinite(p) for p in ps)
     return tuple(
-        replace(one, p_holm=p, family=max(1, family)) for one, p in zip(differences, holm(ps).tolist(), strict=True)
+        replace(difference, p_holm=p, family=max(1, family))
+        for difference, p in zip(differences, holm(ps).tolist(), strict=True)
     )

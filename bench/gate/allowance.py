@@ -83,14 +83,22 @@ def allowances_text(allowances: Sequence[Allowance]) -> str:
     if not allowances:
         return "no line on a drop: nothing to plan\n"
     rows = []
-    for one in allowances:
-        unit = " %" if one.bound.rule == "max_drop_percent" else ""
-        known = math.isfinite(one.needed)
-        enough = "passes" if known and one.needed <= one.allowed else "too small" if known else "unknown"
-        prompts = f"{math.ceil(one.prompts):,}" if known and math.isfinite(one.prompts) else "-"
-        allowed, needed = f"{one.allowed:g}{unit}", f"{one.needed:.3g}{unit}" if known else "-"
+    for allowance in allowances:
+        unit = " %" if allowance.bound.rule == "max_drop_percent" else ""
+        known = math.isfinite(allowance.needed)
+        enough = "passes" if known and allowance.needed <= allowance.allowed else "too small" if known else "unknown"
+        prompts = f"{math.ceil(allowance.prompts):,}" if known and math.isfinite(allowance.prompts) else "-"
+        allowed, needed = f"{allowance.allowed:g}{unit}", f"{allowance.needed:.3g}{unit}" if known else "-"
         rows.append(
-            [one.bound.method, f"{one.bound.metric} {one.bound.rule}", allowed, needed, enough, prompts, one.source]
+            [
+                allowance.bound.method,
+                f"{allowance.bound.metric} {allowance.bound.rule}",
+                allowed,
+                needed,
+                enough,
+                prompts,
+                allowance.source,
+            ]
         )
     head = ["method", "line", "allowed", "needed", "", "prompts", "from"]
     told = (
