@@ -204,14 +204,18 @@ def test_an_empty_prompt_is_named_with_its_line(error_of, tmp_path: Path, text: 
     put(tmp_path / "images", "p", 0, picture(0))
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "text": TEXT}) + "\n" + json.dumps({"id": "p", "text": text}) + "\n")
-    sentence = error_of(2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine")
+    sentence = error_of(
+        2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine", "--suite", "shapes"
+    )
     assert "line 2: the text of prompt 'p' is empty" in sentence
 
 
 def test_images_of_no_prompt_at_all(error_of, tmp_path: Path) -> None:
     put(tmp_path / "images", "other", 0, picture(0))
     prompts = write_prompts(tmp_path / "prompts.jsonl", "p")
-    sentence = error_of(2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine")
+    sentence = error_of(
+        2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine", "--suite", "shapes"
+    )
     assert "contains no image of these prompts" in sentence
     assert "p/0.png" in sentence
 
