@@ -136,7 +136,8 @@ def test_odd_images(bench_command, odd_images: Path, tidy, tmp_path: Path) -> No
             *(("good", 0), ("good", 1), ("pixel", 0), ("pixel", 1), ("broken", 0)),
             *(("palette", 0), ("palette", 1), ("panorama", 0)),
         }
-        assert without == {("broken", 1), ("huge", 0), ("huge", 1)}
+        absent = {("panorama", 1), ("none", 0), ("none", 1)}  # expected, and without an image: unscored, not dropped
+        assert without == {("broken", 1), ("huge", 0), ("huge", 1), *absent}
     groups = rows[rows["metric"] == "lpips"].set_index("prompt_id")
     assert set(groups.index[groups["value"].notna()]) == {"good", "palette"}
     assert groups.loc["panorama", "reason"] == "needs at least 2 images"
