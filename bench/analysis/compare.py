@@ -162,5 +162,5 @@ def _one_run(source: RunSource, results: Path | str) -> Run:
     runs, _, _ = open_runs(source, results)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
-        raise UsageError(f"{source} holds {len(runs)} runs ({names}): name one of their folders")
+        raise UsageError(f"{source} contains {len(runs)} runs ({names}): give the path of one of them")
     return runs[0]

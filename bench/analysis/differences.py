@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.analysis.estimand import Pairing, pair, undecided_by_gaps, units_of
+from bench.analysis.estimand import Pairing, pair, units_of
 from bench.analysis.extrapolation import BlockMean, block_mean, features_of, not_estimable
 from bench.analysis.stats import Interval, Paired, holm, minimum_detectable_effect
 from bench.analysis.summary import left_out_values, metric_interval
+from bench.analysis.worst_case import undecided_by_gaps
 from bench.store.runs import MetricFacts, Run
 
 if TYPE_CHECKING:

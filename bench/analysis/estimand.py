@@ -28,6 +28,7 @@ from bench.analysis.bounded import Bounds
 from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean, same_values
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
+from bench.analysis.worst_case import worst_case
 from bench.store.runs import Run
 
 Ints = NDArray[np.int64]
@@ -271,25 +272,6 @@ def _at(units: Units, other: Units, value: float) -> Units:
 
 def _fill(a: Units, b: Units, bounds: Bounds | None, seen: Bounds | None) -> tuple[Bounds, str]:
     return worst_case(bounds, [one for one in (a.seen, b.seen, seen) if one is not None])
-
-
-def worst_case(bounds: Bounds | None, seen: Sequence[Bounds]) -> tuple[Bounds, str]:
-    """The ends that unscored values are supposed to have, and what they are, as a clause."""
-    low = bounds.low if bounds else -math.inf
-    high = bounds.high if bounds else math.inf
-    known = math.isfinite(low) and math.isfinite(high)
-    if not math.isfinite(low):
-        low = min((one.low for one in seen), default=math.nan)
-    if not math.isfinite(high):
-        high = max((one.high for one in seen), default=math.nan)
-    what = "the ends of the metric's range" if known else "the lowest and the highest value seen in the runs compared"
-    return Bounds(low, high), f"{low:.4g} and {high:.4g}, {what}"
-
-
-def undecided_by_gaps(gaps: int, filled: str) -> str:
-    """Why a difference has no mark although the pairs' interval excludes zero, as a clause."""
-    units = "1 value is" if gaps == 1 else f"{gaps:,} values are"
-    return f"{units} scored on one side only; with the worst case there ({filled}) nothing is decided"
 
 
 def percent_interval(a: Units, b: Units, clusters: Ints, level: float = 0.95) -> Interval:

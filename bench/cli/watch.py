@@ -62,7 +62,7 @@ def watch(
     from bench.suite.load import load_suite
 
     if not folder.parent.is_dir():
-        raise UsageError(f"there is no folder {folder.parent}")
+        raise UsageError(f"folder {folder.parent} does not exist")
     where = results or folder.with_name(f"{folder.name}.eval")
     course = Course.of(load_suite(suite), quality, diversity)
     with watching() as progress:

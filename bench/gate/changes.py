@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.differences import set_difference
-from bench.analysis.estimand import Pairing, pair, percent_interval, worst_case
+from bench.analysis.estimand import Pairing, pair, percent_interval
 from bench.analysis.stats import Interval, independent_difference
+from bench.analysis.worst_case import worst_case
 from bench.gate.summaries import Entry, Summary, widened
 from bench.gate.verdict import Status, judge
 from bench.store.cards import card_difference

@@ -88,7 +88,7 @@ def check(
         if isinstance(baseline, dict):
             raise UsageError("update_baseline needs a file to write: pass its path as baseline")
         if common:
-            raise UsageError("a baseline holds every value of its runs: give --update-baseline without --common")
+            raise UsageError("a baseline stores every value of its runs: use --update-baseline without --common")
         if (junit or summary) and thresholds is None:
             raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
         path = None if baseline is None else Path(baseline)

@@ -81,10 +81,10 @@ def _nothing_found(folder: Path, prompts: Sequence[Prompt]) -> str:
     ids = {prompt.id for prompt in prompts}
     others = [path for path in _pictures(folder) if path.parent.name in ids and path.stem.isdigit()]
     if not others:
-        return f"{folder} holds no image of these prompts: they must be named {named}."
+        return f"{folder} contains no image of these prompts: they must be named {named}."
     endings = ", ".join(sorted({path.suffix for path in others}))
     return (
-        f"{folder} holds {len(others)} images of these prompts as {endings}, but only .png is read, because it "
+        f"{folder} contains {len(others)} images of these prompts as {endings}, but only .png is read, because it "
         f"is lossless: save them as {named}, from the generator's output if possible (JPEG artefacts change scores)."
     )
 

@@ -20,7 +20,7 @@ logger = get_logger(__name__)
 _STEP = re.compile(r"(checkpoint|step|epoch|iter)[-_]?\w*\d+", re.IGNORECASE)
 _LORA = "lora"
 """Where Flow-GRPO and others put the adapter of a checkpoint."""
-_NOTHING = "holds no network: no config.json, no .safetensors file"
+_NOTHING = "contains no network: no config.json, no .safetensors file"
 
 
 def find_checkpoint(folder: Path, base: Any) -> Path | None:
@@ -33,7 +33,7 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
     network = next((folder / name for name in TUNED_FOLDERS[part] if (folder / name).is_dir()), None)
     if adapter is not None and adapter.parent != folder and network is not None:
         raise MissingError(
-            f"{folder} holds a network in {network.name} and a LoRA in {_LORA}: give the path of one of them"
+            f"{folder} contains a network in {network.name} and a LoRA in {_LORA}: give the path of one of them"
         )
     if found := adapter or network:
         _tell_of_average(folder, found, part)
@@ -118,12 +118,10 @@ def _why_nothing(folder: Path) -> str:
         )
     pickled = [file for file in files if file.suffix in (".bin", ".pt", ".pth", ".ckpt")]
     if pickled:
-        return f"holds {pickled[0].relative_to(folder)}, {what_unreadable(pickled[0])}"
+        return f"contains {pickled[0].relative_to(folder)}, {what_unreadable(pickled[0])}"
     inside = sorted({file.parent.relative_to(folder).as_posix() for file in files if file.suffix == ".safetensors"})
     if inside:
-        return (
-            f"holds no network itself; there are weights in {first_few(inside)}: give the path of one of these folders"
-        )
+        return f"contains no network itself; there are weights in {first_few(inside)}: give the path of one of them"
     return _NOTHING
 
 
@@ -133,9 +131,9 @@ def of_another_model(path: Path, config: Mapping[str, Any], base: Any) -> Missin
     needed = f"the suite's model needs a {type(base).__name__}" + (f" of {TITLES[own]}" if own else "")
     what = what_config(config) or "a network that its config.json does not name"
     if found:
-        return MissingError(f"{path} holds {what}, but {needed}: take another checkpoint.")
-    kind = "is" if not what.startswith("a network of") else "holds"
-    more = f"; {families_read()}" if kind == "holds" else ""
+        return MissingError(f"{path} contains {what}, but {needed}: use another checkpoint")
+    kind = "is" if not what.startswith("a network of") else "contains"
+    more = f"; {families_read()}" if kind == "contains" else ""
     return MissingError(f"{path} {kind} {what}, but {needed}{more}.")
 
 

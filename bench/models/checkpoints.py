@@ -114,7 +114,9 @@ def _network_of(
             f"{path} is a checkpoint of another model than the suite's: of {TITLES[found]}, not of {TITLES[own]}"
         )
     if how := quantised(tensors):
-        raise MissingError(f"{path} holds {how}, which are not read: use the file in bfloat16, float16 or float32")
+        raise MissingError(
+            f"{path} contains {how}, which are not supported: use the file in bfloat16, float16 or float32"
+        )
     tensors = _in_our_layout(path, tensors, base)
     _compare(path, tensors, base)
     settings = dict(config or base.config)
@@ -148,7 +150,7 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
             found: dict[str, Tensor] = convert(checkpoint=dict(tensors), config=dict(base.config))
     except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
         raise MissingError(
-            f"{path} is in no layout that diffusers can convert to a {type(base).__name__} ({short(error)}): it has "
+            f"{path} is in a layout that diffusers cannot convert to a {type(base).__name__} ({short(error)}): it has "
             f"{first_few(given)}"
         ) from error
     return found or tensors

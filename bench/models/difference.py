@@ -105,7 +105,7 @@ def network_files(name: str) -> WeightFiles:
     inside = [path / folder for folders in TUNED_FOLDERS.values() for folder in folders]
     folder = next((one for one in (path, *inside) if any(one.glob("*.safetensors"))), None)
     if folder is None:
-        raise MissingError(f"{path} holds no network: name the folder or the safetensors file of one")
+        raise MissingError(f"{path} contains no network: give the folder or safetensors file of one")
     return weight_files(folder)
 
 

@@ -58,6 +58,6 @@ def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -
             if value > 1.0 and not spec.true_cfg:
                 raise UsageError(
                     f"method '{method}' has guidance {value:g} on its {side} side, but family '{family}' is "
-                    f"guidance-distilled: set it to 1 (the suite's guidance, or {side}_guidance) and say "
+                    f"guidance-distilled: set it to 1 (the suite's guidance, or {side}_guidance) and set "
                     "model.embedded_guidance, or model.true_cfg = true for real classifier-free guidance"
                 )

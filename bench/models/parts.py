@@ -25,7 +25,7 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     weights = weight_files(folder)
     files = list(weights.files)
     if not files:
-        raise MissingError(f"{folder} holds no .safetensors file{_pickled(folder)}")
+        raise MissingError(f"{folder} contains no .safetensors file{_pickled(folder)}")
     if weights.variant:
         logger.warning(f"{folder} contains only {weights.variant} weights; using them", extra=ONCE)
     try:

@@ -93,7 +93,7 @@ class PipelineModel(PromptEncoding, Pictures):
         found = family_of_pipeline(self.folder, self.index, self.network_part)
         if found not in (None, self.family):
             raise MissingError(
-                f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite says family '{self.family}' "
+                f"{self.folder} is a pipeline of {TITLES[str(found)]}, but the suite has family '{self.family}' "
                 f"({TITLES[self.family]}): set model.family = '{found}', or use other weights"
             )
 

@@ -106,7 +106,7 @@ def family_of_pipeline(folder: Path, index: Mapping[str, Any], part: str) -> str
         if (network / "config.json").is_file():
             config = check_config(network)
             if (family := family_of_config(config)) is None:
-                raise MissingError(f"{folder} holds {what_config(config)}; {families_read()}")
+                raise MissingError(f"{folder} contains {what_config(config)}; {families_read()}")
             return family
     return None
 

@@ -71,7 +71,7 @@ class FileParts:
                 return _converted(name, prefix, own, config)
         except Exception as error:  # a layout that diffusers does not know ends in whatever its code meets first
             raise MissingError(
-                f"{self.path} holds a {name} ({first_few(own, 1)}) in no layout that diffusers can convert "
+                f"{self.path} holds a {name} ({first_few(own, 1)}) in a layout that diffusers cannot convert "
                 f"({short(error)}): save the network alone"
             ) from error
 

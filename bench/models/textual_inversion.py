@@ -77,7 +77,7 @@ def _by_encoder(path: Path, tensors: Mapping[str, Tensor], side: TextSide) -> li
             return [(vectors, fitting[0])]
     wanted = "clip_l and clip_g" if len(pairs) == 2 else f"{_ONE}, or one tensor called by its token"
     raise MissingError(
-        f"{path} holds {first_few(tensors)}, which is not a textual inversion of this model: expected {wanted}"
+        f"{path} contains {first_few(tensors)}, which is not a textual inversion of this model: expected {wanted}"
     )
 
 

@@ -60,7 +60,7 @@ def read_rule(text: str, thresholds: Path | str | None, max_prompts: int | None)
             raise UsageError("--until decided needs --thresholds FILE: the lines that have to be decided")
         return Rule(text, (), Path(thresholds), max_prompts)
     if thresholds is not None:
-        raise UsageError("--thresholds goes with --until decided")
+        raise UsageError("--thresholds requires --until decided")
     sizes = []
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
@@ -159,7 +159,7 @@ def _limits(rule: Rule, methods: Sequence[Method], suite: Suite) -> Thresholds |
     asked = {rule.method for rule in limits.rules} | {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     absent = sorted(asked - names)
     if absent:
-        raise UsageError(f"{limits.path} has lines on {', '.join(absent)}: give those methods with --method, too")
+        raise UsageError(f"{limits.path} has rules on {', '.join(absent)}: add those methods to --method")
     return limits
 
 

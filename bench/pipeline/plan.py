@@ -226,7 +226,7 @@ def _detectable(earlier: Sequence[Run], prompts: int, samples: int, detect: dict
             told = (
                 f"there are no two earlier runs with {name} to learn from" if earlier else "there are no earlier runs"
             )
-            raise UsageError(f"--detect {name}: {told}: make a pilot, for example with --limit 32")
+            raise UsageError(f"--detect {name}: {told}: run a pilot first, for example with --limit 32")
     return [_row(one, prompts, samples, detect.get(name, math.nan)) for name, one in known.items()]
 
 

@@ -76,7 +76,7 @@ def run(
         rule = read_rule(until, thresholds, max_prompts)
         return grow(chosen, resolved, rule, Path(results), Settings(batch_size, device, resume, compile), progress)
     if thresholds is not None or max_prompts is not None:
-        raise UsageError("--thresholds and --max-prompts go with --until")
+        raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages

@@ -72,7 +72,7 @@ def find_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     stems = sorted({stem for stem, _ in found})
     if len(stems) > 1:
         names = ", ".join(stem or "checkpoint" for stem in stems[:4])
-        raise UsageError(f"{folder} holds checkpoints of several trainings ({names}): give the folder of one")
+        raise UsageError(f"{folder} contains checkpoints of several training runs ({names}): give the folder of one")
     steps = {number: path for (_, number), path in found.items()}
     facts = read_facts(folder)
     if isinstance(facts, dict) and isinstance(facts.get("recipe"), dict) and "step" not in facts:
@@ -127,7 +127,7 @@ def watch(
                 for _, one in new:
                     logger.warning(f"{one} is empty or still being written; skipped")
                 if len(runs) == 1 and not failed:
-                    raise UsageError(f"{folder} holds no checkpoints (checkpoint-500, NAME-step50, epoch_3)")
+                    raise UsageError(f"{folder} contains no checkpoints (checkpoint-500, NAME-step50, epoch_3)")
                 return failed
             if timeout is not None and clock() - last >= timeout:
                 return failed

@@ -146,5 +146,5 @@ def _files(reference: Reference) -> list[Path]:
         raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
     if len(files) < 2:
-        raise MissingError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
+        raise MissingError(f"the reference folder {folder} contains {len(files)} images: at least 2 are needed")
     return files

@@ -46,7 +46,7 @@ class EvaluationCallback(TrainerCallback):  # type: ignore[misc] # transformers 
             self.judged.append(step)
         except BenchError as error:
             self.failed.append(step)
-            logger.warning(f"the checkpoint after {step} updates cannot be evaluated, the training goes on: {error}")
+            logger.warning(f"the checkpoint after {step} updates cannot be evaluated; training continues: {error}")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """The base model, before the first update."""

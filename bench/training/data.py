@@ -221,7 +221,7 @@ def data_for(
     """
     if source is None:
         if column is not None:
-            raise UsageError("--caption-column names a column of --data: give --data as well")
+            raise UsageError("--caption-column requires --data")
         if suite.label == "shapes":
             return ShapesData()
         if needs_pictures:

@@ -86,7 +86,7 @@ def _check_checkpoint(folder: Path, step: int | None) -> None:
     if facts.get("step") != step and step is not None:
         raise _foreign(folder, f"its {checkpoint.FACTS} is not of a checkpoint after {step} updates")
     if others := [name for name in inside if not _WEIGHTS.fullmatch(name)]:
-        raise _foreign(folder, f"it also holds {', '.join(others[:3])}")
+        raise _foreign(folder, f"it also contains {', '.join(others[:3])}")
 
 
 def _check_logs(folder: Path) -> None:
@@ -101,7 +101,7 @@ def _check_logs(folder: Path) -> None:
     if samples.is_dir():
         others += [f"samples/{path.name}" for path in sorted(samples.iterdir()) if not _SAMPLES.fullmatch(path.name)]
     if others:
-        raise _foreign(folder, f"it holds {', '.join(others[:3])}")
+        raise _foreign(folder, f"it contains {', '.join(others[:3])}")
     table = folder / "log.csv"
     if table.is_file():
         with table.open("rb") as file:
@@ -109,7 +109,7 @@ def _check_logs(folder: Path) -> None:
         if not known:
             raise _foreign(folder, "its log.csv is not of a training")
     elif (folder / "state.pt").exists():
-        raise _foreign(folder, "it holds a state.pt without a log.csv")
+        raise _foreign(folder, "it contains a state.pt without a log.csv")
 
 
 def _foreign(folder: Path, why: str) -> UsageError:

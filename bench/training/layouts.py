@@ -83,7 +83,7 @@ def _table_of(folder: Path, below: bool = True) -> Path | None:
     inner = [path for child in sorted(folder.iterdir()) if child.is_dir() for path in [_table_of(child, False)] if path]
     if len(inner) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in inner[:4])
-        raise UsageError(f"{folder} has several tables of pictures ({names}): give --data one of their folders")
+        raise UsageError(f"{folder} has several tables of images ({names}): pass one of their folders as --data")
     return inner[0] if inner else None
 
 
@@ -107,7 +107,7 @@ def _from_table(path: Path, column: str | None) -> Found:
             raise UsageError(f"{where} names {name}, which is not in {folder}")
         found.setdefault(file, []).extend(texts)  # a line a caption is as good as a list of them
     if not found:
-        raise UsageError(f"{path} names no images")
+        raise UsageError(f"{path} lists no images")
     return found
 
 
@@ -195,7 +195,7 @@ def _from_coco(path: Path) -> Found:
     if without := len(names.keys() - texts.keys()):
         logger.warning(f"{path}: {without} images have no caption and are skipped", extra=ONCE)
     if not found:
-        raise UsageError(f"{path} names no images")
+        raise UsageError(f"{path} lists no images")
     return found
 
 
@@ -204,7 +204,8 @@ def _from_files_beside(folder: Path) -> Found:
     images = sorted(path for path in _files(folder) if path.suffix.lower() in IMAGE_ENDINGS)
     if not images:
         raise UsageError(
-            f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}) but {seen(folder)}: give --data another folder"
+            f"{folder} contains no images ({', '.join(IMAGE_ENDINGS)}) but {seen(folder)}: pass another folder as "
+            "--data"
         )
     found, without = Found(), []
     for path in images:

@@ -138,13 +138,13 @@ def check_start(path: Path, module: nn.Module, adapter: str, recipe: TrainRecipe
     ranks = {found["r"], *found["rank_pattern"].values()}
     if recipe.lora_rank not in ranks:
         raise UsageError(
-            f"{path} is a LoRA of rank {found['r']}, which goes on with its own rank, not {recipe.lora_rank}: "
+            f"{path} is a LoRA of rank {found['r']}, which continues with its own rank, not {recipe.lora_rank}: "
             f"give --lora-rank {found['r']}, or start from the base model"
         )
     alphas = {found["lora_alpha"], *found["alpha_pattern"].values()}
     if recipe.lora_alpha and recipe.lora_alpha not in alphas:
         raise UsageError(
-            f"{path} is a LoRA of alpha {found['lora_alpha']}, which goes on with its own alpha, not "
+            f"{path} is a LoRA of alpha {found['lora_alpha']}, which continues with its own alpha, not "
             f"{recipe.lora_alpha:g}: omit --set lora_alpha, or start from the base model"
         )
     layers = [name for name, _ in _layers(module, adapter)]

@@ -30,10 +30,10 @@ def learning(module: nn.Module, parameters: Mapping[str, nn.Parameter], learn: s
     }
     if not chosen:
         raise UsageError(
-            f"learn={learn} names no weights of the {type(module).__name__}: "
+            f"learn={learn} matches no weights of the {type(module).__name__}: "
             "a network whose text and image tokens share their attention has no cross-attention; use learn=attention."
             if learn == "cross_attention"
-            else f"learn={learn} names no weights of the {type(module).__name__}: use learn=all."
+            else f"learn={learn} matches no weights of the {type(module).__name__}: use learn=all."
         )
     return chosen
 

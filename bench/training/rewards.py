@@ -46,8 +46,8 @@ class Checked:
         if not isinstance(values, Tensor) or tuple(values.shape) != (len(pixels),):
             got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise UsageError(
-                f"reward '{self.name}' must give a tensor of one value an image, [{len(pixels)}] here, got {got}: mend "
-                "its score_pixels"
+                f"reward '{self.name}' must return a tensor with one value per image, [{len(pixels)}] here, got "
+                f"{got}: correct its score_pixels"
             )
         if pixels.requires_grad and not values.requires_grad:
             raise UsageError(

@@ -24,7 +24,7 @@ def needs_datasets(source: Path) -> str | None:
         return None
     kinds = [kind for kind, _ in [("parquet", ".parquet"), ("webdataset", ".tar")] if _shards(source, kind)]
     if len(kinds) > 1:
-        raise UsageError(f"{source} has parquet files and tars ({seen(source)}): give --data one kind alone")
+        raise UsageError(f"{source} has parquet files and tars ({seen(source)}): pass only one kind as --data")
     return kinds[0] if kinds else None
 
 

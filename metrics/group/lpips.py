@@ -77,7 +77,7 @@ def _check_net(asked: str | None, found: str | None, path: Path) -> str:
     """The net of the file; MetricError where another was asked for: its values would stand under a wrong name."""
     if asked and found and asked != found:
         raise MetricError(
-            f"lpips: '{path}' holds the net {found}, not the {asked} asked for: omit the option net, or give the "
+            f"lpips: '{path}' contains the net {found}, not the {asked} asked for: omit the option net, or give the "
             f"weights of {asked}"
         )
     return found or asked or DEFAULT

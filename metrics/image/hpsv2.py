@@ -39,7 +39,7 @@ def _find_weights(path: Path, version: str, what: str) -> Path:
     if path.is_file():
         if f"v{other}" in path.name:
             raise MissingWeightsError(
-                f"{what}: '{path}' holds the weights of version {other}, and the scores of the two versions are not "
+                f"{what}: '{path}' contains the weights of version {other}, and the scores of the two versions are not "
                 f"comparable: use the metric {'hpsv2.1' if other == '2.1' else 'hpsv2'} for it"
             )
         return path

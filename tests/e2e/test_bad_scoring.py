@@ -212,7 +212,7 @@ def test_images_of_no_prompt_at_all(error_of, tmp_path: Path) -> None:
     put(tmp_path / "images", "other", 0, picture(0))
     prompts = write_prompts(tmp_path / "prompts.jsonl", "p")
     sentence = error_of(2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine")
-    assert "holds no image of these prompts" in sentence
+    assert "contains no image of these prompts" in sentence
     assert "p/0.png" in sentence
 
 

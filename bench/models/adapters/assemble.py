@@ -108,7 +108,8 @@ class Assembly:
             inner, said = factors.inner_rank, own.rank_of(group.key.layer)
             if kind == "lora" and said is not None and said != inner:
                 raise MissingError(
-                    f"{self.path}: {own.source} says rank {said} for {group.key.layer}, but its matrices have {inner}: "
+                    f"{self.path}: {own.source} states rank {said} for {group.key.layer}, but its matrices have "
+                    f"{inner}: "
                     "it belongs to another file"
                 )
             factors.rank = said if own.kind is not None and alpha is None else None
@@ -123,13 +124,13 @@ class Assembly:
         else:
             if settings.kind != "oft":
                 raise MissingError(
-                    f"{self.path} is an OFT adapter of PEFT without its adapter_config.json, which says how its "
-                    "rotations are computed: put that beside it"
+                    f"{self.path} is an OFT adapter of PEFT without its adapter_config.json, which states how its "
+                    "rotations are computed: put that file beside it"
                 )
             if kind == "oft" and not own.oft["current"]:
                 raise MissingError(
-                    f"{self.path} is an OFT adapter of a PEFT before 0.18, which computed its rotations otherwise: "
-                    "merge it there into the network, and name the merged one"
+                    f"{self.path} is an OFT adapter of a PEFT before 0.18, which computed its rotations differently: "
+                    "merge it into the network with that version, and give the merged file"
                 )
             factors.rank, factors.options = own.rank, dict(own.oft)
         return factors
@@ -225,7 +226,8 @@ class Assembly:
         index = self._places[part].get(name)
         if index is None:
             raise MissingError(
-                f"{self.path} tunes {name.rpartition('.')[2]} of {layer}, which the suite's model has not: it is an "
+                f"{self.path} tunes {name.rpartition('.')[2]} of {layer}, which the suite's model does not have: it "
+                "is an "
                 "adapter of another model"
             )
         return index

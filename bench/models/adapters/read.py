@@ -81,7 +81,7 @@ def read_adapter(
     assembly.finish(plain)
     adapter.layers, adapter.weights = assembly.layers, assembly.weights
     if not adapter.parts:
-        raise MissingError(f"{path} holds nothing that changes the suite's model")
+        raise MissingError(f"{path} contains nothing that applies to the suite's model")
     return adapter
 
 
@@ -95,8 +95,9 @@ def _check_kinds(path: Path, keys: Mapping[str, Key]) -> None:
     if refused:
         key, what = min(refused)
         raise MissingError(
-            f"{path} has {what} ({key}), which is not read: LoRA, LoHa, LoKr, OFT and DoRA are; merge it into a full "
-            "checkpoint with the tool that made it, and name that"
+            f"{path} has {what} ({key}), which is not supported (LoRA, LoHa, LoKr, OFT and DoRA are): merge it into a "
+            "full "
+            "checkpoint with the tool that made it, and give that"
         )
     adapters = sorted({one.adapter for one in keys.values() if one.adapter})
     if len(adapters) > 1:

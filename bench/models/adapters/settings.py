@@ -81,7 +81,7 @@ def _of_peft(path: Path, config: Mapping[str, Any], source: str) -> Settings:
     _check_init(path, config)
     unknown = [key for key, value in config.items() if key not in _HARMLESS and value not in (None, False, [], {}, "")]
     if changed := [key for key in unknown if config[key] != _default(kind, key)]:
-        raise MissingError(f"{path} was made with settings of PEFT that are not read: {first_few(changed)}")
+        raise MissingError(f"{path} was made with PEFT settings that are not supported: {first_few(changed)}")
     name = "lora_alpha" if kind == "LORA" else "alpha"
     if config.get("r") is not None and kind != "OFT":  # what PEFT takes where its own file does not say it
         config = {name: _default(kind, name), **config}
@@ -103,7 +103,8 @@ def _check_init(path: Path, config: Mapping[str, Any]) -> None:
     init = config.get("init_lora_weights")
     if is_changing(init):
         raise MissingError(
-            f"{path} is a LoRA begun with init_lora_weights='{init}', which changed the base weights as well: it fits "
+            f"{path} is a LoRA initialised with init_lora_weights='{init}', which changed the base weights as well: "
+            "it fits "
             "only those. Convert it with PEFT where it was trained (save_pretrained with "
             "path_initial_model_for_weight_conversion), and name the converted one."
         )

@@ -105,7 +105,7 @@ def test_lpips_takes_torchvisions_trunk_files(net: str, tmp_path: Path) -> None:
 
 def test_lpips_is_of_the_net_that_was_asked_for(weights: dict[str, Path], tmp_path: Path) -> None:
     file = weights["lpips"] / "squeeze.safetensors"
-    with pytest.raises(metrics.MetricError, match="holds the net squeeze, not the vgg asked for"):
+    with pytest.raises(metrics.MetricError, match="contains the net squeeze, not the vgg asked for"):
         metrics.load("lpips", weights=file, net="vgg")
     with pytest.raises(metrics.MissingWeightsError, match=r"has none of vgg16-397923af\.pth"):
         metrics.load("lpips", weights=weights["lpips"], net="vgg")

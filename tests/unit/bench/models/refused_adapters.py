@@ -123,7 +123,7 @@ def pickled(world: World, path: Path) -> Path:
     return path
 
 
-CONVERT = r"begun with init_lora_weights='{}', which changed the base weights.*Convert it with PEFT"
+CONVERT = r"initialised with init_lora_weights='{}', which changed the base weights.*Convert it with PEFT"
 QWEN = "transformer.transformer_blocks.0.img_mlp.net.2"
 FLUX = "transformer.single_transformer_blocks.0.attn.to_q"
 SD = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -138,9 +138,11 @@ REFUSED = (
         Refused(f"PEFT, type {kind}", "sd", of_type(kind), f"is a PEFT adapter of type {kind}, which is not read")
         for kind in ("IA3", "ADALORA", "BOFT", "VERA")
     ),
-    Refused("PEFT, QALoRA", "sd", configured(use_qalora=True), "settings of PEFT that are not read: use_qalora"),
-    Refused("PEFT, layer replication", "sd", configured(layer_replication=[[0, 2]]), "not read: layer_replication"),
-    Refused("PEFT, rank of another file", "sd", other_rank, "says rank 8 .*matrices have 2: it belongs"),
+    Refused("PEFT, QALoRA", "sd", configured(use_qalora=True), "PEFT settings that are not supported: use_qalora"),
+    Refused(
+        "PEFT, layer replication", "sd", configured(layer_replication=[[0, 2]]), "not supported: layer_replication"
+    ),
+    Refused("PEFT, rank of another file", "sd", other_rank, "states rank 8 .*matrices have 2: it belongs"),
     Refused("PEFT, pickled (.bin)", "sd", pickled, "pickle"),
     Refused("PEFT, OFT of a version before 0.18", "sd", oft(peft_version="0.17.1"), "of a PEFT before 0.18"),
     Refused("PEFT, OFT without adapter_config.json", "sd", without_config, "without its adapter_config.json"),

@@ -110,7 +110,7 @@ def test_damaged_folders_are_one_sentence(broken: Path) -> None:
     with pytest.raises(MissingError, match=r"lacks decoder.conv_in.bias, decoder.conv_in.weight"):
         StableDiffusion(broken, tiny_suite())
     folder_weights.unlink()
-    with pytest.raises(MissingError, match=r"vae holds no .safetensors file"):
+    with pytest.raises(MissingError, match=r"vae contains no .safetensors file"):
         StableDiffusion(broken, tiny_suite())
     (broken / "unet" / "config.json").write_text("{")
     with pytest.raises(MissingError, match=r"unet/config.json is damaged"):
@@ -134,7 +134,7 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(folder: Path, tmp_path: Pa
         "bad.safetensors": "is damaged",
         "old.ckpt": "is a pickled file",
         "absent": "does not exist",
-        "empty": "holds no network",
+        "empty": "contains no network",
     }
     for index, (name, part) in enumerate(cases.items()):
         with pytest.raises(MissingError, match=part):

@@ -63,10 +63,10 @@ def test_until_decided_and_lines_on_set_metrics(tmp_path: Path) -> None:
         ({"until": "lpips"}, "write METRIC=SIZE"),
         ({"until": "lpips=-1"}, "write METRIC=SIZE"),
         ({"until": "decided"}, "needs --thresholds"),
-        ({"until": "lpips=0.1", "thresholds": "x.toml"}, "goes with --until decided"),
+        ({"until": "lpips=0.1", "thresholds": "x.toml"}, "requires --until decided"),
         ({"until": "lpips=0.1", "max_prompts": 1}, "must be at least 2"),
         ({"until": "lpips=0.1", "metrics": ["pickscore"]}, "the suite does not score lpips"),
-        ({"max_prompts": 5}, "go with --until"),
+        ({"max_prompts": 5}, "require --until"),
     ],
 )
 def test_mistakes(tmp_path: Path, options: dict[str, object], message: str) -> None:

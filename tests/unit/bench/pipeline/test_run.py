@@ -321,12 +321,12 @@ def test_images_from_elsewhere_become_a_run(suite: Suite, tmp_path: Path, said: 
         images=folder, suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
     )
     assert again.path == store.path
-    with pytest.raises(UsageError, match="holds no image of these prompts"):
+    with pytest.raises(UsageError, match="contains no image of these prompts"):
         take(tmp_path, suite, tmp_path)
     (tmp_path / "lossy" / "p1").mkdir(parents=True)
     for sample in range(2):
         Image.new("RGB", (32, 32)).save(tmp_path / "lossy" / "p1" / f"{sample}.jpg")
-    with pytest.raises(UsageError, match=r"holds 2 images of these prompts as \.jpg, but only \.png is read"):
+    with pytest.raises(UsageError, match=r"contains 2 images of these prompts as \.jpg, but only \.png is read"):
         rescore.score(
             images=tmp_path / "lossy", suite=suite, prompts=suite.prompts, name="mine", results=tmp_path / "results"
         )

@@ -116,7 +116,7 @@ def test_once_ends_whatever_is_being_written(watched: Any, tmp_path: Path, said:
     seen, _, clock = watched(tmp_path, once=True)
     assert (seen, clock.now) == ([0, 1, 2], 2000.0 + 40.0)
     assert "checkpoint-3 is empty or still being written; skipped" in said[-1]
-    with pytest.raises(UsageError, match="holds no checkpoints"):
+    with pytest.raises(UsageError, match="contains no checkpoints"):
         watched(tmp_path / "checkpoint-1", once=True)
 
 
@@ -141,14 +141,14 @@ def test_metrics_of_the_path() -> None:
     assert Course.of(suite, None, None) == Course("pickscore", "lpips")
     assert Course.of(suite, "hpsv2.1", "dreamsim") == Course("hpsv2.1", "dreamsim")
     with pytest.raises(
-        UsageError, match="--quality lpips is not of the image metrics of suite 'shapes': choose from pickscore"
+        UsageError, match="--quality lpips is not one of the image metrics of suite 'shapes': choose from pickscore"
     ):
         Course.of(suite, "lpips", None)
 
 
 def test_the_command_refuses_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["watch", str(tmp_path / "a" / "b")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_an_evaluation_that_fails_does_not_end_the_training(said: list[str]) -> 
     callback = EvaluationCallback(evaluate)
     callback(5, "run/checkpoint-5")
     assert (callback.failed, callback.judged) == ([5], [])
-    assert "after 5 updates cannot be evaluated, the training goes on: no such suite" in said[-1]
+    assert "after 5 updates cannot be evaluated; training continues: no such suite" in said[-1]
 
     def broken(step: int, folder: Path | None) -> None:
         raise KeyError("a bug")

@@ -67,11 +67,11 @@ def test_a_folder_with_metadata(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "holds no images"),
+        ({}, "contains no images"),
         ({"a.png": None}, "a.png have no caption"),
         ({"a.png": None, "a.txt": " \n"}, "a.png have no caption"),
         ({**{f"{n}.png": None for n in range(5)}}, "0.png, 1.png, 2.png and 2 more have no caption"),
-        ({"metadata.jsonl": "\n"}, "names no images"),
+        ({"metadata.jsonl": "\n"}, "lists no images"),
         ({"metadata.jsonl": '{"file_name": "a.png"}\n'}, "line 1 must be"),
         ({"metadata.jsonl": '\n{"file_name": "gone.png", "text": "x"}\n'}, "line 2 names gone.png"),
         ({"metadata.jsonl": "[]\n"}, "line 1 must be"),

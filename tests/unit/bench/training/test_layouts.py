@@ -205,12 +205,12 @@ def broken(folder: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no pictures": (lambda folder: (folder / "a.tif").write_bytes(b"x"), "holds no images .* but 1 .tif"),
-    "nothing": (lambda folder: None, "holds no images .* but no files"),
+    "no pictures": (lambda folder: (folder / "a.tif").write_bytes(b"x"), "contains no images .* but 1 .tif"),
+    "nothing": (lambda folder: None, "contains no images .* but no files"),
     "an empty caption": (lambda folder: [beside(folder, ".txt"), (folder / "1.txt").write_text("")], "1.png have no c"),
     "several tables": (
         lambda folder: [jsonl(images(folder / name), ROWS) for name in ("a", "b")],
-        r"several tables of pictures \(a/metadata.jsonl, b/metadata.jsonl\)",
+        r"several tables of images \(a/metadata.jsonl, b/metadata.jsonl\)",
     ),
     "another encoding": (broken, "cannot be read as UTF-8"),
     "a table without pictures": (lambda folder: jsonl(images(folder), [{"url": "x", "text": "y"}]), "names no picture"),
@@ -249,5 +249,5 @@ def test_a_layout_is_refused_by_what_it_is(
 
 
 def test_a_column_needs_data(suite: Suite) -> None:
-    with pytest.raises(UsageError, match="--caption-column names a column of --data"):
+    with pytest.raises(UsageError, match="--caption-column requires --data"):
         data_for(suite, None, False, column="text")

@@ -123,8 +123,8 @@ def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path:
     ("changes", "said"),
     [
         ({}, "is a LoRA of rank 4: pass --lora-rank 4"),
-        ({"lora_rank": 2}, "goes on with its own rank, not 2: give --lora-rank 4"),
-        ({"lora_rank": 4, "lora_alpha": 4.0}, "goes on with its own alpha, not 4"),
+        ({"lora_rank": 2}, "continues with its own rank, not 2: give --lora-rank 4"),
+        ({"lora_rank": 4, "lora_alpha": 4.0}, "continues with its own alpha, not 4"),
         ({"lora_rank": 4, "lora_targets": ("to_q",)}, "other layers than lora_targets=to_q"),
     ],
 )

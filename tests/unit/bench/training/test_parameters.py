@@ -52,7 +52,7 @@ def test_a_network_without_cross_attention_says_so() -> None:
     assert counts(flux, "attention")[0] > 0
     with pytest.raises(UsageError, match="has no cross-attention; use learn=attention"):
         learning(flux, dict(flux.named_parameters()), "cross_attention")
-    with pytest.raises(UsageError, match="names no weights of the Linear"):
+    with pytest.raises(UsageError, match="matches no weights of the Linear"):
         learning(nn.Linear(2, 2), {}, "norms")
 
 

@@ -129,7 +129,7 @@ class Faulty:
     [
         (lambda pixels: (pixels > 0.5).float().mean(dim=(1, 2, 3)), "values without gradient"),
         (lambda pixels: pixels.detach().mean(dim=(1, 2, 3)), "values without gradient"),
-        (lambda pixels: pixels.mean(), r"one value an image, \[3\] here, got shape \[\]"),
+        (lambda pixels: pixels.mean(), r"one value per image, \[3\] here, got shape \[\]"),
         (lambda pixels: pixels.mean(dim=(2, 3)), r"got shape \[3, 3\]"),
         (lambda pixels: [0.0, 1.0, 2.0], "got list"),
         (lambda pixels: pixels.mean(dim=(1, 2, 3)) * torch.tensor([1.0, float("nan"), 1.0]), "for 1 of 3 images"),
