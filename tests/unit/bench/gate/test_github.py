@@ -176,7 +176,7 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
         (["check", "--thresholds", "gate.toml", "--baseline", "odd.json"], "is not a baseline file"),
         (["compare", "base", "refl", "--results", "empty"], "there are no runs in empty"),
         (["compare", "base", "rfl"], "Did you mean 'refl'?"),
-        (["compare", "results", "refl"], "holds 2 runs"),
+        (["compare", "results", "refl"], "contains 2 runs"),
         (["compare", "base", "refl", "--top", "-1"], "--top"),
     ],
 )
