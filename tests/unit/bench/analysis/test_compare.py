@@ -104,7 +104,7 @@ def test_not_comparable_and_ambiguous(tmp_path: Path) -> None:
     a, b = make(tmp_path, "base", prompts=4), make(tmp_path, "refl", prompts=5)
     with pytest.raises(NotComparableError, match="prompts differ"):
         compare(a, b)
-    with pytest.raises(UsageError, match="holds 2 runs"):
+    with pytest.raises(UsageError, match="contains 2 runs"):
         compare(tmp_path, a)
 
 
