@@ -136,7 +136,8 @@ def test_odd_images(bench_command, odd_images: Path, tidy, tmp_path: Path) -> No
             *(("good", 0), ("good", 1), ("pixel", 0), ("pixel", 1), ("broken", 0)),
             *(("palette", 0), ("palette", 1), ("panorama", 0)),
         }
-        assert without == {("broken", 1), ("huge", 0), ("huge", 1)}
+        absent = {("panorama", 1), ("none", 0), ("none", 1)}  # expected, and without an image: unscored, not dropped
+        assert without == {("broken", 1), ("huge", 0), ("huge", 1), *absent}
     groups = rows[rows["metric"] == "lpips"].set_index("prompt_id")
     assert set(groups.index[groups["value"].notna()]) == {"good", "palette"}
     assert groups.loc["panorama", "reason"] == "needs at least 2 images"
@@ -204,14 +205,18 @@ def test_an_empty_prompt_is_named_with_its_line(error_of, tmp_path: Path, text: 
     put(tmp_path / "images", "p", 0, picture(0))
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "text": TEXT}) + "\n" + json.dumps({"id": "p", "text": text}) + "\n")
-    sentence = error_of(2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine")
+    sentence = error_of(
+        2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine", "--suite", "shapes"
+    )
     assert "line 2: the text of prompt 'p' is empty" in sentence
 
 
 def test_images_of_no_prompt_at_all(error_of, tmp_path: Path) -> None:
     put(tmp_path / "images", "other", 0, picture(0))
     prompts = write_prompts(tmp_path / "prompts.jsonl", "p")
-    sentence = error_of(2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine")
+    sentence = error_of(
+        2, "score", "--images", tmp_path / "images", "--prompts", prompts, "--name", "mine", "--suite", "shapes"
+    )
     assert "contains no image of these prompts" in sentence
     assert "p/0.png" in sentence
 

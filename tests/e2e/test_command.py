@@ -110,7 +110,7 @@ def test_a_closed_pipe_is_not_an_error(bench_command) -> None:
         (["train", "imageref"], "Did you mean 'imagerefl'?"),
         (["train", "refl", "--learning-rate", "-1"], "--learning-rate"),
         (["score"], "--images"),
-        (["score", "--images", "somewhere"], "--prompts and --name"),
+        (["score", "--images", "somewhere"], "--suite and --prompts and --name"),
         (["check"], "--thresholds"),
         (["compare", "a"], "B"),
     ],

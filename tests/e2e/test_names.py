@@ -65,7 +65,7 @@ def test_a_checkpoint_that_is_not_here(error_of, tiny_suite, tmp_path: Path) -> 
     offline = error_of(4, *run, "weights=owner/name@v1:unet", **empty)
     assert "HF_HUB_OFFLINE is set: unset it, run `hf download owner/name unet/ --revision v1`" in offline
     assert "do not exist: give a local file or folder" in error_of(4, *run, "weights=./none.safetensors", **empty)
-    assert "can run code when it is read" in error_of(4, *run, "weights=owner/name:model.ckpt", **empty)
+    assert "can run code when it is loaded" in error_of(4, *run, "weights=owner/name:model.ckpt", **empty)
 
 
 def test_a_demanded_digest(error_of, tiny_suite, tmp_path: Path) -> None:
