@@ -49,7 +49,7 @@ def test_what_bench_train_leaves_beside(tmp_path: Path) -> None:
     out.mkdir()
     (out / "training.json").write_text(json.dumps({"recipe": {"steps": 120}}))
     assert find_checkpoints(out)[-1] == (120, out)
-    with pytest.raises(UsageError, match=r"several trainings \(made, other\)"):
+    with pytest.raises(UsageError, match=r"several training runs \(made, other\)"):
         find_checkpoints(tmp_path)
 
 
