@@ -11,9 +11,8 @@ from tests.unit.bench.models.refused_forms import REFUSED, refusals
 from tests.unit.bench.models.whole_forms import FAMILIES, rows
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(family, marks=[pytest.mark.slow] if family != "sd" else []) for family in FAMILIES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_form_is_exact(tmp_path: Path, family: str) -> None:
     found = {form: text for form, _, text in rows(tmp_path, (family,))}
     assert len(found) >= 30

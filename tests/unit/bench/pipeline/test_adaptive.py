@@ -27,6 +27,7 @@ def test_looks_are_fixed_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert adaptive.looks(10) == [10]
 
 
+@pytest.mark.slow
 def test_it_stops_when_the_answer_is_known_and_goes_on_for_a_harder_one(tmp_path: Path) -> None:
     (easy,) = bench.run("shapes", "base", until="pickscore=1000", results=tmp_path, **COMMON)
     grown = easy.manifest().grown

@@ -6,7 +6,6 @@ import gc
 import math
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -55,12 +54,10 @@ class Sized:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Objects of the libraries are left out of every `gc.collect()`, of which each test makes many."""
+def _quick_collections() -> None:
+    """What was imported since the start as well is left out of every `gc.collect()`, of which each test makes many."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -110,12 +110,21 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
 @pytest.mark.parametrize(
     "settings",
     [
-        {"ema": "0.9", "schedule": "cosine", "warmup": "2"},
-        {"accumulation": "2", "precision": "bfloat16"},
-        {"lora_rank": "2", "lora_targets": "to_q,to_v"},
-        {"checkpointing": "true", "kl_weight": "1", "refl_every": "2", "double_update": "true", "optimiser": "adam"},
+        pytest.param({"ema": "0.9", "schedule": "cosine", "warmup": "2"}, id="average"),
+        pytest.param({"accumulation": "2", "precision": "bfloat16"}, id="accumulation", marks=pytest.mark.slow),
+        pytest.param({"lora_rank": "2", "lora_targets": "to_q,to_v"}, id="lora"),
+        pytest.param(
+            {
+                "checkpointing": "true",
+                "kl_weight": "1",
+                "refl_every": "2",
+                "double_update": "true",
+                "optimiser": "adam",
+            },
+            id="regularised",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["average", "accumulation", "lora", "regularised"],
 )
 def test_going_on_gives_the_same_weights(
     options: Callable[..., TrainOptions],
