@@ -173,6 +173,8 @@ def written(line: Line, found: Found) -> str:
 def wanted(line: Line) -> str:
     """The range as text: a side that says nothing is left out."""
     scale, unit = (1, "") if line.unit == "x" else (100, " %")
+    if line.high == 0:
+        return "none"
     least, most = line.low > 0, math.isfinite(line.high) and (line.unit == "x" or line.high < 1)
     if least and most:
         return f"{scale * line.low:g}-{scale * line.high:g}{unit}"
@@ -205,7 +207,7 @@ def _table(group: str, lines: Sequence[Line], found: Mapping[str, Found]) -> str
         of = {line.column: line for line in lines if line.row == row}
         cells = [_cell(of[column], found[of[column].name]) if column in of else "" for column in columns]
         counts = dict.fromkeys(f"{found[line.name].trials:,}" for line in of.values())
-        asked = dict.fromkeys(map(wanted, of.values()))
+        asked = [text for text in dict.fromkeys(map(wanted, of.values())) if text != "-"] or ["-"]
         rows.append(f"| {row} | {' | '.join(cells)} | {' / '.join(counts)} | {'; '.join(asked)} |")
     return "\n".join(rows) + "\n"
 

@@ -84,9 +84,13 @@ def spent_at(look: int) -> float:
     return ALPHA / (look * (look + 1))
 
 
-def look_level(look: int, lines: int) -> float:
-    """The level of the interval of each line at look k: all lines together spend what the look may."""
-    return 1 - spent_at(look) / max(1, lines)
+def look_level(look: int, lines: int, of: int | None = None) -> float:
+    """The level of the interval of each line at look k: all lines together spend what the look may.
+
+    Of `of` looks that were fixed beforehand each spends the same, and one such part is kept back: the first looks are
+    at few prompts, whose limits are approximate.
+    """
+    return 1 - (spent_at(look) if of is None else ALPHA / (of + 1)) / max(1, lines)
 
 
 def key_of(summaries: Sequence[Summary], anchor: str = "") -> str:
@@ -129,6 +133,10 @@ def for_new_anchor(baseline: Path) -> Ledger:
     return read_ledger(baseline) if baseline.exists() or path.exists() else Ledger(path, "")
 
 
-def anchored(ledger: Ledger, baseline: Path) -> None:
-    """Write the ledger beside the anchor that was just written."""
-    replace(ledger, anchor=_digest(baseline), moved=False).write()
+def anchored(ledger: Ledger, baseline: Path) -> Ledger:
+    """Write the ledger beside the anchor that was just written. A choice among nights is a look as well."""
+    digest = _digest(baseline)
+    known = ledger.with_look(f"anchor {digest}") if ledger.looks else ledger
+    found = replace(known, anchor=digest, moved=False)
+    found.write()
+    return found

@@ -52,8 +52,8 @@ def updated(
     ledger = for_new_anchor(baseline) if nightly else None
     write_baseline(baseline, new)
     if ledger is not None:
-        anchored(ledger, baseline)
-        text += f"looks of the nightly gate go on being counted after {counted(len(ledger.looks), 'look')}\n"
+        looks = len(anchored(ledger, baseline).looks)
+        text += f"looks of the nightly gate go on being counted after {counted(looks, 'look')}, this choice included\n"
     kept = len(new["summaries"]) - len(made["summaries"])
     stay = f", and {kept} of other methods as they were" if kept else ""
     return verdicts, f"{text}wrote the baseline {baseline} of {len(made['summaries'])} runs{stay}\n", 0
