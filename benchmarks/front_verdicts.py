@@ -47,7 +47,7 @@ def truth_of(kind: str, prompts: int) -> tuple[np.ndarray, np.ndarray]:
     """True means of six methods, and which of them are on the true front.
 
     "ties" are least favourable to "surely dominated": all on the front, by next to nothing, far apart in the other
-    metric. "twins" are least favourable to "surely on the front": three pairs, one of each dominated by next to nothing.
+    metric. "twins" are least favourable to "surely on the front": three pairs, one of each dominated by a hair.
     """
     x, step = np.arange(6.0), step_of(prompts)
     if kind == "on one line":  # all on the front, one standard error apart

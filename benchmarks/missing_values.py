@@ -49,14 +49,17 @@ def marked(world: str, how: str, shared: bool) -> Callable[[Rng, int], np.ndarra
 
     def one(rng: Rng) -> bool:
         values = make(rng)
-        sides = [units(values, bounds, "1" if shared else ""), units(gone(rng, values, how), bounds, "1" if shared else "")]
+        sides = [
+            units(values, bounds, "1" if shared else ""),
+            units(gone(rng, values, how), bounds, "1" if shared else ""),
+        ]
         return any(pair(a, b).p() < 0.05 for a, b in (sides, sides[::-1]))
 
     return lambda rng, count: np.array([one(rng) for _ in range(count)])
 
 
 def judged(world: str, how: str, seed: int) -> Callable[[Rng, int], np.ndarray]:
-    """Whether the gate says passed or failed of a drop or of dominance, or passes a `min` above the whole run's mean."""
+    """Whether the gate decides on a drop or on dominance, or passes a `min` above the whole run's mean."""
     make, bounds = WORLDS[world]
     known = {"q": bounds} if bounds else {}
 

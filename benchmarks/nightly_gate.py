@@ -62,7 +62,7 @@ def eroded(draw: Draw, spread: float) -> Callable[[Rng, int], np.ndarray]:
 
 
 def by_verdicts(nights: int, fall: float) -> Callable[[Rng, int], np.ndarray]:
-    """Whether any of four lines (a reward, a skewed reward, an accuracy, a rare failure) fails, by the gate's verdicts."""
+    """Whether any of four lines (a reward, a skewed one, an accuracy, a rare failure) fails, by the verdicts."""
     names, bounds = ("a", "b", "c", "d"), {"c": UNIT, "d": UNIT}
     limit = rules("\n".join(f"[m.{name}]\nmax_drop = 0" for name in names), ["m"], names)
 

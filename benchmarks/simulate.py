@@ -134,7 +134,7 @@ def keep(
 def run_line(
     line: Line, trials: int, saved: Path | None = None, commit: str = TEST_COMMIT, *, make: bool = True
 ) -> Found:
-    """All parts of a line; those that lie in `saved` are not made again. Not `make`: LookupError for one that is not."""
+    """All parts of a line; those that lie in `saved` are not made again. Not `make`: LookupError for one that lacks."""
     parts = []
     for part in range(math.ceil(trials / line.part)):
         count = min(line.part, trials - part * line.part)

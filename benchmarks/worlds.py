@@ -26,8 +26,13 @@ def cluster(share: float, noise: float) -> Draw:
 
 
 def inflated(zeros: float) -> Draw:
-    """Most prompts do not change at all, the others by a skewed amount."""
-    return lambda rng, shape: (rng.random(shape) >= zeros) * rng.exponential(size=shape) - (1 - zeros)
+    """Most prompts do not change at all, the others by a skewed amount of mean 0."""
+    return lambda rng, shape: (rng.random(shape) >= zeros) * (rng.exponential(size=shape) - 1)
+
+
+def rare_gain(share: float) -> Draw:
+    """A few prompts gain much, all others lose the same little: without the few nothing seems to vary."""
+    return lambda rng, shape: (rng.random(shape) < share) * rng.exponential(size=shape) - share
 
 
 def ties(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
@@ -68,6 +73,7 @@ UNTUNED: dict[str, Draw] = {
     "1 to 5 images, prompts of unequal spread": heteroscedastic,
     "half of the differences zero, others exponential": inflated(0.5),
     "nine tenths of the differences zero, others exponential": inflated(0.9),
+    "one prompt in 10 gains 1, all others lose 0.1": rare_gain(0.1),
     "ties: -2 to 2, 79 % zeros": ties,
     "Weibull of shape 0.8 (skewness 2.8)": lambda rng, shape: rng.weibull(0.8, size=shape) - math.gamma(1 + 1 / 0.8),
     "Pareto of index 2.5 (no skewness exists)": lambda rng, shape: rng.pareto(2.5, size=shape) - 1 / 1.5,

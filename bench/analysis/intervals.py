@@ -29,8 +29,8 @@ from bench.analysis.means import MeanStats, limits, one_sided, ratio_stats
 from bench.analysis.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
 
 FEW_PROMPTS = 30  # below it `rare_prompts` is said
-# Skewness of a mean above which Hall's limits widen by leaps: 100 shares of which a dozen are off their bound get limits
-# 1.6 times too wide, while those of bounded means, valid for any shape, are as wide as they have to be.
+# Skewness of a mean above which Hall's limits widen by leaps: 100 shares of which a dozen are off their bound get
+# limits 1.6 times too wide, while those of bounded means, valid for any shape, are as wide as they have to be.
 _SKEWED = 0.2
 
 

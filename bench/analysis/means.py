@@ -10,8 +10,8 @@ The interval at level 1 - a is the union of both intervals, and p the larger p, 
 exactly where the interval at level 1 - a excludes zero. The sample's skewness is too small on average where the
 population is skewed (it cannot exceed the root of n); the bias-corrected G1 (Joanes & Gill 1998) is therefore enlarged
 by `SKEW_FACTOR`. Far out in the tails, where corrected tests look, a correction of second order no longer suffices: a
-transformed t beyond the quantile of `FAR_TAIL` is shortened, the more the larger the skewness is. 95 % intervals are not
-touched by that. What all of it achieves is measured in docs/statistics.md.
+transformed t beyond the quantile of `FAR_TAIL` is shortened, the more the larger the skewness is. 95 % intervals are
+not touched by that. What all of it achieves is measured in docs/statistics.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`bench run --until`: prompts are made, in a fixed random order, only until a question is answered.
 
-The looks are fixed beforehand: 32 prompts, twice as many every other time, and all of them. Each spends the same part of
-5 % of error, shared among the lines (`bench.gate.ledger`), so that with all looks together any line is decided wrongly in
-at most 5 %. It is one run that grows: its identity holds the ordered prompts, its manifest how far it came. Called again
-it goes on where it stopped.
+The looks are fixed beforehand: 32 prompts, twice as many every other time, and all of them. Each spends the same part
+of 5 % of error, shared among the lines (`bench.gate.ledger`), so that with all looks together any line is decided
+wrongly in at most 5 %. It is one run that grows: its identity holds the ordered prompts, its manifest how far it came.
+Called again it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -168,7 +168,10 @@ def _baseline(limits: Thresholds | None) -> dict[str, Any] | None:
 def _open(
     runs: Sequence[Run], rule: Rule, limits: Thresholds | None, before: dict[str, Any] | None, look: tuple[int, int]
 ) -> tuple[list[str], list[str]]:
-    """At look k of so many: the lines that are not decided yet, and those on set metrics, which do not count (they stay undecided)."""
+    """At look k of so many: the lines that are not decided yet, and those on set metrics.
+
+    Those do not count; they stay undecided.
+    """
     if limits is None:
         return _wide(runs, rule, look), []
     summaries = [summary_from(run) for run in runs]
