@@ -3,8 +3,8 @@
     python benchmarks/adaptive_runs.py [--only TEXT] [--trials N] [--save FILE] [--commit ID]
 
 One line on a difference, looked at after 32, 45, 64, 91, ... prompts and after all N. Error: there is no difference,
-and it is decided either way. Saving: the mean part of the prompts that is made where the true difference is twice what N
-prompts detect; an end without a decision has made all. "Against": the long tail points away from the difference.
+and it is decided either way. Saving: the mean part of the prompts that is made where the true difference is twice what
+N prompts detect; an end without a decision has made all. "Against": the long tail points away from the difference.
 Accuracies are of two methods, 5 images a prompt, with a chance of the prompt's own and of the images'; "rare losers":
 one prompt in 20 loses what the others gain. Then eight lines at once, by the verdicts that stop a run.
 """
