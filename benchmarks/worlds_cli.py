@@ -221,10 +221,9 @@ def checked(data: str, world: World, before: Metrics, now: Metrics, seeds_: tupl
     for name in KINDS:
         interval, status = drop(world, before, now, name, 1 - 0.05 / len(KINDS), seeds_)
         one = found[name]
-        numbers = zip(
-            (one["value"], one["ci_low"], one["ci_high"]), (interval.mean, interval.low, interval.high), strict=True
-        )
-        if one["status"] != status or not all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in numbers):
+        printed = [math.nan if one[key] is None else float(one[key]) for key in ("value", "ci_low", "ci_high")]
+        wanted = (interval.mean, interval.low, interval.high)
+        if one["status"] != status or not np.allclose(printed, wanted, rtol=1e-6, atol=1e-9, equal_nan=True):
             wrong.append(f"check {name}: {one['status']}, {one['message']} for {status}, {shown(interval)}")
         if shown(interval) not in one["message"]:
             wrong.append(f"check {name}: no {shown(interval)} in {one['message']!r}")
