@@ -1,9 +1,9 @@
 """PVS, the photographic variance score of DivGenBench (D2-Align, CVPR 2026, arXiv 2512.24146): no network at all.
 
-PVS = std_i(mean S of image i) + std_i(mean V of image i) + std_i(std of the grey levels of image i), over the images i of a
-prompt, with S and V of HSV in [0, 1] and grey as ITU-R BT.601 weighs it. The paper does not say which standard deviation;
-here it is that of the population (divided by the number of images), so that the value of few images is low: compare runs of
-equal K only. It sees colour, brightness and contrast, as they differ among photographs, and no content.
+PVS = std_i(mean S of image i) + std_i(mean V of image i) + std_i(std of the grey levels of image i), over the images i
+of a prompt, with S and V of HSV in [0, 1] and grey as ITU-R BT.601 weighs it. The paper does not say which standard
+deviation; here it is that of the population (divided by the number of images), so that the value of few images is low:
+compare runs of equal K only. It sees colour, brightness and contrast, as they differ among photographs, and no content.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class PVS(GroupMetric):
         """That it is for photographs, and depends on K."""
         return [
             *super().notes(n),
-            "PVS sees colour, brightness and contrast, not content: it is meant for photographs, and is comparable between "
-            "runs of equally many images per prompt only",
+            "PVS sees colour, brightness and contrast, not content: it is meant for photographs and is comparable only "
+            "between runs of equally many images per prompt",
         ]
 
     def pairwise(self, images: Images) -> Tensor:

@@ -1,8 +1,8 @@
 """CycleReward (Bahng et al. 2025, arXiv 2506.02095): BLIP's towers, trained on how well a caption or an image returns.
 
-The towers, the preprocessing and the file's keys are ImageReward's; the head has GELUs between its layers, prompts are cut
-at 128 tokens, and the value is what the head says. Checked against our reading of the package `cyclereward` 0.1.7, which
-loads with `strict=False`, so that another model's file would be scored with a random head; here it is refused.
+The towers, the preprocessing and the file's keys are ImageReward's; the head has GELUs between its layers, prompts are
+cut at 128 tokens, and the value is what the head says. Checked against our reading of the package `cyclereward` 0.1.7,
+which loads with `strict=False`, so that another model's file would be scored with a random head; here it is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """DINOv2 ViT (Oquab et al. 2023, arXiv 2304.07193) as an image encoder: the CLS token after the final norm.
 
 RGB, PIL bicubic squash to 224 pixels (16 x 16 patches), ImageNet mean and deviation. The checkpoint's 37 x 37 position
-embeddings are shrunk as DINOv2's own code does it: bicubic by the factor (16 + 0.1) / 37, where transformers would resize
-to 16 x 16, which samples them at other places.
+embeddings are shrunk as DINOv2's own code does it: bicubic by the factor (16 + 0.1) / 37, where transformers would
+resize to 16 x 16, which samples them at other places.
 """
 
 from __future__ import annotations

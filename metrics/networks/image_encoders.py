@@ -1,7 +1,7 @@
 """Image encoders by name, for metrics that let one choose: DINOv2, DINOv3, SigLIP 2 and CLIP.
 
-Each is a folder of transformers as its publisher ships it (config.json, safetensors), loaded strictly and without code from
-the repository. Embeddings are float32 and not normalised.
+Each is a folder of transformers as its publisher ships it (config.json, safetensors), loaded strictly and without code
+from the repository. Embeddings are float32 and not normalised.
 """
 
 from __future__ import annotations

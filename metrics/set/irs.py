@@ -1,10 +1,10 @@
-"""IRS, the image retrieval score (Dombrowski et al. 2025, arXiv 2411.16171): how many reference images a model can reach.
+"""IRS, the image retrieval score (Dombrowski et al. 2025, arXiv 2411.16171): the reference images a model can reach.
 
 Each generated image retrieves its nearest reference image (cosine of an encoder's embeddings). Of n generated images u
 different reference images are retrieved; were s of the M reachable with equal chance, u would have the distribution of
-occupied cells, and the value is the most likely s divided by M, in (0, 1]. With few images every one retrieves another and
-the most likely s is all of M: the value is then an upper bound, and says so. Checked against our reading of the paper, not
-against the authors' code.
+occupied cells, and the value is the most likely s divided by M, in (0, 1]. With few images every one retrieves another
+and the most likely s is all of M: the value is then an upper bound, and says so. Checked against our reading of the
+paper, not against the authors' code.
 """
 
 from __future__ import annotations

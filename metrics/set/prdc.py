@@ -1,15 +1,16 @@
 """Precision, recall, density and coverage of generated images against a reference, in an encoder's feature space.
 
-Improved precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991; density and coverage: Naeem et al. 2020, arXiv
-2002.09797. With r_k(x) the distance of a feature to the k-th nearest other one of its own set, real features X (N of them)
-and generated ones Y (M):
+Improved precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991; density and coverage: Naeem et al. 2020,
+arXiv 2002.09797. With r_k(x) the distance of a feature to the k-th nearest other one of its own set, real features X (N
+of them) and generated ones Y (M):
 
     precision   share of y that lie within r_k(x) of some x
     recall      share of x that lie within r_k(y) of some y
     density     1 / (k M) times the number of pairs with |x - y| < r_k(x); not bounded by 1
     coverage    share of x whose nearest y lies within r_k(x)
 
-All are higher for better sets. Recall and coverage see lost modes, precision and density see what is not like the reference.
+All are higher for better sets. Recall and coverage see lost modes, precision and density see what is not like the
+reference.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _squared(a: Array, b: Array) -> Array:
 
 
 def radii(rows: Array, k: int) -> Array:
-    """Squared distance of each row of [N, D] to its k-th nearest other row, [N]; MetricError for fewer than k + 1 rows."""
+    """Squared distance of each row [N, D] to its k-th nearest other one, [N]; MetricError for fewer than k + 1 rows."""
     if len(rows) <= k:
         raise MetricError(f"the {k} nearest neighbours need at least {k + 1} images, got {len(rows)}")
     found = np.empty(len(rows))
@@ -119,8 +120,8 @@ class PRDC(EncoderSetMetric[Features], KernelMetric):
         if n >= 1000:
             return []
         return [
-            f"{self.card.facts.title} with {n:,} {what} depends on their number: radii shrink as images are added, so compare "
-            "only runs of equally many images against the same reference"
+            f"{self.card.facts.title} with {n:,} {what} depends on their number: radii shrink as images are added, so "
+            "compare only runs of equally many images against the same reference"
         ]
 
 
