@@ -76,7 +76,7 @@ def read_rule(text: str, thresholds: Path | str | None, max_prompts: int | None)
 
 def looks(prompts: int) -> list[int]:
     """The numbers of prompts at which is looked: 32, 45, 64, 91, 128, ... and all."""
-    found = []
+    found: list[int] = []
     while (number := round(FIRST_LOOK * 2 ** (len(found) / 2))) < prompts:
         found.append(number)
     return [*found, prompts]
