@@ -17,7 +17,7 @@ from bench.gate.junit import junit as junit_xml
 from bench.gate.text import verdicts_text
 from bench.gate.update import updated
 from bench.gate.verdict import Verdict, exit_code
-from bench.store.atomic import atomic_write
+from bench.store.atomic import write_output
 from bench.store.pictures import verifying
 from bench.store.select import RunSources
 
@@ -140,10 +140,10 @@ def _written(outcome: Outcome, junit: Path | str | None, summary: Path | str | N
     """Write the JUnit and Markdown files that were asked for; returns them."""
     files = []
     if junit is not None:
-        atomic_write(Path(junit), junit_xml(outcome.verdicts, outcome.strict))
+        write_output(Path(junit), junit_xml(outcome.verdicts, outcome.strict))
         files.append(Path(junit))
     if summary is not None:
-        atomic_write(Path(summary), markdown_summary(outcome.verdicts, outcome.code))
+        write_output(Path(summary), markdown_summary(outcome.verdicts, outcome.code))
         files.append(Path(summary))
     return files
 

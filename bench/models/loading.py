@@ -87,7 +87,7 @@ def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
     if not isinstance(config, dict):
         raise MissingError(f"{path} is damaged (not a JSON object): download the file again")

@@ -116,7 +116,7 @@ def _words(file: Path) -> Any:
     content = file.read_bytes()
     try:
         return json.loads(content) if file.suffix == ".json" else content.split(b"\n")
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
 
 

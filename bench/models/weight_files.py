@@ -112,6 +112,6 @@ def _in_index(folder: Path, stem: str, variant: str) -> set[str]:
             return {str(file) for file in index["weight_map"].values()}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise MissingError(f"{folder / name} is damaged ({short(error)}): download the file again") from error
     return set()

@@ -20,7 +20,8 @@ from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
 from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, TRAINER_CONFIG, config_beside, trainer_config_beside
 from bench.models.variants import TWINS, is_twin, only_variants
-from bench.store.atomic import read_json
+from bench.store.atomic import read_bytes, read_json
+from bench.store.digests import state_of
 from metrics.weights.digest_cache import file_digest
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _is_network(root: Path) -> bool:
     """Whether a folder is a network as diffusers saves it. A damaged configuration is told about when it is loaded."""
     try:
         config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "_class_name" in config
 
@@ -153,7 +154,11 @@ def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     path = resolve(spec)
     file = (path.parent if path.is_file() else path) / _TRAINING
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        data = read_bytes(file)
+        if state_of(file, data) == "damaged":
+            beside = f"{file.name}.sha256"
+            raise UsageError(f"{file} is damaged, or was edited: restore it, or remove {beside} if you edited it")
+        facts = json.loads(data.decode("utf-8"))
     except OSError:  # no folder of ours
         facts = None
     except (ValueError, RecursionError):

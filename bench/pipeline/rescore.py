@@ -15,7 +15,7 @@ from bench.runtime.progress import Progress
 from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
-from bench.suite.load import load_suite
+from bench.suite.load import load_suite, suite_from
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
 
@@ -111,5 +111,11 @@ def _adopt(
 
 
 def suite_of(store: RunStore) -> Suite:
-    """The suite that a run was made with, from its manifest."""
-    return Suite.model_validate(store.manifest().resolved_suite)
+    """The suite that a run was made with, from its manifest. Raises UsageError for what this version does not know."""
+    try:
+        return suite_from(store.manifest().resolved_suite, "")
+    except UsageError as error:
+        raise UsageError(
+            f"{store.path}: the suite in its manifest cannot be read ({error}): another version wrote it; name the "
+            "suite with --suite"
+        ) from None

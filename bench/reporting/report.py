@@ -111,8 +111,10 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
     from bench.store.atomic import atomic_write, make_folder
+    from bench.store.leftovers import clean_leftovers
 
     make_folder(out)
+    clean_leftovers(out, deep=False)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),

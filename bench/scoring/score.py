@@ -27,6 +27,7 @@ from bench.scoring.missing import Target, cards_differ, find_missing, target_of
 from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.worker import Scorer
 from bench.store.images import image_size
+from bench.store.leftovers import clean_leftovers
 from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def score(
         made = 0
         if names:
             folder = cache or targets[0].store.path.parents[2] / "cache"
+            clean_leftovers(folder)
             tools = Tools(reader, FeatureCache(folder / "features"))
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.errors import UsageError
-from bench.store.leftovers import temporary_name
+from bench.store.leftovers import clean_leftovers, temporary_name
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -86,6 +86,12 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
             os.close(descriptor)
 
 
+def write_output(path: Path, data: bytes | str) -> None:
+    """As `atomic_write`, of a file outside of a run; what killed processes left beside it is removed."""
+    clean_leftovers(path.parent, deep=False)
+    atomic_write(path, data)
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary name to write to, which becomes `path` when the block ends, and is removed when it fails.
@@ -126,6 +132,18 @@ def remove_folder(folder: Path) -> None:
     except OSError as error:
         raise write_error(folder, error) from None
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_damaged(path: Path) -> bool:
+    """Remove a file, or a folder in its place; False where the system refuses, for instance in a read-only folder."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def opened(path: Path) -> BinaryIO:

@@ -54,19 +54,28 @@ def write_protected(path: Path, data: bytes | str) -> None:
     Raises UsageError when the system refuses; the old content is intact and believed then.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
-    new, before = sha256_of(content), _listed(path) or _current(path)
-    if before[:1] != [new]:
-        lines = [new, *before[:1]]
-        atomic_write(beside(path), "".join(f"{digest}  {path.name}\n" for digest in lines))
+    announce(path, sha256_of(content))
     atomic_write(path, content)
+
+
+def announce(path: Path, digest: str) -> None:
+    """List the digest of what is about to be put in place, before that of what is there."""
+    before = listed(path) or _current(path)
+    if before[:1] != [digest]:
+        atomic_write(beside(path), "".join(f"{one}  {path.name}\n" for one in [digest, *before[:1]]))
 
 
 def state_of(path: Path, data: bytes) -> State:
     """Whether the content of a file is one that was written: "unprotected" where no digest lies beside it."""
-    listed = _listed(path)
-    if not listed:
+    return state_of_digest(path, sha256_of(data))
+
+
+def state_of_digest(path: Path, digest: str) -> State:
+    """As `state_of`, of content that has this digest."""
+    known = listed(path)
+    if not known:
         return "damaged" if beside(path).exists() else "unprotected"
-    return "protected" if sha256_of(data) in listed else "damaged"
+    return "protected" if digest in known else "damaged"
 
 
 def read_protected(path: Path) -> dict[str, Any] | None:
@@ -134,7 +143,7 @@ def _current(path: Path) -> list[str]:
         return []
 
 
-def _listed(path: Path) -> list[str]:
+def listed(path: Path) -> list[str]:
     """The digests beside a file, the newest first; none where there is no such file or it is damaged."""
     try:
         with opened(beside(path)) as file:

@@ -92,7 +92,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingWeightsError(f"{what}: file '{path}' is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingWeightsError(f"{what}: file '{path}' is not readable JSON ({error}); download it again") from error
     if not isinstance(content, dict):
         raise MissingWeightsError(f"{what}: file '{path}' must hold a JSON object")
