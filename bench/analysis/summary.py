@@ -14,7 +14,10 @@ from bench.analysis.stats import Interval, jackknife_interval
 from bench.errors import UsageError
 from bench.store.atomic import to_json
 from bench.store.cards import identity_of
+from bench.store.outdated import is_current
 from bench.store.runs import MetricFacts, Run, read_run
+from bench.store.ties import Ties
+from bench.store.values import usable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,9 +125,30 @@ def summary_of(run: Run) -> dict[str, Any]:
 def summarise(store: RunStore) -> dict[str, Any]:
     """Summarise the stored rows of a run, write its summary and return it. `made_of` says of which files it is."""
     with store.lock():  # no other process adds rows between reading them and writing what they come to
-        summary = {**summary_of(read_run(store)), "made_of": store.parts()}
+        summary = {**summary_of(read_run(store)), **_ground_of(store), "made_of": store.parts()}
         store.write_summary(summary)
     return summary
+
+
+def _ground_of(store: RunStore) -> dict[str, Any]:
+    """What a summary rests on: the digest of all pictures, and the metrics of which every value is there."""
+    manifest, rows = store.manifest(), store.images()
+    ids = [str(prompt["id"]) for prompt in manifest.prompts]
+    ties = Ties(rows, ids, manifest.samples)
+    covered = [row for row in rows if ties.of(*row.key) is not None]
+    whole = []
+    for name in store.score_metrics():
+        card = store.score_card(name) or {}
+        checked, _ = usable(store.scores(name), ties, card)
+        have = {row.key for row in checked if is_current(row)}
+        keys: dict[str, set[Any]] = {
+            "image": {row.key for row in covered},
+            "group": {(row.prompt_id, None) for row in covered},
+            "set": {(None, None)},
+        }
+        if keys.get(str(card.get("kind")), {None}) <= have:
+            whole.append(name)
+    return {"pictures": ties.whole, "whole": whole, "n_images": len(covered)}
 
 
 def summary_fault(store: RunStore) -> str | None:

@@ -108,8 +108,8 @@ def read_ledger(baseline: Path) -> Ledger:
         known, lost = str(data["anchor"]), bool(data["lost"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(
-            f"{path} is not a ledger of looks, or is damaged: restore it, or delete it to begin a new one (its looks are "
-            "then lost)"
+            f"{path} is not a ledger of looks, or is damaged: restore it, or delete it to begin a new one (its looks "
+            "are then lost)"
         ) from None
     if known != anchor:  # the baseline was changed by hand: what was spent was spent against another
         return Ledger(path, anchor, lost=True)

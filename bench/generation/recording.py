@@ -85,7 +85,7 @@ class Run:
 
 def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = True) -> Run:
     """Look at what is there: continue, take over from siblings, and find out what is to do."""
-    manifest = _manifest(plan, suite, store)
+    manifest = planned_manifest(plan, suite, store)
     run = Run(plan, store, manifest)
     _inspect(run)
     _tell_of_outdated(run)
@@ -96,7 +96,8 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     return run
 
 
-def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+    """The manifest of a run, with what of the one that is there stays."""
     new = Manifest(
         suite=suite.name,
         method=plan.method.name,

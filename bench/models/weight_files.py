@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.models.loading import first_few, short
 from bench.store.atomic import sha256_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 """What diffusers, transformers and accelerate call a network's file, in the order in which they are looked for."""

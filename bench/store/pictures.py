@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import MISSING, image_fault
 from bench.store.records import ImageRow
+from bench.store.ties import tie_of_digests
 from metrics.weights.digest_cache import DigestCache
 
 logger = get_logger(__name__)
@@ -45,6 +46,15 @@ def picture_faults(run: Path, rows: Sequence[ImageRow]) -> dict[tuple[str, int],
         elif (fault := image_fault(run / row.path, row.sha256)) is not None:
             found[row.key] = fault
     return found
+
+
+def pictures_tie(run: Path, keys: Sequence[tuple[str, int]]) -> str | None:
+    """The tie of pictures by their places alone (`bench.store.ties`); None where one of them cannot be read."""
+    names = {key: f"images/{key[0]}/{key[1]}.png" for key in keys}
+    digests = DigestCache(cache_of(run), trust=not _verify.get()).digests(run, names.values())
+    found = {key: digests[name] for key, name in names.items()}
+    whole = {key: digest for key, digest in found.items() if isinstance(digest, str)}
+    return tie_of_digests(whole) if len(whole) == len(keys) else None
 
 
 def cache_of(run: Path) -> Path | None:
