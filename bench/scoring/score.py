@@ -248,7 +248,8 @@ def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
         card = store.score_card(name)
         if card is not None:
             cards[name] = card
-    notes = with_leakage(manifest.notes, list(cards), suite.reference, manifest.resolved_method)
+    kept = manifest.notes | {name: list(card["notes"]) for name, card in cards.items() if card.get("notes")}
+    notes = with_leakage(kept, list(cards), suite.reference, manifest.resolved_method)
     for sentence in (one for name in notes for one in notes[name] if one not in manifest.notes.get(name, ())):
         logger.warning(sentence, extra=ONCE)
     if (cards, notes) != (manifest.cards, manifest.notes):

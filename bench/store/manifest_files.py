@@ -97,8 +97,8 @@ def _prompts(folder: Path, listed: dict[str, Any]) -> list[dict[str, Any]]:
         _read.pop(key, None)
         why = "is missing" if content is None else "is damaged (its content does not have the sha256 in its name)"
         raise UsageError(
-            f"{path} {why}: restore it from a copy, or delete {NAME} and run the same command again, which keeps the "
-            "images"
+            f"{path} {why}: restore it from a copy, or delete {folder / NAME} and run the same command again, which "
+            "keeps the images"
         )
     if key not in _read:
         try:

@@ -54,6 +54,8 @@ class ScoreFiles:
             old = None
         if old is None:
             write_protected(folder / "card.json", to_json(card))
+        elif "notes" in card and old.get("notes") != card["notes"]:
+            write_protected(folder / "card.json", to_json({**old, "notes": card["notes"]}))
         given = list(rows)
         # First what was left out: the row of the whole set says that all of it is there.
         for prefix, chosen in ((LEFT_OUT, True), (PART, False)):

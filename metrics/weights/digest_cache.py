@@ -14,8 +14,8 @@ import logging
 import os
 import re
 import stat
+import threading
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,29 @@ def _seal(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _clean(folder: Path) -> None:
+    """Remove what killed processes left. A living one of another machine hashes again at worst."""
+    for path in folder.glob(".*.tmp"):
+        pid = path.name.split(".")[-2].partition("-")[0]
+        if not pid.isdigit() or not _is_alive(int(pid)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
 def _load(shard: Path, home: Path) -> dict[str, Entry]:
     """The entries of a folder; none, with a word, where they are damaged or of another folder."""
     try:
+        _clean(shard.parent)
         if not shard.is_file():
             return {}
         data = json.loads(shard.read_text(encoding="utf-8"))
@@ -150,9 +170,10 @@ def _load(shard: Path, home: Path) -> dict[str, Entry]:
 def _save(shard: Path, home: Path, entries: Mapping[str, Entry]) -> None:
     """Replace the entries of a folder; where that is refused, the files are hashed again next time."""
     content = {"format": FORMAT, "folder": str(home), "files": dict(entries)}
-    temporary = shard.with_name(f".{shard.name}.{uuid.uuid4().hex}.tmp")
+    temporary = shard.with_name(f".{shard.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         shard.parent.mkdir(parents=True, exist_ok=True)
+        _clean(shard.parent)
         text = json.dumps({"content": content, "sha256": _seal(content)})
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
         os.replace(temporary, shard)
