@@ -7,9 +7,7 @@ that it belongs to by its digest. A newer manifest has them itself, so that an o
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +100,9 @@ def _prompts(folder: Path, listed: dict[str, Any]) -> list[dict[str, Any]]:
         )
     if key not in _read:
         try:
-            rows = [json.loads(line) for line in content.decode().splitlines()]
+            rows = [json.loads(line) for line in content.splitlines()]
         except (ValueError, RecursionError):
-            raise UsageError(f"{path} is not a file of prompts: delete {NAME} and run the same command again") from None
+            raise UsageError(f"{path} is not a file of prompts: delete {folder / NAME} and run again") from None
         while len(_read) >= _MOST_READ:
             _read.pop(next(iter(_read)))
         _read[key] = rows
@@ -116,8 +114,3 @@ def _content_of(path: Path) -> bytes | None:
         return read_bytes(path)
     except OSError:
         return None
-
-
-def fields() -> Sequence[str]:
-    """The entries of a manifest."""
-    return [field.name for field in dataclasses.fields(Manifest)]

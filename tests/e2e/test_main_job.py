@@ -39,7 +39,7 @@ def test_run_writes_what_the_contract_says(finished: Path, tidy) -> None:
     assert set(found) == set(METHODS)
     for manifest in found.values():
         assert manifest["status"] == "complete"
-        assert manifest["schema_version"] == 1
+        assert manifest["schema_version"] == 2
         run = finished / "runs" / "tiny" / manifest["run"]
         assert len(list((run / "images").rglob("*.png"))) == 6
         assert list((run / "images").glob("part-*.parquet"))
