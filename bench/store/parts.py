@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import atomic_write, read_bytes
 from bench.store.digests import digest_in_name, sha256_of
+from bench.store.locks import held_above
 from bench.store.records import PART, SCHEMA_VERSION, check_version
 
 logger = get_logger(__name__)
 
 _VERSION_KEY = b"bench_schema_version"
 _OWNER_KEY = b"bench_rows_of"
+_last: dict[tuple[Path, str], tuple[tuple[Path, int], int]] = {}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,10 +54,20 @@ def write_part(
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
     data = buffer.getvalue()
-    number = 1 + max((_part_number(path) for path in part_files(folder, prefix)), default=0)
+    number = 1 + _last_number(folder, prefix)
     path = folder / f"{prefix}-{number:06d}-{sha256_of(data)}.parquet"
     atomic_write(path, data)
+    if (hold := held_above(folder)) is not None:
+        _last[folder.absolute(), prefix] = (hold, number)
     return path
+
+
+def _last_number(folder: Path, prefix: str) -> int:
+    """The number of the newest part: remembered while the run is held, so that no large folder is listed each time."""
+    hold, number = _last.get((folder.absolute(), prefix), (None, 0))
+    if hold is not None and hold == held_above(folder) and folder.is_dir():
+        return number
+    return max((_part_number(path) for path in part_files(folder, prefix)), default=0)
 
 
 def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART, owner: str = "") -> Content:
@@ -78,7 +91,12 @@ def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART, owner: 
 
 def part_files(folder: Path, prefix: str = PART) -> list[Path]:
     """The part files of a folder, oldest first. A folder that is not there has none."""
-    return sorted(path for path in folder.glob(f"{prefix}-*.parquet") if path.is_file())
+    try:
+        names = os.listdir(folder)  # a folder of images has one of each prompt as well, thousands of them
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = (folder / name for name in names if name.startswith(f"{prefix}-") and name.endswith(".parquet"))
+    return sorted(path for path in found if path.is_file())
 
 
 def part_fault(path: Path) -> str | None:
