@@ -39,7 +39,7 @@ def picture_faults(run: Path, rows: Sequence[ImageRow]) -> dict[tuple[str, int],
     found: dict[tuple[str, int], str] = {}
     for row in rows:
         digest = digests[row.path]
-        if digest == row.sha256:
+        if digest == row.sha256 or not row.sha256:  # without a recorded digest there is nothing to compare with
             continue
         if isinstance(digest, FileNotFoundError | NotADirectoryError):
             found[row.key] = MISSING
