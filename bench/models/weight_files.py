@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.models.loading import first_few, short
-from bench.store.atomic import sha256_file
+from metrics.weights.digest_cache import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class WeightFiles:
 
     def digests(self) -> list[str]:
         """The sha256 of each file, in the order of their names."""
-        return [sha256_file(file.resolve()) for file in self.files]
+        return [file_digest(file) for file in self.files]
 
     def keys(self) -> set[str]:
         """Names of all tensors. Raises MissingError for a damaged file."""

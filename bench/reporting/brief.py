@@ -17,8 +17,6 @@ from bench.store.select import display_names
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
-_INTERVAL = {"mean": "mean", "low": "ci_low", "high": "ci_high"}
-
 
 def text_of_summaries(stores: Sequence[RunStore]) -> str | None:
     """What `bench.reporting.tables.text` says of the runs; None where a summary is not that of the stored rows."""
@@ -61,5 +59,5 @@ def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:
 
 
 def _interval(entry: Mapping[str, Any]) -> Interval:
-    numbers = {key: math.nan if entry[name] is None else float(entry[name]) for key, name in _INTERVAL.items()}
-    return Interval(**numbers, n=int(entry["n"]), n_unscored=int(entry["n_unscored"]), reason=entry.get("reason"))
+    mean, low, high = (math.nan if entry[key] is None else float(entry[key]) for key in ("mean", "ci_low", "ci_high"))
+    return Interval(mean, low, high, int(entry["n"]), int(entry["n_unscored"]), reason=entry.get("reason"))

@@ -17,7 +17,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from bench.errors import UsageError
 from bench.store.leftovers import clean_leftovers, temporary_name
@@ -146,7 +146,7 @@ def remove_damaged(path: Path) -> bool:
     return True
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> io.BufferedReader:
     """A regular file, open for reading. OSError for anything else: a pipe would keep its reader waiting for good."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(descriptor).st_mode

@@ -77,7 +77,7 @@ class ScoreFiles:
 
     def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
         content = read_parts(self._scores(metric), SCORE_COLUMNS, prefix, f"{self.name}/scores/{metric}")
-        if content.unprotected and self.exists():
+        if content.unprotected:
             tell_unprotected(self.path)
         return last_wins(ScoreRow(**row) for row in content.rows)
 
