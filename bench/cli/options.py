@@ -53,6 +53,13 @@ CommonOption = Annotated[
         "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
     ),
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read and verify every image file, also those that look unchanged (size, times, inode).",
+    ),
+]
 # The arguments of a run, which `bench run` and `bench plan` share.
 MethodOption = Annotated[
     list[str],
