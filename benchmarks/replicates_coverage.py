@@ -46,12 +46,12 @@ def difference_line(prompts: int) -> Line:
             found.append(low <= 0 <= high)
         return np.array(found)
 
-    return Line(f"difference of two methods: 3 seeds each, {prompts} prompts", draw, 0.93, 0.98, 2000, 500)
+    return Line(f"difference of two methods: 3 seeds each, {prompts} prompts", draw, 0.93, 0.97, 2000, 500)
 
 
 def lines() -> list[Line]:
     """Three and five seeds, then what one checkpoint says."""
-    made = [line(spread, seeds, p, 0.93, 0.98) for spread in SPREADS for seeds in (3, 5) for p in (32, 100)]
+    made = [line(spread, seeds, p, 0.93, 0.97) for spread in SPREADS for seeds in (3, 5) for p in (32, 100)]
     made += [difference_line(32), difference_line(100)]
     return [*made, line((0.5, 1.0, 0.5), 1, 100, 0.0, 0.9)]
 

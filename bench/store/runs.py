@@ -95,6 +95,17 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
+
+    of: str  # the method without the number of the replicate
+    weights: str  # their name
+    digest: str
+    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
+    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
@@ -125,6 +136,7 @@ class Run:
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
+    checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -200,7 +212,23 @@ def read_run(store: RunStore) -> Run:
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
+        checkpoint=checkpoint_of(manifest),
     )
+
+
+def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
+    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
+    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
+    if not digest:
+        return None
+    row = str(method.get("row") or manifest.method)
+    methods = (manifest.resolved_suite or {}).get("methods")
+    told = methods.get(row) if isinstance(methods, Mapping) else None
+    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
+    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
+    of = str(method.get("replicate_of") or manifest.method)
+    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

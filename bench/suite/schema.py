@@ -51,11 +51,16 @@ class Sampler(_Part):
 
 
 class MethodOverride(_Part):
-    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds."""
+    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds.
+
+    `replicates` are the checkpoints of the same training with other seeds, `weights` the one of them that is run by
+    itself (default: the first).
+    """
 
     like: Text | None = None
     title: Text | None = None
     weights: Text | None = None
+    replicates: tuple[Text, ...] = ()
     schedule: Literal["constant", "step", "reversed_step", "linear", "power", "sigmoid", "table"] | None = None
     switch_step: Annotated[Whole, Field(ge=0)] | None = None
     value: Weight | None = None
@@ -73,6 +78,25 @@ class MethodOverride(_Part):
     text_encoder: Literal["ignore"] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_replicate(cls, data: Any) -> Any:
+        named = data.get("replicates") if isinstance(data, dict) else None
+        if data and isinstance(named, list | tuple) and named and data.get("weights") is None:
+            return {**data, "weights": named[0]}
+        return data
+
+    @model_validator(mode="after")
+    def _several_replicates(self) -> MethodOverride:
+        twice = next((one for one in self.replicates if self.replicates.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"names the replicate '{twice}' twice: each is the checkpoint of another training seed")
+        if len(self.replicates) == 1:
+            raise ValueError("has one replicate: name two checkpoints or more, or write it as weights")
+        if self.replicates and self.weights not in self.replicates:
+            raise ValueError(f"has weights '{self.weights}', which must be one of its replicates")
+        return self
 
 
 class MetricSpec(_Part):
@@ -174,6 +198,8 @@ class Suite(_Part):
         for table in data["methods"].values():
             if table["text_encoder"] is None:
                 del table["text_encoder"]
+            if not table["replicates"]:
+                del table["replicates"]
         if not self.unselected:
             del data["unselected"]
         return data
