@@ -21,7 +21,13 @@ from bench.analysis.differences import Difference
 from bench.analysis.estimand import Units, units_of
 from bench.analysis.extrapolation import features_of, not_estimable
 from bench.analysis.ratios import pseudo_values
-from bench.analysis.replicates import TwoWay, two_way, two_way_difference
+from bench.analysis.replicates import (
+    TwoWay,
+    blocks_two_way,
+    blocks_two_way_difference,
+    two_way,
+    two_way_difference,
+)
 from bench.analysis.stats import Floats, Interval, Paired
 from bench.analysis.summary import left_out_values, metric_interval
 from bench.store.runs import MetricFacts, Run
@@ -155,6 +161,8 @@ def method_interval(group: MethodRuns, metric: str, level: float = 0.95) -> Inte
 
 
 def _two_way(found: OverCheckpoints, kept: np.ndarray, trained: bool) -> TwoWay:
+    if not found.units:
+        return blocks_two_way(found.values, found.images * len(found.values), trained=trained)
     return two_way(found.values[:, kept], found.clusters[kept], found.bounds, trained=trained)
 
 
@@ -185,15 +193,19 @@ def _difference(
 ) -> Difference:
     both = known[0] & known[1]
     a, b = (one.values[:, both] for one in sides)
-    found = two_way_difference(a, b, sides[0].clusters[both], sides[0].bounds, trained=trained)
+    if sides[0].units:
+        found = two_way_difference(a, b, sides[0].clusters[both], sides[0].bounds, trained=trained)
+    else:
+        found = blocks_two_way_difference(a, b, sides[0].images * min(map(len, (a, b))), trained=trained)
     # What was scored for one checkpoint only must never help: then there is no p, and so no mark.
     scored = [np.isfinite(one.values) for side in sides for one in side.units]
     gaps = any(not np.array_equal(scored[0], one) for one in scored)
+    changes = b.mean(axis=0) - a.mean(axis=0)
     interval = replace(found.interval(), n_unscored=int((~both).sum()))
     if gaps:
         interval = replace(interval, reason=_GAPS)
-    wins, losses = int((found.prompts.sums > 0).sum()), int((found.prompts.sums < 0).sum())
-    counts = wins, found.prompts.sums.size - wins - losses, losses
+    wins, losses = int((changes > 0).sum()), int((changes < 0).sum())
+    counts = (wins, changes.size - wins - losses, losses) if sides[0].units else (0, 0, 0)
     return Difference(facts, *means, Paired(interval, math.nan if gaps else found.p(), *counts))
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.bounded import Bounds
+from bench.analysis.extrapolation import BlockMean
 from bench.analysis.intervals import ClusterMean, cluster_difference, cluster_mean
 from bench.analysis.stats import Interval
 
@@ -39,7 +40,8 @@ _LEAST_P = 1e-12
 class TwoWay:
     """Mean over checkpoints and prompts, with what its limits rest on."""
 
-    prompts: ClusterMean  # of the means over the checkpoints
+    prompts: ClusterMean | BlockMean  # of the means over the checkpoints
+    clusters: int
     spread: float  # variance of the mean over prompts
     seeds: tuple[tuple[float, int], ...]  # per side with several checkpoints: variance of its mean, checkpoints
     rest: float  # of `spread`, what the seeds' parts hold already
@@ -53,12 +55,13 @@ class TwoWay:
     def limits(self, level: float = 0.95) -> tuple[float, float]:
         """Lower and upper limit, within the metric's range; NaN where there is no interval over prompts."""
         inner = self.prompts.interval(level)
+        bounds = self.prompts.bounds if isinstance(self.prompts, ClusterMean) else None
         share = max(0.0, 1 - self.rest / self.spread) if self.spread > 0 else 1.0
         below, above = self.mean - inner.low, inner.high - self.mean
         seeds, narrower = self._seeds(level), self._narrower(level, share)
         low = self.mean - narrower * math.sqrt(share * below**2 + seeds)
         high = self.mean + narrower * math.sqrt(share * above**2 + seeds)
-        return self.prompts.bounds.cut(low, high) if self.prompts.bounds else (low, high)
+        return bounds.cut(low, high) if bounds else (low, high)
 
     def _seeds(self, level: float) -> float:
         """Squared half width that training again makes; of two methods with Welch's degrees of freedom."""
@@ -72,10 +75,9 @@ class TwoWay:
         variance, prompts = sum(one for one, _ in self.seeds), share * self.spread
         if variance == 0 or prompts == 0 or min(count for _, count in self.seeds) < _ENOUGH:
             return 1.0
-        clusters = self.prompts.sums.size - 1
-        parts = prompts**2 / clusters + sum(one**2 / (count - 1) for one, count in self.seeds)
+        parts = prompts**2 / (self.clusters - 1) + sum(one**2 / (count - 1) for one, count in self.seeds)
         satterthwaite = _t(level, (prompts + variance) ** 2 / parts) ** 2 * (prompts + variance)
-        mover = _t(level, clusters) ** 2 * prompts + self._seeds(level)
+        mover = _t(level, self.clusters - 1) ** 2 * prompts + self._seeds(level)
         return 0.5 + 0.5 * min(1.0, math.sqrt(satterthwaite / mover))
 
     def interval(self, level: float = 0.95) -> Interval:
@@ -111,7 +113,7 @@ def two_way(
     labels = np.arange(array.shape[1]) if clusters is None else np.asarray(clusters)
     found = cluster_mean(array.mean(axis=0), labels, bounds)
     part, rest, spread = _parts(array, labels)
-    return TwoWay(replace(found, scored=array.size), spread, part, rest, trained and not part)
+    return TwoWay(replace(found, scored=array.size), found.sums.size, spread, part, rest, trained and not part)
 
 
 def two_way_difference(
@@ -132,7 +134,27 @@ def two_way_difference(
     _, _, spread = _parts(second.mean(axis=0)[None] - first.mean(axis=0)[None], labels)
     lone = any(one and not seeds for one, seeds in zip(trained, (seeds_a, seeds_b), strict=True))
     found = replace(found, scored=min(first.size, second.size))
-    return TwoWay(found, spread, seeds_a + seeds_b, rest_a + rest_b, lone)
+    return TwoWay(found, found.sums.size, spread, seeds_a + seeds_b, rest_a + rest_b, lone)
+
+
+def blocks_two_way(values: ArrayLike, n: int, *, trained: bool = True) -> TwoWay:
+    """Of a set metric on n images from its pseudo-values [checkpoints, blocks of prompts]: Student's t over blocks."""
+    array = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    part, rest, spread = _parts(array, np.arange(array.shape[1]))
+    found = BlockMean(float(array.mean()), math.sqrt(spread), array.shape[1], n)
+    return TwoWay(found, array.shape[1], spread, part, rest, trained and not part)
+
+
+def blocks_two_way_difference(a: ArrayLike, b: ArrayLike, n: int, *, trained: tuple[bool, bool]) -> TwoWay:
+    """Of b - a of a set metric, pseudo-values [checkpoints, blocks] of each over the same blocks."""
+    first, second = (np.atleast_2d(np.asarray(one, dtype=np.float64)) for one in (a, b))
+    labels = np.arange(first.shape[1])
+    (seeds_a, rest_a, _), (seeds_b, rest_b, _) = _parts(first, labels), _parts(second, labels)
+    change = second.mean(axis=0) - first.mean(axis=0)
+    spread = _parts(change[None], labels)[2]
+    found = BlockMean(float(change.mean()), math.sqrt(spread), labels.size, n)
+    lone = any(one and not seeds for one, seeds in zip(trained, (seeds_a, seeds_b), strict=True))
+    return TwoWay(found, labels.size, spread, seeds_a + seeds_b, rest_a + rest_b, lone)
 
 
 def _parts(array: Floats, labels: NDArray[np.generic]) -> tuple[tuple[tuple[float, int], ...], float, float]:

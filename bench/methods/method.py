@@ -29,8 +29,8 @@ class Method:
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
     catalogue when settings gave this method a longer name, and `settings` are those. Of a method that was trained with
     several seeds, `replicate_of` is its name without the `replicate`, the number of the checkpoint. `trained_on` names
-    metrics, `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
-    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
+    metrics, `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour`
+    ("#rrggbb") with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
 
     name: str

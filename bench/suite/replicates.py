@@ -1,9 +1,9 @@
 """Training seeds: one method, several checkpoints of the same training with other seeds.
 
 `[methods.refl] replicates = ["a", "b", "c"]` names them, `weights` the one that `bench run --method refl` runs
-(default: the first). `bench run --method refl --replicates` runs all: that one as `refl`, and the others as `refl[replicate=1]`,
-`refl[replicate=2]`, by their place in the list from 0. What the runs say of the method is made of them in
-`bench.analysis.checkpoints`.
+(default: the first). `bench run --method refl --replicates` runs all: that one as `refl`, and the others as
+`refl[replicate=1]`, `refl[replicate=2]`, by their place in the list from 0. What the runs say of the method is made of
+them in `bench.analysis.checkpoints`.
 """
 
 from __future__ import annotations
