@@ -143,10 +143,15 @@ def same_pictures(a: Run, b: Run) -> bool:
     return a.pictures != "" and a.pictures == b.pictures
 
 
-def judged(facts: MetricFacts, a: float, b: float, estimate: Pairing | BlockMean, *, same: bool = False) -> Difference:
-    """The difference of means a and b with what its estimate says; `same`: the pictures of both are."""
+def judged(
+    facts: MetricFacts, a: float, b: float, estimate: Pairing | BlockMean, *, same: bool = False, win: bool = True
+) -> Difference:
+    """The difference of means a and b with what its estimate says; `same`: the pictures of both are.
+
+    `win`: with the interval of the win rate.
+    """
     if isinstance(estimate, Pairing):
-        return Difference(facts, a, b, estimate.paired(identical=same), estimate=estimate)
+        return Difference(facts, a, b, estimate.paired(identical=same, win=win), estimate=estimate)
     interval = estimate.interval()
     paired = Paired(interval, estimate.p(), 0, 0, 0, minimum_detectable_effect(interval))
     return Difference(facts, a, b, paired, estimate=estimate)

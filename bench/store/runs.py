@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,11 @@ class Run:
     def rows(self, metric: str) -> pd.DataFrame:
         """The score rows of one metric, sorted by prompt and sample; empty when it was not scored."""
         return self._by_metric.get(metric, self.scores.iloc[:0])
+
+    def only(self, metrics: Collection[str]) -> Run:
+        """The run with these of its metrics alone."""
+        kept = {name: facts for name, facts in self.metrics.items() if name in metrics}
+        return replace(self, metrics=kept, scores=self.scores[self.scores["metric"].isin(list(kept))])
 
     def tidy(self) -> pd.DataFrame:
         """All values in the shape of `bench.load_results`: by metric, prompt (in the run's order) and sample."""

@@ -84,10 +84,10 @@ class Pairs:
         return (above, below) if self.metrics[metric].higher else (below, above)
 
     def compared(self, a: str, b: str, metric: str) -> Difference:
-        """b - a as it is judged everywhere, by itself: `corrected` makes several of them one family."""
+        """b - a as it is judged everywhere, by itself and without a win rate: `corrected` makes several one family."""
         facts, runs = self.metrics[metric], (self.run(a), self.run(b))
         means = self.mean(a, metric), self.mean(b, metric)
-        return judged(facts, *means, self.difference(a, b, metric), same=same_pictures(*runs))
+        return judged(facts, *means, self.difference(a, b, metric), same=same_pictures(*runs), win=False)
 
     def interval(self, method: str, metric: str) -> Interval:
         """The mean that is printed, with its interval; NaN where there is none."""
