@@ -195,7 +195,7 @@ def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
 
 def _check_distinct(runs: Sequence[Run]) -> None:
     """Of three or more, UsageError for a run that is given twice; one run against itself is a comparison of two."""
-    places = [(run.path, run.name) for run in runs]
+    places = [(run.path.absolute(), run.name) for run in runs]
     twice = next((run.name for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None)
     if len(runs) > 2 and twice is not None:
         raise UsageError(f"run {twice} is given twice: name each run once")
@@ -211,8 +211,8 @@ def _only(runs: Sequence[Run], metrics: Sequence[str]) -> list[Run]:
 
 def _siblings(runs: Sequence[Run]) -> list[Run]:
     """The other checkpoints of the runs' methods that lie beside them, each once."""
-    known = {(run.path, run.name) for run in runs}
-    found = {(other.path, other.name): other for run in runs for other in other_checkpoints(run)}
+    known = {(run.path.absolute(), run.name) for run in runs}
+    found = {(other.path.absolute(), other.name): other for run in runs for other in other_checkpoints(run)}
     return [other for place, other in found.items() if place not in known]
 
 

@@ -29,19 +29,14 @@ class Several:
     metrics: tuple[AllPairs, ...]
     notes: tuple[str, ...] = ()
     trained: frozenset[tuple[str, str]] = frozenset()  # (name, metric) of a method that was trained on the metric
-    checkpoints: tuple[int, ...] = ()  # over training seeds: how many of each method; else ()
+    checkpoints: tuple[int, ...] = ()  # over training seeds: how many of each method, 0 of an untrained one; else ()
 
     @property
     def table(self) -> pd.DataFrame:
         """Columns method_a, method_b, metric, title, ..., as of two runs: b - a, where b has the better mean."""
         import pandas as pd
 
-        rows = [
-            {"method_a": one.methods[j], "method_b": one.methods[i], **difference_row(difference)}
-            for one in self.metrics
-            for (i, j), difference in one.differences.items()
-        ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame([row for one in self.metrics for row in pair_records(one)])
 
     @property
     def ranks(self) -> pd.DataFrame:
@@ -49,6 +44,16 @@ class Several:
         import pandas as pd
 
         return pd.DataFrame([row for one in self.metrics for row in rank_rows(one)])
+
+
+def pair_records(one: AllPairs) -> list[dict[str, object]]:
+    """The pairs of one metric as plain values; win rates, which all pairs are not asked for, are not among them."""
+    without = ("win_rate", "win_low", "win_high")
+    return [
+        {"method_a": one.methods[j], "method_b": one.methods[i]}
+        | {key: value for key, value in difference_row(difference).items() if key not in without}
+        for (i, j), difference in one.differences.items()
+    ]
 
 
 def rank_rows(one: AllPairs) -> list[dict[str, object]]:
@@ -95,7 +100,9 @@ def compare_methods(groups: Sequence[MethodRuns], captions: Sequence[str] = ()) 
     alone = [group.name for group in groups if group.trained and not group.several]
     if alone:
         notes.append(f"one checkpoint of {', '.join(alone)}: what is said of it says nothing of another training seed")
-    return Several(tuple(by_name), found, tuple(notes), frozenset(trained), tuple(len(one.runs) for one in groups))
+    return Several(
+        tuple(by_name), found, tuple(notes), frozenset(trained), tuple(len(one.runs) * one.trained for one in groups)
+    )
 
 
 def _metrics(runs: Sequence[Run]) -> list[MetricFacts]:
