@@ -81,9 +81,8 @@ def control_line(name: str, prompts: int, correlation: float, *, used: bool = Fa
 
     what = "used" if used else "holds the truth"
     wanted = (0.0, 1.0) if used else (0.93, 0.97)
-    return Line(
-        f"control variate {what}, {name}, correlation {correlation}, {prompts} prompts", draw, *wanted, 2000, 500
-    )
+    title = f"control variate {what}, {name}, correlation {correlation}, {prompts} prompts"
+    return Line(title, draw, *wanted, 2000, 500)
 
 
 def lines() -> list[Line]:

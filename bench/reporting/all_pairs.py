@@ -6,19 +6,17 @@ above the diagonal. Names and notes are untrusted: one line each in text, escape
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.analysis.allpairs import AllPairs
 from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
 from bench.analysis.several import Several, pair_records, rank_rows
-from bench.analysis.stats import Interval
 from bench.formatting import counted, escape_markdown, markdown_table, one_line
-from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, number
+from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, number, range_text
+from bench.reporting.records import records_csv
 
 WIDTH = 80
 _NAME = 30  # characters of a name in text; longer ones are cut, as the head has them in full
@@ -46,17 +44,11 @@ def pair_rows(one: AllPairs, trained: Mapping[str, bool]) -> list[PairRow]:
     for i, name in enumerate(one.methods):
         cells = tuple(difference_cell(one.differences[i, j], steps) if j > i else None for j in range(count))
         mean = one.means[i]
-        cell = CellText(number(mean.mean, digits), _limits(mean, digits), DAGGER if trained.get(name) else "")
+        cell = CellText(number(mean.mean, digits), range_text(mean, digits), DAGGER if trained.get(name) else "")
         low, high = one.ranks[i]
         rank = str(low) if low == high else f"{low}-{high}"
         rows.append(PairRow(name, cell, rank, one.letters[i], name in best, cells))
     return rows
-
-
-def _limits(interval: Interval, digits: int) -> str:
-    if not math.isfinite(interval.low):
-        return ""
-    return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]"
 
 
 def legend(metrics: Sequence[AllPairs], over: str = "") -> list[str]:
@@ -64,7 +56,8 @@ def legend(metrics: Sequence[AllPairs], over: str = "") -> list[str]:
     tests = metrics[0].tests if metrics else 0
     lines = [
         f"Row minus column{over}, best mean first. ▲ row better, ▼ worse: {SURE}; △ ▽: {UNSURE}.",
-        f"The table: {counted(tests, 'difference')}, all pairs in all metrics below; --metrics sets the family.",
+        f"The table: {counted(tests, 'difference')}, all pairs in all metrics below; the runs that are named, and "
+        "--metrics of bench compare, set the family.",
         "rank: the best and the worst rank that a method may have; methods with a letter in common cannot be told "
         "apart; *: may be the best, as no other is surely better. All of it holds together with 95 %.",
     ]
@@ -233,26 +226,26 @@ def _markdown_cell(cell: CellText | None) -> str:
 
 def pairs_csv(metrics: Sequence[AllPairs]) -> str:
     """pairs.csv: one row per metric and pair, method_b minus method_a, where b has the better mean."""
-    return _csv([row for one in metrics for row in pair_records(one)])
+    return records_csv([row for one in metrics for row in pair_records(one)])
 
 
 def ranks_csv(metrics: Sequence[AllPairs]) -> str:
     """ranks.csv: one row per metric and method, best mean first."""
-    return _csv([row for one in metrics for row in rank_rows(one)])
+    return records_csv([row for one in metrics for row in rank_rows(one)])
 
 
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
-    return out.getvalue()
+def pairs_section(found: Several | None) -> Mapping[str, Any] | None:
+    """What the page's section is filled with."""
+    if found is None:
+        return None
+    blocks = [
+        {"title": f"{one.facts.display} {one.facts.arrow}", "rows": pair_rows(one, trained_on(found, one.facts.name))}
+        for one in found.metrics
+    ]
+    return {"blocks": blocks, "legend": legend(found.metrics, over_what(found)), "notes": _own_notes(found)}
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else ""
-    return "" if value is None else str(value)
+def _own_notes(found: Several) -> list[str]:
+    """Those that are about pairs; the others stand at the end of the page."""
+    titles = tuple(f"{one.facts.display}: " for one in found.metrics)
+    return [note for note in found.notes if note.startswith(titles)]
