@@ -98,9 +98,10 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
 def compare(
     a: RunSource,
     b: RunSource,
-    *,
     top: int = TOP,
     results: Path | str = Path("results"),
+    *,
+    others: tuple[()] = (),
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
@@ -109,20 +110,21 @@ def compare(
 def compare(
     a: RunSource,
     b: RunSource,
-    c: RunSource,
-    *others: RunSource,
     top: int = TOP,
     results: Path | str = Path("results"),
+    *,
+    others: Sequence[RunSource],
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
-) -> Several: ...
+) -> Several | Comparison: ...
 def compare(
     a: RunSource,
     b: RunSource,
-    *others: RunSource,
     top: int = TOP,
     results: Path | str = Path("results"),
+    *,
+    others: Sequence[RunSource] = (),
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
@@ -130,9 +132,10 @@ def compare(
     """Paired differences b - a between two runs, or all pairs of more. Does what `bench compare` does.
 
     Runs are folders, stores, or names in `results`. Of two runs: per metric and per prompt tag, with the `top` prompts
-    that changed most per metric (`Comparison`). Of three or more: every pair in every metric, with letters, ranks and
-    the set that cannot be told from the best (`Several`). `common`: over the values that all runs have; the notes say
-    how many those are. `metrics` (names) are those that are compared, and so the family of tests (None: all).
+    that changed most per metric (`Comparison`). With `others`, three runs or more: every pair in every metric, with
+    letters, ranks and the set that cannot be told from the best (`Several`). `common`: over the values that all runs
+    have; the notes say how many those are. `metrics` (names) are those that are compared, and so the family of tests
+    (None: all).
 
     `replicates`: also over the other checkpoints of each method (training seeds) that lie beside the runs; of three or
     more runs the methods are compared then, not the runs.
@@ -147,6 +150,9 @@ def compare(
     ('base', 'refl')
     >>> [difference.facts.name for difference in comparison.differences]
     ['pickscore', ...]
+    >>> several = bench.compare("base", "refl", others=["imagerefl"], results=RESULTS)
+    >>> several.metrics[0].maybe_best
+    (...)
     """
     from bench.analysis.several import compare_methods, compare_runs
 

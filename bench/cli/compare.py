@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,16 +41,15 @@ def compare(
     the ranks that each may have.
     """
     import bench
+    from bench.analysis.several import Several
     from bench.reporting.all_pairs import several_markdown, several_text
     from bench.reporting.comparison import comparison_markdown, comparison_text
 
     chosen = split(metrics) or None
-    if others:
-        several = bench.compare(
-            a, b, others[0], *others[1:], top=top, results=results, common=common, replicates=replicates, metrics=chosen
-        )
-        typer.echo((several_markdown if markdown else several_text)(several).rstrip())
-        return 0
-    found = bench.compare(a, b, top=top, results=results, common=common, replicates=replicates, metrics=chosen)
-    typer.echo((comparison_markdown if markdown else comparison_text)(found).rstrip())
+    how: dict[str, Any] = {"results": results, "common": common, "replicates": replicates, "metrics": chosen}
+    found = bench.compare(a, b, top, others=others or [], **how)
+    if isinstance(found, Several):
+        typer.echo((several_markdown if markdown else several_text)(found).rstrip())
+    else:
+        typer.echo((comparison_markdown if markdown else comparison_text)(found).rstrip())
     return 0

@@ -20,6 +20,7 @@ from bench.reporting.records import records_csv
 
 WIDTH = 80
 _NAME = 30  # characters of a name in text; longer ones are cut, as the head has them in full
+_LEAST_CELL = 14
 _GAP = "  "
 _NO_INTERVAL = "no interval"  # why is said in the notes
 
@@ -80,7 +81,9 @@ def several_text(found: Several) -> str:
     wide = len(str(len(numbers)))
     counts = found.checkpoints or (0,) * len(numbers)
     head = [
-        f"{numbers[name]:>{wide}} {one_line(name)}" + (f" ({counted(count, 'checkpoint')})" if count else "")
+        _wrapped(
+            f"{numbers[name]:>{wide}} {one_line(name)}" + (f" ({counted(count, 'checkpoint')})" if count else ""), "   "
+        )
         for name, count in zip(found.names, counts, strict=True)
     ]
     parts = ["\n".join(head) + "\n"]
@@ -106,20 +109,24 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def _metric_text(one: AllPairs, numbers: Mapping[str, str], trained: Mapping[str, bool]) -> str:
     rows = pair_rows(one, trained)
-    labels = [f"{numbers[row.name]:>{max(map(len, numbers.values()))}} {_cut(row.name)}" for row in rows]
     lines = [
-        [label, row.mean.value + row.mean.mark, row.mean.interval, row.rank, row.letters, "*" if row.maybe_best else ""]
-        for label, row in zip(labels, rows, strict=True)
+        ["", row.mean.value + row.mean.mark, row.mean.interval, row.rank, row.letters, "*" if row.maybe_best else ""]
+        for row in rows
     ]
-    title = f"{one.facts.display} {one.facts.arrow}"
-    table = _columns([["", "mean", "95 % interval", "rank", "letters", ""], *lines])
+    lines = [["", "mean", "95 % interval", "rank", "letters", ""], *lines]
+    cells = [text for row in rows for cell in row.cells for text in _cell(cell)]
+    taken = max([*map(len, _columns(lines)), len(_GAP) + max([_LEAST_CELL, *map(len, cells)])])
+    wide = max(map(len, numbers.values()))
+    labels = [f"{numbers[row.name]:>{wide}} {_cut(row.name, WIDTH - taken - wide - 1)}" for row in rows]
+    title = _wrapped(f"{one.facts.display} {one.facts.arrow}", "  ")
+    table = _columns([lines[0], *([label, *line[1:]] for label, line in zip(labels, lines[1:], strict=True))])
     blocks = [_block(rows, labels, columns) for columns in _fitting(rows, labels)]
     return "\n".join([title, *table, *(line for block in blocks for line in ["", *block])]) + "\n"
 
 
-def _cut(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
+def _cut(name: str, room: int) -> str:
+    name, most = one_line(name), max(4, min(_NAME, room))
+    return name if len(name) <= most else f"{name[: most - 3]}..."
 
 
 def _cell(cell: CellText | None) -> tuple[str, str]:
@@ -148,7 +155,7 @@ def _texts(rows: Sequence[PairRow], j: int) -> list[str]:
 
 def _head(rows: Sequence[PairRow], labels: Sequence[str], j: int) -> str:
     """The number of a column's method with as much of the name as a cell is wide."""
-    room = max(14, *map(len, _texts(rows, j)))
+    room = max(_LEAST_CELL, *map(len, _texts(rows, j)))
     text = f"- {labels[j].strip()}"
     return text if len(text) <= room else f"{text[: room - 2]}.."
 

@@ -102,9 +102,9 @@ def _narrowed(table: Table, robust: Robust) -> Grid | None:
     return Grid(
         f"Means over {prompts:,} prompts, by {table.reference}",
         f"{robust.larger.name} has {prompts:,} prompts. If the {counted(few, 'prompt')} of this report are a random "
-        f"part of them, then how {table.reference} scores on both says how lucky the part was, and that is taken off the "
-        "other methods' means (control variate; Cochran 1977). Shown where the 95 % interval is narrower by a tenth; "
-        "the tables above do not use it.",
+        f"part of them, then how {table.reference} scores on both says how lucky the part was, and that is taken off "
+        "the other methods' means (control variate; Cochran 1977). Shown where the 95 % interval is narrower by a "
+        "tenth; the tables above do not use it.",
         ("Method", *(f"{facts.display} {facts.arrow}" for facts in robust.metrics)),
         _lines(table, robust, robust.narrowed),
     )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.analysis.differences import SURE, UNSURE
-from bench.analysis.stats import Interval
 from bench.analysis.table.rows import MethodRow, Table
 from bench.formatting import aligned, counted, escape_markdown, markdown_table
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, header, number, range_text
@@ -25,10 +24,16 @@ HOW = (
 
 @dataclass(frozen=True, slots=True)
 class SeedCell:
-    """A mean over checkpoints, and the first checkpoint alone as text ("" of a method with one)."""
+    """A mean over checkpoints, and the first checkpoint alone with its limits ("" of a method with one)."""
 
     cell: CellText
     alone: str = ""
+    limits: str = ""
+
+    @property
+    def first(self) -> str:
+        """The first checkpoint alone on one line."""
+        return " ".join(part for part in (self.alone, self.limits) if part)
 
 
 def of_checkpoints(row: MethodRow) -> str:
@@ -53,11 +58,9 @@ def _cell(table: Table, row: MethodRow, metric: str, digits: int) -> SeedCell:
     lost = f"{counted(found.n_unscored, 'prompt')} left out" if found.n_unscored else ""
     cell = CellText(number(found.mean, digits), range_text(found, digits), mark, lost)
     single = next((one.cells.get(metric) for one in table.rows if one.run is first), None)
-    return SeedCell(cell, _alone(single, digits) if row.group.several and single is not None else "")
-
-
-def _alone(one: Interval, digits: int) -> str:
-    return " ".join(part for part in (number(one.mean, digits), range_text(one, digits)) if part)
+    if single is None or not row.group.several:
+        return SeedCell(cell)
+    return SeedCell(cell, number(single.mean, digits), range_text(single, digits))
 
 
 def seed_differences(table: Table) -> list[tuple[MethodRow, list[CellText]]]:
@@ -78,13 +81,12 @@ def seed_notes(table: Table) -> list[str]:
     tests = sum(math.isfinite(one.p_holm) for row in table.methods for one in row.differences)
     if tests:
         notes.append(f"Holm's correction covers {counted(tests, 'difference')} of methods against {table.reference}")
-    reasons = [
-        f"{one.facts.display} of {row.name}: {one.interval.reason}"
-        for row in table.methods
-        for one in row.differences
-        if math.isnan(one.p_mark) and one.interval.reason
-    ]
-    return [*notes, *dict.fromkeys(reasons)]
+    reasons: dict[str, list[str]] = {}
+    for row in table.methods:
+        for one in row.differences:
+            if math.isnan(one.p_mark) and one.interval.reason:
+                reasons.setdefault(f"{one.facts.display}: {one.interval.reason}", []).append(row.name)
+    return [*notes, *(f"{reason} ({', '.join(names)} against {table.reference})" for reason, names in reasons.items())]
 
 
 def seeds_section(table: Table) -> Mapping[str, Any] | None:
@@ -109,7 +111,7 @@ def seeds_text(table: Table) -> str:
     for j, facts in enumerate(table.metrics):
         lines.append([header(facts, table), *(_plain(cells[j].cell) for _, cells in rows)])
         if any(cells[j].alone for _, cells in rows):
-            lines.append(["  first checkpoint", *(cells[j].alone for _, cells in rows)])
+            lines.append(["  first checkpoint", *(cells[j].first for _, cells in rows)])
     return aligned(head, lines) + HOW + "\n"
 
 
@@ -127,7 +129,7 @@ def seeds_markdown(table: Table) -> list[str]:
         [
             escape_markdown(row.name),
             of_checkpoints(row),
-            *(" ".join([_plain(one.cell), *([f"(first: {one.alone})"] if one.alone else [])]) for one in cells),
+            *(" ".join([_plain(one.cell), *([f"(first: {one.first})"] if one.alone else [])]) for one in cells),
         ]
         for row, cells in seed_cells(table)
     ]
