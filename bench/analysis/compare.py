@@ -150,7 +150,7 @@ def compare(
     ('base', 'refl')
     >>> [difference.facts.name for difference in comparison.differences]
     ['pickscore', ...]
-    >>> several = bench.compare("base", "refl", others=["imagerefl"], results=RESULTS)
+    >>> several = bench.compare("base", "refl", others=["combined"], results=RESULTS)
     >>> several.metrics[0].maybe_best
     (...)
     """

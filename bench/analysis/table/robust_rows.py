@@ -92,7 +92,7 @@ def _rates(table: Table, units: dict[tuple[str, str], Units]) -> tuple[dict[str,
             continue
         a, b = ([units[one.name, facts.name] for facts in shared] for one in (base, row))
         if a[0].noise is None or a[0].noise != b[0].noise or a[0].values.shape != b[0].values.shape:
-            why = "its images are not known to have the same noise, so that they are no pairs"
+            why = "nothing on record says that their images share their noise, so that they are no pairs"
             notes.append(f"no joint dominance of {row.name} over {base.name}: {why}")
             continue
         higher = [facts.higher for facts in shared]

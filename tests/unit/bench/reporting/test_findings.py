@@ -102,7 +102,7 @@ def test_rates_need_the_same_noise_and_two_metrics() -> None:
     foreign = dataclasses.replace(other, conditions={})
     found = robust_of(build([base, foreign]))
     assert found.rates == {}
-    assert "not known to have the same noise" in found.notes[0]
+    assert "share their noise" in found.notes[0]
     one = dataclasses.replace(plain("refl", {"m": values["m"]}), conditions=noise)
     assert "two image metrics" in robust_of(build([base, one])).notes[0]
 
