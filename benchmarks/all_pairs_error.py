@@ -3,8 +3,8 @@
     python benchmarks/all_pairs_error.py [--only TEXT] [--trials N] [--save FILE]
 
 36 differences are one family. Wrong somewhere: any pair that is called different and is not, or the other way round
-than it is; the best method is not in the set that may be the best; a true rank lies outside its interval. The lines on what
-is found have methods that differ by four standard errors of a difference.
+than it is; the best method is not in the set that may be the best; a true rank lies outside of its interval. The lines
+on what is found have methods that differ by four standard errors of a difference.
 """
 
 from __future__ import annotations
