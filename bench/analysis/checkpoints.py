@@ -57,7 +57,8 @@ class MethodRuns:
 
 def method_groups(runs: Sequence[Run]) -> tuple[MethodRuns, ...]:
     """The methods of comparable runs, in the order of their first run; a run without replicates is one by itself."""
-    shown, members = display_names(runs), {}
+    shown = display_names(runs)
+    members: dict[tuple[str, str], list[tuple[str, Run]]] = {}
     for run, name in zip(runs, shown, strict=True):
         one = run.checkpoint
         key = (one.of, one.recipe) if one is not None and one.replicates else (name, "")
@@ -152,7 +153,7 @@ def _blocks(group: MethodRuns, metric: str, differ: bool) -> OverCheckpoints:
 def method_interval(group: MethodRuns, metric: str, level: float = 0.95) -> Interval:
     """Mean of a metric over all checkpoints and prompts, with the interval of the METHOD where there are several."""
     found = values_of(group, metric)
-    everywhere = np.isfinite(found.values).all(axis=0)
+    everywhere = np.asarray(np.isfinite(found.values).all(axis=0))
     if not everywhere.any():
         reason = found.reason or "no prompt is scored for every checkpoint"
         return Interval(math.nan, math.nan, math.nan, 0, int(found.values.size), 0, reason)
@@ -168,7 +169,7 @@ def _two_way(found: OverCheckpoints, kept: np.ndarray, trained: bool) -> TwoWay:
 
 def method_difference(a: MethodRuns, b: MethodRuns, metric: str) -> Difference:
     """b - a of two methods over their checkpoints and the prompts that all of them have, as one test."""
-    facts = (a if metric in a.runs[0].metrics else b).runs[0].metrics[metric]
+    facts = next(run.metrics[metric] for run in (*a.runs, *b.runs) if metric in run.metrics)
     first, second = (values_of(one, metric, differ=True) for one in (a, b))
     means = method_interval(a, metric).mean, method_interval(b, metric).mean
     reason = first.reason or second.reason
@@ -176,7 +177,7 @@ def method_difference(a: MethodRuns, b: MethodRuns, metric: str) -> Difference:
         reason = "the methods have other prompts"
     if not reason and first.images != second.images:
         reason = f"N differs ({first.images:,} and {second.images:,})"
-    known = [np.isfinite(one.values).all(axis=0) for one in (first, second)]
+    known = [np.asarray(np.isfinite(one.values).all(axis=0)) for one in (first, second)]
     if not reason and not (known[0] & known[1]).any():
         reason = "no prompt is scored for every checkpoint"
     if reason:

@@ -138,7 +138,8 @@ def _cell(cell: CellText | None) -> tuple[str, str]:
 
 def _fitting(rows: Sequence[PairRow], labels: Sequence[str]) -> list[list[int]]:
     """Columns of the matrix in blocks that fit into a line; the first method is in no column."""
-    room, blocks, left = WIDTH - max(map(len, labels), default=0), [], 0
+    blocks: list[list[int]] = []
+    room, left = WIDTH - max(map(len, labels), default=0), 0
     for j in range(1, len(rows)):
         width = len(_GAP) + max(len(text) for text in [_head(rows, labels, j), *_texts(rows, j)])
         if not blocks or width > left:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import UsageError, suggest, unknown
+from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
+from bench.suite.wording import sentence
 
 _PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
 
@@ -255,39 +256,7 @@ def _validated(data: dict[str, Any], where: str) -> Suite:
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
-        raise UsageError(where + _sentence(error)) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's findings in the words of this program: "samples must be at least 1, got 0"."""
-    finding = error.errors(include_url=False)[0]
-    keys = [str(key) for key in finding["loc"]]
-    key, kind, facts = ".".join(keys), finding["type"], finding.get("ctx", {})
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "extra_forbidden":
-        return f"unknown key '{key}'.{suggest(keys[-1], _keys_beside(keys))}"
-    if kind == "value_error":
-        return f"{key} {facts['error']}" if key else str(facts["error"])
-    rules: dict[str, Callable[[], str]] = {
-        "greater_than_equal": lambda: f"must be at least {facts['ge']:g}",
-        "greater_than": lambda: f"must be above {facts['gt']:g}",
-        "less_than_equal": lambda: f"must be at most {facts['le']:g}",
-        "less_than": lambda: f"must be below {facts['lt']:g}",
-        "multiple_of": lambda: f"must be a multiple of {facts['multiple_of']:g}",
-        "int_type": lambda: "must be an integer",
-        "float_type": lambda: "must be a number",
-        "finite_number": lambda: "must be a finite number",
-        "string_type": lambda: "must be a string",
-        "string_too_short": lambda: "must not be empty",
-        "too_short": lambda: "must not be empty",
-        "literal_error": lambda: f"must be {facts['expected']}",
-        "dict_type": lambda: "must be a table",
-        "model_type": lambda: "must be a table",
-        "tuple_type": lambda: "must be a list",
-    }
-    must = rules[kind]() if kind in rules else finding["msg"]
-    return f"{key} {must}, got {_short(finding['input'])}"
+        raise UsageError(where + sentence(error, _keys_beside)) from None
 
 
 def _keys_beside(keys: list[str]) -> list[str]:
@@ -298,8 +267,3 @@ def _keys_beside(keys: list[str]) -> list[str]:
         return list(Suite.model_fields)
     part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])
     return list(part.model_fields) if part else []
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
