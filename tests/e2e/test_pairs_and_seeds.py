@@ -31,6 +31,7 @@ def test_compare_three_runs(bench_command, stored: Path) -> None:
     assert markdown.count("### ") == 8
 
 
+@pytest.mark.slow
 def test_compare_methods_over_training_seeds(bench_command, error_of, stored: Path) -> None:
     text = bench_command("compare", "base", "refl", "--replicates", "--metrics", "lpips", "--results", stored).stdout
     assert "refl (3 checkpoints) minus base (1 checkpoint), over training seeds" in text
@@ -40,6 +41,7 @@ def test_compare_methods_over_training_seeds(bench_command, error_of, stored: Pa
     assert "given twice" in error_of(2, "compare", "base", "refl", "base", "--results", stored)
 
 
+@pytest.mark.slow
 def test_report_has_both(bench_command, stored: Path, tmp_path: Path) -> None:
     bench_command("report", "--results", stored, "--out", tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -49,6 +51,7 @@ def test_report_has_both(bench_command, stored: Path, tmp_path: Path) -> None:
         assert len((tmp_path / "report" / name).read_text(encoding="utf-8").splitlines()) > 3, name
 
 
+@pytest.mark.slow
 def test_replicates_are_run_beside_the_single_checkpoint(bench_command, tmp_path: Path) -> None:
     what = ("--method", "base,refl", "--limit", "1", "--samples", "1", "--metrics", "pickscore")
     first = bench_command("run", *what, "--results", tmp_path).stdout
