@@ -81,6 +81,10 @@ MethodSettingsOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
     ),
 ]
+ReplicatesOption = Annotated[
+    bool,
+    typer.Option("--replicates", help="Run all checkpoints that the suite names as replicates (training seeds)."),
+]
 DtypeOption = Annotated[
     str | None,
     typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]"),

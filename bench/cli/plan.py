@@ -15,6 +15,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ReplicatesOption,
     ResultsOption,
     SamplesOption,
     SeedOption,
@@ -33,6 +34,7 @@ def plan(
     limit: LimitOption = None,
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
+    replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
     dtype: DtypeOption = None,
     detect: Annotated[
@@ -58,6 +60,7 @@ def plan(
         suite,
         split(method),
         settings=parse_settings(settings),
+        replicates=replicates,
         prompts=prompts,
         samples=samples,
         limit=limit,

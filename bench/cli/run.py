@@ -16,6 +16,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ReplicatesOption,
     ResultsOption,
     Resume,
     SamplesOption,
@@ -67,6 +68,7 @@ def run(
     limit: LimitOption = None,
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
+    replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
@@ -91,6 +93,7 @@ def run(
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
     what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what |= {"replicates": replicates}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0

@@ -95,6 +95,7 @@ def plan(
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    replicates: bool = False,
     metrics: Sequence[str] | None = None,
     dtype: str | None = None,
     detect: Mapping[str, float] | None = None,
@@ -113,7 +114,8 @@ def plan(
     load_plugins(plugins)
     overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
-    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts)
     fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
     absent = {one.name for one in fetch}

@@ -33,6 +33,7 @@ def run(
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    replicates: bool = False,
     metrics: Sequence[str] | None = None,
     dtype: str | None = None,
     results: Path | str = Path("results"),
@@ -52,7 +53,8 @@ def run(
     `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
     methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
     several for a sweep ({"switch_step": [20, 30]}). `prompts`, `samples`, `limit`, `seed`, `metrics` (names) and
-    `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never" (regenerate
+    `dtype` replace the suite's. `replicates`: with every checkpoint that the suite names as a replicate of a method's
+    training, each a run of its own. `resume` is "missing" (generate only what is missing) or "never" (regenerate
     everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
@@ -71,7 +73,8 @@ def run(
     overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     _check_choices(resume, engine, device, batch_size)
-    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     if until is not None:
         from bench.pipeline.adaptive import grow, read_rule
 

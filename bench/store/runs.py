@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -102,6 +102,17 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
+
+    of: str  # the method without the number of the replicate
+    weights: str  # their name
+    digest: str
+    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
+    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
@@ -132,6 +143,7 @@ class Run:
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
+    checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -152,6 +164,11 @@ class Run:
     def rows(self, metric: str) -> pd.DataFrame:
         """The score rows of one metric, sorted by prompt and sample; empty when it was not scored."""
         return self._by_metric.get(metric, self.scores.iloc[:0])
+
+    def only(self, metrics: Collection[str]) -> Run:
+        """The run with these of its metrics alone."""
+        kept = {name: facts for name, facts in self.metrics.items() if name in metrics}
+        return replace(self, metrics=kept, scores=self.scores[self.scores["metric"].isin(list(kept))])
 
     def tidy(self) -> pd.DataFrame:
         """All values in the shape of `bench.load_results`: by metric, prompt (in the run's order) and sample."""
@@ -211,6 +228,7 @@ def read_run(store: RunStore) -> Run:
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
+        checkpoint=checkpoint_of(manifest),
     )
 
 
@@ -239,6 +257,21 @@ def _believed(
         return (row.prompt_id, row.sample) in broken
 
     return [replace(row, value=math.nan, reason=REPLACED) if spoiled(row) else row for row in scores]
+
+
+def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
+    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
+    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
+    if not digest:
+        return None
+    row = str(method.get("row") or manifest.method)
+    methods = (manifest.resolved_suite or {}).get("methods")
+    told = methods.get(row) if isinstance(methods, Mapping) else None
+    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
+    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
+    of = str(method.get("replicate_of") or manifest.method)
+    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.errors import UsageError, unknown
 from bench.store.outdated import why_outdated
 from bench.store.run_store import RunStore, find_runs
-from bench.store.runs import Run, read_run
+from bench.store.runs import Run, checkpoint_of, read_run
 
 RunSource = str | Path | RunStore | Run
 """A run folder, a suite's or a results folder; the name of a run in the results folder; or an opened run."""
@@ -97,6 +97,20 @@ def _stores(source: RunSource, results: Path) -> tuple[list[RunStore | Run], boo
     if not path.is_dir():
         raise UsageError(f"there is no results folder or run {path}")
     return list(find_runs(path)), RunStore(path).exists()
+
+
+def other_checkpoints(run: Run) -> list[Run]:
+    """The finished runs beside this one that are of the same method with other training seeds (`replicates`)."""
+    if run.checkpoint is None or not run.checkpoint.replicates or run.store is None:
+        return []
+    found = []
+    for store in find_runs(run.store.path.parent):
+        its = checkpoint_of(store.manifest()) if store.name != run.name else None
+        if its is None or (its.of, its.recipe) != (run.checkpoint.of, run.checkpoint.recipe):
+            continue
+        if store.manifest().status == "complete" and why_outdated(store) is None:
+            found.append(read_run(store))
+    return found
 
 
 def display_names(runs: Sequence[Run]) -> list[str]:

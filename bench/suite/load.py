@@ -85,6 +85,8 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {name: walk(inner, "weights" if key == "embeddings" else name) for name, inner in value.items()}
+        if key == "replicates" and isinstance(value, list):
+            return [walk(one, "weights") for one in value]
         if key not in ("prompts", "weights", "path") or not isinstance(value, str) or not value:
             return value
         is_path = key != "prompts" or Path(value).suffix in _PROMPT_ENDINGS or len(Path(value).parts) > 1
