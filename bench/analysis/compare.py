@@ -14,9 +14,10 @@ from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
 from bench.analysis.estimand import prompt_clusters
 from bench.analysis.intervals import rare_prompts
+from bench.analysis.opened import open_runs, tell_outdated
 from bench.analysis.summary import prompt_means, unscored_reason
 from bench.store.runs import MetricFacts, Run
-from bench.store.select import RunSource, display_names, open_runs
+from bench.store.select import RunSource, display_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,8 @@ def compare(
     notes += library_notes([first, second])
     notes += prompt_notes(first)
     names = display_names([first, second])
-    notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
+    for run, name in zip((first, second), names, strict=True):
+        notes += [*([f"{name}: {run.doubt}"] if run.doubt else []), *unscored_notes(run, name)]
     found = differences(first, second)
     notes += gap_notes(found)
     return Comparison(
@@ -159,7 +161,8 @@ def unscored_notes(run: Run, name: str) -> list[str]:
 def _one_run(source: RunSource, results: Path | str) -> Run:
     from bench.errors import UsageError
 
-    runs, _, _ = open_runs(source, results)
+    runs, left_out, _ = open_runs(source, results)
+    tell_outdated(left_out)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} contains {len(runs)} runs ({names}): give the path of one of them")

@@ -54,7 +54,7 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
-    from bench.store.select import open_runs
+    from bench.analysis.opened import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
     opened, unfinished, named = open_runs(results if runs is None else runs, results)
