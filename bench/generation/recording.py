@@ -156,10 +156,11 @@ def _tell_of_outdated(run: Run) -> None:
     for other in others:
         doubt = known.get(other.path)
         try:
-            identity = other.manifest().identity
+            manifest = other.manifest()
         except BenchError:
             continue
-        if _is_older(identity, run.plan.identity, read_otherwise=doubt is not None and doubt.certain):
+        read_otherwise = doubt is not None and doubt.certain and manifest.method == run.manifest.method
+        if _is_older(manifest.identity, run.plan.identity, read_otherwise):
             why = "an older version made it, which read these weights otherwise"
             mark_outdated(other, f"{why}: {run.plan.name} takes its place")
             logger.warning(
