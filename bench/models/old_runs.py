@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.models.weights import hub_name, resolve, same_content, split_pin
+from bench.models.weights import digest, hub_name, resolve, split_pin
+from bench.store.atomic import sha256_file
 from bench.store.outdated import LOADER_VERSION, Doubt, why_outdated
 from bench.store.records import Manifest
 from bench.store.run_store import RunStore, find_runs
@@ -80,14 +81,14 @@ def _of_weights(one: _Old) -> Doubt | None:
     except (ValidationError, BenchError):
         return None if one.tuned is None else Doubt(_unknown("its suite cannot be read"), certain=False)
     base = local_path(suite.model.weights)
-    for name, digest in _sides(one, suite).items():
+    for name, wanted in _sides(one, suite).items():
         path = local_path(name)
         if path is None:
             if name != suite.model.weights:  # base models were read as today, but for consistency models
                 return Doubt(_unknown(f"its weights {name} are not on this machine"), certain=False)
-        elif not same_content(path, digest):
+        elif not _has_digest(path, wanted):
             return Doubt(_unknown(f"its weights {name} have changed since"), certain=False)
-        elif why := _why(suite, name, path, base, digest):
+        elif why := _why(suite, name, path, base, wanted):
             return Doubt(f"made by an older version, which {why}")
     return None
 
@@ -101,10 +102,15 @@ def _sides(one: _Old, suite: Suite) -> dict[str, str]:
     return found
 
 
-def _why(suite: Suite, name: str, path: Path, base: Path | None, digest: str) -> str:
+def _has_digest(path: Path, expected: str) -> bool:
+    """Whether weights have a digest, also one of a version that did not count the lora_config.json beside a file."""
+    return expected == digest(path) or (path.is_file() and expected == sha256_file(path.resolve()))
+
+
+def _why(suite: Suite, name: str, path: Path, base: Path | None, wanted: str) -> str:
     from bench.models.reading import read_otherwise  # reads tensors
 
-    key = (name, digest, str(base), suite.model_dump_json(include={"model", "dtype", "sampler"}))
+    key = (name, wanted, str(base), suite.model_dump_json(include={"model", "dtype", "sampler"}))
     if key not in _reasons:
         try:
             _reasons[key] = read_otherwise(suite, name, path, base)

@@ -102,11 +102,6 @@ def digest(path: Path | str) -> str:
     return whole.hexdigest()
 
 
-def same_content(path: Path, expected: str) -> bool:
-    """Whether weights have a digest, also one of a version that did not count the lora_config.json beside a file."""
-    return expected == digest(path) or (path.is_file() and expected == _content(path))
-
-
 def _counted(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """The files that can matter, by their paths in a folder; folders that are links are entered, loops are not."""
     folder = root / inside

@@ -37,6 +37,8 @@ def read_otherwise(path: Path) -> str:
         return f"left out the alphas of {file.name}, which differ by layer, in attention layers"
     if _alpha_beside(file):
         return f"left out the alpha in {TRAINER_CONFIG} beside {file.name}"
+    if _alpha_in_header(file):
+        return f"left out the alpha in the header of {file.name}"
     if _changed_the_base(file):
         return f"took {file.name}, whose training changed the base weights (init_lora_weights), for an ordinary adapter"
     return ""
@@ -77,6 +79,21 @@ def _alpha_beside(file: Path) -> bool:
     facts = _json(config) if config is not None else {}
     facts = facts.get("lora_params", facts)
     return isinstance(facts, dict) and facts.get("lora_alpha") not in (None, facts.get("lora_rank"))
+
+
+def _alpha_in_header(file: Path) -> bool:
+    """Whether diffusers' metadata of a network alone, whose names have no prefix, says another alpha than the rank."""
+    from safetensors import safe_open
+
+    if file.suffix != ".safetensors" or config_beside(file) is not None:
+        return False
+    with safe_open(str(file), framework="pt") as handle:
+        text = (handle.metadata() or {}).get("lora_adapter_metadata") or "{}"
+    try:
+        facts = json.loads(text)
+    except ValueError:  # told when it is loaded
+        return False
+    return isinstance(facts, dict) and facts.get("lora_alpha") not in (None, facts.get("r"))
 
 
 def _changed_the_base(file: Path) -> bool:
