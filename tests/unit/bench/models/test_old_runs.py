@@ -98,6 +98,20 @@ def consistency(folder: Path, base: Path) -> Path:
 TRAINER = {"lora_params": {"lora_rank": 2, "lora_alpha": 8}}
 PISSA = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "init_lora_weights": "pissa_niter_4", "target_modules": ["to_q"]}
 IN_PEFT = factors(f"base_model.model.{LAYER}.")
+
+
+def with_header(alpha: int) -> Callable[[Path, Path], Path]:
+    """As diffusers' `save_lora_adapter` of a network writes it: settings in the header, without a prefix."""
+
+    def make(folder: Path, base: Path) -> Path:
+        tensors = {key.removeprefix("unet."): value for key, value in factors().items()}
+        header = {"lora_adapter_metadata": json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": alpha})}
+        save_file(tensors, folder / "x.safetensors", header)
+        return folder / "x.safetensors"
+
+    return make
+
+
 READ_OTHERWISE = {
     "alphas by layer": (file(kohya(1.0, 2.0)), "alphas of x.safetensors, which differ by layer"),
     "alpha on some layers": (file(kohya(1.0)), "alphas of x.safetensors, which differ by layer"),
@@ -108,6 +122,7 @@ READ_OTHERWISE = {
         "alpha in lora_config.json",
     ),
     "unconverted": (within(file(IN_PEFT, "adapter_model.safetensors", adapter_config=PISSA)), "init_lora_weights"),
+    "settings in the header, no prefix": (with_header(6), "alpha in the header of x.safetensors"),
     "own autoencoder": (full(other_vae), "left out the vae of"),
     "another parameterisation": (full(other_prediction), "refused today .*prediction_type"),
     "consistency model": (consistency, "with classifier-free guidance"),
@@ -115,6 +130,7 @@ READ_OTHERWISE = {
 READ_ALIKE = {
     "LoRA": file(factors()),
     "one alpha": file(kohya(4.0, 4.0)),
+    "rank as alpha in the header": with_header(2),
     "rank as alpha": file(factors(), lora_config={"lora_params": {"lora_rank": 2, "lora_alpha": 2}}),
     "the base model's parts": full(lambda folder: None),
     "network": lambda folder, base: (tiny_unet(5).save_pretrained(folder / "unet"), folder / "unet")[1],
