@@ -130,8 +130,10 @@ def _common_word(keys: Iterable[str]) -> str | None:
 
     The keys of no network begin with one word alone.
     """
-    words = {key.partition(".")[0] for key in keys if not key.startswith(NETWORK_PREFIX)}
-    return f"{words.pop()}." if len(words) == 1 and not any(key.startswith(NETWORK_PREFIX) for key in keys) else None
+    found = list(keys)
+    words = {key.partition(".")[0] for key in found}
+    dotted = all("." in key and not key.startswith(NETWORK_PREFIX) for key in found)
+    return f"{words.pop()}." if len(words) == 1 and dotted else None
 
 
 def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> Any:
