@@ -11,11 +11,12 @@ from bench.analysis.checkpoints import MethodRuns, method_difference, method_gro
 from bench.analysis.common import over_common
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, corrected, difference_row, differences
+from bench.analysis.opened import open_runs, tell_outdated
 from bench.analysis.run_notes import gap_notes, prompt_notes, unscored_notes
 from bench.analysis.summary import prompt_means
 from bench.errors import UsageError, unknown
 from bench.store.runs import MetricFacts, Run
-from bench.store.select import RunSource, display_names, open_runs, other_checkpoints
+from bench.store.select import RunSource, display_names, other_checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +186,8 @@ def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     notes += library_notes([first, second])
     notes += prompt_notes(first)
     names = display_names([first, second])
-    notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
+    for run, name in zip((first, second), names, strict=True):
+        notes += [*([f"{name}: {run.doubt}"] if run.doubt else []), *unscored_notes(run, name)]
     found = differences(first, second)
     notes += gap_notes(found)
     return Comparison(
@@ -248,7 +250,8 @@ def _methods(groups: Sequence[MethodRuns]) -> MethodComparison:
 
 
 def _one_run(source: RunSource, results: Path | str) -> Run:
-    runs, _, _ = open_runs(source, results)
+    runs, left_out, _ = open_runs(source, results)
+    tell_outdated(left_out)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} contains {len(runs)} runs ({names}): give the path of one of them")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.opened import open_runs, tell_outdated
 from bench.errors import NotComparableError, UsageError
 from bench.gate.changes import Change, change_of, why_other
 from bench.gate.summaries import Summary, read_summary, summary_data
@@ -17,7 +18,7 @@ from bench.runtime import provenance
 from bench.store.atomic import read_bytes, write_output
 from bench.store.digests import SEAL, seal_holds, sealed
 from bench.store.runs import Run
-from bench.store.select import RunSources, open_runs
+from bench.store.select import RunSources
 
 BASELINE_VERSION = 2
 VERSIONS = (1, 2)  # 1 holds only means of prompts: what it lacked is not known
@@ -118,6 +119,7 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict
     NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
     opened, unfinished, named = open_runs(runs, results)
+    tell_outdated(unfinished)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
         raise UsageError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
-from bench.generation.recording import COUNTS, Run, open_run
+from bench.generation.recording import COUNTS, Run, open_run, refuse_outdated
 from bench.methods.conditions import conditions_of
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
@@ -23,6 +23,7 @@ from bench.runtime.devices import prepare_torch
 from bench.runtime.progress import Progress, Silent
 from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
+from bench.store.outdated import LOADER_VERSION
 from bench.store.replace import starting_again
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.plan import RunPlan, hash8, weights_names
@@ -75,6 +76,8 @@ def _generate(
     plans: Sequence[RunPlan], suite: Suite, stores: Sequence[RunStore], settings: Settings, progress: Progress
 ) -> int:
     take_over = settings.resume != "never"
+    if take_over:
+        refuse_outdated(stores)
     runs = [open_run(plan, suite, store, take_over) for plan, store in zip(plans, stores, strict=True)]
     total = sum(run.n_missing for run in runs)
     if total:
@@ -152,7 +155,7 @@ def _embedded(model: DiffusionModel) -> frozenset[str]:
 
 def _load(runs: Mapping[str, Run], suite: Suite, settings: Settings) -> DiffusionModel:
     model = load_model(resolve(suite.model.weights), suite, prepare_torch(settings.device))
-    made_with = provenance.collect(str(model.device))
+    made_with = {**provenance.collect(str(model.device)), "loader_version": LOADER_VERSION}
     for run in runs.values():
         run.manifest.provenance = run.manifest.provenance or made_with
         _add_networks(model, run.plan, suite)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
+from bench.models.old_runs import doubts
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Key
@@ -133,18 +135,33 @@ def _inspect(run: Run, say: bool = True) -> None:
         logger.warning(f"{run.plan.name}: {shown}{more}: regenerating")
 
 
+def refuse_outdated(stores: Sequence[RunStore]) -> None:
+    """UsageError for a run that must not be gone on with: what an older version made of it is not what this one would.
+
+    Runs of weights that are read otherwise today have another name today; those of a base network that was changed by
+    the company of its call have not.
+    """
+    for path, doubt in doubts([store for store in stores if store.exists()]).items():
+        if doubt.certain:
+            raise UsageError(
+                f"run {path} is outdated: {doubt.why}. Move it away, or regenerate it with --resume never."
+            )
+
+
 def _tell_of_outdated(run: Run) -> None:
     """Say which runs are this one but for how an older version read the weights: their pictures are not today's."""
     if "loader_version" not in run.plan.identity:
         return
-    today = {key: value for key, value in run.plan.identity.items() if key != "loader_version"}
-    for other in find_runs(run.store.path.parent):
+    others = [other for other in find_runs(run.store.path.parent) if other.path != run.store.path]
+    known = doubts(others)
+    for other in others:
+        doubt = known.get(other.path)
         try:
-            identity = dict(other.manifest().identity)
+            manifest = other.manifest()
         except BenchError:
             continue
-        version = int(identity.pop("loader_version", 1))
-        if identity == today and version < int(run.plan.identity["loader_version"]):
+        read_otherwise = doubt is not None and doubt.certain and manifest.method == run.manifest.method
+        if _is_older(manifest.identity, run.plan.identity, read_otherwise):
             why = "an older version made it, which read these weights otherwise"
             mark_outdated(other, f"{why}: {run.plan.name} takes its place")
             logger.warning(
@@ -154,12 +171,23 @@ def _tell_of_outdated(run: Run) -> None:
             )
 
 
+def _is_older(identity: Mapping[str, Any], today: Mapping[str, Any], read_otherwise: bool) -> bool:
+    """Whether a run is today's but for how its weights were read; their digest may have left out a file beside them."""
+    if int(identity.get("loader_version", 1)) >= int(today["loader_version"]):
+        return False
+    aside = {"loader_version", "tuned"} if read_otherwise else {"loader_version"}
+    before, now = ({key: one[key] for key in one.keys() - aside} for one in (identity, today))
+    return before == now
+
+
 def _adopt(run: Run) -> int:
     """Take over images from runs that differ in nothing but the set of prompts; returns how many."""
     wanted = {item.key: item.prompt for item in run.plan.items if item.key in run.missing}
-    results, taken = run.store.path.parent, 0
-    for other in find_runs(results):
-        if not wanted or other.name == run.plan.name or not other.name.startswith(f"{run.plan.method.safe_name}@"):
+    taken, method = 0, f"{run.plan.method.safe_name}@"
+    others = [one for one in find_runs(run.store.path.parent) if one.name.startswith(method)]
+    outdated = {path for path, doubt in doubts(others).items() if doubt.certain} if wanted else set()
+    for other in others:
+        if not wanted or other.name == run.plan.name or other.path in outdated:
             continue
         try:
             if not same_pixels(other.manifest().identity, run.plan.identity):

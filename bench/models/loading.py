@@ -64,7 +64,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise MissingError(f"{path} is missing: download the checkpoint again") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
+        raise MissingError(
+            f"{path} is damaged ({_what_instead(path) or short(error)}): download the file again"
+        ) from error
+
+
+def _what_instead(path: Path) -> str | None:
+    """What was saved in a file's place: a pointer or a page; None if it is neither."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer in place of the file, which `git lfs pull` fetches"
+    return "a web page in place of the file" if start.lower().startswith((b"<!doctype", b"<html")) else None
 
 
 def read_header(path: Path) -> dict[str, str]:

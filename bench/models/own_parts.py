@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
+from bench.models.checkpoint_folders import check_split_adapters
 from bench.models.loading import check_config, dtypes
 from bench.models.single_file import FileParts, canonical, parts_of_file
 from bench.models.weight_files import WeightFiles, weight_files
@@ -48,6 +49,7 @@ def own_parts(path: Path, base_folder: Path, parts: Mapping[str, str], dtype: st
     if path.is_file():
         found = parts_of_file(path, names, base_folder)
         return tuple(name for name in names if name in found.parts and _file_differs(found, name, base_folder, dtype))
+    check_split_adapters(path)
     return tuple(name for name in names if (path / name).is_dir() and _folder_differs(path, name, base_folder, dtype))
 
 

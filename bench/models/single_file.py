@@ -119,10 +119,22 @@ def network_tensors(tensors: Mapping[str, Tensor], expected: Iterable[str], part
         wrapper = next(
             (wrapper for wrapper in _WRAPPERS if tensors and all(key.startswith(wrapper) for key in tensors)), None
         )
+        wrapper = wrapper or _common_word(tensors)
         if wrapper is None or any(key.startswith(wrapper) for key in known):
             break
         tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
     return tensors
+
+
+def _common_word(keys: Iterable[str]) -> str | None:
+    """What all keys begin with up to their first dot: a wrapper that nobody knows, unless it is the original layout's.
+
+    The keys of no network begin with one word alone.
+    """
+    found = list(keys)
+    words = {key.partition(".")[0] for key in found}
+    dotted = all("." in key and not key.startswith(NETWORK_PREFIX) for key in found)
+    return f"{words.pop()}." if len(words) == 1 and dotted else None
 
 
 def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> Any:

@@ -43,6 +43,15 @@ class WeightFiles:
                 self._places |= dict.fromkeys(_open(file).keys(), file)
         return set(self._places)
 
+    def integers(self) -> set[str]:
+        """Names of the tensors that are of no floating-point type. Raises MissingError for a damaged file."""
+        found = set()
+        for file in self.files:
+            handle = _open(file)
+            kinds = {key: str(handle.get_slice(key).get_dtype()) for key in handle.keys()}  # noqa: SIM118 - no dict
+            found |= {key for key, kind in kinds.items() if not kind.startswith(("F", "BF"))}
+        return found
+
     def read(self, key: str) -> Tensor:
         """One tensor."""
         self.keys()
@@ -93,6 +102,12 @@ def _complete(folder: Path, names: list[str], stem: str, variant: str) -> tuple[
     """The shards that belong together, by their index or else by their numbers."""
     whole = [name for name in names if not _SHARD.search(name)]
     if whole:
+        # diffusers takes the shards here and transformers the whole file: which is meant nobody can know.
+        if len(whole) < len(names) and stem == _STEMS[0] and _in_index(folder, stem, variant):
+            raise MissingError(
+                f"{folder} contains one network twice, whole ({whole[0]}) and in {len(names) - len(whole)} shards with "
+                "an index: remove the one that is not meant"
+            )
         return (folder / whole[0],)
     wanted = _in_index(folder, stem, variant)
     if not wanted:

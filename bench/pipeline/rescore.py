@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.generation.external import take_images
+from bench.models.old_runs import doubts
 from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
@@ -59,6 +61,8 @@ def score(
     with verifying(verify):
         if images is None or name is None:
             stores = run_stores(runs or (), Path(results))
+            for path, doubt in doubts(stores).items():
+                logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
             return _rescore(stores, chosen, metrics, device, progress)
         assert chosen is not None  # demanded by `_check_source`
         adopting = chosen.override(prompts=str(prompts), metrics=metrics)

@@ -60,8 +60,8 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
+    from bench.analysis.opened import open_runs
     from bench.store.pictures import verifying
-    from bench.store.select import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
     with verifying(verify):

@@ -142,6 +142,7 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
 

@@ -97,6 +97,8 @@ def _of_methods(table: Table) -> Iterator[str]:
     if without:
         yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
+        if row.run.doubt:
+            yield f"{row.name}: {row.run.doubt}"
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
         yield from gap_notes(table.differences.get(row.name, ()), f"{row.name} against {table.reference}")
 
