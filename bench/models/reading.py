@@ -41,9 +41,9 @@ def read_otherwise(suite: Suite, name: str, path: Path, base: Path | None) -> st
     """
     if path.is_dir() and name != suite.model.weights and base is not None and (base / "scheduler").is_dir():
         check_parameterisation(path, base, suite.sampler.options)
-    if name != suite.model.weights and base is not None and _may_bring(path):
-        if own := own_parts(path, base, _parts(suite), suite.dtype):
-            return f"left out the {' and the '.join(own)} of {name}"
+    brings = name != suite.model.weights and base is not None and _may_bring(path)
+    if brings and base is not None and (own := own_parts(path, base, _parts(suite), suite.dtype)):
+        return f"left out the {' and the '.join(own)} of {name}"
     if _is_consistency_model(path):
         return f"ran {name} with classifier-free guidance, and not with the guidance that its network takes"
     return adapter_read_otherwise(path)

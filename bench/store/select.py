@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
-from bench.store.outdated import Doubt, DoubtsOf, marked
+from bench.store.outdated import Doubt, DoubtsOf, marked, why_outdated
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, checkpoint_of, read_run
 
