@@ -1,0 +1,153 @@
+"""Adaptive studies: votes go to the pairs that are undecided, and the intervals stay valid. Pure.
+
+Before each batch every pair has a chance, recorded with every vote that is drawn with it. The chance grows with what a
+vote on the pair is expected to tell: the squared width of its interval beside the distance of its win rate from one
+half, as long as the interval holds one half. `FLOOR` of the chances is shared evenly, so that no pair is ever left.
+
+Rates come from weights: a vote weighs 1 / sqrt(chance), scaled so that each pair weighs what it would in a balanced
+design (Hadad, Hirshberg, Zhan, Wager & Athey 2021, Confidence intervals for policy evaluation in adaptive experiments,
+PNAS 118: inverse-probability weights with their evaluation weights sqrt(chance), which keep the variance steady). The
+plain mean of an adaptive study is biased: a pair that began with bad luck gets few votes to make up for it.
+
+When to stop is a question of its own: `Looks` fixes beforehand at which numbers of votes one may look, and each look
+spends its part of the error, so that a pair is called decided wrongly in at most 5 % however often one looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bench.analysis.stats import holm
+from bench.errors import UsageError
+from bench.study.ballots import Ballots, Floats
+from bench.study.winrates import WinRate, win_rates
+
+FLOOR = 0.2  # the share of all chances that is spread evenly over the pairs
+FIRST = 10  # votes of each pair before any is preferred
+ALPHA = 0.05
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Looks at an adaptive (or balanced) study after `first` votes, and then twice as many each time but the last.
+
+    Look k of K spends its share of ALPHA: 2 - 2 Phi(z / sqrt(t)) at the share t of all votes (Lan & DeMets 1983,
+    O'Brien and Fleming's shape).
+    """
+
+    votes: tuple[int, ...]
+
+    def level_at(self, look: int) -> float:
+        """The error that Holm's correction may spend at look 0, 1, ...: what this look adds."""
+        total = self.votes[-1]
+        before = _spent(self.votes[look - 1] / total) if look else 0.0
+        return _spent(self.votes[look] / total) - before
+
+
+def looks(votes: int, count: int = 10) -> Looks:
+    """`count` looks, evenly spaced, the last after all `votes`."""
+    if votes < count:
+        raise UsageError(f"{count} looks need at least {count} votes, not {votes}")
+    return Looks(tuple(round(votes * (i + 1) / count) for i in range(count)))
+
+
+def _spent(share: float) -> float:
+    from statistics import NormalDist
+
+    normal = NormalDist()
+    return 2 - 2 * normal.cdf(normal.inv_cdf(1 - ALPHA / 2) / math.sqrt(share))
+
+
+def decided(pairs: Sequence[WinRate], alpha: float = ALPHA) -> dict[Pair, str]:
+    """The pairs that are decided at `alpha` with Holm's correction, and their winners."""
+    corrected = holm([one.p for one in pairs]).tolist()
+    return {
+        (one.a, one.b): one.a if one.rate.mean > 0.5 else one.b
+        for one, p in zip(pairs, corrected, strict=True)
+        if p < alpha
+    }
+
+
+def chances(
+    methods: Sequence[str], votes: Ballots | None = None, floor: float = FLOOR, capped: Mapping[Pair, int] | int = 0
+) -> dict[Pair, float]:
+    """The chance of each pair of `methods` for the next batch, all together 1, after the votes so far.
+
+    `floor` in (0, 1] is spread evenly; 1 is a balanced design. `capped`: a pair (or each) with so many votes and still
+    undecided gets no more than its floor, which ends ties (0: never). UsageError: fewer than two methods, or a floor
+    out of range.
+
+    >>> chances(["base", "refl"])
+    {('base', 'refl'): 1.0}
+    """
+    names = list(dict.fromkeys(methods))
+    if len(names) < 2:
+        raise UsageError("an adaptive study needs at least two methods to compare")
+    if not 0 < floor <= 1:
+        raise UsageError(f"the floor of the chances must be above 0 and at most 1, not {floor:g}")
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    known = {} if votes is None else {(one.a, one.b): one for one in win_rates(weighted(votes))}
+    limits = capped if isinstance(capped, Mapping) else dict.fromkeys(pairs, capped)
+    wanted = _wanted(pairs, known, limits)
+    total = wanted.sum()
+    share = wanted / total if total > 0 else np.full(len(pairs), 1 / len(pairs))
+    found = floor / len(pairs) + (1 - floor) * share
+    return dict(zip(pairs, found.tolist(), strict=True))
+
+
+def _wanted(pairs: Sequence[Pair], known: Mapping[Pair, WinRate], limits: Mapping[Pair, int]) -> Floats:
+    """How much a vote on each pair is worth, in no unit."""
+    rates = [known.get(pair) or known.get(pair[::-1]) for pair in pairs]
+    if any(one is None or one.votes < FIRST for one in rates):
+        # first of all every pair gets its first votes
+        return np.array([float(one is None or one.votes < FIRST) for one in rates])
+    found = [one for one in rates if one is not None]
+    sure = decided(found)
+    worth = []
+    for pair, one in zip(pairs, found, strict=True):
+        limit = limits.get(pair, 0)
+        done = (one.a, one.b) in sure or (limit and one.votes >= limit)
+        worth.append(0.0 if done else _missing(one))
+    return np.array(worth)
+
+
+def _missing(one: WinRate) -> float:
+    """The votes that the pair still lacks, within bounds: a rate near one half must not take all."""
+    half = (one.rate.high - one.rate.low) / 2
+    distance = max(abs(one.rate.mean - 0.5), half / 2)
+    return float(one.votes * (half / distance) ** 2) if math.isfinite(half) else float(FIRST)
+
+
+def draw(rng: np.random.Generator, table: Mapping[Pair, float], count: int) -> list[tuple[Pair, float]]:
+    """`count` pairs, each with the chance that it was drawn with, which has to be stored with the vote."""
+    pairs = list(table)
+    chosen = rng.choice(len(pairs), size=count, p=np.array([table[pair] for pair in pairs]))
+    return [(pairs[i], table[pairs[i]]) for i in chosen.tolist()]
+
+
+def weighted(votes: Ballots) -> Ballots:
+    """The votes with weights from their chances, each pair weighing the same; those of a balanced study as they are.
+
+    UsageError: some votes have a chance and others have none, so that no weights make them one study.
+    """
+    known = np.isfinite(votes.chances)
+    if not known.any():
+        return votes
+    if not known.all():
+        raise UsageError(
+            f"{int((~known).sum())} of {len(votes)} votes of this adaptive study have no recorded chance, and no "
+            "weights can stand for it: leave out the votes that were collected without the plan"
+        )
+    raw = 1 / np.sqrt(votes.chances)
+    weights = np.empty(len(votes))
+    pairs = votes.pairs
+    for a, b in pairs:
+        here = (votes.a == a) & (votes.b == b)
+        weights[here] = raw[here] / raw[here].sum() * len(votes) / len(pairs)
+    return replace(votes, weights=weights)

@@ -1,0 +1,107 @@
+"""How far raters agree: with one another, with themselves, with what is known; and how far the side decides. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.analysis.ratios import pseudo_interval, pseudo_values
+from bench.analysis.stats import Interval
+from bench.errors import MissingError
+from bench.study.ballots import Ballots, Floats
+from bench.study.clusters import Spread, share_interval, two_way
+from bench.study.votes import Item, Vote
+
+
+def alpha(votes: Ballots) -> Interval:
+    """Krippendorff's alpha of outcomes (ordinal: lost, tie, won) by item, in (-1, 1]; 0 is chance.
+
+    The interval is a jackknife over prompts. Krippendorff (2004), Content Analysis, chapter 11. NaN with a reason where
+    no item has two raters. MissingError: the package is not installed.
+    """
+    try:
+        import krippendorff
+    except ImportError:
+        raise MissingError(
+            "the agreement of raters needs krippendorff: pip install 'imagerefl-bench[study]'"
+        ) from None
+    items, index = np.unique(np.array(votes.items, dtype=str), return_inverse=True)
+    counts = np.zeros((len(items), 3))
+    np.add.at(counts, (index, (2 * votes.y).astype(int)), 1)
+    several = counts.sum(axis=1) > 1
+    prompt_of = np.zeros(len(items), dtype=int)
+    prompt_of[index] = votes.prompts
+    counts, prompt_of = counts[several], prompt_of[several]
+    if not len(counts):
+        return _none("no item was answered by two raters, so that nothing can be said of their agreement")
+    if (counts.sum(axis=0) > 0).sum() < 2:
+        return _none("all answers to the items of several raters are the same, so that chance cannot be told")
+
+    def of(rows: Floats) -> float:
+        if (rows.sum(axis=0) > 0).sum() < 2:
+            return math.nan
+        return float(krippendorff.alpha(value_counts=rows, value_domain=[0.0, 0.5, 1.0], level_of_measurement="ordinal"))
+
+    whole, prompts = of(counts), np.unique(prompt_of)
+    left_out = [of(counts[prompt_of != prompt]) for prompt in prompts] if len(prompts) > 1 else []
+    found = pseudo_interval(pseudo_values(whole, left_out)) if left_out else _none("a single prompt")
+    return Interval(whole, found.low, min(found.high, 1.0), len(counts), 0, len(prompts), found.reason)
+
+
+def _none(reason: str) -> Interval:
+    return Interval(math.nan, math.nan, math.nan, 0, 0, 0, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Retest:
+    """How often a rater gave the same answer to a repeated item, and how often the contrary one."""
+
+    same: Interval
+    contrary: int
+    n: int
+
+
+def retest(votes: Sequence[Vote], items: dict[str, Item]) -> Retest:
+    """From votes of kind repeat and the items that they repeat; the interval is clustered by rater and prompt."""
+    first = {(vote.rater, vote.item): vote for vote in votes if vote.kind == "real"}
+    pairs = []
+    for vote in votes:
+        if vote.kind != "repeat":
+            continue
+        item = items.get(vote.item)
+        original = first.get((vote.rater, (item.repeated_of if item is not None else None) or vote.item))
+        if original is not None:
+            again = vote.outcome if vote.method_a == original.method_a else 1 - vote.outcome
+            pairs.append((original.rater, original.prompt_id, original.outcome, again))
+    if not pairs:
+        return Retest(_none("no item was answered twice by one rater"), 0, 0)
+    raters, prompts, before, after = (np.array(column) for column in zip(*pairs, strict=True))
+    same = (before == after).astype(float)
+    return Retest(_share(same, raters, prompts), int(np.sum(np.abs(before - after) == 1)), len(pairs))
+
+
+def _share(values: Floats, raters: Floats, prompts: Floats) -> Interval:
+    mean = float(values.mean())
+    return share_interval(mean, two_way((values - mean) / len(values), raters, prompts), len(values))
+
+
+def side_bias(votes: Ballots) -> Interval:
+    """The win rate of the left side between equal methods, in [0, 1], ties half; one half is no bias.
+
+    Within each pair the win rate of a method on the left less that on the right, so that methods that happen to be on
+    one side more often do not pass for a bias.
+    """
+    y, side = votes.y.copy(), votes.left.copy()
+    for a, b in votes.pairs:
+        here = (votes.a == a) & (votes.b == b)
+        y[here] -= y[here].mean()
+        side[here] -= side[here].mean()
+    total = float(side @ side)
+    if total < 1e-9:
+        return _none("every pair was shown with the same method on the left: the side cannot be told from the method")
+    slope = float(side @ y) / total
+    spread: Spread = two_way(side * (y - slope * side) / total, votes.raters, votes.prompts)
+    return share_interval(min(1.0, max(0.0, 0.5 + slope)), spread, len(votes))
