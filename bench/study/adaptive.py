@@ -16,7 +16,7 @@ spends its part of the error, so that a pair is called decided wrongly in at mos
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from bench.study.winrates import WinRate, win_rates
 FLOOR = 0.2  # the share of all chances that is spread evenly over the pairs
 FIRST = 10  # votes of each pair before any is preferred
 ALPHA = 0.05
+SURE = 0.001  # so sure a pair must be for its votes to go elsewhere; it gets them back when it is not any more
 
 Pair = tuple[str, str]
 
@@ -75,13 +76,17 @@ def decided(pairs: Sequence[WinRate], alpha: float = ALPHA) -> dict[Pair, str]:
 
 
 def chances(
-    methods: Sequence[str], votes: Ballots | None = None, floor: float = FLOOR, capped: Mapping[Pair, int] | int = 0
+    methods: Sequence[str],
+    votes: Ballots | None = None,
+    floor: float = FLOOR,
+    cap: int = 0,
+    done: Collection[Pair] = (),
 ) -> dict[Pair, float]:
     """The chance of each pair of `methods` for the next batch, all together 1, after the votes so far.
 
-    `floor` in (0, 1] is spread evenly; 1 is a balanced design. `capped`: a pair (or each) with so many votes and still
-    undecided gets no more than its floor, which ends ties (0: never). UsageError: fewer than two methods, or a floor
-    out of range.
+    `floor` in (0, 1] is spread evenly; 1 is a balanced design. A pair gets no more than its floor when it is `done`,
+    when it is decided at `SURE`, or when it has `cap` votes, which ends ties (0: no cap). UsageError: fewer than two
+    methods, or a floor out of range.
 
     >>> chances(["base", "refl"])
     {('base', 'refl'): 1.0}
@@ -93,27 +98,22 @@ def chances(
         raise UsageError(f"the floor of the chances must be above 0 and at most 1, not {floor:g}")
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     known = {} if votes is None else {(one.a, one.b): one for one in win_rates(weighted(votes))}
-    limits = capped if isinstance(capped, Mapping) else dict.fromkeys(pairs, capped)
-    wanted = _wanted(pairs, known, limits)
+    wanted = _wanted(pairs, known, cap, {*done, *(pair[::-1] for pair in done)})
     total = wanted.sum()
     share = wanted / total if total > 0 else np.full(len(pairs), 1 / len(pairs))
     found = floor / len(pairs) + (1 - floor) * share
     return dict(zip(pairs, found.tolist(), strict=True))
 
 
-def _wanted(pairs: Sequence[Pair], known: Mapping[Pair, WinRate], limits: Mapping[Pair, int]) -> Floats:
+def _wanted(pairs: Sequence[Pair], known: Mapping[Pair, WinRate], cap: int, done: Collection[Pair]) -> Floats:
     """How much a vote on each pair is worth, in no unit."""
     rates = [known.get(pair) or known.get(pair[::-1]) for pair in pairs]
-    if any(one is None or one.votes < FIRST for one in rates):
-        # first of all every pair gets its first votes
-        return np.array([float(one is None or one.votes < FIRST) for one in rates])
+    few = [one is None or one.votes < FIRST for one in rates]
+    if any(few):  # first of all every pair gets its first votes
+        return np.array(few, dtype=np.float64)
     found = [one for one in rates if one is not None]
-    sure = decided(found)
-    worth = []
-    for pair, one in zip(pairs, found, strict=True):
-        limit = limits.get(pair, 0)
-        done = (one.a, one.b) in sure or (limit and one.votes >= limit)
-        worth.append(0.0 if done else _missing(one))
+    done = {*done, *decided(found, SURE)}
+    worth = [0.0 if (one.a, one.b) in done or 0 < cap <= one.votes else _missing(one) for one in found]
     return np.array(worth)
 
 

@@ -19,15 +19,14 @@ from bench.study.votes import Item, Vote
 def alpha(votes: Ballots) -> Interval:
     """Krippendorff's alpha of outcomes (ordinal: lost, tie, won) by item, in (-1, 1]; 0 is chance.
 
-    The interval is a jackknife over prompts. Krippendorff (2004), Content Analysis, chapter 11. NaN with a reason where
-    no item has two raters. MissingError: the package is not installed.
+    Each item counts both ways round, as which of its methods is called the first is arbitrary and must not matter. The
+    interval is a jackknife over prompts. Krippendorff (2004), Content Analysis, chapter 11. NaN with a reason where no
+    item has two raters. MissingError: the package is not installed.
     """
     try:
         import krippendorff
     except ImportError:
-        raise MissingError(
-            "the agreement of raters needs krippendorff: pip install 'imagerefl-bench[study]'"
-        ) from None
+        raise MissingError("the agreement of raters needs krippendorff: pip install 'imagerefl-bench[study]'") from None
     items, index = np.unique(np.array(votes.items, dtype=str), return_inverse=True)
     counts = np.zeros((len(items), 3))
     np.add.at(counts, (index, (2 * votes.y).astype(int)), 1)
@@ -37,13 +36,15 @@ def alpha(votes: Ballots) -> Interval:
     counts, prompt_of = counts[several], prompt_of[several]
     if not len(counts):
         return _none("no item was answered by two raters, so that nothing can be said of their agreement")
-    if (counts.sum(axis=0) > 0).sum() < 2:
-        return _none("all answers to the items of several raters are the same, so that chance cannot be told")
+    if not counts[:, [0, 2]].any():
+        return _none("all answers to the items of several raters are ties, so that chance cannot be told")
+    domain = [0.0, 0.5, 1.0]
 
     def of(rows: Floats) -> float:
-        if (rows.sum(axis=0) > 0).sum() < 2:
+        both = np.concatenate([rows, rows[:, ::-1]])
+        if not both[:, 0].any():
             return math.nan
-        return float(krippendorff.alpha(value_counts=rows, value_domain=[0.0, 0.5, 1.0], level_of_measurement="ordinal"))
+        return float(krippendorff.alpha(value_counts=both, value_domain=domain, level_of_measurement="ordinal"))
 
     whole, prompts = of(counts), np.unique(prompt_of)
     left_out = [of(counts[prompt_of != prompt]) for prompt in prompts] if len(prompts) > 1 else []

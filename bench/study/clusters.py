@@ -88,7 +88,9 @@ def share_interval(share: float, spread: Spread, n: int, level: float = 0.95) ->
     shrink = t * t / size
     centre = (share + shrink / 2) / (1 + shrink)
     half = t / (1 + shrink) * math.sqrt(share * (1 - share) / size + t * t / (4 * size * size))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n, 0, clusters)
+    # rounding must not put the share itself outside
+    low, high = min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+    return Interval(share, low, high, n, 0, clusters)
 
 
 def effective_votes(share: float, spread: Spread) -> float:

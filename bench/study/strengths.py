@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.analysis.stats import Interval, holm
 from bench.errors import MissingError
@@ -65,27 +66,60 @@ def strengths(votes: Ballots, level: float = 0.95) -> Strengths:
 def why_no_fit(votes: Ballots) -> str:
     """Why the votes do not fix finite strengths; "" where they do.
 
-    They do where from every method to every other a way of wins (or ties) leads: Ford (1957).
+    They do where from every method to every other a way of wins leads (Ford 1957). Otherwise a linear programme looks
+    for a direction in which the likelihood never falls: ties link methods only if each of them lost some votes, too.
     """
     m = len(votes.methods)
-    beats = np.zeros((m, m), dtype=bool)
-    for a, b, y in zip(votes.a, votes.b, votes.y, strict=True):
-        beats[a, b] |= y > 0
-        beats[b, a] |= y < 1
-    reach = beats | np.eye(m, dtype=bool)
-    for _ in range(m.bit_length()):
-        reach = (reach.astype(np.int64) @ reach.astype(np.int64)) > 0
-    if (reach & reach.T).all():
+    rows = sorted(set(zip(votes.a.tolist(), votes.b.tolist(), votes.y.tolist(), strict=True)))
+    beats, met = np.zeros((m, m), dtype=bool), np.zeros((m, m), dtype=bool)
+    for a, b, y in rows:
+        beats[(a, b) if y == 1 else (b, a)] |= y != 0.5
+        met[a, b] = met[b, a] = True
+    linked = _reach(met)
+    apart = ", ".join(name for i, name in enumerate(votes.methods) if not linked[0, i])
+    if apart:
+        return f"no strengths: no chain of comparisons links {votes.methods[0]} with {apart}"
+    if _reach(beats).all():
         return ""
-    met = beats | beats.T | np.eye(m, dtype=bool)
-    for _ in range(m.bit_length()):
-        met = (met.astype(np.int64) @ met.astype(np.int64)) > 0
-    names = ", ".join(name for i, name in enumerate(votes.methods) if not met[0, i])
-    if names:
-        return f"no strengths: no chain of comparisons links {votes.methods[0]} with {names}"
-    top = [i for i in range(m) if reach[i].sum() > reach[:, i].sum()]
-    names = ", ".join(votes.methods[i] for i in top) or votes.methods[0]
-    return f"no finite strengths: {names} never lost a vote to some other method, nor tied"
+    if not beats.any():
+        return "no strengths: all votes are ties"
+    direction = _direction(rows, m)
+    if direction is None:
+        return ""
+    top = direction > direction.max() - 1e-6
+    names = ", ".join(name for name, first in zip(votes.methods, top, strict=True) if first)
+    return f"no finite strengths: {names} never lost to a method of the rest"
+
+
+def _reach(arrows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[i, j]: a way of arrows leads from i to j."""
+    reach = arrows | np.eye(len(arrows), dtype=bool)
+    for _ in range(len(arrows).bit_length()):
+        reach = (reach.astype(np.int64) @ reach.astype(np.int64)) > 0
+    return reach
+
+
+def _direction(rows: list[tuple[int, int, float]], m: int) -> Floats | None:
+    """A direction of the strengths [M] along which no vote gets less likely and some get more; None if there is none.
+
+    Along (d, e) the three outcomes of a pair grow by x, e and -x, x = (d_a - d_b) / 2: that of a vote must be largest.
+    """
+    from scipy.optimize import linprog
+
+    ties = any(y == 0.5 for _, _, y in rows)
+    gains = []
+    for a, b, y in rows:
+        x, e = np.zeros(m + 1), np.eye(m + 1)[m]
+        x[a], x[b] = 0.5, -0.5
+        own = {1.0: x, 0.5: e, 0.0: -x}[y]
+        gains += [
+            own - other
+            for outcome, other in ((1.0, x), (0.5, e), (0.0, -x))
+            if outcome != y and (ties or outcome != 0.5)
+        ]
+    table = np.array(gains)
+    found = linprog(-table.sum(axis=0), A_ub=-table, b_ub=np.zeros(len(table)), bounds=[(-1, 1)] * (m + 1))
+    return np.asarray(found.x[:m]) if found.status == 0 and -found.fun > 1e-7 else None
 
 
 def fit(votes: Ballots) -> Floats:
