@@ -10,7 +10,7 @@ PNAS 118: inverse-probability weights with their evaluation weights sqrt(chance)
 plain mean of an adaptive study is biased: a pair that began with bad luck gets few votes to make up for it.
 
 When to stop is a question of its own: `Looks` fixes beforehand at which numbers of votes one may look, and each look
-spends its part of the error, so that a pair is called decided wrongly in at most 5 % however often one looks.
+spends its part of the error, so that any pair is decided wrongly in at most 5 % of studies, whenever one stops.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.errors import UsageError
 from bench.study.ballots import Ballots, Floats
 from bench.study.winrates import WinRate, win_rates
 
-FLOOR = 0.2  # the share of all chances that is spread evenly over the pairs
+FLOOR = 0.1  # the share of all chances that is spread evenly over the pairs
 FIRST = 10  # votes of each pair before any is preferred
 ALPHA = 0.05
 SURE = 0.001  # so sure a pair must be for its votes to go elsewhere; it gets them back when it is not any more
@@ -36,33 +36,25 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Looks at an adaptive (or balanced) study after `first` votes, and then twice as many each time but the last.
-
-    Look k of K spends its share of ALPHA: 2 - 2 Phi(z / sqrt(t)) at the share t of all votes (Lan & DeMets 1983,
-    O'Brien and Fleming's shape).
-    """
+    """At which numbers of votes one may look at an adaptive (or balanced) study; each look spends the same."""
 
     votes: tuple[int, ...]
 
-    def level_at(self, look: int) -> float:
-        """The error that Holm's correction may spend at look 0, 1, ...: what this look adds."""
-        total = self.votes[-1]
-        before = _spent(self.votes[look - 1] / total) if look else 0.0
-        return _spent(self.votes[look] / total) - before
+    @property
+    def alpha(self) -> float:
+        """The error that Holm's correction may spend at each look: all looks together spend ALPHA (Bonferroni)."""
+        return ALPHA / len(self.votes)
 
 
-def looks(votes: int, count: int = 10) -> Looks:
-    """`count` looks, evenly spaced, the last after all `votes`."""
-    if votes < count:
-        raise UsageError(f"{count} looks need at least {count} votes, not {votes}")
-    return Looks(tuple(round(votes * (i + 1) / count) for i in range(count)))
+def looks(votes: int, count: int = 20, growth: float = 1.25) -> Looks:
+    """`count` looks, each after `growth` times as many votes as the one before, the last after all `votes`.
 
-
-def _spent(share: float) -> float:
-    from statistics import NormalDist
-
-    normal = NormalDist()
-    return 2 - 2 * normal.cdf(normal.inv_cdf(1 - ALPHA / 2) / math.sqrt(share))
+    Growing steps look often where a few votes more are many, and seldom where they are not.
+    """
+    found = sorted({round(votes / growth**k) for k in range(count)})
+    if len(found) < count or found[0] < 1:
+        raise UsageError(f"{count} looks do not fit in {votes} votes: plan fewer looks or more votes")
+    return Looks(tuple(found))
 
 
 def decided(pairs: Sequence[WinRate], alpha: float = ALPHA) -> dict[Pair, str]:

@@ -103,9 +103,9 @@ def _interval(
     if freedom < 1:
         return Interval(value, math.nan, math.nan, y.size, 0, len(np.unique(prompts)), "no interval: too few labels")
     influence = (rest - rest.mean()) / y.size
-    if weight:  # as in a regression with one slope
+    if weight:  # residuals are too small where a slope was fitted: as those of a jackknife (HC3), with mean leverage
         clusters = len(np.unique(prompts))
-        influence = influence * math.sqrt((clusters - 1) / max(clusters - 2, 1))
+        influence = influence * (clusters - 1) / max(clusters - 2, 1)
         influence = np.append(influence, weight * (g - g.mean()) / g.size)
         prompts = np.append(prompts, others)
         # rows without a label have no rater: each is a rater of its own

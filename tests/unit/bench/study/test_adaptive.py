@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -101,16 +102,14 @@ def test_weights_undo_a_bias_of_the_plain_mean() -> None:
     assert abs(corrected - 0.5) < 0.6 * abs(plain - 0.5)
 
 
-def test_looks_spend_five_percent_in_all() -> None:
-    found = looks(1000, 8)
-    spent = [found.level_at(k) for k in range(8)]
-    assert found.votes[-1] == 1000
+def test_looks_grow_and_spend_five_percent_in_all() -> None:
+    found = looks(10_000, 8, 1.5)
     assert len(found.votes) == 8
-    assert sum(spent) == pytest.approx(0.05)
-    assert all(one > 0 for one in spent)
-    assert spent[0] < 1e-6
-    with pytest.raises(UsageError, match="8 looks need at least 8 votes"):
-        looks(5, 8)
+    assert found.votes[-1] == 10_000
+    assert all(b / a == pytest.approx(1.5, rel=0.01) for a, b in pairwise(found.votes))
+    assert found.alpha * 8 == pytest.approx(0.05)
+    with pytest.raises(UsageError, match="20 looks do not fit in 30 votes"):
+        looks(30)
 
 
 def test_decided_names_winners() -> None:

@@ -28,7 +28,7 @@ def test_it_is_the_written_out_estimate(seed: int) -> None:
     rest = y - weight * f
     assert found.estimate.mean == pytest.approx(rest.mean() + weight * g.mean())
     # each row is its own rater and prompt, so that the variance is that of independent rows
-    rows = np.concatenate([(rest - rest.mean()) / n * math.sqrt(39 / 38), weight * (g - g.mean()) / many])
+    rows = np.concatenate([(rest - rest.mean()) / n * 39 / 38, weight * (g - g.mean()) / many])
     variance = (rows**2).sum() * (n + many) / (n + many - 1)
     half = student.ppf(0.975, 38) * math.sqrt(variance)
     assert found.estimate.high - found.estimate.mean == pytest.approx(half)
