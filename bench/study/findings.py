@@ -81,6 +81,11 @@ class Findings:
     methods: tuple[str, ...] = ()
     runs: Mapping[str, str] = field(default_factory=dict)  # method -> id of its run
 
+    @property
+    def suite(self) -> str:
+        """The suite of its runs; "" where it is not on record."""
+        return str(self.manifest.get("suite") or "")
+
 
 def read_findings(folder: Path | str, results: Path | str | None = None, *, metrics: bool = True) -> Findings:
     """Read a study's folder and judge its votes. `results` is where its runs are looked for if they have moved.
