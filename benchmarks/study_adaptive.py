@@ -29,9 +29,9 @@ from bench.study.winrates import win_rates
 
 CAP, BATCH = 36_000, 300  # votes; a batch is 10 raters
 WORLDS = {
-    "one close pair": World(quality=(0.0, 0.3, 1.0, 1.8), prompts=400),
-    "two close pairs": World(quality=(0.0, 0.35, 1.2, 1.55), prompts=400),
-    "equal steps": World(quality=(0.0, 0.35, 0.7, 1.05), prompts=400),
+    "one close pair": World(quality=(0.0, 0.3, 1.0, 1.8), prompts=400, per_rater=12),
+    "two close pairs": World(quality=(0.0, 0.35, 1.2, 1.55), prompts=400, per_rater=12),
+    "equal steps": World(quality=(0.0, 0.35, 0.7, 1.05), prompts=400, per_rater=12),
 }
 EVEN = World(quality=(0.0, 0.0, 0.0, 0.0), prompts=200)
 SMALL = World(quality=(0.0, 0.2, 0.5, 0.9), prompts=100)
