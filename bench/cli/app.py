@@ -45,7 +45,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 # Commands of several words: name -> what its help says, and the commands below it.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
-    "study": ("Ask people: make, serve and export a preference study, and take in its answers.", STUDY),
+    "study": ("Ask people which images they prefer.", STUDY),
 }
 
 

@@ -61,7 +61,10 @@ def make(
     ] = None,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Make a study: blinded pictures of finished runs, and a plan of who is asked what."""
+    """Make a study of finished runs.
+
+    Copies of their pictures that name no method, and a balanced plan of who is asked what.
+    """
     from bench.cli.progress import watching
     from bench.study import make as made
 
@@ -100,7 +103,7 @@ def serve(
     ] = None,
     database: DatabaseOption = None,
 ) -> int:
-    """Serve a study to raters in their browsers, until Ctrl-C."""
+    """Serve a study to raters until Ctrl-C."""
     from bench.study import serve as run
 
     run(folder, host=host, port=port, url=url, database=database, told=lambda line: print(line, flush=True))
@@ -127,7 +130,10 @@ def simulate(
     ] = 0.0,
     database: DatabaseOption = None,
 ) -> int:
-    """Let annotators of the embedded world answer a study through its own server."""
+    """Let simulated raters answer a study.
+
+    Annotators of the embedded world (suite shapes) answer through the study's own server.
+    """
     from bench.cli.progress import watching
     from bench.study import simulate as run
 
@@ -155,7 +161,7 @@ def forget(
     ],
     database: DatabaseOption = None,
 ) -> int:
-    """Remove all answers of a rater, and close the link."""
+    """Remove all answers of a rater."""
     from bench.formatting import counted
     from bench.study import forget as run
 

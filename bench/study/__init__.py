@@ -1,6 +1,7 @@
 """The human preference study: makes it from runs, serves or exports it, takes answers in, and judges them.
 
     bench.study.make(runs, out)        a study's folder: blinded pictures and a balanced plan
+    bench.study.open_study(folder)     the folder as data
     bench.study.serve(folder)          the raters' pages, until interrupted
     bench.study.simulate(folder)       annotators of the embedded world answer through the same server
     bench.study.forget(folder, rater)  removes all rows of a rater
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "forget": "bench.study.forgetting",
     "make": "bench.study.making",
+    "open_study": "bench.study.folder",
     "serve": "bench.study.serving",
     "simulate": "bench.study.simulation",
 }
 
-__all__ = ["forget", "make", "serve", "simulate"]
+__all__ = ["forget", "make", "open_study", "serve", "simulate"]
 
 if TYPE_CHECKING:
+    from bench.study.folder import open_study
     from bench.study.forgetting import forget
     from bench.study.making import make
     from bench.study.serving import serve

@@ -20,7 +20,8 @@ from bench.store.atomic import atomic_write, make_folder, sync_folder
 from bench.store.images import image_size
 from bench.store.runs import Run
 from bench.study import pictures
-from bench.study.folder import ASSETS, DEGRADED, StudyItem
+from bench.study.folder import DEGRADED, StudyItem
+from bench.study.lines import ASSETS
 from bench.study.pictures import Pixels
 
 if TYPE_CHECKING:

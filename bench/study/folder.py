@@ -21,10 +21,9 @@ from typing import Any
 
 from bench.errors import MissingError, UsageError
 from bench.store.atomic import atomic_write, read_json, to_json
-from bench.study.votes import ITEMS, MANIFEST, read_lines
+from bench.study.lines import ASSETS, ITEMS, MANIFEST, PLAN, read_lines
 
 SCHEMA_VERSION = 1
-PLAN, ASSETS, KEY = "plan.jsonl", "assets", "study.key"
 TASKS = ("preference", "diversity", "alignment")
 QUESTIONS = {
     "preference": "Which picture do you like better for this description?",
@@ -40,7 +39,7 @@ CONSENT = (
     "Taking part is voluntary, and you can stop at any time by closing this page. Your choices and the time that each "
     "took are stored under a random code; no name, address, account or other personal data is asked for or stored. "
     "The answers are used for research and may be published without anything that identifies you. If you want your "
-    "answers deleted, send your code to the people who invited you."
+    "answers deleted, send the link or the code that is shown at the end to the people who invited you."
 )
 DEGRADED = "(degraded)"
 """The second method of a check: a spoiled copy of the first one's picture."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.errors import MissingError, UsageError
 from bench.store.atomic import write_error
-from bench.study.folder import KEY
+from bench.study.lines import KEY
 
 KEY_BYTES = 32
 _TOKEN_BYTES, _HANDLE_BYTES = 24, 18

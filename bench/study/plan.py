@@ -6,7 +6,7 @@ take one, no item twice, and prompts as rarely twice as can be; of the votes of 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -30,7 +30,7 @@ class Dealer:
 
     def __init__(self, items: Sequence[StudyItem], rng: Random) -> None:
         self.rng = rng
-        self.queues: dict[Group, deque[StudyItem]] = {}
+        self.queues: dict[Group, list[StudyItem]] = {}
         self.votes: Counter[str] = Counter()
         self.given: Counter[Group] = Counter()
         self.a_first: dict[str, int] = {}
@@ -39,7 +39,7 @@ class Dealer:
             groups.setdefault((item.task, item.method_a, item.method_b), []).append(item)
         for group, members in groups.items():
             rng.shuffle(members)
-            self.queues[group] = deque(members)
+            self.queues[group] = members
             first = rng.randrange(2)
             self.a_first |= {item.item: (index + first) % 2 for index, item in enumerate(members)}
 
@@ -64,23 +64,23 @@ class Dealer:
         return taken
 
     def _pick(self, group: Group, seen: set[str], prompts: Counter[tuple[str, str]]) -> StudyItem | None:
-        """The first of the queue whose prompt this rater saw least often; it goes to the queue's end."""
+        """Of the items with the fewest votes, one whose prompt this rater saw least often; it goes to the end."""
         queue = self.queues[group]
-        best, fewest = None, -1
-        for index, item in enumerate(queue):
+        lowest = self.given[group] // len(queue)  # no item has had fewer
+        best: StudyItem | None = None
+        rank = (0, 0)
+        for item in queue:
             if item.item in seen:
                 continue
-            count = prompts[item.task, item.prompt_id]
-            if best is None or count < fewest:
-                best, fewest = index, count
-            if fewest == 0:
+            its = (self.votes[item.item], prompts[item.task, item.prompt_id])
+            if best is None or its < rank:
+                best, rank = item, its
+            if rank <= (lowest, 0):
                 break
-        if best is None:
-            return None
-        item = queue[best]
-        del queue[best]
-        queue.append(item)
-        return item
+        if best is not None:
+            queue.remove(best)
+            queue.append(best)
+        return best
 
 
 def assign(

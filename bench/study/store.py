@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.study.folder import Study, open_study
-from bench.study.votes import DATABASE
+from bench.study.lines import DATABASE
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS bench_study_votes (

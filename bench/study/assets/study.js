@@ -20,7 +20,7 @@
     state: () => request("/state"),
     consent: () => request("/consent", {}),
     vote: (answer) => request("/vote", answer),
-    picture: (handle) => `${document.body.dataset.base}/picture/${handle}`,
+    picture: (handle) => `${document.body.dataset.path}/picture/${handle}`,
   };
   const transport = window.studyLocal ?? server;
 
@@ -40,7 +40,7 @@
     }
     let response;
     try {
-      response = await fetch(document.body.dataset.base + path, options);
+      response = await fetch(document.body.dataset.path + path, options);
     } catch {
       throw new Trouble("The server cannot be reached. Nothing that you answered before is lost.");
     }
