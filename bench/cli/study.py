@@ -169,7 +169,60 @@ def forget(
     return 0
 
 
-STUDY: dict[str, Callable[..., int]] = {"make": make, "serve": serve, "simulate": simulate, "forget": forget}
+def export(
+    folder: FolderArgument,
+    kind: Annotated[
+        str, typer.Option("--to", metavar="KIND", help="bundle, prolific, mturk or label-studio.")
+    ] = "bundle",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="File to write (bundle: folder). [default: in the study's folder]"),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Address that raters reach the server by, for links.")
+    ] = None,
+    raters: Annotated[
+        int | None, typer.Option("--raters", metavar="N", help="Only the first N raters. [default: all]")
+    ] = None,
+) -> int:
+    """Write a study for use elsewhere.
+
+    bundle: an HTML file a rater, which needs no server; prolific, mturk: a CSV of links with completion codes;
+    label-studio: pairwise tasks.
+    """
+    from bench.study import export as run
+
+    names = {"bundle": "bundles", "label-studio": "label-studio.json"}
+    for path in run(folder, kind, out or folder / names.get(kind, f"{kind}.csv"), url=url, raters=raters):
+        typer.echo(path)
+    return 0
+
+
+def import_answers(
+    folder: FolderArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Answers: JSON, CSV, TSV or parquet.")],
+    database: DatabaseOption = None,
+) -> int:
+    """Take in answers that were given elsewhere.
+
+    Answers of a bundle, exports of Label Studio, tables like Pick-a-Pic's, plain CSV files, or a platform's completion
+    codes. What is there already or unknown is counted and told.
+    """
+    from bench.study import import_answers as run
+
+    for line in run(folder, file, database=database).lines():
+        typer.echo(line)
+    return 0
+
+
+STUDY: dict[str, Callable[..., int]] = {
+    "make": make,
+    "serve": serve,
+    "simulate": simulate,
+    "export": export,
+    "import": import_answers,
+    "forget": forget,
+}
 """The commands below `bench study`."""
 
 

@@ -4,6 +4,8 @@
     bench.study.open_study(folder)     the folder as data
     bench.study.serve(folder)          the raters' pages, until interrupted
     bench.study.simulate(folder)       annotators of the embedded world answer through the same server
+    bench.study.export(folder, ...)    bundles without a server, links for platforms, tasks for Label Studio
+    bench.study.import_answers(...)    answers that were given elsewhere
     bench.study.forget(folder, rater)  removes all rows of a rater
 
 The functions are loaded on first use.
@@ -15,18 +17,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "export": "bench.study.exporting",
     "forget": "bench.study.forgetting",
+    "import_answers": "bench.study.importing",
     "make": "bench.study.making",
     "open_study": "bench.study.folder",
     "serve": "bench.study.serving",
     "simulate": "bench.study.simulation",
 }
 
-__all__ = ["forget", "make", "open_study", "serve", "simulate"]
+__all__ = ["export", "forget", "import_answers", "make", "open_study", "serve", "simulate"]
 
 if TYPE_CHECKING:
+    from bench.study.exporting import export
     from bench.study.folder import open_study
     from bench.study.forgetting import forget
+    from bench.study.importing import import_answers
     from bench.study.making import make
     from bench.study.serving import serve
     from bench.study.simulation import simulate

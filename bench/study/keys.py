@@ -89,6 +89,11 @@ class Keys:
         """The handle of a picture for a rater; `side` is left or right."""
         return self._digest("picture", rater, item, side, size=_HANDLE_BYTES)
 
+    def pseudonym(self, source: str, name: str) -> str:
+        """What stands for a rater of another place: 12 hexadecimal digits that only the key's owner can work out."""
+        text = f"pseudonym\0{source}\0{name}".encode()
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:12]
+
     def rater(self, token: str) -> str | None:
         """Whose link this is, None for nobody's. Looked up by digest and compared in constant time."""
         rater = self._raters.get(hashlib.sha256(token.encode()).digest())

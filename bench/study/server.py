@@ -133,12 +133,12 @@ class Application:
         try:
             data = await run_in_threadpool(path.read_bytes)
         except OSError:
-            raise RefusedError(503, "This picture cannot be read at the moment.") from None
+            raise RefusedError(503, "This picture cannot be read at the moment") from None
         return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
     async def _admin(self, request: Request) -> Response:
         if not self.sessions.keys.is_admin(request.path_params["token"]):
-            raise RefusedError(404, "This link belongs to no study.")
+            raise RefusedError(404, "This link belongs to no study")
         text = await run_in_threadpool(page.admin_page, self.sessions, str(request.base_url).rstrip("/"))
         return HTMLResponse(text)
 
@@ -147,25 +147,25 @@ class Application:
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "same-origin")
         if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != request.headers.get("host")):
-            raise RefusedError(403, "This request does not come from the study's own page.")
+            raise RefusedError(403, "This request does not come from the study's own page")
         if not same(request.headers.get("x-study-token", ""), self.sessions.keys.csrf(rater)):
-            raise RefusedError(403, "This page is out of date: please load it again.")
+            raise RefusedError(403, "This page is out of date: please load it again")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise RefusedError(415, "Answers are sent as JSON.")
+            raise RefusedError(415, "Answers are sent as JSON")
         data = b""
         try:
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > BODY_LIMIT:
-                    raise RefusedError(413, f"A request may have {BODY_LIMIT} bytes at most.")
+                    raise RefusedError(413, f"A request may have {BODY_LIMIT} bytes at most")
         except ClientDisconnect:
-            raise RefusedError(400, "The request was not complete.") from None
+            raise RefusedError(400, "The request was not complete") from None
         try:
             body = json.loads(data)
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise RefusedError(400, "This is no answer: a JSON object is needed.")
+            raise RefusedError(400, "This is no answer: a JSON object is needed")
         return body
 
 
@@ -174,6 +174,7 @@ def _address(request: Request) -> str:
 
 
 def _refusal(status: int, sentence: str, html: bool, wait: float = 1.0) -> Response:
+    sentence = sentence if sentence.endswith((".", "?")) else f"{sentence}."  # on a page every sentence has its stop
     headers = {"Retry-After": str(math.ceil(wait))} if status in (429, 503, 507) else None
     if html:
         return HTMLResponse(page.message_page(sentence), status, headers)

@@ -45,7 +45,7 @@ class Sessions:
         if rater is None:
             raise RefusedError(404, "This link belongs to no study. Please check that you have copied all of it.")
         if self.votes.state(rater) == FORGOTTEN:
-            raise RefusedError(410, "The answers given with this link were removed, and the link is closed.")
+            raise RefusedError(410, "The answers given with this link were removed, and the link is closed")
         return rater
 
     def consent(self, rater: str) -> None:
@@ -93,18 +93,18 @@ class Sessions:
         """
         handle, choice, seconds = body.get("item"), body.get("choice"), body.get("seconds")
         if not isinstance(handle, str) or choice not in CHOICES:
-            raise RefusedError(400, "This is no answer: an item and one of left, right and tie are needed.")
+            raise RefusedError(400, "This is no answer: an item and one of left, right and tie are needed")
         known = self._handles(rater).get(handle)
         if known is None:
-            raise RefusedError(404, "This item is not one of yours.")
+            raise RefusedError(404, "This item is not one of yours")
         if self.votes.state(rater) != CONSENTED:
-            raise RefusedError(409, "Please read and accept the consent text first.")
+            raise RefusedError(409, "Please read and accept the consent text first")
         position = next(i for i, one in enumerate(self.study.plan[rater]) if one.item == known)
         answered = self.votes.answered(rater)
         if known in answered:
             return False
         if any(one.item not in answered for one in self.study.plan[rater][:position]):
-            raise RefusedError(409, "The item before this one has no answer yet.")
+            raise RefusedError(409, "The item before this one has no answer yet")
         a_left = self.study.plan[rater][position].a_left
         return self.votes.add(Answer(rater, known, str(choice), a_left, position, _seconds(seconds), self.source))
 
@@ -116,7 +116,7 @@ class Sessions:
                 if self.keys.picture(rater, one.item, side) == handle:
                     name = item.asset_a if (side == "left") == one.a_left else item.asset_b
                     return self.study.asset(name)
-        raise RefusedError(404, "There is no such picture.")
+        raise RefusedError(404, "There is no such picture")
 
     def _handles(self, rater: str) -> dict[str, str]:
         return {self.keys.item(rater, one.item): one.item for one in self.study.plan[rater]}

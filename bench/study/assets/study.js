@@ -59,8 +59,8 @@
   let since = 0;
   /** @type {(() => Promise<void>) | null} */
   let retry = null;
-  /** @type {HTMLImageElement[]} */
-  let ahead = [];
+  /** Pictures of the next items, held so that the browser does not drop them. @type {Set<HTMLImageElement>} */
+  const ahead = new Set();
 
   /** @param {HTMLElement} section */
   function only(section) {
@@ -122,7 +122,8 @@
     window.setTimeout(() => {
       if (item === next && !busy) enable(true);
     }, SETTLE);
-    ahead = state.ahead.map((handle) => Object.assign(new Image(), { src: transport.picture(handle) }));
+    ahead.clear();
+    for (const handle of state.ahead) ahead.add(Object.assign(new Image(), { src: transport.picture(handle) }));
   }
 
   /** @param {StudyState} state @param {StudyItem} next */
@@ -145,11 +146,12 @@
   /** @param {StudyState} state */
   function finish(state) {
     item = null;
-    ahead = [];
+    ahead.clear();
     only(element("end"));
     element("code").textContent = state.code ?? "";
     element("code-line").hidden = !state.code;
     element("save-line").hidden = !transport.save;
+    element("stored-line").hidden = Boolean(transport.save);
     element("thanks").focus({ preventScroll: true });
   }
 
