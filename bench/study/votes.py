@@ -7,7 +7,6 @@ with `votes.jsonl` and without `study.db` is read from that file: the same keys,
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import MissingError, UsageError
+from bench.study.lines import DATABASE, ITEMS, MANIFEST, VOTES, read_lines
 
 Kind = Literal["real", "repeat", "check", "practice"]
 KINDS: tuple[Kind, ...] = ("real", "repeat", "check", "practice")
 OUTCOMES = (0.0, 0.5, 1.0)
-DATABASE, VOTES, ITEMS, MANIFEST = "study.db", "votes.jsonl", "items.jsonl", "study.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +72,6 @@ def _rows(folder: Path) -> Iterator[Mapping[str, Any]]:
     if not (folder / MANIFEST).exists():
         raise MissingError(f"{folder} is no study: give a folder that `bench study make` wrote")
     raise MissingError(f"{folder} has no votes yet: collect some with `bench study serve` or `bench study import`")
-
-
-def read_lines(file: Path) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON Lines file. UsageError names the line that is none."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {error}") from None
-    # not splitlines: a prompt may hold the other characters that Python takes for ends of lines
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{file}, line {number} is not valid JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise UsageError(f"{file}, line {number} must be a JSON object")
-        yield row
 
 
 def vote_of(row: Mapping[str, Any], where: str) -> Vote:
