@@ -19,6 +19,16 @@ def study_report(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     results: ResultsOption = Path("results"),
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="postgresql://...",
+            envvar="BENCH_STUDY_DATABASE",
+            show_envvar=False,
+            help="PostgreSQL database of the votes. [default: study.db in the study's folder]",
+        ),
+    ] = None,
 ) -> int:
     """Judge the votes of a study.
 
@@ -28,7 +38,7 @@ def study_report(
     from bench.reporting.study_report import study_report as report
     from bench.reporting.study_rows import finding_rows
 
-    found = report(folder, out, results=results)
+    found = report(folder, out, results=results, database=database)
     rows = finding_rows(found.findings)
     typer.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else found.text.rstrip())
     for path in found.written:

@@ -30,19 +30,24 @@ class StudyReport:
 
 
 def study_report(
-    folder: Path | str, out: Path | str | None = None, *, results: Path | str = Path("results")
+    folder: Path | str,
+    out: Path | str | None = None,
+    *,
+    results: Path | str = Path("results"),
+    database: str | None = None,
 ) -> StudyReport:
     """Judge the votes of a study, and write report.md, report.json and study.png, .svg, .pdf into `out`.
 
     `out` None: the folder `report` in the study's own. `results` is where its runs are looked for, for the comparison
-    of metrics with people, when they are not where the study was made from. Every note is also logged as a warning.
+    of metrics with people, when they are not where the study was made from;
+    `database` is where its votes are, if not in the folder. Every note is also logged as a warning.
 
     MissingError: no study there, no votes yet, or a package is missing. UsageError: rows that are no votes, or votes
     that are only practice, checks and repeats.
     """
     from bench.reporting.study_plot import drawn
 
-    found = read_findings(folder, results)
+    found = read_findings(folder, results, database=database)
     for note in found.notes:
         logger.warning(one_line(note))
     target = Path(folder) / "report" if out is None else Path(out)

@@ -28,6 +28,7 @@ from bench.study.winrates import WinRate, method_rates, win_rates
 
 logger = logging.getLogger(__name__)
 
+SIMULATED = "simulated"  # as `bench.study.store` calls what `bench study simulate` stores
 TASKS = ("preference", "diversity", "alignment")
 
 
@@ -87,14 +88,17 @@ class Findings:
         return str(self.manifest.get("suite") or "")
 
 
-def read_findings(folder: Path | str, results: Path | str | None = None, *, metrics: bool = True) -> Findings:
+def read_findings(
+    folder: Path | str, results: Path | str | None = None, *, metrics: bool = True, database: str | None = None
+) -> Findings:
     """Read a study's folder and judge its votes. `results` is where its runs are looked for if they have moved.
 
-    `metrics`: also hold the metrics of the runs against the votes. MissingError: no study, or no votes. UsageError:
-    rows that are no votes, or only practice and checks.
+    `database` is where the votes are, if not in the folder (PostgreSQL). `metrics`: also hold the metrics of the runs
+    against the votes. MissingError: no study, or no votes. UsageError: rows that are no votes, or only practice and
+    checks.
     """
     folder = Path(folder)
-    votes, items, manifest = read_votes(folder), read_items(folder), read_json(folder / MANIFEST) or {}
+    votes, items, manifest = read_votes(folder, database), read_items(folder), read_json(folder / MANIFEST) or {}
     runs, notes = _runs(manifest, results) if metrics else ({}, [])
     found = findings(votes, items, manifest, runs, folder)
     return replace(found, notes=(*notes, *found.notes))
@@ -120,6 +124,9 @@ def findings(
         notes += told
     if raters.marked:
         notes.append(_marked(raters))
+    simulated = sum(vote.source == SIMULATED for vote in votes)
+    if simulated:
+        notes.insert(0, f"{simulated:,} of {len(votes):,} answers are simulated: no person gave them")
     named = {name: str(row.get("run") or "") for name, row in _method_rows(manifest).items()}
     methods = tuple(dict.fromkeys(name for one in tasks.values() for name in one.judged.methods))
     return Findings(Path(folder), manifest, tasks, raters, tuple(notes), methods, named)
