@@ -27,7 +27,7 @@ from bench.study.ballots import Ballots
 from bench.study.strengths import fit, strengths
 from bench.study.winrates import win_rates
 
-CAP, BATCH = 36_000, 300  # votes; a batch is 10 raters
+CAP, BATCH = 36_000, 120  # votes; a batch is 10 raters of 12 votes
 WORLDS = {
     "one close pair": World(quality=(0.0, 0.3, 1.0, 1.8), prompts=400, per_rater=12),
     "two close pairs": World(quality=(0.0, 0.35, 1.2, 1.55), prompts=400, per_rater=12),

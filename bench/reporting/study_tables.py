@@ -109,6 +109,10 @@ def _metrics(one: TaskFindings) -> Iterator[Grid]:
         f"{row.metric}: {counted(row.unscored, 'vote')} without a score left out" for row in one.metrics if row.unscored
     ]
     below += sorted({row.why_not_powered for row in one.metrics if row.why_not_powered})
+    if any(row.powered and not any(p.n_unlabelled for p in row.powered.values()) for row in one.metrics):
+        below.append(
+            "no prediction-powered intervals: everything that has a score has votes, so nothing is left to predict"
+        )
     yield Grid(title, ("metric", "accuracy", "tau", "Spearman"), tuple(rows), 1, tuple(below))
     powered = [
         (f"{a} over {b}", row.metric, share(found.estimate), share(found.classical), f"{found.weight:.2f}")
@@ -178,8 +182,8 @@ def text(findings: Findings) -> str:
         for grid in part.grids:
             lines += [_grid(grid), ""]
         lines += [*map(_wrapped, part.told), ""]
-    grid = raters_grid(findings)
-    lines += [_grid(grid), ""] if grid is not None else []
+    marked = raters_grid(findings)
+    lines += [_grid(marked), ""] if marked is not None else []
     lines += [_wrapped(f"note: {note}") for note in findings.notes]
     lines.append(_wrapped("Intervals are of 95 %, clustered by rater and prompt."))
     return "\n".join(lines).rstrip() + "\n"
@@ -211,8 +215,8 @@ def markdown(findings: Findings) -> str:
             lines += _markdown_grid(grid)
         lines += [*(f"- {escape_markdown(sentence)}" for sentence in part.told), ""]
         lines += _disagreements(findings.tasks[part.task])
-    grid = raters_grid(findings)
-    lines += _markdown_grid(grid) if grid is not None else []
+    marked = raters_grid(findings)
+    lines += _markdown_grid(marked) if marked is not None else []
     if findings.notes:
         lines += ["## Notes", "", *(f"- {escape_markdown(note)}" for note in findings.notes), ""]
     lines.append("Intervals are of 95 %, clustered by rater and prompt.")

@@ -29,7 +29,7 @@ from bench.study.winrates import WinRate, win_rates
 FLOOR = 0.1  # the share of all chances that is spread evenly over the pairs
 FIRST = 10  # votes of each pair before any is preferred
 ALPHA = 0.05
-SURE = 0.001  # so sure a pair must be for its votes to go elsewhere; it gets them back when it is not any more
+SURE = ALPHA / 20  # as sure as one of 20 looks asks: then its votes go elsewhere, until it is not sure any more
 
 Pair = tuple[str, str]
 

@@ -79,14 +79,12 @@ def retest(votes: Sequence[Vote], items: dict[str, Item]) -> Retest:
             pairs.append((original.rater, original.prompt_id, original.outcome, again))
     if not pairs:
         return Retest(_none("no item was answered twice by one rater"), 0, 0)
-    raters, prompts, before, after = (np.array(column) for column in zip(*pairs, strict=True))
-    same = (before == after).astype(float)
-    return Retest(_share(same, raters, prompts), int(np.sum(np.abs(before - after) == 1)), len(pairs))
-
-
-def _share(values: Floats, raters: Floats, prompts: Floats) -> Interval:
-    mean = float(values.mean())
-    return share_interval(mean, two_way((values - mean) / len(values), raters, prompts), len(values))
+    raters, prompts = (np.unique([pair[k] for pair in pairs], return_inverse=True)[1] for k in (0, 1))
+    same = np.array([float(before == after) for _, _, before, after in pairs])
+    contrary = sum(abs(before - after) == 1 for _, _, before, after in pairs)
+    mean = float(same.mean())
+    spread = two_way((same - mean) / len(same), raters, prompts)
+    return Retest(share_interval(mean, spread, len(same)), contrary, len(pairs))
 
 
 def side_bias(votes: Ballots) -> Interval:

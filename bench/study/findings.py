@@ -20,10 +20,11 @@ from bench.study.adaptive import weighted
 from bench.study.against_metrics import Against, against_metrics
 from bench.study.agreement import Retest, alpha, retest, side_bias
 from bench.study.ballots import Ballots, ballots
+from bench.study.lines import MANIFEST
 from bench.study.needed import Needed, votes_to_decide
 from bench.study.raters import Raters, judge_raters
 from bench.study.strengths import Strengths, strengths
-from bench.study.votes import MANIFEST, Item, Vote, read_items, read_votes
+from bench.study.votes import Item, Vote, read_items, read_votes
 from bench.study.winrates import WinRate, method_rates, win_rates
 
 logger = logging.getLogger(__name__)

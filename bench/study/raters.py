@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,11 +87,8 @@ def judge_raters(votes: Sequence[Vote], items: Mapping[str, Item]) -> Raters:
     for one in found:
         ratio = odds * math.exp(min(one.evidence, 500.0))
         spam = 1.0 if math.isinf(ratio) else ratio / (1 + ratio)
-        raters.append(Rater(*(getattr(one, key) for key in _FIELDS), spam, one.seconds))
+        raters.append(replace(one, spam=spam))
     return Raters(tuple(raters), Interval(share, low, high, len(found), 0, len(found)))
-
-
-_FIELDS = ("rater", "votes", "checks", "failed", "repeats", "same", "evidence")
 
 
 class _Consensus:

@@ -170,7 +170,7 @@ def _evalica(counts: _Counts) -> Floats:
         index=pd.Index(range(m)),
         weights=[*counts.wins[i, j].tolist(), *counts.ties[k, n].tolist()],
     )
-    found = np.log(np.maximum(result.scores.loc[range(m)].to_numpy(dtype=np.float64), 1e-12))
+    found = np.log(np.maximum(result.scores.reindex(range(m)).to_numpy(dtype=np.float64), 1e-12))
     found = np.clip(found - found.mean(), -8, 8)
     return np.append(found, math.log(max(2 * result.v, 1e-9))) if len(k) else found
 

@@ -6,7 +6,7 @@ Intervals are clustered by rater and prompt (`bench.study.clusters`). Holm's cor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,17 +63,12 @@ def win_rates(votes: Ballots, level: float = 0.95) -> list[WinRate]:
     for i, j in votes.pairs:
         of_pair = votes.of_pair(i, j)
         rate, p = rate_of(of_pair, level)
-        counts = [int(np.sum(of_pair.y == outcome)) for outcome in (1.0, 0.5, 0.0)]
-        people = (len(np.unique(of_pair.raters)), len(np.unique(of_pair.prompts)))
-        found.append(WinRate(votes.methods[i], votes.methods[j], rate, *counts, *people, p))
+        wins, ties, losses = (int(np.sum(of_pair.y == outcome)) for outcome in (1.0, 0.5, 0.0))
+        raters, prompts = len(np.unique(of_pair.raters)), len(np.unique(of_pair.prompts))
+        names = (votes.methods[i], votes.methods[j])
+        found.append(WinRate(*names, rate, wins, ties, losses, raters, prompts, p))
     corrected = holm([one.p for one in found]).tolist()
-    return [_with_holm(one, value) for one, value in zip(found, corrected, strict=True)]
-
-
-def _with_holm(one: WinRate, p_holm: float) -> WinRate:
-    from dataclasses import replace
-
-    return replace(one, p_holm=p_holm)
+    return [replace(one, p_holm=value) for one, value in zip(found, corrected, strict=True)]
 
 
 def method_rates(votes: Ballots, level: float = 0.95) -> dict[str, Interval]:

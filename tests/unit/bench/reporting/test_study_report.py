@@ -16,17 +16,17 @@ from bench.reporting.study_report import StudyReport, study_report
 from bench.reporting.study_tables import markdown, text
 from bench.store.select import open_runs
 from bench.study.findings import findings
-from bench.study.votes import Vote
-from tests.unit.bench.study.made import METHODS, simulated, with_checks, write_study
+from bench.study.votes import Item, Vote
+from tests.unit.bench.study.made import METHODS, items_of, simulated, with_checks, write_study
 
 make = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))["make"]
 FILES = {"report.md", "report.json", "study.png", "study.svg", "study.pdf"}
 
 
-def both_tasks() -> tuple[list[Vote], dict[str, object]]:
+def both_tasks() -> tuple[list[Vote], dict[str, Item]]:
     preference, items = with_checks(simulated(raters=12, spammers=3), spammers=3)
     diversity = simulated(1, quality=(1.2, 0.0, 1.0), raters=12, task="diversity")
-    return [*preference, *diversity], {**items}
+    return [*preference, *diversity], items
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"name": name, "run": runs[name].name, "path": str(runs[name].path)} for name in METHODS]
     ids = {f"p{n}": prompt_id for n, (prompt_id, _) in enumerate(runs["base"].prompts)}
     votes = [replace(vote, prompt_id=ids.get(vote.prompt_id, vote.prompt_id)) for vote in both_tasks()[0]]
-    write_study(folder / "study", votes, methods=rows, suite=runs["base"].suite)
+    items = {name: replace(item, sample=0) for name, item in items_of(votes).items() if item.task == "preference"}
+    items |= {name: item for name, item in items_of(votes).items() if name not in items}
+    items |= {name: item for name, item in both_tasks()[1].items() if item.check is not None}
+    write_study(folder / "study", votes, items, methods=rows, suite=runs["base"].suite)
     return folder
 
 
@@ -59,7 +62,8 @@ def test_the_text_fits_80_columns_and_has_the_numbers(made: StudyReport) -> None
             mean = max(pair.rate.mean, 1 - pair.rate.mean)
             assert f"{mean:.2f} [" in made.text
     assert "Metrics against people" in made.text
-    assert "prediction-powered" in made.text.lower()
+    assert "Prediction-powered win rates" in made.text
+    assert "everything that has a score has votes" in " ".join(made.text.split())
 
 
 def test_json_has_the_same_numbers(made: StudyReport) -> None:
