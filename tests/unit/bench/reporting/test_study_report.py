@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.reporting.report import report
 from bench.reporting.study_plot import study_figure
 from bench.reporting.study_report import StudyReport, study_report
-from bench.reporting.study_tables import markdown, text
+from bench.reporting.study_tables import Grid, _grid, markdown, text
 from bench.store.select import open_runs
 from bench.study.findings import findings
 from bench.study.votes import Item, Vote
@@ -97,6 +97,17 @@ def test_the_plot_has_people_on_both_axes(made: StudyReport) -> None:
         for name in METHODS
     }
     assert set(METHODS) <= {label.get_text() for label in axes.texts}
+
+
+@pytest.mark.parametrize("length", [3, 18, 60])
+def test_tables_of_long_names_fit_and_differ(length: int) -> None:
+    rows = [
+        (f"{'a' * length} over b{n}", f"{'m' * length}{n}", "0.31 [-0.06, 0.68]", "0.42 [0.04, 0.80]", "0.88")
+        for n in (1, 2)
+    ]
+    lines = _grid(Grid("title", ("pair", "metric", "with scores", "votes alone", "weight"), tuple(rows), 2)).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert lines[2] != lines[3]
 
 
 def test_one_task_is_a_row_of_intervals() -> None:
