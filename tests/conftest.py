@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 # One thread a process: tests share small machines. No hub: nothing here may download.
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "BENCH_DIGEST_CACHE": "off",
+    "COLUMNS": "120",
+    "PYTHONPATH": str(ROOT),
+}
 
 # `python -m bench` that hears Ctrl-C even where the tests run in the background, which ignores it for all children.
 HEARS_CTRL_C = """
@@ -34,6 +40,7 @@ runpy.run_module("bench", run_name="__main__", alter_sys=True)
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("BENCH_DIGEST_CACHE", "off")
     os.environ.setdefault("MPLBACKEND", "agg")
 
 

@@ -57,6 +57,13 @@ StudyOption = Annotated[
     Path | None,
     typer.Option("--study", metavar="DIR", help="Folder of a human preference study of these runs."),
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read and verify every image file, also those that look unchanged (size, times, inode).",
+    ),
+]
 # The arguments of a run, which `bench run` and `bench plan` share.
 MethodOption = Annotated[
     list[str],

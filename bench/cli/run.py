@@ -99,5 +99,5 @@ def run(
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     with watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
-    show_runs(stores)
+    show_runs(stores, summarised=True)
     return 0

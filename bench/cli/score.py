@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsArgument, split
+from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsArgument, VerifyOption, split
 
 
 def score(
@@ -25,6 +25,7 @@ def score(
     ] = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
+    verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -45,6 +46,7 @@ def score(
             metrics=split(metrics) or None,
             results=results,
             device=device,
+            verify=verify,
             progress=progress,
         )
     show_runs(stores)

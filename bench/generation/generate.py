@@ -94,6 +94,8 @@ def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: P
     by_name = {run.plan.name: run for run in runs if run.n_missing}
     prompts = {item.key: item.prompt for run in runs for item in run.plan.items}
     model = _load(by_name, suite, settings)
+    for run in by_name.values():
+        run.store.write_manifest(run.manifest)  # with where it is made
     actions = {name: actions_for(run.plan, suite.sampler.steps, _embedded(model)) for name, run in by_name.items()}
     with _recording(by_name):
         model.prepare(list(dict.fromkeys(prompts.values())))
@@ -198,4 +200,4 @@ def _recording(runs: Mapping[str, Run]) -> Iterator[None]:
 def _close(runs: Mapping[str, Run]) -> None:
     for run in runs.values():
         run.record()
-        run.write_manifest()
+        run.write_counts()

@@ -59,9 +59,9 @@ class Run:
             self.known |= {row.key: row.sha256 for row in self.rows}
             self.rows = []
             self.recorded_at = time.monotonic()
-            self.write_manifest()
+            self.write_counts()
 
-    def write_manifest(self) -> None:
+    def write_counts(self) -> None:
         """Counts and timings go to the disk with the rows, so that they survive a kill as well."""
         timings, made = self.manifest.timings, self.manifest.counts["images_generated"]
         seconds = float(timings.get("generate_seconds") or 0.0) + self.seconds
@@ -72,7 +72,7 @@ class Run:
         if self.device_memory:
             before = int(timings.get("peak_device_memory_bytes") or 0)
             timings["peak_device_memory_bytes"] = max(before, self.device_memory)
-        self.store.write_manifest(self.manifest)
+        self.store.write_counts(self.manifest)
 
     def write_image_count(self) -> None:
         """Write how many images there are, unless the manifest says so already. A finished run stays `complete`."""
@@ -85,7 +85,7 @@ class Run:
 
 def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = True) -> Run:
     """Look at what is there: continue, take over from siblings, and find out what is to do."""
-    manifest = _manifest(plan, suite, store)
+    manifest = planned_manifest(plan, suite, store)
     run = Run(plan, store, manifest)
     _inspect(run)
     _tell_of_outdated(run)
@@ -96,7 +96,8 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     return run
 
 
-def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+    """The manifest of a run, with what of the one that is there stays."""
     new = Manifest(
         suite=suite.name,
         method=plan.method.name,
@@ -166,6 +167,8 @@ def _adopt(run: Run) -> int:
         except BenchError:  # a run of a newer version, or a damaged one: nothing to take
             continue
         rows = [row for row in other.images() if wanted.get(row.key) == row.prompt]
+        if rows and not run.store.exists():
+            run.store.write_manifest(run.manifest)
         adopted = [row for row in (run.store.adopt_image(other, row) for row in rows) if row is not None]
         run.rows = adopted
         run.record()
@@ -174,6 +177,6 @@ def _adopt(run: Run) -> int:
         taken += len(adopted)
     if taken:
         run.manifest.counts["images_reused"] += taken
-        run.write_manifest()
+        run.write_counts()
         logger.info(f"{run.plan.name}: {taken} images reused from a run that differs only in its prompts")
     return taken

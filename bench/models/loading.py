@@ -7,14 +7,20 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def dtypes() -> dict[str, torch.dtype]:
+    """The floating-point types by the names that suites give them."""
+    import torch
+
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def first_few(names: Iterable[str], shown: int = 3) -> str:
@@ -87,7 +93,7 @@ def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
     if not isinstance(config, dict):
         raise MissingError(f"{path} is damaged (not a JSON object): download the file again")

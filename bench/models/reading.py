@@ -33,17 +33,25 @@ def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
     were trained for another parameterisation than the suite's model.
     """
     base = resolve(suite.model.weights)
-    # A family of one's own need not be built from diffusers' folders.
-    parts = dict(getattr(family_class(suite.model.family), "parts", {}))
     found = {}
     for name in names:
         path = resolve(name)
         if path.is_dir() and name != suite.model.weights and (base / "scheduler").is_dir():
             check_parameterisation(path, base, suite.sampler.options)
-        brings = name != suite.model.weights and own_parts(path, base, parts, suite.dtype)
+        brings = name != suite.model.weights and _may_bring(path) and own_parts(path, base, _parts(suite), suite.dtype)
         if brings or _is_consistency_model(path) or read_otherwise(path):
             found[name] = LOADER_VERSION
     return found
+
+
+def _may_bring(path: Path) -> bool:
+    """Whether weights can have parts beside a network: a file, or a folder with one of them."""
+    return path.is_file() or (path / "vae").is_dir() or any(path.glob("text_encoder*"))
+
+
+def _parts(suite: Suite) -> dict[str, str]:
+    """The parts of the suite's family; one of one's own need not be built from diffusers' folders."""
+    return dict(getattr(family_class(suite.model.family), "parts", {}))
 
 
 def _is_consistency_model(path: Path) -> bool:

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
+from bench.models.adapters.keys import is_adapter as is_lora
 from bench.models.loading import check_config, first_few, quiet, short
-from bench.models.lora import is_lora
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _CLIP_G = "text_encoders.clip_g.transformer."
 _T5 = "text_encoders.t5xxl.transformer."
@@ -172,6 +173,8 @@ def _converted(name: str, prefix: str, own: dict[str, Tensor], config: Mapping[s
         found = convert_open_clip_checkpoint(shape, own, prefix=prefix)
         return _known(found, config)
     if prefix == "text_encoders.clip_l.transformer." and "text_projection.weight" not in plain:
+        import torch
+
         plain["text_projection.weight"] = torch.eye(int(config["hidden_size"]))
     return _known(plain, config)
 

@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.models.loading import first_few, short
-from bench.store.atomic import sha256_file
+from metrics.weights.digest_cache import file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 """What diffusers, transformers and accelerate call a network's file, in the order in which they are looked for."""
@@ -33,7 +34,7 @@ class WeightFiles:
 
     def digests(self) -> list[str]:
         """The sha256 of each file, in the order of their names."""
-        return [sha256_file(file.resolve()) for file in self.files]
+        return [file_digest(file) for file in self.files]
 
     def keys(self) -> set[str]:
         """Names of all tensors. Raises MissingError for a damaged file."""
@@ -112,6 +113,6 @@ def _in_index(folder: Path, stem: str, variant: str) -> set[str]:
             return {str(file) for file in index["weight_map"].values()}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise MissingError(f"{folder / name} is damaged ({short(error)}): download the file again") from error
     return set()

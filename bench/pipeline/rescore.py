@@ -12,9 +12,10 @@ from bench.pipeline.finish import has_all_images, mark_complete, score_and_summa
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
-from bench.suite.load import load_suite
+from bench.suite.load import load_suite, suite_from
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
 
@@ -31,6 +32,7 @@ def score(
     metrics: Sequence[str] | None = None,
     results: Path | str = Path("results"),
     device: str = "auto",
+    verify: bool = False,
     plugins: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[RunStore]:
@@ -39,6 +41,7 @@ def score(
     `runs` are run folders, stores, or names in `results`. Their metrics, with weights, options and reference, come
     from `suite` if one is given, else from the suite that each run was made with; `metrics` names some of them. With
     `images` (DIR/<prompt_id>/<sample>.png) also `prompts` and `name` are needed, and the suite says how to score.
+    `verify` reads all pictures, also those whose size, times and inode did not change since they were verified.
 
     Raises BenchError, one sentence each: UsageError (no such run, suite, folder or metric; no image of these prompts),
     MissingError (weights, package or device absent). The other metrics are scored all the same.
@@ -53,12 +56,13 @@ def score(
     source = {"images": images, "suite": suite if runs is None else None, "prompts": prompts, "name": name}
     absent = [f"--{key}" for key, value in source.items() if value is None]
     _check_source(runs is not None, absent, len(source))
-    if images is None or name is None:
-        stores = run_stores(runs or (), Path(results))
-        return _rescore(stores, chosen, metrics, device, progress)
-    assert chosen is not None  # demanded by `_check_source`
-    adopting = chosen.override(prompts=str(prompts), metrics=metrics)
-    return _adopt(Path(images), adopting, name, Path(results), device, progress)
+    with verifying(verify):
+        if images is None or name is None:
+            stores = run_stores(runs or (), Path(results))
+            return _rescore(stores, chosen, metrics, device, progress)
+        assert chosen is not None  # demanded by `_check_source`
+        adopting = chosen.override(prompts=str(prompts), metrics=metrics)
+        return _adopt(Path(images), adopting, name, Path(results), device, progress)
 
 
 def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
@@ -84,6 +88,8 @@ def _rescore(
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     with lock_runs(stores):
+        for store in stores:
+            broken_pictures(store.path, store.name, store.images())
         values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
         if metrics is None and given is None:  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
@@ -105,5 +111,11 @@ def _adopt(
 
 
 def suite_of(store: RunStore) -> Suite:
-    """The suite that a run was made with, from its manifest."""
-    return Suite.model_validate(store.manifest().resolved_suite)
+    """The suite that a run was made with, from its manifest. Raises UsageError for what this version does not know."""
+    try:
+        return suite_from(store.manifest().resolved_suite, "")
+    except UsageError as error:
+        raise UsageError(
+            f"{store.path}: the suite in its manifest cannot be read ({error}): another version wrote it; name the "
+            "suite with --suite"
+        ) from None

@@ -9,9 +9,9 @@ from pathlib import Path
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method
-from bench.pipeline.adaptive import grow, read_rule
 from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
 from bench.pipeline.prepare import Setting, chosen_suite, planned, resolved_methods
+from bench.pipeline.unchanged import unchanged
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
@@ -73,6 +73,8 @@ def run(
     _check_choices(resume, engine, device, batch_size)
     resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
     if until is not None:
+        from bench.pipeline.adaptive import grow, read_rule
+
         rule = read_rule(until, thresholds, max_prompts)
         return grow(chosen, resolved, rule, Path(results), Settings(batch_size, device, resume, compile), progress)
     if thresholds is not None or max_prompts is not None:
@@ -80,6 +82,9 @@ def run(
     plans = planned(chosen, resolved)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
+        if resume != "never" and unchanged(plans, chosen, stores):
+            logger.info("nothing to do: all images and scores exist")
+            return stores
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
         values = score_and_summarise(stores, chosen, device, progress)
         check_images(stores)

@@ -38,6 +38,7 @@ def report(
     results: Path | str = Path("results"),
     common: bool = False,
     study: Path | str | None = None,
+    verify: bool = False,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
@@ -50,6 +51,7 @@ def report(
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
     `study` is the folder of a human preference study: what people say is a section of its suite's page.
+    `verify` reads all pictures, also those that look unchanged.
     Returns the files written. UsageError: nothing to report, or `out` cannot be written.
 
     >>> import bench
@@ -57,10 +59,12 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
+    from bench.store.pictures import verifying
     from bench.store.select import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
-    opened, unfinished, named = open_runs(results if runs is None else runs, results)
+    with verifying(verify):
+        opened, unfinished, named = open_runs(results if runs is None else runs, results)
     suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
@@ -124,8 +128,10 @@ def write(table: Table, out: Path, gallery: int | None = None, people: Findings 
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
     from bench.store.atomic import atomic_write, make_folder
+    from bench.store.leftovers import clean_leftovers
 
     make_folder(out)
+    clean_leftovers(out, deep=False)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),

@@ -17,6 +17,9 @@ from bench.store.run_store import RunStore
 MARK = "outdated.txt"
 """In the folder of a run that an older version made of weights which it read otherwise: why it is left out."""
 STALE = "the images were made again after scoring"
+REPLACED = "the image was replaced after scoring"
+OUT_OF_RANGE = "the stored value "
+"""Before what is said of a value outside the metric's range."""
 UNREADABLE = "the image cannot be used: "
 UNEXPECTED = "the metric failed: "
 """Before an error that is no sentence of a metric about what it was given: the machine's, or a bug."""
@@ -38,7 +41,8 @@ def why_outdated(store: RunStore) -> str | None:
 
 def is_current(row: ScoreRow) -> bool:
     """False for rows that ask for another attempt: outdated ones, images that were damaged, metrics that failed."""
-    return row.reason is None or not (row.reason == STALE or row.reason.startswith((UNREADABLE, UNEXPECTED)))
+    again = (UNREADABLE, UNEXPECTED, OUT_OF_RANGE)
+    return row.reason is None or not (row.reason in (STALE, REPLACED) or row.reason.startswith(again))
 
 
 def mark_stale(store: RunStore, rows: Iterable[ImageRow], recorded: Mapping[tuple[str, int], str]) -> None:

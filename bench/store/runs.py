@@ -10,13 +10,18 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.registry.metrics import display_order
+from bench.runtime.log import ONCE, get_logger
 from bench.store.expected import with_absent
+from bench.store.outdated import REPLACED
+from bench.store.pictures import broken_pictures
+from bench.store.ties import Ties
+from bench.store.values import strangers, usable
 from metrics.types import Direction
 
 if TYPE_CHECKING:
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
     from bench.store.records import Manifest, ScoreRow
     from bench.store.run_store import RunStore
+
+logger = get_logger(__name__)
 
 # Column -> pandas type. `sample` is empty for group and set metrics, `prompt_id`, `prompt` and `tags` for set metrics.
 COLUMNS = {
@@ -171,14 +178,18 @@ def read_run(store: RunStore) -> Run:
     label = suite_facts.get("label")
     metrics, frames, left_out = {}, [], {}
     ids = [str(p["id"]) for p in manifest.prompts]
-    images = cache(lambda: frozenset(row.key for row in store.images()))
+    rows = store.images()
+    images = cache(lambda: frozenset(row.key for row in rows))
+    ties = Ties(rows, ids, manifest.samples)
+    broken = broken_pictures(store.path, store.name, rows)
     for name in store.score_metrics():
-        scores = store.scores(name)
         card = store.score_card(name) or manifest.cards.get(name) or {}
+        scores = _believed(store, name, card, (ids, manifest.samples, ties, broken))
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images)
         frames.append(_score_frame(name, scores))
-        left_out[name] = _left_out(store.left_out_scores(name))
+        blocks, _ = usable(store.left_out_scores(name), ties, {})
+        left_out[name] = () if broken else _left_out(blocks)
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
@@ -201,6 +212,33 @@ def read_run(store: RunStore) -> Run:
         cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
     )
+
+
+def _believed(
+    store: RunStore,
+    name: str,
+    card: Mapping[str, Any],
+    known: tuple[Sequence[str], int, Ties, frozenset[tuple[str, int]]],
+) -> list[ScoreRow]:
+    """The rows of a metric; those that cannot be believed are NaN with the reason, and all of it is said."""
+    ids, samples, ties, broken = known
+    scores, faults = usable(store.scores(name), ties, card)
+    if faults:
+        logger.warning(f"{store.name}: {name}: {'; '.join(faults)}", extra=ONCE)
+    if foreign := strangers(scores, set(ids), samples, ties):
+        where = ", ".join(f"{row.prompt_id}/{row.sample}" for row in foreign[:3])
+        logger.warning(f"{store.name}: {name}: {len(foreign)} values are of no image of this run ({where})", extra=ONCE)
+        scores = [row for row in scores if row not in foreign]
+    if not broken:
+        return scores
+    prompts = {prompt_id for prompt_id, _ in broken}
+
+    def spoiled(row: ScoreRow) -> bool:
+        if row.prompt_id is None or row.sample is None:
+            return row.prompt_id is None or row.prompt_id in prompts
+        return (row.prompt_id, row.sample) in broken
+
+    return [replace(row, value=math.nan, reason=REPLACED) if spoiled(row) else row for row in scores]
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

@@ -22,6 +22,10 @@ Prompt = Annotated[str, Field(strict=True)]
 Skip = Annotated[Whole, Field(ge=1)]
 
 
+# What is beyond these is a mistake in the number: it would keep a machine busy without a word.
+MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
+MOST_IMAGES = 100_000_000
+"""Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
 
 
@@ -46,7 +50,7 @@ class Sampler(_Part):
     """A diffusers scheduler by class name, the number of denoising steps T, and options that replace its config's."""
 
     scheduler: Text = "DDPMScheduler"
-    steps: Annotated[Whole, Field(ge=1)] = 40
+    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
     options: dict[str, Any] = {}
 
 
@@ -93,7 +97,7 @@ class Reference(_Part):
     """
 
     kind: Literal["shapes", "folder"]
-    count: Annotated[Whole, Field(ge=2)] = 2000
+    count: Annotated[Whole, Field(ge=2, le=MOST_REFERENCES)] = 2000
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
     name: Text | None = None
@@ -122,11 +126,11 @@ class Suite(_Part):
     cluster: Text | None = None
     model: ModelSpec
     prompts: Text
-    samples: Annotated[Whole, Field(ge=1)] = 5
+    samples: Annotated[Whole, Field(ge=1, le=MOST_SAMPLES)] = 5
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 42
     limit: Annotated[Whole, Field(ge=1)] | None = None
     sampler: Sampler = Sampler()
-    resolution: Annotated[Whole, Field(ge=8, multiple_of=8)] = 512
+    resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None

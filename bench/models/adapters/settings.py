@@ -150,7 +150,7 @@ def _of_header(path: Path, parts: Iterable[str]) -> dict[str, Settings]:
     """From diffusers' metadata in the file's header: "unet.r", "text_encoder.lora_alpha", ..."""
     try:
         found = json.loads(read_header(path).get("lora_adapter_metadata") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MissingError(
             f"{path} has a damaged header (lora_adapter_metadata is not valid JSON): download it again"
         ) from error

@@ -77,6 +77,6 @@ def _json(path: Path) -> dict[str, Any]:
     """A configuration; a damaged one is told about when it is loaded."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
