@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument, VerifyOption
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument, StudyOption, VerifyOption
 
 
 def report(
@@ -28,6 +28,7 @@ def report(
         ),
     ] = None,
     common: CommonOption = False,
+    study: StudyOption = None,
     verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
@@ -41,7 +42,14 @@ def report(
 
     folder = out or results / "report"
     written = bench.report(
-        runs or None, folder, reference=reference, gallery=gallery, results=results, common=common, verify=verify
+        runs or None,
+        folder,
+        reference=reference,
+        gallery=gallery,
+        results=results,
+        common=common,
+        study=study,
+        verify=verify,
     )
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):

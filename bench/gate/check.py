@@ -68,6 +68,7 @@ def check(
     junit: Path | str | None = None,
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
+    study: Path | str | None = None,
     verify: bool = False,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
@@ -75,9 +76,10 @@ def check(
     `runs` are run folders, stores, or names in `results` (None: all of `results`). `thresholds` is a TOML file,
     `baseline` what drops are measured against (None: the file that the thresholds name). `junit` and `summary` are
     files to write as JUnit XML and Markdown. `strict`: an undecided verdict fails, too. `common`: only over the values
-    that all runs have. `verify` reads all pictures, also those that look unchanged. `plan`: also how large each
-    allowance must be to pass when nothing changed. `update_baseline` writes these runs to the baseline, which a drop
-    that fails or is undecided prevents unless `accept`.
+    that all runs have. `study` is the folder of a human preference study, for bounds on what people say. `verify` reads
+    all pictures, also those that look unchanged. `plan`: also how large each allowance must be to pass when nothing
+    changed. `update_baseline` writes these runs to the baseline, which a drop that fails or is undecided prevents
+    unless `accept`.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
@@ -93,9 +95,9 @@ def check(
                 raise UsageError("a baseline stores every value of its runs: use --update-baseline without --common")
             if (junit or summary) and thresholds is None:
                 raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
-            outcome = _updated(chosen, thresholds, baseline, results, (strict, accept))
+            outcome = _updated(chosen, thresholds, baseline, results, (strict, accept), study)
         else:
-            outcome = _judged(chosen, thresholds, baseline, results, (strict, common, plan))
+            outcome = _judged(chosen, thresholds, baseline, results, (strict, common, plan), study)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 
 
@@ -105,12 +107,13 @@ def _updated(
     baseline: Path | str | dict[str, Any] | None,
     results: Path | str,
     how: tuple[bool, bool],
+    study: Path | str | None,
 ) -> Outcome:
     strict, accept = how
     if isinstance(baseline, dict):
         raise UsageError("update_baseline needs a file to write: pass its path as baseline")
     path = None if baseline is None else Path(baseline)
-    found, text, code = updated(runs, thresholds, path, results, strict=strict, accept=accept)
+    found, text, code = updated(runs, thresholds, path, results, strict=strict, accept=accept, study=study)
     return Outcome(found, text, code, strict)
 
 
@@ -120,11 +123,12 @@ def _judged(
     baseline: Path | str | dict[str, Any] | None,
     results: Path | str,
     how: tuple[bool, bool, bool],
+    study: Path | str | None,
 ) -> Outcome:
     strict, common, plan = how
     if thresholds is None:
         raise UsageError("no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml")
-    made = judged(runs, thresholds, baseline, results, common=common)
+    made = judged(runs, thresholds, baseline, results, common=common, study=study)
     code = exit_code(made.verdicts, strict)
     text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
     return Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from bench.analysis.tradeoff import Joint
+    from bench.study.findings import Findings as StudyFindings
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", *(script for section in SECTIONS for script in section.scripts), "print.js")  # as they run
@@ -41,8 +42,12 @@ def page(
     images: Pictures,
     picture: bytes = b"",
     findings: Findings | None = None,
+    people: StudyFindings | None = None,
 ) -> str:
-    """The page as text; `picture` is pareto.svg, shown where scripts do not run. Without `findings` they are made."""
+    """The page as text; `picture` is pareto.svg, shown where scripts do not run; `people` what a study found.
+
+    Without `findings` they are made.
+    """
     import plotly
 
     pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
@@ -59,7 +64,7 @@ def page(
             scripts=scripts,
             data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
-            sections=rendered(Material(table, pairs, images, picture, findings or findings_of(table))),
+            sections=rendered(Material(table, pairs, images, picture, findings or findings_of(table), people)),
         )
     )
 

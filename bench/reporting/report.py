@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.reporting.findings import Findings
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
+    from bench.study.findings import Findings as StudyFindings
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def report(
     gallery: int | None = None,
     results: Path | str = Path("results"),
     common: bool = False,
+    study: Path | str | None = None,
     verify: bool = False,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
@@ -52,6 +54,7 @@ def report(
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
+    `study` is the folder of a human preference study: what people say is a section of its suite's page.
     `verify` reads all pictures, also those that look unchanged.
     Returns the files written. UsageError: nothing to report, or `out` cannot be written.
 
@@ -70,14 +73,29 @@ def report(
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    people = _people(study, suites, results)
     written: list[Path] = []
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
         table, larger = _table(members, absent, subset, (reference, n_resamples, common))
-        written += write(table, folder, gallery, larger)
+        asked = people if people is None or people.suite in ("", name) else None
+        written += write(table, folder, gallery, larger, asked)
     return written
+
+
+def _people(study: Path | str | None, suites: Sequence[str], results: Path | str) -> StudyFindings | None:
+    """What a study found; UsageError where it is of another suite than all that are reported."""
+    if study is None:
+        return None
+    from bench.errors import UsageError
+    from bench.study.findings import read_findings
+
+    found = read_findings(study, results)
+    if found.suite and found.suite not in suites:
+        raise UsageError(f"the study {study} is of the suite {found.suite}, but the report is of {', '.join(suites)}")
+    return found
 
 
 def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]:
@@ -113,10 +131,16 @@ def _table(
     return build(runs, left_out, *how), larger
 
 
-def write(table: Table, out: Path, gallery: int | None = None, larger: Run | None = None) -> list[Path]:
+def write(
+    table: Table,
+    out: Path,
+    gallery: int | None = None,
+    larger: Run | None = None,
+    people: StudyFindings | None = None,
+) -> list[Path]:
     """Write all files of one table into a folder; returns their paths.
 
-    `larger`: the reference on a larger prompt set, by which means are narrowed.
+    `larger`: the reference on a larger prompt set, by which means are narrowed; `people`: what a study found.
     """
     from bench.analysis.tradeoff import joint_bootstrap
     from bench.reporting.findings import findings_of, found_files
@@ -141,7 +165,8 @@ def write(table: Table, out: Path, gallery: int | None = None, larger: Run | Non
         contents["differences.csv"] = differences_csv(table)
     contents.update(found_files(table, findings))
     contents.update(_pictures(table))
-    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"], findings)
+    found = (findings, people)
+    contents["index.html"], beside = _page(table, joint, out, gallery, (contents["pareto.svg"], *found))
     replace_folder(out / FOLDER, beside)
     for name in _SOMETIMES:
         if name not in contents:  # of an earlier report, which had what this one has not
@@ -152,7 +177,11 @@ def write(table: Table, out: Path, gallery: int | None = None, larger: Run | Non
 
 
 def _page(
-    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes, findings: Findings
+    table: Table,
+    joint: Joint,
+    out: Path,
+    gallery: int | None,
+    more: tuple[str | bytes, Findings, StudyFindings | None],
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.analysis.table.arrays import metric_values, most_changed
@@ -161,8 +190,9 @@ def _page(
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
+    picture, findings, people = more
     still = picture if isinstance(picture, bytes) else picture.encode()
-    return page(table, joint, values, images, still, findings), images.files
+    return page(table, joint, values, images, still, findings, people), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:

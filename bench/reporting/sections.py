@@ -20,19 +20,22 @@ from bench.reporting.findings import Findings
 from bench.reporting.protocol import environments, metric_card, origins, protocol
 from bench.reporting.robust import robust_section
 from bench.reporting.seeds import seeds_section
+from bench.reporting.study_section import section
 from bench.reporting.thumbnails import Pictures
 from bench.reporting.tradeoff import grids
+from bench.study.findings import Findings as StudyFindings
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a section may draw on. `picture` is pareto.svg."""
+    """What a section may draw on. `picture` is pareto.svg; `people` is what a study found, if one is given."""
 
     table: Table
     pairs: Pairs
     images: Pictures
     picture: bytes = b""
     findings: Findings | None = None
+    people: StudyFindings | None = None
 
     @property
     def has_images(self) -> bool:
@@ -95,6 +98,10 @@ def _gallery(material: Material) -> Content | None:
     return {} if material.has_images else None
 
 
+def _people(material: Material) -> Content | None:
+    return None if material.people is None else section(material.people, material.table)
+
+
 def _cost(material: Material) -> Content | None:
     found = costs(material.table)
     return {"costs": found} if found["columns"] else None
@@ -123,6 +130,7 @@ SECTIONS = (
     Section("robust", "Beside the means", _robust),
     Section("distributions", "Per prompt", _distributions, scripts=("distributions.js",)),
     Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
+    Section("people", "People", _people),
     Section("cost", "Cost", _cost),
     Section("metrics", "Metrics", _metrics),
     Section("protocol", "Protocol", _protocol),

@@ -58,6 +58,7 @@ BENCH = (
     ("pipeline",),
     ("engines",),
     ("doctor", "reporting", "gate"),
+    ("study",),
     ("analysis",),
     ("training",),
     ("generation", "scoring"),
