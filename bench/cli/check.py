@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument, StudyOption
 
 ThresholdsOption = Annotated[
     Path | None,
@@ -47,6 +47,7 @@ def check(
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    study: StudyOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check runs against thresholds, for continuous integration.
@@ -68,6 +69,7 @@ def check(
         strict=strict,
         junit=junit,
         summary=summary,
+        study=study,
         results=results,
     )
     typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())

@@ -53,6 +53,10 @@ CommonOption = Annotated[
         "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
     ),
 ]
+StudyOption = Annotated[
+    Path | None,
+    typer.Option("--study", metavar="DIR", help="Folder of a human preference study of these runs."),
+]
 # The arguments of a run, which `bench run` and `bench plan` share.
 MethodOption = Annotated[
     list[str],

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import ResultsOption
+from bench.cli.study_report import study_report
 from bench.errors import UsageError
 
 FolderArgument = Annotated[
@@ -221,6 +222,7 @@ STUDY: dict[str, Callable[..., int]] = {
     "simulate": simulate,
     "export": export,
     "import": import_answers,
+    "report": study_report,
     "forget": forget,
 }
 """The commands below `bench study`."""

@@ -17,6 +17,7 @@ from bench.analysis.stats import Interval, minimum_detectable_effect
 from bench.gate.changes import Change, change_of, value_against, why_other
 from bench.gate.dominance import dominance
 from bench.gate.ledger import look_level
+from bench.gate.people import is_human
 from bench.gate.rules import ALPHA, Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
 from bench.gate.summaries import Entry, Summary, read_summary
 from bench.gate.thresholds import Bound, Rule, Thresholds
@@ -106,6 +107,8 @@ def _bound(bound: Bound, summary: Summary, gate: Gate) -> Verdict:
     numbers = _numbers(status, now, bound.value, prompts, gate.level)
     if gaps:
         numbers.pop("needed", None)  # more prompts do not bring back what is unscored
+    if is_human(bound.metric) and numbers.pop("needed", None) is not None:
+        message = _told(message, "more votes would decide: `bench study report` says how many")
     return make(bound, summary, status, message, **numbers)
 
 

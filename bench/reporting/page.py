@@ -28,13 +28,21 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from bench.analysis.tradeoff import Joint
+    from bench.study.findings import Findings
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", *(script for section in SECTIONS for script in section.scripts), "print.js")  # as they run
 
 
-def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
-    """The page as text; `picture` is pareto.svg, shown where scripts do not run."""
+def page(
+    table: Table,
+    joint: Joint,
+    values: dict[str, Array],
+    images: Pictures,
+    picture: bytes = b"",
+    people: Findings | None = None,
+) -> str:
+    """The page as text; `picture` is pareto.svg, shown where scripts do not run; `people` what a study found."""
     import plotly
 
     pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
@@ -51,7 +59,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             scripts=scripts,
             data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
-            sections=rendered(Material(table, pairs, images, picture)),
+            sections=rendered(Material(table, pairs, images, picture, people)),
         )
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.analysis.tradeoff import Joint
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
+    from bench.study.findings import Findings
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def report(
     gallery: int | None = None,
     results: Path | str = Path("results"),
     common: bool = False,
+    study: Path | str | None = None,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
@@ -47,6 +49,7 @@ def report(
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
+    `study` is the folder of a human preference study: what people say is a section of its suite's page.
     Returns the files written. UsageError: nothing to report, or `out` cannot be written.
 
     >>> import bench
@@ -62,14 +65,28 @@ def report(
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    people = _people(study, suites, results)
     written: list[Path] = []
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
         table = _table(members, absent, subset, (reference, n_resamples, common))
-        written += write(table, folder, gallery)
+        written += write(table, folder, gallery, people if people is None or people.suite in ("", name) else None)
     return written
+
+
+def _people(study: Path | str | None, suites: Sequence[str], results: Path | str) -> Findings | None:
+    """What a study found; UsageError where it is of another suite than all that are reported."""
+    if study is None:
+        return None
+    from bench.errors import UsageError
+    from bench.study.findings import read_findings
+
+    found = read_findings(study, results)
+    if found.suite and found.suite not in suites:
+        raise UsageError(f"the study {study} is of the suite {found.suite}, but the report is of {', '.join(suites)}")
+    return found
 
 
 def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]:
@@ -99,7 +116,7 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how
     return build(runs, left_out, *how)
 
 
-def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
+def write(table: Table, out: Path, gallery: int | None = None, people: Findings | None = None) -> list[Path]:
     """Write all files of one table into a folder; returns their paths."""
     from bench.analysis.tradeoff import joint_bootstrap
     from bench.reporting.image_folder import replace_folder
@@ -119,7 +136,7 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
     contents.update(_pictures(table))
-    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
+    contents["index.html"], beside = _page(table, joint, out, gallery, (contents["pareto.svg"], people))
     replace_folder(out / FOLDER, beside)
     for name in _SOMETIMES:
         if name not in contents:  # of an earlier report, which had what this one has not
@@ -130,7 +147,7 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
 
 
 def _page(
-    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+    table: Table, joint: Joint, out: Path, gallery: int | None, more: tuple[str | bytes, Findings | None]
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.analysis.table.arrays import metric_values, most_changed
@@ -139,8 +156,9 @@ def _page(
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
+    picture, people = more
     still = picture if isinstance(picture, bytes) else picture.encode()
-    return page(table, joint, values, images, still), images.files
+    return page(table, joint, values, images, still, people), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:

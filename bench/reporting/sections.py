@@ -16,18 +16,21 @@ from bench.analysis.table.rows import Best, Row, Table
 from bench.analysis.tradeoff import Pairs
 from bench.reporting.cells import CellText, difference_cells, mean_cells, number
 from bench.reporting.protocol import environments, metric_card, origins, protocol
+from bench.reporting.study_section import section
 from bench.reporting.thumbnails import Pictures
 from bench.reporting.tradeoff import grids
+from bench.study.findings import Findings
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a section may draw on. `picture` is pareto.svg."""
+    """What a section may draw on. `picture` is pareto.svg; `people` is what a study found, if one is given."""
 
     table: Table
     pairs: Pairs
     images: Pictures
     picture: bytes = b""
+    people: Findings | None = None
 
     @property
     def has_images(self) -> bool:
@@ -78,6 +81,10 @@ def _gallery(material: Material) -> Content | None:
     return {} if material.has_images else None
 
 
+def _people(material: Material) -> Content | None:
+    return None if material.people is None else section(material.people, material.table)
+
+
 def _cost(material: Material) -> Content | None:
     found = costs(material.table)
     return {"costs": found} if found["columns"] else None
@@ -103,6 +110,7 @@ SECTIONS = (
     Section("trade", "Price", _price),
     Section("distributions", "Per prompt", _distributions, scripts=("distributions.js",)),
     Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
+    Section("people", "People", _people),
     Section("cost", "Cost", _cost),
     Section("metrics", "Metrics", _metrics),
     Section("protocol", "Protocol", _protocol),

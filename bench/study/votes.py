@@ -37,6 +37,7 @@ class Vote:
     seconds: float  # from when the item was shown to the answer; NaN where unknown
     kind: Kind = "real"  # repeat: shown a second time; check: the answer is known; practice: never counted
     chance: float = math.nan  # adaptive plans: the probability with which the pair was drawn; NaN: balanced plan
+    source: str = ""  # how it came: web, simulated, the kind of file; "": not on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,19 @@ class Item:
     check: float | None = None  # of kind check: the outcome that is right (1.0: a, 0.0: b)
 
 
-def read_votes(folder: Path | str) -> list[Vote]:
-    """All votes of a study folder, practice included, in the order in which they were stored.
+def read_votes(folder: Path | str, database: str | None = None) -> list[Vote]:
+    """All votes of a study, practice included, in the order in which they were stored; `database`: in PostgreSQL.
 
     MissingError: no such study, or it has no votes file. UsageError: a row that is no vote, with its number.
     """
-    return [vote_of(row, f"{folder}, vote {number}") for number, row in enumerate(_rows(Path(folder)), 1)]
+    return [vote_of(row, f"{folder}, vote {number}") for number, row in enumerate(_rows(Path(folder), database), 1)]
 
 
-def _rows(folder: Path) -> Iterator[Mapping[str, Any]]:
-    if (folder / DATABASE).exists():
+def _rows(folder: Path, database: str | None) -> Iterator[Mapping[str, Any]]:
+    if database is not None or (folder / DATABASE).exists():
         from bench.study.store import rows
 
-        return rows(folder)
+        return rows(folder, database)
     if (folder / VOTES).exists():
         return read_lines(folder / VOTES)
     if not (folder / MANIFEST).exists():
@@ -81,6 +82,7 @@ def vote_of(row: Mapping[str, Any], where: str) -> Vote:
     if missing:
         raise UsageError(f"{where} has no {missing[0]}")
     given: dict[str, Any] = {key: value for key, value in row.items() if key in known}
+    given["source"] = str(given.get("source") or "")
     for key in ("item", "task", "rater", "prompt_id", "method_a", "method_b", "left"):
         if not isinstance(given[key], str) or not given[key]:
             raise UsageError(f"{where}: {key} must be a string that is not empty, not {given[key]!r}")
