@@ -115,7 +115,7 @@ def wrong_line(world: World, *, adaptive: bool) -> Callable[[Rng, int], np.ndarr
     """Whether any pair is decided for the wrong method (of equal ones: decided at all) by 12,000 votes."""
 
     def draw(rng: Rng, count: int) -> np.ndarray:
-        found = [batches(rng, world, 12_000, adaptive=adaptive, stop=True).done for _ in range(count)]
+        found = [batches(rng, world, 12_000, adaptive=adaptive, stop=True, batch=300).done for _ in range(count)]
         even = len(set(world.quality)) == 1
         return np.array(
             [bool(one) if even else any(winner != pair[1] for pair, winner in one.items()) for one in found]
@@ -160,16 +160,16 @@ def _counted(name: str, world: World, trial: int) -> dict[str, object]:
 def lines() -> list[Line]:
     """The table of rates."""
     found = [
-        Line(f"win rate of m0 over m{b}, adaptive, 3,600 votes", rate_line(("m0", f"m{b}")), 0.93, 0.97, 1000, 250)
+        Line(f"win rate of m0 over m{b}, adaptive, 3,600 votes", rate_line(("m0", f"m{b}")), 0.93, 0.97, 400, 100)
         for b in (1, 3)
     ]
-    found += [Line(f"strength of m{i}, adaptive, 3,600 votes", strength_line(i), 0.93, 0.97, 1000, 250) for i in (0, 3)]
+    found += [Line(f"strength of m{i}, adaptive, 3,600 votes", strength_line(i), 0.93, 0.97, 400, 100) for i in (0, 3)]
     name = "4 equal methods, 20 looks up to 12,000 votes"
-    found.append(Line(f"any pair decided, {name}, adaptive", wrong_line(EVEN, adaptive=True), 0.0, 0.06, 1000, 100))
-    found.append(Line(f"any pair decided, {name}, balanced", wrong_line(EVEN, adaptive=False), 0.0, 0.06, 400, 100))
+    found.append(Line(f"any pair decided, {name}, adaptive", wrong_line(EVEN, adaptive=True), 0.0, 0.06, 400, 50))
+    found.append(Line(f"any pair decided, {name}, balanced", wrong_line(EVEN, adaptive=False), 0.0, 0.06, 400, 50))
     close = WORLDS["one close pair"]
     found.append(
-        Line("any winner wrong, one close pair, adaptive", wrong_line(close, adaptive=True), 0.0, 0.05, 1000, 100)
+        Line("any winner wrong, one close pair, adaptive", wrong_line(close, adaptive=True), 0.0, 0.05, 400, 50)
     )
     return found
 

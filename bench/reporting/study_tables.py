@@ -12,7 +12,7 @@ from bench.formatting import aligned, counted, escape_markdown, markdown_table, 
 from bench.study.findings import Findings, Judged, TaskFindings
 from bench.study.winrates import WinRate
 
-WIDTH, _NAME = 80, 20
+WIDTH, _NAME, _SHORTEST = 80, 24, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +190,24 @@ def text(findings: Findings) -> str:
 
 
 def _grid(grid: Grid) -> str:
-    rows = [[_cut(cell, column < grid.left) for column, cell in enumerate(row)] for row in grid.rows]
-    table = aligned(grid.head, rows, left=grid.left).rstrip("\n")
+    for longest in range(_NAME, _SHORTEST - 1, -1):  # names give way until the table fits
+        rows = [
+            [_cut(cell, longest if column < grid.left else WIDTH) for column, cell in enumerate(row)]
+            for row in grid.rows
+        ]
+        table = aligned(grid.head, rows, left=grid.left).rstrip("\n")
+        if max(map(len, table.split("\n"))) + 2 <= WIDTH:
+            break
     return "\n".join([_wrapped(grid.title), *(f"  {line}" for line in table.split("\n")), *map(_wrapped, grid.below)])
 
 
-def _cut(cell: str, name: bool) -> str:
+def _cut(cell: str, longest: int) -> str:
+    """Cut in the middle, as names of one family differ at their ends."""
     cell = one_line(cell)
-    return cell if not name or len(cell) <= _NAME else f"{cell[: _NAME - 3]}..."
+    if len(cell) <= longest:
+        return cell
+    tail = (longest - 2) // 2
+    return f"{cell[: longest - 2 - tail]}..{cell[len(cell) - tail :]}"
 
 
 def _wrapped(sentence: str) -> str:

@@ -182,6 +182,12 @@ def _thumbnail(path: Path) -> bytes | None:
     return out.getvalue()
 
 
+def thumbnail_uri(path: Path) -> str:
+    """A small copy of a picture as a data URI; "" for a file that cannot be read."""
+    data = _thumbnail(path)
+    return "" if data is None else _uri("webp", data)
+
+
 def _uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,14 +164,24 @@ class Scores:
             prompts = np.array([self.clusters[self.row[name]] for name in names])
             others = np.array([self.clusters[row] for row, _ in rest], dtype=np.int64)
             f = np.array([_sign(value) for value in d[here]])
-            found[votes.methods[a], votes.methods[b]] = ppi_mean(
-                votes.y[here], f, predictions, prompts, others, votes.raters[here]
+            found[votes.methods[a], votes.methods[b]] = _as_share(
+                ppi_mean(votes.y[here], f, predictions, prompts, others, votes.raters[here])
             )
         return found
 
 
 def _padded(values: Floats, width: int) -> Floats:
     return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=np.nan)
+
+
+def _as_share(found: Powered) -> Powered:
+    """Nothing of a win rate lies outside [0, 1]."""
+
+    def within(one: Interval) -> Interval:
+        mean, low, high = (min(1.0, max(0.0, value)) for value in (one.mean, one.low, one.high))
+        return replace(one, mean=mean, low=low, high=high) if math.isfinite(one.low) else replace(one, mean=mean)
+
+    return replace(found, estimate=within(found.estimate), classical=within(found.classical))
 
 
 def _sign(value: float) -> float:

@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.reporting.report import report
 from bench.reporting.study_plot import study_figure
 from bench.reporting.study_report import StudyReport, study_report
-from bench.reporting.study_tables import markdown, text
+from bench.reporting.study_tables import Grid, _grid, markdown, text
 from bench.store.select import open_runs
 from bench.study.findings import findings
 from bench.study.votes import Item, Vote
@@ -99,6 +99,17 @@ def test_the_plot_has_people_on_both_axes(made: StudyReport) -> None:
     assert set(METHODS) <= {label.get_text() for label in axes.texts}
 
 
+@pytest.mark.parametrize("length", [3, 18, 60])
+def test_tables_of_long_names_fit_and_differ(length: int) -> None:
+    rows = [
+        (f"{'a' * length} over b{n}", f"{'m' * length}{n}", "0.31 [-0.06, 0.68]", "0.42 [0.04, 0.80]", "0.88")
+        for n in (1, 2)
+    ]
+    lines = _grid(Grid("title", ("pair", "metric", "with scores", "votes alone", "weight"), tuple(rows), 2)).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert lines[2] != lines[3]
+
+
 def test_one_task_is_a_row_of_intervals() -> None:
     votes = simulated()
     (axes,) = study_figure(findings(votes, {})).axes
@@ -147,3 +158,24 @@ def test_a_study_of_another_suite_is_refused(results: Path, tmp_path: Path) -> N
     study = write_study(tmp_path / "study", simulated(), suite="elsewhere")
     with pytest.raises(UsageError, match="is of the suite elsewhere"):
         report(results, tmp_path / "out", study=study)
+
+
+def test_disagreements_come_with_their_pictures(tmp_path: Path) -> None:
+    for method in ("base", "refl"):
+        make(tmp_path, method, metrics=("pickscore",), prompts=4, samples=2, images=True)
+    runs = {run.method: run for run in open_runs(tmp_path)[0]}
+    rows = [{"name": name, "run": run.name, "path": str(run.path)} for name, run in runs.items()]
+    scores = {name: run.rows("pickscore").set_index(["prompt_id", "sample"])["value"] for name, run in runs.items()}
+    votes, items = [], {}
+    for prompt_id, prompt in runs["base"].prompts:
+        items[prompt_id] = Item(prompt_id, "preference", prompt_id, prompt, "base", "refl", sample=1)
+        against = float(scores["base"][prompt_id, 1] < scores["refl"][prompt_id, 1])
+        for rater in range(4):
+            votes.append(Vote(prompt_id, "preference", f"r{rater}", prompt_id, "base", "refl", against, "base", 0, 1.0))
+    study = write_study(tmp_path / "study", votes, items, methods=rows)
+    report(tmp_path, tmp_path / "out", n_resamples=50, gallery=0, study=study)
+    section = (tmp_path / "out" / "index.html").read_text().partition('id="people"')[2].partition("</section>")[0]
+    assert "Where people and pickscore disagree most" in section
+    assert section.count("<figure") == 2 * 4
+    assert section.count("data:image/webp") == 2 * 4
+    assert "4 of 4 votes for" in section
