@@ -113,6 +113,9 @@ def write_study(
     atomic_write(folder / MANIFEST, to_json(manifest))
 
 
+_NEEDED = {"study": str, "questions": dict, "consent": str, "instructions": str, "tasks": list, "methods": list}
+
+
 def open_study(folder: Path | str) -> Study:
     """Read a study's folder. MissingError: there is none; UsageError: damaged, or of a newer version."""
     folder = Path(folder)
@@ -124,10 +127,11 @@ def open_study(folder: Path | str) -> Study:
         raise UsageError(
             f"{folder / MANIFEST} has schema_version {version!r}, but this bench reads {SCHEMA_VERSION}: update bench"
         )
-    if not isinstance(manifest.get("study"), str) or not isinstance(manifest.get("questions"), dict):
-        raise UsageError(f"{folder / MANIFEST} is damaged (no study id or no questions): make the study again")
+    for key, kind in _NEEDED.items():
+        if not isinstance(manifest.get(key), kind):
+            raise UsageError(f"{folder / MANIFEST} is damaged: '{key}' is missing or no {kind.__name__}")
     items = {item.item: item for item in map(_item, _lines(folder / ITEMS))}
-    plan = {str(row["rater"]): _shown(row, items, folder) for row in _lines(folder / PLAN)}
+    plan = {str(row.get("rater")): _shown(row, items, folder) for row in _lines(folder / PLAN)}
     return Study(folder, manifest, items, plan)
 
 
@@ -143,6 +147,9 @@ def _item(row: Any) -> StudyItem:
         item = StudyItem(**{name: row[name] for name in names if name in row})
     except TypeError as error:
         raise UsageError(f"{ITEMS} is damaged ({error}): make the study again in another folder") from None
+    for text in (item.item, item.task, item.kind, item.prompt_id, item.prompt, item.method_a, item.method_b):
+        if not isinstance(text, str):
+            raise UsageError(f"{ITEMS} is damaged ({text!r} must be a string): make the study again in another folder")
     for asset in (item.asset_a, item.asset_b):
         if not isinstance(asset, str) or Path(asset).name != asset or asset in ("", ".", ".."):
             raise UsageError(f"{ITEMS} names an asset outside {ASSETS}/: {asset!r}")
@@ -150,7 +157,10 @@ def _item(row: Any) -> StudyItem:
 
 
 def _shown(row: Any, items: dict[str, StudyItem], folder: Path) -> tuple[Shown, ...]:
-    shown = tuple(Shown(str(one["item"]), one["left"] == "a") for one in row["items"])
+    try:
+        shown = tuple(Shown(str(one["item"]), one["left"] == "a") for one in row["items"])
+    except (KeyError, TypeError):
+        raise UsageError(f"{folder / PLAN} is damaged: make the study again in another folder") from None
     unknown = [one.item for one in shown if one.item not in items]
     if unknown:
         raise UsageError(f"{folder / PLAN} names item {unknown[0]}, which {ITEMS} does not have: make the study again")

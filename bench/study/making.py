@@ -111,17 +111,9 @@ def make(
     for note in notes:
         logger.warning(note)
     manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "study": secrets.token_hex(12),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "suite": opened[0].suite,
-        "tasks": list(tasks),
+        **_described(methods, tasks, number, seed is None),
         "questions": {one: asked[one] for one in tasks},
-        "instructions": INSTRUCTIONS,
         "consent": consent or CONSENT,
-        "methods": [_facts(name, run) for name, run in methods.items()],
-        "seed": number,
-        "seed_drawn": seed is None,
         "per_rater": count,
         "votes": sizes.votes,
         "raters": len(plan),
@@ -134,6 +126,21 @@ def make(
     study = open_study(out)
     write_datasheet(study)
     return study
+
+
+def _described(methods: Mapping[str, Run], tasks: Sequence[str], seed: int, drawn: bool) -> dict[str, Any]:
+    """The manifest's part that does not depend on the plan."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": secrets.token_hex(12),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "suite": next(iter(methods.values())).suite,
+        "tasks": list(tasks),
+        "methods": [_facts(name, run) for name, run in methods.items()],
+        "instructions": INSTRUCTIONS,
+        "seed": seed,
+        "seed_drawn": drawn,
+    }
 
 
 def _tasks(task: str) -> tuple[str, ...]:
