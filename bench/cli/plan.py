@@ -15,6 +15,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ProtocolOption,
     ResultsOption,
     SamplesOption,
     SeedOption,
@@ -34,6 +35,7 @@ def plan(
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     dtype: DtypeOption = None,
     detect: Annotated[
         list[str] | None,
@@ -63,6 +65,7 @@ def plan(
         limit=limit,
         seed=seed,
         metrics=split(metrics) or None,
+        protocol=protocol,
         dtype=dtype,
         detect=sizes(detect),
         results=results,

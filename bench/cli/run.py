@@ -16,6 +16,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ProtocolOption,
     ResultsOption,
     Resume,
     SamplesOption,
@@ -68,6 +69,7 @@ def run(
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
     resume: ResumeOption = Resume.MISSING,
@@ -91,6 +93,7 @@ def run(
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
     what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what["protocol"] = protocol
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsArgument, split
+from bench.cli.options import DeviceOption, MetricsOption, ProtocolOption, ResultsOption, RunsArgument, split
 
 
 def score(
@@ -24,6 +24,7 @@ def score(
         ),
     ] = None,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     results: ResultsOption = Path("results"),
 ) -> int:
@@ -43,6 +44,7 @@ def score(
             prompts=prompts,
             name=name,
             metrics=split(metrics) or None,
+            protocol=protocol,
             results=results,
             device=device,
             progress=progress,

@@ -27,6 +27,7 @@ from typing import Any
 
 from bench.errors import UsageError, suggest
 from bench.gate.toml_lines import line_of
+from metrics.types import is_official
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
@@ -234,6 +235,11 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
         raise UsageError(f'{file.where(name, "on", nth)}: {head} needs on = ["metric", ...], at least one metric')
     for metric in metrics:
         file.known(f"{file.where(name, 'on', nth)}: {head} on", "metric", metric)
+    if len({is_official(metric) for metric in metrics}) > 1:
+        raise UsageError(
+            f"{file.where(name, 'on', nth)}: {head} on mixes the official and the corrected protocol, whose metrics "
+            "are never judged together: write one table for each"
+        )
     margins = _margins(file.where(name, "margin", nth), head, metrics, margin)
     return Dominance(method, over, tuple(dict.fromkeys(metrics)), margins, line_of(file.text, name, None, nth))
 

@@ -15,7 +15,7 @@ from bench.formatting import counted
 from bench.generation.generate import actions_for
 from bench.methods.catalogue import Method
 from bench.models.weights import digest_of, hub_name, split_pin
-from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods
+from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
 from bench.sampling.tree import build_tree, executed, needed
 from bench.scoring.metric_weights import here
@@ -96,6 +96,7 @@ def plan(
     limit: int | None = None,
     seed: int | None = None,
     metrics: Sequence[str] | None = None,
+    protocol: str = "corrected",
     dtype: str | None = None,
     detect: Mapping[str, float] | None = None,
     results: Path | str = Path("results"),
@@ -115,7 +116,7 @@ def plan(
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
     wanted = load_prompts(chosen.prompts)
-    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
+    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(scored_by(chosen, protocol))]
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)
     digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}

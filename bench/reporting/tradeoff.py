@@ -26,7 +26,8 @@ from bench.analysis.tradeoff import (
     verdicts_of,
 )
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, number
-from bench.reporting.plots import quality_axes
+from bench.reporting.plots import of_one_protocol, quality_axes
+from metrics.types import is_official
 
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
@@ -61,9 +62,14 @@ def fronts_of(joint: Joint, table: Table) -> dict[tuple[str, str], Front]:
         for y in table.metrics
         if y.kind == "image"
         for x in table.metrics
-        if x.kind != "image" and _both(joint, x.name, y.name)
+        if x.kind != "image" and _one_protocol(x, y) and _both(joint, x.name, y.name)
     ]
     return {pair: front_of(joint, *pair) for pair in pairs}
+
+
+def _one_protocol(x: MetricFacts, y: MetricFacts) -> bool:
+    """A verdict never rests on an official and a corrected value together."""
+    return is_official(x.name) == is_official(y.name)
 
 
 def _both(joint: Joint, x: str, y: str) -> bool:
@@ -88,7 +94,7 @@ def grids(pairs: Pairs, table: Table) -> list[Grid]:
     """The tables of the page's section, those that have something to say."""
     found: list[Grid | None] = [_over_optimisation(table), _index_differences(table)]
     rewards = [facts for facts, _ in quality_axes(table)]
-    diversities = [facts for facts in table.metrics if facts.kind == "group"]
+    diversities = [facts for facts in of_one_protocol(table) if facts.kind == "group"]
     if table.reference and diversities:
         found += [_prices(pairs, table, reward, diversities) for reward in rewards]
     sweeps = [curve for curve in table.curves if len(curve.members) > 1]

@@ -46,6 +46,7 @@ from bench.store.records import (
     last_wins,
     migrate,
 )
+from metrics.types import corrected_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,7 +245,7 @@ class RunStore:
         remove_folder(self._scores(metric))
 
     def _scores(self, metric: str) -> Path:
-        _check_name(metric)
+        _check_name(corrected_name(metric))  # NAME@official is a folder of its own
         return self.path / "scores" / metric
 
     # --- more

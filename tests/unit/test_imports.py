@@ -76,6 +76,7 @@ METRICS = (
     ("metric", "catalogue"),
     ("builtin",),
     ("unsupported",),
+    ("official",),
     ("image", "group", "set"),
     ("base",),
     ("networks",),

@@ -21,6 +21,7 @@ from bench.analysis.stats import Interval
 from bench.analysis.summary import prompt_codes
 from bench.analysis.tradeoff.standardised import Gain, PromptMoments, mean_gain, prompt_moments, standardised_gain
 from bench.store.runs import Run
+from metrics.types import is_official
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,11 @@ def over_optimisation(runs: Sequence[Run], names: Sequence[str], base: str) -> l
     """Per method that declares what it was trained on (`Run.trained_on`): in-reward against held-out gain over `base`.
 
     `names` of the runs, `base` among them. Held out: image metrics that the method was not trained on, nor on another
-    version of them. Methods of which no declared reward or no held-out metric was scored are left out.
+    version of them, by the corrected protocol (the official one measures the same rewards a second time). Methods of
+    which no declared reward or no held-out metric was scored are left out.
     """
     origin = runs[list(names).index(base)]
-    images = [name for name, facts in origin.metrics.items() if facts.kind == "image"]
+    images = [name for name, facts in origin.metrics.items() if facts.kind == "image" and not is_official(name)]
     before = {name: _moments(origin, name) for name in images}
     found = []
     for method, run in zip(names, runs, strict=True):
