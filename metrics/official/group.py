@@ -93,4 +93,6 @@ class OfficialClipDiversity(OfficialDiversity, ClipDiversity):
         """CLIP ViT-B/32 unless other weights are given."""
         backbone = "vit-b-32" if request.weights is None else "vit-l-14"
         options = {**request.options, "backbone": backbone}
-        return super().load(facts, replace(request, options=options))
+        metric = super().load(facts, replace(request, options=options))
+        metric.card = replace(metric.card, facts=replace(metric.card.facts, weights=facts.weights))
+        return metric
