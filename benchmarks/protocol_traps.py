@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 import bench
 import bench.sampling.loop as sampling
@@ -31,7 +32,8 @@ from bench.models.weights import resolve
 from bench.sampling.noise import generators, initial_noise
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
-from metrics.official.measure import logged_diversity, shared_inputs
+from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, crop_centre, normalise, shortest_side, to_unit
+from metrics.official.measure import logged_diversity
 
 LARGE, GUIDANCE = 512, 3.5
 Values = np.ndarray  # [P, K], one run's
@@ -62,11 +64,15 @@ def scorer(name: str, weights: str, **options: Any) -> Any:
     return metrics.load(name, weights=resolve(f"shapes:{weights}"), label="shapes", **options)
 
 
-def own_input_in_float(metric: Any, *, antialias: bool) -> Any:
+def on_shared_input(metric: Any) -> Any:
     """A metric on the shared resize and crop, in full precision: the geometry of trap 4 alone."""
-    from metrics.networks.preprocess import to_unit
 
-    metric.prepare = lambda image: shared_inputs(to_unit(image)[None], metric.size, antialias=antialias)[0]
+    def prepare(image: Image.Image) -> torch.Tensor:
+        pixels, target = to_unit(image)[None], shortest_side(*image.size, metric.size)[::-1]
+        resized = interpolate(pixels, target, mode="bicubic", align_corners=False, antialias=True)
+        return normalise(crop_centre(resized, metric.size), CLIP_MEAN, CLIP_STD)[0]
+
+    metric.prepare = prepare
     return metric
 
 
@@ -100,7 +106,7 @@ def measured(base: RunStore, refl: RunStore) -> Iterator[list[str]]:
         plain, coarse = both(small, scorer(name, weights)), both(small, scorer(f"{name}@official", weights))
         yield line("4 bfloat16", title, plain, coarse)
         plain = both(large, scorer(name, weights))
-        shared = both(large, own_input_in_float(scorer(name, weights), antialias=True))
+        shared = both(large, on_shared_input(scorer(name, weights)))
         yield line(f"4 shared resize, {LARGE} px", title, plain, shared)
         official = [both(large, scorer(f"{name}@official", weights, antialias=on)) for on in (True, False)]
         yield line(f"5 antialias off, {LARGE} px", f"{title} @official", *official)
@@ -111,7 +117,7 @@ def logged(base: RunStore, refl: RunStore) -> Iterator[list[str]]:
     pictures = [Pictures(one) for one in (base, refl)]
     metric = scorer("clip_diversity@official", "pickscore")
     rows = [metric.embed(one.images) for one in pictures]
-    for batch in (30, 7):
+    for batch in (30, 8, 7):
         plain = [
             np.mean([metric.score_embeddings(part) for part in one.split(p.samples)])
             for one, p in zip(rows, pictures, strict=True)
@@ -128,8 +134,9 @@ def logged(base: RunStore, refl: RunStore) -> Iterator[list[str]]:
 
 
 def _numbers(trap: str, of: str, plain: list[Any], trapped: list[Any]) -> list[str]:
-    a, b = (f"{one[1] - one[0]:+.4f}" for one in (plain, trapped))
-    return [trap, of, f"{plain[0]:.4f}", f"{trapped[0]:.4f}", a, b]
+    a, b = (one[1] - one[0] for one in (plain, trapped))
+    shown = ("NaN" if np.isnan(one) else f"{one:{sign}.4f}" for one, sign in ((trapped[0], ""), (a, "+"), (b, "+")))
+    return [trap, of, f"{plain[0]:.4f}", *shown]
 
 
 def _paired(a: RunStore, b: RunStore, metric: str) -> str:
