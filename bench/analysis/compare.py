@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,12 @@ from bench.analysis.common import over_common
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, difference_row, differences
 from bench.analysis.estimand import prompt_clusters
+from bench.analysis.in_reward import in_reward, training_notes, with_training
 from bench.analysis.intervals import rare_prompts
+from bench.analysis.noise import noise_text
+from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means, unscored_reason
+from bench.errors import UsageError, unknown
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import RunSource, display_names, open_runs
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.by_tag import TagDifference
+    from bench.analysis.comparison_data import ComparisonData
 
 TOP = 3
 
@@ -46,7 +51,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     tags: tuple[TagDifference, ...] = ()
-    trained: frozenset[str] = frozenset()  # metrics that either method was trained on
+    trained: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # metric -> which of both was trained on it
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
 
     @property
@@ -55,6 +60,13 @@ class Comparison:
         import pandas as pd
 
         return pd.DataFrame([difference_row(difference) for difference in self.differences])
+
+    @property
+    def data(self) -> ComparisonData:
+        """Plain JSON data of a stable structure: what `bench compare --json` prints."""
+        from bench.analysis.comparison_data import comparison_data
+
+        return comparison_data(self)
 
     @property
     def tag_table(self) -> pd.DataFrame:
@@ -78,12 +90,19 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
 
 
 def compare(
-    a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results"), *, common: bool = False
+    a: RunSource,
+    b: RunSource,
+    top: int = TOP,
+    results: Path | str = Path("results"),
+    *,
+    metrics: Sequence[str] | None = None,
+    common: bool = False,
 ) -> Comparison:
     """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
 
     `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
-    listed per metric. `common`: over the values that both runs have; the notes say how many those are.
+    listed per metric. `metrics` are those that are compared (None: all that both have): the family that Holm's
+    correction covers. `common`: over the values that both runs have; the notes say how many those are.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
@@ -97,31 +116,43 @@ def compare(
     """
     from bench.analysis.by_tag import tag_differences
 
-    first, second = _one_run(a, results), _one_run(b, results)
-    require_comparable([first, second], seeds=False)
+    as_read = [_of_metrics(_one_run(one, results), metrics) for one in (a, b)]
+    require_comparable(as_read, seeds=False)
+    names = display_names(as_read)
+    first, second = with_training(as_read)
     (first, second), captions = over_common([first, second]) if common else ([first, second], ())
     notes = list(captions)
-    if first.conditions.get("seed") != second.conditions.get("seed"):
-        seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
-        notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
+    noise = noise_text({name: run.conditions for name, run in zip(names, as_read, strict=True)})
+    notes += [noise] if noise else []
+    notes += training_notes(as_read, names)
     one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     notes += prompt_notes(first)
-    names = display_names([first, second])
     notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
     found = differences(first, second)
-    notes += gap_notes(found)
+    notes += [*gap_notes(found), *set_notes(found)]
     return Comparison(
         names[0],
         names[1],
         found,
         tuple(notes),
         tag_differences(first, second),
-        frozenset(first.trained_on) | frozenset(second.trained_on),
+        trained_by({name: run.trained_on for name, run in zip(names, (first, second), strict=True)}, found),
         changed_most(first, second, top),
     )
+
+
+def trained_by(
+    trained_on: Mapping[str, Sequence[str]], differences: Sequence[Difference]
+) -> dict[str, tuple[str, ...]]:
+    """Metric -> the methods that were trained on it, of the metrics that are compared."""
+    found = {
+        difference.facts.name: tuple(name for name, on in trained_on.items() if in_reward(on, difference.facts.name))
+        for difference in differences
+    }
+    return {metric: names for metric, names in found.items() if names}
 
 
 def prompt_notes(run: Run) -> list[str]:
@@ -156,9 +187,17 @@ def unscored_notes(run: Run, name: str) -> list[str]:
     return notes
 
 
-def _one_run(source: RunSource, results: Path | str) -> Run:
-    from bench.errors import UsageError
+def _of_metrics(run: Run, metrics: Sequence[str] | None) -> Run:
+    """The run with only these metrics. UsageError for one that it does not have."""
+    if metrics is None:
+        return run
+    absent = next((name for name in metrics if name not in run.metrics), None)
+    if absent is not None:
+        raise unknown(f"metric of {run.name}", absent, run.metrics)
+    return replace(run, metrics={name: facts for name, facts in run.metrics.items() if name in metrics})
 
+
+def _one_run(source: RunSource, results: Path | str) -> Run:
     runs, _, _ = open_runs(source, results)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption
+from bench.cli.options import CommonOption, ResultsOption, split
 
 
 def compare(
@@ -16,7 +17,16 @@ def compare(
     top: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of most changed prompts to list per metric.")
     ] = 3,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="A,B",
+            help="Metrics to compare: what Holm's correction covers. [default: all that both runs have]",
+        ),
+    ] = None,
     common: CommonOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs.
@@ -26,5 +36,6 @@ def compare(
     import bench
     from bench.reporting.comparison import comparison_text
 
-    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common)).rstrip())
+    found = bench.compare(a, b, top=top, results=results, metrics=split(metrics) or None, common=common)
+    typer.echo(json.dumps(found.data, indent=1) if as_json else comparison_text(found).rstrip())
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.in_reward import training_notes, with_training
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
@@ -54,7 +55,10 @@ def judged(
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
-    opened, unfinished, named = open_runs(runs, results)
+    as_read, unfinished, named = open_runs(runs, results)
+    opened = with_training(as_read)
+    for sentence in training_notes(as_read, display_names(as_read)):
+        logger.warning(one_line(sentence))
     limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, Mapping) or named_file is None else read_baseline(named_file)

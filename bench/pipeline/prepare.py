@@ -85,13 +85,16 @@ def _with_training(method: Method) -> Method:
     """The method with the rewards and image sets that its checkpoint says it was trained on.
 
     Reports mark the ones, and warn of FID against the others. What the suite says holds for the suite's own weights,
-    not for others that were given in their place.
+    not for others that were given in their place, and not against what the weights themselves say of their rewards.
     """
     if method.weights is None:
         return method
     rewards, images = trained_on(method.weights)
     replaced = "weights" in dict(method.settings)
-    if rewards and (replaced or not method.trained_on):
+    if rewards and set(rewards) != set(method.trained_on):
+        if method.trained_on and not replaced:
+            said = f"the suite says that {method.name} was trained on {', '.join(method.trained_on)}"
+            logger.warning(one_line(f"{said}, its weights say {', '.join(rewards)}: that of the weights counts"))
         method = dataclasses.replace(method, trained_on=rewards)
     if images and (replaced or not method.trained_on_data):
         method = dataclasses.replace(method, trained_on_data=images)

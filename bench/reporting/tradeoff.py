@@ -17,6 +17,7 @@ from bench.analysis.tradeoff import (
     AtEqual,
     Front,
     Joint,
+    OverOptimisation,
     Pairs,
     at_equal,
     front_of,
@@ -104,11 +105,17 @@ def grids(pairs: Pairs, table: Table) -> list[Grid]:
     return [grid for grid in found if grid is not None]
 
 
+def _over_optimised(table: Table) -> list[OverOptimisation]:
+    """Of all methods against the reference; none where that was itself tuned, for it is no beginning of the others."""
+    origin = next((row for row in table.rows if row.name == table.reference), None)
+    if origin is None or origin.run.trained_on:
+        return []
+    return over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], origin.name)
+
+
 def _over_optimisation(table: Table) -> Grid | None:
-    if table.reference is None:
-        return None
-    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
-    if not found:
+    found = _over_optimised(table)
+    if not found or table.reference is None:
         return None
     image = {facts.name: facts for facts in table.metrics if facts.kind == "image"}
     held_out = [name for name in image if any(name in one.held_out for one in found)]
@@ -146,9 +153,7 @@ def _over_optimisation(table: Table) -> Grid | None:
 
 def _index_differences(table: Table) -> Grid | None:
     """The index of each method minus that of each other, of methods with the same training and held-out metrics."""
-    if table.reference is None:
-        return None
-    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
+    found = _over_optimised(table)
     known = [one for one in found if one.influence]
     pairs = [
         (a, b, index_difference(a, b))
