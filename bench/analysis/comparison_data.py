@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict
 
+from bench.analysis.by_tag import TagDifference
 from bench.analysis.differences import LEAST_PROMPTS, LEVEL, Difference, difference_row
-
-if TYPE_CHECKING:
-    from bench.analysis.compare import Comparison
 
 SCHEMA_VERSION = 1
 Side = Literal["a", "b"]
@@ -86,7 +85,26 @@ class ComparisonData(TypedDict):
     notes: list[str]
 
 
-def comparison_data(comparison: Comparison) -> ComparisonData:
+class Compared(Protocol):
+    """What is read of a comparison (`bench.analysis.compare.Comparison`)."""
+
+    @property
+    def a(self) -> str: ...
+    @property
+    def b(self) -> str: ...
+    @property
+    def differences(self) -> Sequence[Difference]: ...
+    @property
+    def tags(self) -> Sequence[TagDifference]: ...
+    @property
+    def changed(self) -> Sequence[Any]: ...
+    @property
+    def trained(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
+def comparison_data(comparison: Compared) -> ComparisonData:
     """The data of a comparison."""
     tests = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
     return {
@@ -113,7 +131,7 @@ def comparison_data(comparison: Comparison) -> ComparisonData:
     }
 
 
-def _row(difference: Difference, comparison: Comparison) -> MetricRow:
+def _row(difference: Difference, comparison: Compared) -> MetricRow:
     row = difference_row(difference)
     numbers = {key: _number(value) for key, value in row.items() if isinstance(value, float)}
     trained = list(comparison.trained.get(difference.facts.name, ()))

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.compare import cluster_notes
 from bench.analysis.in_reward import training_notes, with_training
 from bench.errors import UsageError
 from bench.formatting import one_line
@@ -70,6 +71,8 @@ def judged(
         chosen, captions = over_common(chosen)
         for caption in captions:
             logger.warning(one_line(caption))
+    for sentence in dict.fromkeys(sentence for run in chosen for sentence in cluster_notes(run)):
+        logger.warning(one_line(sentence))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]

@@ -189,13 +189,17 @@ class Scorer:
             return reason_of(error)
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
-        """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
-        order = {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
-        count = min(MOST_BLOCKS, len(order))
+        """Add images to the blocks of their prompts; a block holds a text once an image of it failed.
+
+        Prompts of one cluster are in one block: what is not independent is left out together.
+        """
+        order = self.target.clusters or {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
+        clusters = 1 + max(order.values())
+        count = min(MOST_BLOCKS, clusters)
         step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
-            block = order[prompt_id] * count // len(order) // step
+            block = order[prompt_id] * count // clusters // step
             for other in [other for other in self.pending if other != block]:
                 self._close(other)
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
