@@ -91,6 +91,12 @@ def _of_metrics(table: Table) -> Iterator[str]:
 
 
 def _of_methods(table: Table) -> Iterator[str]:
+    lost = any(_lost(row, facts.name) for row in table.rows for facts in table.metrics)
+    if lost and len(table.rows) > 1 and not table.common:
+        yield (
+            "where methods are not scored on the same values, fronts, prices, sweeps and over-optimisation hold with "
+            "the worst case there, or are undecided; --common takes only what all have"
+        )
     without = [row.name for row in table.rows if _text_left_out(row)]
     if without:
         yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
