@@ -72,16 +72,16 @@ BENCH = (
     ("formatting", "errors"),
 )
 METRICS = (
-    ("docs",),
+    ("docs", "definitions"),
     ("metric", "catalogue"),
     ("builtin",),
-    ("unsupported",),
+    ("unsupported", "torchmetrics_adapter"),
     ("official",),
     ("image", "group", "set"),
     ("base",),
     ("networks",),
     ("weights",),
-    ("images",),
+    ("images", "torchmetrics_forms"),
     ("types", "errors", "markdown"),
 )
 TARGET = re.compile(r"(?:bench|metrics|prompts)(?:\.\w+)+(?=:\w+$)")
