@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench.analysis.differences import Difference
-from bench.analysis.in_reward import DAGGER
+from bench.analysis.in_reward import DAGGER as DAGGER
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Row, Table
 from bench.store.runs import MetricFacts

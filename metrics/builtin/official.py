@@ -24,7 +24,12 @@ def _official(name: str, target: str, **changes: Any) -> Row:
 
 def _changed(facts: Facts, citation: str, changes: dict[str, Any]) -> Facts:
     title = f"{facts.title}, official protocol"
-    named = {"name": f"{facts.name}{OFFICIAL}", "title": title, "citation": citation, "order": facts.order + 1}
+    named: dict[str, Any] = {
+        "name": f"{facts.name}{OFFICIAL}",
+        "title": title,
+        "citation": citation,
+        "order": facts.order + 1,
+    }
     return replace(facts, **named, **changes)
 
 
