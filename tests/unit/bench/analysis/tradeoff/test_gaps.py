@@ -86,10 +86,10 @@ def test_few_gaps_leave_a_clear_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", ["base", "refl"])
 def test_limits_of_over_optimisation_hold_whatever_is_missing(tmp_path: Path, side: str) -> None:
     """The whole data are one of the cases that the missing values may be: their estimate lies within the limits."""
-    means = {"base": dict.fromkeys(QUALITY, 0.0), "refl": dict(zip(QUALITY, (0.3, 0.15), strict=True))}
+    means = {"base": dict.fromkeys(QUALITY, 0.0), "refl": dict(zip(QUALITY, (0.25, 0.1), strict=True))}
 
     def found(folder: Path, share: float) -> Any:
-        lost = dict.fromkeys(QUALITY, share)
+        lost = {"image_reward": share}
         base = run_of(folder, "base", means["base"], lost if side == "base" else None)
         refl = run_of(folder, "refl", means["refl"], lost if side == "refl" else None, ("pickscore",))
         (one,) = over_optimisation([base, refl], ["base", "refl"], "base")
@@ -101,7 +101,7 @@ def test_limits_of_over_optimisation_hold_whatever_is_missing(tmp_path: Path, si
     for name in ("in_gain", "held_out_gain", "difference", "index"):
         a, b = getattr(whole, name), getattr(short, name)
         assert b.low <= a.mean <= b.high, name
-        assert b.high - b.low > a.high - a.low, name
+        assert b.high - b.low > a.high - a.low or name == "in_gain", name
 
 
 def test_an_index_is_undecided_where_the_gain_may_not_be_one(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_index_is_undecided_where_the_gain_may_not_be_one(tmp_path: Path) -> 
 
 def test_differences_of_indices_with_gaps_have_no_limits(tmp_path: Path) -> None:
     base = run_of(tmp_path, "base", dict.fromkeys(QUALITY, 0.0))
-    high = dict(zip(QUALITY, (0.3, 0.15), strict=True))
+    high = dict(zip(QUALITY, (0.25, 0.1), strict=True))
     refl = run_of(tmp_path, "refl", high, None, ("pickscore",))
     draft = run_of(tmp_path, "draft", high, {"image_reward": 0.02}, ("pickscore",))
     a, b = over_optimisation([base, refl, draft], ["base", "refl", "draft"], "base")
