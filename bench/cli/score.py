@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ProtocolOption, ResultsOption, RunsArgument, split
+from bench.cli.options import (
+    DeviceOption,
+    MetricsOption,
+    ProtocolOption,
+    ResultsOption,
+    RunsArgument,
+    VerifyOption,
+    split,
+)
 
 
 def score(
@@ -26,6 +34,7 @@ def score(
     metrics: MetricsOption = None,
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
+    verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -47,6 +56,7 @@ def score(
             protocol=protocol,
             results=results,
             device=device,
+            verify=verify,
             progress=progress,
         )
     show_runs(stores)

@@ -10,8 +10,9 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
-from bench.analysis.compare import cluster_notes
 from bench.analysis.in_reward import training_notes, with_training
+from bench.analysis.opened import open_runs
+from bench.analysis.run_notes import cluster_notes
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
@@ -22,7 +23,7 @@ from bench.gate.summaries import Summary, summary_from
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict
 from bench.store.runs import Run
-from bench.store.select import LeftOut, RunSources, display_names, open_runs
+from bench.store.select import LeftOut, RunSources, display_names
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +129,6 @@ def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
-def _begun(left_out: Sequence[LeftOut], suite: str) -> list[LeftOut]:
-    """Of a suite's runs that are left out those that are not finished; outdated ones are in nobody's place."""
-    return [omitted for omitted in left_out if omitted.suite == suite and not omitted.finished]
-
-
 def _judged_runs(
     runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
 ) -> tuple[list[Run], list[LeftOut]]:
@@ -149,7 +145,7 @@ def _judged_runs(
             require_comparable(members)
             kept += members
             continue
-        members, begun = newest_of(members, _begun(unfinished, suite))
+        members, begun = newest_of(members, [one for one in unfinished if one.suite == suite])
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.generation.external import take_images
+from bench.models.old_runs import doubts
 from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
 from bench.pipeline.prepare import scored_by
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
-from bench.suite.load import load_suite
+from bench.suite.load import load_suite, suite_from
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
 
@@ -33,6 +36,7 @@ def score(
     protocol: str = "corrected",
     results: Path | str = Path("results"),
     device: str = "auto",
+    verify: bool = False,
     plugins: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[RunStore]:
@@ -43,6 +47,7 @@ def score(
     `images` (DIR/<prompt_id>/<sample>.png) also `prompts` and `name` are needed, and the suite says how to score.
     `protocol` "official" scores as the evaluation code of ImageReFL does, under names of their own
     ("hpsv2.1@official", docs/protocol.md); other values stay.
+    `verify` reads all pictures, also those whose size, times and inode did not change since they were verified.
 
     Raises BenchError, one sentence each: UsageError (no such run, suite, folder or metric; no image of these prompts),
     MissingError (weights, package or device absent). The other metrics are scored all the same.
@@ -57,12 +62,15 @@ def score(
     source = {"images": images, "suite": suite if runs is None else None, "prompts": prompts, "name": name}
     absent = [f"--{key}" for key, value in source.items() if value is None]
     _check_source(runs is not None, absent, len(source))
-    if images is None or name is None:
-        stores = run_stores(runs or (), Path(results))
-        return _rescore(stores, (chosen, metrics, protocol), device, progress)
-    assert chosen is not None  # demanded by `_check_source`
-    adopting = chosen.override(prompts=str(prompts), metrics=metrics)
-    return _adopt(Path(images), (adopting, protocol), name, Path(results), device, progress)
+    with verifying(verify):
+        if images is None or name is None:
+            stores = run_stores(runs or (), Path(results))
+            for path, doubt in doubts(stores).items():
+                logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
+            return _rescore(stores, (chosen, metrics, protocol), device, progress)
+        assert chosen is not None  # demanded by `_check_source`
+        adopting = chosen.override(prompts=str(prompts), metrics=metrics)
+        return _adopt(Path(images), (adopting, protocol), name, Path(results), device, progress)
 
 
 def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
@@ -92,6 +100,8 @@ def _rescore(
         groups.setdefault(same, (suite, []))[1].append(store)
     groups = {same: (scored_by(suite, protocol), group) for same, (suite, group) in groups.items()}
     with lock_runs(stores):
+        for store in stores:
+            broken_pictures(store.path, store.name, store.images())
         values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
         if metrics is None and given is None and protocol == "corrected":  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
@@ -114,5 +124,11 @@ def _adopt(
 
 
 def suite_of(store: RunStore) -> Suite:
-    """The suite that a run was made with, from its manifest."""
-    return Suite.model_validate(store.manifest().resolved_suite)
+    """The suite that a run was made with, from its manifest. Raises UsageError for what this version does not know."""
+    try:
+        return suite_from(store.manifest().resolved_suite, "")
+    except UsageError as error:
+        raise UsageError(
+            f"{store.path}: the suite in its manifest cannot be read ({error}): another version wrote it; name the "
+            "suite with --suite"
+        ) from None
