@@ -122,12 +122,6 @@ def saved(world: str, prompts: int, effect: float):
     return lambda rng, count: until(world, prompts, effect)(rng, count)[1]
 
 
-def evaluations(prompts: int):
-    """Network evaluations per decision against separate runs of a fixed number: prompts used x shared trunk."""
-    shared = 22_400 / 41_600  # base, refl, combined and imagerefl of `shapes`: `bench plan`
-    return lambda rng, count: shared * until("normal", prompts, 2.0)(rng, count)[1]
-
-
 LINES_OF_REPORT = [
     Line("missing at random, same noise: passes, fails or marks", missing(False, True), 0, 0, 500, 250),
     Line("missing the worst fifth, same noise: passes, fails or marks", missing(True, True), 0, 0, 500, 250),
@@ -147,9 +141,6 @@ LINES_OF_REPORT = [
         for world in ("normal", "t3", "skewed")
         for n in (128, 512)
     ),
-    Line("network evaluations per decision, N = 32", evaluations(32), 0, 0.35),
-    Line("network evaluations per decision, N = 128", evaluations(128), 0, 0.2),
-    Line("network evaluations per decision, N = 512", evaluations(512), 0, 0.2),
 ]
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -11,8 +11,11 @@ from bench.analysis.checkpoints import MethodRuns, method_difference, method_gro
 from bench.analysis.common import over_common
 from bench.analysis.comparable import library_notes, require_comparable
 from bench.analysis.differences import Difference, corrected, difference_row, differences
+from bench.analysis.in_reward import in_reward, training_notes, with_training
+from bench.analysis.noise import noise_text
 from bench.analysis.opened import open_runs, tell_outdated
 from bench.analysis.run_notes import gap_notes, prompt_notes, unscored_notes
+from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means
 from bench.errors import UsageError, unknown
 from bench.store.runs import MetricFacts, Run
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.by_tag import TagDifference
+    from bench.analysis.comparison_data import ComparisonData
     from bench.analysis.several import Several
 
 TOP = 3
@@ -63,7 +67,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
     tags: tuple[TagDifference, ...] = ()
-    trained: frozenset[str] = frozenset()  # metrics that either method was trained on
+    trained: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # metric -> which of both was trained on it
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
     methods: MethodComparison | None = None  # the same over training seeds, where that was asked for
 
@@ -73,6 +77,13 @@ class Comparison:
         import pandas as pd
 
         return pd.DataFrame([difference_row(difference) for difference in self.differences])
+
+    @property
+    def data(self) -> ComparisonData:
+        """Plain JSON data of a stable structure: what `bench compare --json` prints."""
+        from bench.analysis.comparison_data import comparison_data
+
+        return comparison_data(self)
 
     @property
     def tag_table(self) -> pd.DataFrame:
@@ -164,8 +175,9 @@ def compare(
     if metrics is not None:
         unique = _only(unique, metrics)
     require_comparable(unique, seeds=False)
-    unique, captions = over_common(unique) if common else (unique, ())
-    told = [*captions, *([] if replicates else _hint(siblings))]
+    disagreed = training_notes(unique, display_names(unique))
+    unique, captions = over_common(with_training(unique)) if common else (with_training(unique), ())
+    told = [*captions, *disagreed, *([] if replicates else _hint(siblings))]
     groups = _groups(unique, len(runs)) if replicates else ()
     if others:
         return compare_methods(groups, told) if replicates else compare_runs(unique, told)
@@ -176,29 +188,38 @@ def compare(
 def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     from bench.analysis.by_tag import tag_differences
 
-    notes = list(told)
-    if first.conditions.get("seed") != second.conditions.get("seed"):
-        seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
-        notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
+    notes, names = list(told), display_names([first, second])
+    noise = noise_text({name: run.conditions for name, run in zip(names, (first, second), strict=True)})
+    notes += [noise] if noise else []
     one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])
     notes += prompt_notes(first)
-    names = display_names([first, second])
     for run, name in zip((first, second), names, strict=True):
         notes += [*([f"{name}: {run.doubt}"] if run.doubt else []), *unscored_notes(run, name)]
     found = differences(first, second)
-    notes += gap_notes(found)
+    notes += [*gap_notes(found), *set_notes(found)]
     return Comparison(
         names[0],
         names[1],
         found,
         tuple(notes),
         tag_differences(first, second),
-        frozenset(first.trained_on) | frozenset(second.trained_on),
+        trained_by({name: run.trained_on for name, run in zip(names, (first, second), strict=True)}, found),
         changed_most(first, second, top),
     )
+
+
+def trained_by(
+    trained_on: Mapping[str, Sequence[str]], differences: Sequence[Difference]
+) -> dict[str, tuple[str, ...]]:
+    """Metric -> the methods that were trained on it, of the metrics that are compared."""
+    found = {
+        difference.facts.name: tuple(name for name, on in trained_on.items() if in_reward(on, difference.facts.name))
+        for difference in differences
+    }
+    return {metric: names for metric, names in found.items() if names}
 
 
 def _check_distinct(runs: Sequence[Run]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bench.analysis.allpairs import AllPairs, all_pairs, compared
 from bench.analysis.checkpoints import MethodRuns, method_difference, method_interval
 from bench.analysis.comparable import library_notes
 from bench.analysis.differences import difference_row
+from bench.analysis.in_reward import in_reward
+from bench.analysis.noise import noise_text
 from bench.analysis.run_notes import prompt_notes, unscored_notes
 from bench.analysis.tradeoff.pairs import pairs_of
 from bench.store.runs import MetricFacts, Run, metric_order
@@ -80,7 +81,7 @@ def compare_runs(runs: Sequence[Run], captions: Sequence[str] = ()) -> Several:
     names = display_names(runs)
     pairs = pairs_of(runs, names)
     found = all_pairs(pairs)
-    trained = {(name, metric) for name, run in zip(names, runs, strict=True) for metric in run.trained_on}
+    trained = _trained(zip(names, runs, strict=True), found)
     notes = [*captions, *_notes(runs, names, found), *_same_method(runs, names)]
     return Several(tuple(names), found, tuple(notes), frozenset(trained))
 
@@ -95,7 +96,7 @@ def compare_methods(groups: Sequence[MethodRuns], captions: Sequence[str] = ()) 
         lambda name, metric: method_interval(by_name[name], metric),
         lambda a, b, metric: method_difference(by_name[a], by_name[b], metric),
     )
-    trained = {(group.name, metric) for group in groups for run in group.runs for metric in run.trained_on}
+    trained = _trained([(group.name, run) for group in groups for run in group.runs], found)
     notes = [*captions, *_notes(runs, display_names(runs), found), *(note for group in groups for note in group.notes)]
     alone = [group.name for group in groups if group.trained and not group.several]
     if alone:
@@ -105,6 +106,11 @@ def compare_methods(groups: Sequence[MethodRuns], captions: Sequence[str] = ()) 
     )
 
 
+def _trained(runs: Iterable[tuple[str, Run]], found: Sequence[AllPairs]) -> set[tuple[str, str]]:
+    scored = [one.facts.name for one in found]
+    return {(name, metric) for name, run in runs for metric in scored if in_reward(run.trained_on, metric)}
+
+
 def _metrics(runs: Sequence[Run]) -> list[MetricFacts]:
     facts = {name: one for run in runs for name, one in run.metrics.items()}
     return sorted(facts.values(), key=metric_order)
@@ -112,11 +118,8 @@ def _metrics(runs: Sequence[Run]) -> list[MetricFacts]:
 
 def _notes(runs: Sequence[Run], names: Sequence[str], found: Sequence[AllPairs]) -> list[str]:
     """What a reader of all pairs has to be told, each once."""
-    notes = []
-    seeds = [run.conditions.get("seed") for run in runs]
-    if any(a != b for a, b in pairwise(seeds)):
-        which = ", ".join(f"{name} {seed}" for name, seed in zip(names, seeds, strict=True))
-        notes.append(f"the runs have different seeds ({which}): paired by prompt, but not on the same noise")
+    noise = noise_text({name: run.conditions for name, run in zip(names, runs, strict=True)})
+    notes = [noise] if noise else []
     notes += library_notes(runs)
     notes += prompt_notes(runs[0])
     notes += [note for run, name in zip(runs, names, strict=True) for note in unscored_notes(run, name)]

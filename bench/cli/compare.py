@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,9 @@ def compare(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            "--metrics", metavar="A,B", help="Metrics to compare, comma-separated. [default: all that were scored]"
+            "--metrics",
+            metavar="A,B",
+            help="Metrics to compare: what Holm's correction covers. [default: all that were scored]",
         ),
     ] = None,
     replicates: Annotated[
@@ -32,6 +35,7 @@ def compare(
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of aligned text.")] = False,
     common: CommonOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Of two runs: print the comparison as JSON.")] = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs, or all pairs of more.
@@ -42,14 +46,21 @@ def compare(
     """
     import bench
     from bench.analysis.several import Several
+    from bench.errors import UsageError
     from bench.reporting.all_pairs import several_markdown, several_text
     from bench.reporting.comparison import comparison_markdown, comparison_text
 
+    if as_json and markdown:
+        raise UsageError("give either --json or --markdown, not both")
+    if as_json and (others or replicates):
+        raise UsageError("--json is of two runs and without --replicates: leave out one of them")
     chosen = split(metrics) or None
     how: dict[str, Any] = {"results": results, "common": common, "replicates": replicates, "metrics": chosen}
     found = bench.compare(a, b, top, others=others or [], **how)
     if isinstance(found, Several):
         typer.echo((several_markdown if markdown else several_text)(found).rstrip())
+    elif as_json:
+        typer.echo(json.dumps(found.data, indent=1))
     else:
         typer.echo((comparison_markdown if markdown else comparison_text)(found).rstrip())
     return 0

@@ -41,6 +41,14 @@ MetricsOption = Annotated[
         help="Metrics to compute, comma-separated (see 'bench list metrics'). [default: the suite's]",
     ),
 ]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="corrected|official",
+        help="How to measure: official as the code of ImageReFL does, under names such as hpsv2.1@official.",
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(

@@ -15,6 +15,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ProtocolOption,
     ReplicatesOption,
     ResultsOption,
     SamplesOption,
@@ -36,6 +37,7 @@ def plan(
     settings: MethodSettingsOption = None,
     replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     dtype: DtypeOption = None,
     detect: Annotated[
         list[str] | None,
@@ -66,6 +68,7 @@ def plan(
         limit=limit,
         seed=seed,
         metrics=split(metrics) or None,
+        protocol=protocol,
         dtype=dtype,
         detect=sizes(detect),
         results=results,

@@ -16,6 +16,7 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ProtocolOption,
     ReplicatesOption,
     ResultsOption,
     Resume,
@@ -70,6 +71,7 @@ def run(
     settings: MethodSettingsOption = None,
     replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
     resume: ResumeOption = Resume.MISSING,
@@ -93,7 +95,7 @@ def run(
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
     what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
-    what |= {"replicates": replicates}
+    what |= {"protocol": protocol, "replicates": replicates}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsArgument, VerifyOption, split
+from bench.cli.options import (
+    DeviceOption,
+    MetricsOption,
+    ProtocolOption,
+    ResultsOption,
+    RunsArgument,
+    VerifyOption,
+    split,
+)
 
 
 def score(
@@ -24,6 +32,7 @@ def score(
         ),
     ] = None,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
@@ -44,6 +53,7 @@ def score(
             prompts=prompts,
             name=name,
             metrics=split(metrics) or None,
+            protocol=protocol,
             results=results,
             device=device,
             verify=verify,

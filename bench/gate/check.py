@@ -160,6 +160,7 @@ def verdict_rows(outcome: Outcome) -> dict[str, Any]:
     rows = []
     for verdict in outcome.verdicts:
         row = dataclasses.asdict(verdict)
+        row["trained"] = list(verdict.trained)
         rows.append({key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()})
     return {"passed": outcome.passed, "undecided": outcome.undecided, "code": outcome.code, "verdicts": rows}
 

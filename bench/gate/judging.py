@@ -10,8 +10,10 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.in_reward import training_notes, with_training
 from bench.analysis.opened import open_runs
 from bench.analysis.people import HUMAN_METRICS
+from bench.analysis.run_notes import cluster_notes
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
@@ -60,7 +62,10 @@ def judged(
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
-    opened, unfinished, named = open_runs(runs, results)
+    as_read, unfinished, named = open_runs(runs, results)
+    opened = with_training(as_read)
+    for sentence in training_notes(as_read, display_names(as_read)):
+        logger.warning(one_line(sentence))
     limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, Mapping) or named_file is None else read_baseline(named_file)
@@ -72,6 +77,8 @@ def judged(
         chosen, captions = over_common(chosen)
         for caption in captions:
             logger.warning(one_line(caption))
+    for sentence in dict.fromkeys(sentence for run in chosen for sentence in cluster_notes(run)):
+        logger.warning(one_line(sentence))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]

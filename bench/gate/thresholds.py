@@ -33,6 +33,7 @@ from bench.analysis.people import HUMAN_METRICS
 from bench.errors import UsageError, suggest
 from bench.gate.toml_lines import line_of
 from bench.store.atomic import read_bytes
+from metrics.types import is_official
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
@@ -266,6 +267,11 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
         if metric in HUMAN_METRICS:
             where = f"{file.where(name, 'on', nth)}: {head} on"
             raise UsageError(f"{where} {metric} is not judged: write a table [{method}.{metric}] with min and over")
+    if len({is_official(metric) for metric in metrics}) > 1:
+        raise UsageError(
+            f"{file.where(name, 'on', nth)}: {head} on mixes the official and the corrected protocol, whose metrics "
+            "are never judged together: write one table for each"
+        )
     margins = _margins(file.where(name, "margin", nth), head, metrics, margin)
     return Dominance(method, over, tuple(dict.fromkeys(metrics)), margins, line_of(file.text, name, None, nth))
 

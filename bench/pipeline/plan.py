@@ -17,7 +17,7 @@ from bench.generation.recording import refuse_outdated
 from bench.methods.catalogue import Method
 from bench.models.old_runs import doubts
 from bench.models.weights import digest_of, hub_name, split_pin
-from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods
+from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
 from bench.sampling.tree import build_tree, executed, needed
 from bench.scoring.metric_weights import here
@@ -99,6 +99,7 @@ def plan(
     seed: int | None = None,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
+    protocol: str = "corrected",
     dtype: str | None = None,
     detect: Mapping[str, float] | None = None,
     results: Path | str = Path("results"),
@@ -119,7 +120,7 @@ def plan(
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts)
-    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
+    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(scored_by(chosen, protocol))]
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)
     digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}

@@ -25,15 +25,19 @@ from bench.suite.plan import RunPlan
 from bench.suite.schema import Suite
 
 
-def unchanged(plans: Sequence[RunPlan], suite: Suite, stores: Sequence[RunStore]) -> bool:
-    """Whether `bench run` of these plans would make nothing. The caller holds the runs."""
+def unchanged(plans: Sequence[RunPlan], suites: tuple[Suite, Suite], stores: Sequence[RunStore]) -> bool:
+    """Whether `bench run` of these plans would make nothing. The caller holds the runs.
+
+    `suites`: the one that the runs are made by, and the one with the values that are asked for (of its protocol).
+    """
+    suite, scoring = suites
     if any("loader_version" in plan.identity for plan in plans):
         return False  # which runs of older versions are outdated is looked for with the pictures
     ensure_metrics()
     try:
         if not all(_is_as_planned(plan, suite, store) for plan, store in zip(plans, stores, strict=True)):
             return False
-        scopes = {name: scope_of(name, spec, suite) for name, spec in suite.metrics.items()}
+        scopes = {name: scope_of(name, spec, scoring) for name, spec in scoring.metrics.items()}
         return all(_is_scored(name, scope, stores) for name, scope in scopes.items())
     except (BenchError, metrics.MetricError):
         return False

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.analysis.allpairs import AllPairs
 from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.several import Several, pair_records, rank_rows
 from bench.formatting import counted, escape_markdown, markdown_table, one_line
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, number, range_text
@@ -88,7 +89,7 @@ def several_text(found: Several) -> str:
     ]
     parts = ["\n".join(head) + "\n"]
     parts += [_metric_text(one, numbers, trained_on(found, one.facts.name)) for one in found.metrics]
-    marks = f"{DAGGER} trained on this metric" if found.trained else ""
+    marks = dagger_line() if found.trained else ""
     told = [*legend(found.metrics, over_what(found)), *([marks] if marks else [])]
     parts.append("\n".join(map(_wrapped, told)) + "\n")
     notes = "".join(_wrapped(f"note: {one_line(note)}", "  ") + "\n" for note in found.notes)
@@ -201,7 +202,7 @@ def pairs_markdown(found: Several) -> list[str]:
         each = (f"{escape_markdown(n)} {c}" for n, c in zip(found.names, found.checkpoints, strict=True))
         lines += ["", f"Checkpoints: {', '.join(each)}."]
     if found.trained:
-        lines += ["", f"{DAGGER} the method was trained on this metric."]
+        lines += ["", f"{dagger_line()}."]
     for one in found.metrics:
         rows = pair_rows(one, trained_on(found, one.facts.name))
         head = ["method", "mean", "rank", "letters", *(f"− {row.name}" for row in rows[1:])]

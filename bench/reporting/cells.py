@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench.analysis.differences import Difference
+from bench.analysis.in_reward import DAGGER as DAGGER
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Row, Table
 from bench.store.runs import MetricFacts
 
-DAGGER = "†"
 MISSING = "-"
 NOT_ESTIMABLE = "not estimable at this N"
 BEST = "Bold: better than every other method, the interval of each paired difference excludes zero."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.stats import POWER
 from bench.formatting import aligned, counted, escape_markdown, markdown_table, one_line, shorten
 from bench.reporting.cells import DAGGER, MISSING, better_sign, decimals, difference_cell, number
@@ -98,9 +99,10 @@ def _metrics(comparison: Comparison) -> _Part:
         winner = {"": "", "a": comparison.a, "b": comparison.b}[difference.better]
         lines.append([_title(comparison, difference), *values, *tests, better_sign(difference), winner])
     tests_made = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
+    family = f"{counted(tests_made, 'difference')} of this table; compare --metrics A,B sets the family"
     how = (
         "p: the larger of Student's t and Hall's correction for skewness, over prompts; below 0.05 exactly where the\n"
-        f"95 % interval excludes zero; p Holm: corrected for the {counted(tests_made, 'difference')} of this table\n"
+        f"95 % interval excludes zero; p Holm: corrected for the {family}\n"
         f"▲ {comparison.b} better, ▼ worse: {SURE}; △ ▽: {UNSURE}\n"
         f"wins: share of pairs in which {comparison.b} is better, ties half, with its 95 % interval over prompts\n"
         f"detects: smallest true difference that would be marked ▲ or ▼ here with {POWER:.0%} probability\n"
@@ -108,7 +110,8 @@ def _metrics(comparison: Comparison) -> _Part:
     if tests_made and not any(math.isfinite(difference.detects) for difference in comparison.differences):
         how += f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts with values on both sides\n"
     if comparison.trained:
-        how += f"{DAGGER} {comparison.a} or {comparison.b} was trained on this metric\n"
+        titles = {difference.facts.name: difference.facts.display for difference in comparison.differences}
+        how += f"{dagger_line({titles[metric]: names for metric, names in comparison.trained.items()})}\n"
     return _Part([*head, "detects", "", "better"], lines, how, title=f"{comparison.b} minus {comparison.a}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.table.arrays import Array
 from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import pairs_of
@@ -80,7 +81,7 @@ def rendered(material: Material) -> list[dict[str, Any]]:
         "rows": {row.name: row for row in table.rows},
         "header": lambda facts: header(facts, table),
         "gallery": material.has_images,
-        **{"DAGGER": DAGGER, "SURE": SURE, "UNSURE": UNSURE},
+        **{"dagger_line": dagger_line, "DAGGER": DAGGER, "SURE": SURE, "UNSURE": UNSURE},
     }
     for section in SECTIONS:
         content = section.fill(material)

@@ -18,8 +18,8 @@ from bench.analysis.table.robust_rows import Robust
 from bench.analysis.table.rows import Table
 from bench.formatting import counted, escape_markdown, markdown_table
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, number, range_text
+from bench.reporting.grids import Grid
 from bench.reporting.style import looks
-from bench.reporting.tradeoff import Grid
 
 _WIDE, _HIGH = 260.0, 130.0  # of a picture's axes
 _DASHES = ("", "5 3", "2 2", "8 3 2 3")  # of methods with one colour, such as the settings of a sweep

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import in_reward
 from bench.analysis.table.rows import MethodRow, Table
 from bench.formatting import aligned, counted, escape_markdown, markdown_table
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, header, number, range_text
@@ -54,7 +55,7 @@ def _cell(table: Table, row: MethodRow, metric: str, digits: int) -> SeedCell:
     if found is None:
         return SeedCell(CellText(MISSING))
     first = row.group.runs[0]
-    mark = DAGGER if metric in first.trained_on else ""
+    mark = DAGGER if in_reward(first.trained_on, metric) else ""
     lost = f"{counted(found.n_unscored, 'prompt')} left out" if found.n_unscored else ""
     cell = CellText(number(found.mean, digits), range_text(found, digits), mark, lost)
     single = next((one.cells.get(metric) for one in table.rows if one.run is first), None)

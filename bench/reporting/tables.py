@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
 from bench.formatting import aligned, escape_markdown, markdown_table
-from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, CellText, difference_cells, header, mean_cells
 from bench.reporting.findings import Findings, markdown_parts
 from bench.reporting.seeds import seeds_text
 
@@ -33,7 +34,7 @@ def markdown(table: Table, findings: Findings | None = None) -> str:
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
     legend = [BEST] if table.best else []
-    legend += [f"{DAGGER} the method was trained on this metric."] if table.trained_metrics else []
+    legend += [f"{dagger_line()}."] if table.trained_metrics else []
     if legend:
         lines += ["", " ".join(legend)]
     if table.differences:
@@ -123,7 +124,7 @@ def text(table: Table) -> str:
         [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
         for j, facts in enumerate(table.metrics)
     ]
-    trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
+    trained = f"{dagger_line()}. " if table.trained_metrics else ""
     seeds = seeds_text(table)
     return aligned(head, lines) + f"{trained}{table.protocol}.\n" + (f"\n{seeds}" if seeds else "")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import metrics
 from bench.store.cards import same_card
+from bench.store.clusters import clusters_of
 from bench.store.outdated import is_current
 from bench.store.records import ImageRow
 from bench.store.run_store import RunStore
@@ -25,6 +26,7 @@ class Target:
     texts: dict[str, str]
     images: dict[str, list[ImageRow]]
     ties: Ties
+    clusters: dict[str, int] = field(default_factory=dict)  # prompt -> number, in their order, of those with images
     faults: dict[Key, str] = field(default_factory=dict)  # images that cannot be used, as far as they were read
 
     @property
@@ -58,7 +60,10 @@ def target_of(store: RunStore) -> Target:
         if row.prompt_id in images and row.sample < manifest.samples:
             images[row.prompt_id].append(row)
     ordered = {prompt_id: sorted(rows, key=lambda row: row.sample) for prompt_id, rows in images.items() if rows}
-    return Target(store, texts, ordered, Ties(rows, texts, manifest.samples))
+    tags = {str(prompt["id"]): [str(tag) for tag in prompt.get("tags") or ()] for prompt in manifest.prompts}
+    cluster = str((manifest.resolved_suite or {}).get("cluster") or "")
+    clusters = clusters_of([(prompt_id, texts[prompt_id]) for prompt_id in ordered], tags, cluster)
+    return Target(store, texts, ordered, Ties(rows, texts, manifest.samples), clusters)
 
 
 def cards_differ(targets: Sequence[Target], name: str) -> bool:

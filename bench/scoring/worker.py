@@ -14,10 +14,12 @@ from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
 from bench.scoring.missing import Key, Missing, Target
+from bench.scoring.official import features_of_all, logged_note
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
 from bench.store.records import ScoreRow
 from bench.store.values import out_of_range
+from metrics.types import is_official
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +49,7 @@ class Scorer:
     blocks: dict[int, Any] = field(default_factory=dict)  # block -> statistics, or why there are none
     pending: dict[int, list[Tensor]] = field(default_factory=dict)  # block -> features that are not yet in it
     faults: dict[str, int] = field(default_factory=dict)  # reason -> how often
+    seen: dict[Key, Any] = field(default_factory=dict)  # features of all images, for groups of the official protocol
     recorded_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -69,7 +72,8 @@ class Scorer:
         if self.kind == metrics.Kind.IMAGE:
             return [key for key in chunk.rows if key in self.missing.images]
         if self.kind == metrics.Kind.GROUP:
-            return [key for key in chunk.rows if key[0] in self.missing.prompts]
+            whole = features_of_all(self.name) and self.missing.prompts
+            return [key for key in chunk.rows if whole or key[0] in self.missing.prompts]
         return list(chunk.rows) if self.missing.whole else []
 
     def pixels(self, chunk: Chunk) -> set[Key]:
@@ -106,6 +110,9 @@ class Scorer:
             self._score_set()
             made = 1
         self.record(last=True)
+        if is_official(self.name):
+            logged = logged_note(self.name, self.metric, self.target, self.seen)
+            self._keep_notes([*notes_on(self.metric, self.target), logged], told=False)
         for reason, count in self.faults.items():
             if reason.startswith(UNREADABLE):  # said once for all metrics
                 continue
@@ -166,6 +173,8 @@ class Scorer:
 
     def _score_groups(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         seen = self._seen(chunk, keys)
+        if features_of_all(self.name):
+            self.seen.update(seen)
         for prompt_id in chunk.prompt_ids:
             if prompt_id not in self.missing.prompts:
                 continue
@@ -185,13 +194,17 @@ class Scorer:
             return reason_of(error)
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
-        """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
-        order = {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
-        count = min(MOST_BLOCKS, len(order))
+        """Add images to the blocks of their prompts; a block holds a text once an image of it failed.
+
+        Prompts of one cluster are in one block: what is not independent is left out together.
+        """
+        order = self.target.clusters or {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
+        clusters = 1 + max(order.values())
+        count = min(MOST_BLOCKS, clusters)
         step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
-            block = order[prompt_id] * count // len(order) // step
+            block = order[prompt_id] * count // clusters // step
             for other in [other for other in self.pending if other != block]:
                 self._close(other)
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
@@ -244,10 +257,10 @@ class Scorer:
         self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
 
-    def _keep_notes(self, sentences: Sequence[str]) -> None:
-        """Say what the reader of the values should know, and keep it in the run's manifest."""
+    def _keep_notes(self, sentences: Sequence[str], *, told: bool = True) -> None:
+        """Say what the reader of the values should know (unless it is `told` in tables only), and keep it."""
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
-        for sentence in sentences:
+        for sentence in sentences if told else ():
             logger.warning(f"{named}{sentence}", extra=ONCE)
         self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()

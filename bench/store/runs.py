@@ -142,6 +142,7 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    tuned: str = ""  # digest of the tuned weights that ran; "": none, or not on record
     doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
@@ -217,7 +218,7 @@ def read_run(store: RunStore) -> Run:
         prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
         samples=manifest.samples,
         n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
-        trained_on=tuple(manifest.trained_on),
+        trained_on=() if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on),
         metrics=metrics,
         scores=_joined(frames),
         conditions=_conditions(manifest),
@@ -229,8 +230,14 @@ def read_run(store: RunStore) -> Run:
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
+        tuned=_weights_of(str(manifest.identity.get("tuned") or "")),
         checkpoint=checkpoint_of(manifest),
     )
+
+
+def _weights_of(tuned: str) -> str:
+    """The digest in a run's identity without how strongly, or without what, the weights act."""
+    return tuned.partition(" ")[0].partition("*")[0]
 
 
 def _believed(

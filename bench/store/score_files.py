@@ -17,6 +17,7 @@ from bench.store.digests import read_protected, tell_unprotected, write_protecte
 from bench.store.locks import locked, locking
 from bench.store.parts import part_files, read_parts, write_part
 from bench.store.records import LEFT_OUT, PART, SCORE_COLUMNS, ScoreRow, last_wins
+from metrics.types import corrected_name
 
 logger = get_logger(__name__)
 
@@ -104,7 +105,7 @@ class ScoreFiles:
         remove_folder(self._scores(metric))
 
     def _scores(self, metric: str) -> Path:
-        check_name(metric)
+        check_name(corrected_name(metric))  # NAME@official is a folder of its own
         return self.path / "scores" / metric
 
     def parts(self) -> dict[str, list[str]]:

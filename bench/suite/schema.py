@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -11,6 +11,7 @@ from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 from bench.suite.wording import sentence
+from metrics.types import corrected_name
 
 _PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
 
@@ -238,7 +239,13 @@ class Suite(_Part):
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
         known = self.unselected | self.metrics
         check_metrics(names := list(names), known)
-        return {name: known.get(name, MetricSpec()).model_dump() for name in names}
+        return {name: _spec_of(name, known).model_dump() for name in names}
+
+
+def _spec_of(name: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
+    """How a metric is scored; one of the official protocol has the weights of the corrected one."""
+    other = known.get(corrected_name(name))
+    return known.get(name) or (MetricSpec(weights=other.weights) if other else MetricSpec())
 
 
 def check_metrics(names: Iterable[str], also: Iterable[str] = ()) -> None:

@@ -77,6 +77,7 @@ METRICS = (
     ("metric", "catalogue"),
     ("builtin",),
     ("unsupported", "torchmetrics_adapter"),
+    ("official",),
     ("image", "group", "set"),
     ("base",),
     ("networks",),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.analysis.checkpoints import MethodRuns
 from bench.analysis.differences import Difference
+from bench.analysis.in_reward import in_reward
 from bench.analysis.stats import Interval
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
@@ -33,7 +34,7 @@ class Row:
 
     def in_reward(self, metric: str) -> bool:
         """True when the method was trained on this metric."""
-        return metric in self.run.trained_on
+        return in_reward(self.run.trained_on, metric)
 
 
 @dataclass(frozen=True, slots=True)
