@@ -31,9 +31,9 @@ _PUBLIC = {
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
     "check": "bench.gate.check",
-    "claims": "bench.analysis.claims",
+    "claims": "bench.study.claims",
     "compare": "bench.analysis.compare",
-    "load_results": "bench.store.load_results",
+    "load_results": "bench.analysis.load_results",
     "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
@@ -61,8 +61,8 @@ __all__ = [
 
 
 if TYPE_CHECKING:  # so that types and signatures are known where they are used
-    from bench.analysis.claims import claims
     from bench.analysis.compare import compare
+    from bench.analysis.load_results import load_results
     from bench.gate.check import check
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
@@ -72,7 +72,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.pipeline.train import train
     from bench.registry.families import register_model
     from bench.reporting.report import report
-    from bench.store.load_results import load_results
+    from bench.study.claims import claims
 
 
 if os.environ.get("BENCH_LOG_LEVEL"):  # how the processes that a command starts are heard: see bench.runtime.log

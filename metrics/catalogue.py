@@ -64,7 +64,7 @@ def names() -> list[str]:
 
     >>> import metrics
     >>> [name for name in metrics.names() if name.startswith("hpsv2")]
-    ['hpsv2', 'hpsv2.1']
+    ['hpsv2', 'hpsv2.1', 'hpsv2.1@official']
     """
     _read_plugins()
     return list(_FACTS)

@@ -10,6 +10,18 @@ from enum import StrEnum
 from typing import Any
 
 LAST = 1000  # the order of metrics that say none
+OFFICIAL = "@official"
+"""Ends the name of a metric that is measured as the evaluation code of ImageReFL does (`metrics.official`)."""
+
+
+def is_official(name: str) -> bool:
+    """Whether a metric of this name is measured by the official protocol."""
+    return name.endswith(OFFICIAL)
+
+
+def corrected_name(name: str) -> str:
+    """The metric's name without the protocol: "hpsv2.1" of "hpsv2.1@official" and of "hpsv2.1"."""
+    return name.removesuffix(OFFICIAL)
 
 
 class Kind(StrEnum):

@@ -21,6 +21,8 @@ from prompts.public import Fetch, PublicSetError, rows_of
 _SHIPPED = Path(__file__).parent
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEYS = ("id", "text", "tags")
+MOST_BYTES, MOST_PROMPT_BYTES = 256 << 20, 64 << 10
+"""Of a file, and of a line in it: more is no prompt."""
 _JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
 
 
@@ -110,7 +112,11 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, stripped, with their numbers from 1."""
     if path.is_dir():
         raise PromptError(f"{path} is a folder, not a prompt file")
+    if path.exists() and not path.is_file():
+        raise PromptError(f"{path} is not a regular file: write the prompts to a file first")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PromptError(f"prompt file {path} has more than {MOST_BYTES >> 20} MiB: split it")
         data = path.read_bytes()
     except FileNotFoundError:
         raise PromptError(f"prompt file {path} does not exist") from None
@@ -122,6 +128,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
             text = raw.decode("utf-8").strip()
         except UnicodeDecodeError:
             raise PromptError(f"{path}: line {number}: not valid UTF-8 text") from None
+        if len(text.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
+            raise PromptError(f"{path}: line {number}: it has more than {MOST_PROMPT_BYTES:,} bytes")
         if text:
             lines.append((number, text))
     return lines
@@ -139,6 +147,10 @@ def _from_json(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[int, 
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise PromptError(f"{where}: not valid JSON ({error.msg}, column {error.colno})") from None
+        except RecursionError:
+            raise PromptError(f"{where}: its values are nested too deeply") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise PromptError(f"{where}: not valid JSON ({str(error).split(';')[0]})") from None
         if not isinstance(row, dict):
             raise PromptError(f'{where}: expected one JSON object a line, {{"id": "...", "text": "..."}}')
         yield number, _prompt(where, row)
@@ -155,6 +167,9 @@ def _prompt(where: str, row: dict[str, Any]) -> Prompt:
             raise PromptError(f"{where}: the prompt has no '{key}'")
         if not isinstance(row[key], str):
             raise PromptError(f"{where}: '{key}' must be a string, got {json.dumps(row[key])[:60]}")
+    for key in ("id", "text"):
+        if any("\ud800" <= char <= "\udfff" for char in row[key]):
+            raise PromptError(f"{where}: '{key}' holds half of a character (a lone surrogate): repair the file")
     if not row["text"].strip():
         raise PromptError(f"{where}: the text of prompt '{row['id']}' is empty")
     if not _SAFE_ID.fullmatch(row["id"]) or ".." in row["id"]:

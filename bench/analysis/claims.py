@@ -14,12 +14,14 @@ from bench.analysis.claims_ledger import Claim, read_ledger
 from bench.analysis.comparable import why_not_comparable
 from bench.analysis.differences import set_estimate
 from bench.analysis.estimand import pair, units_of
+from bench.analysis.opened import open_runs, tell_outdated
+from bench.analysis.people import HUMAN_METRICS, People
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Interval
 from bench.analysis.summary import metric_interval
 from bench.formatting import aligned, one_line
 from bench.store.runs import Run
-from bench.store.select import RunSources, made_at, open_runs
+from bench.store.select import RunSources, made_at
 
 Answer = Literal["holds", "does not hold", "undecided", "not comparable"]
 
@@ -59,42 +61,57 @@ class Claims(Sequence[Judgement]):
         return len(self.judgements)
 
 
-def claims(
+def judged_claims(
     file: Path | str,
     runs: RunSources | None = None,
     *,
     strict: bool = False,
     results: Path | str = Path("results"),
+    people: People | None = None,
 ) -> Claims:
-    """Judge the claims of a ledger on runs (None: all of `results`). Does what `bench claims` does.
+    """Judge the claims of a ledger on runs (None: all of `results`), and on the votes of `people`.
 
-    Of each method the newest finished run is taken. Exit code 1 where a claim does not hold (`strict`: or is
-    undecided), 3 where none fails and one is not comparable. UsageError: a malformed ledger, or no runs.
-
-    >>> import bench
-    >>> bench.claims(CLAIMS, results=RESULTS).code
-    0
+    `bench.claims` is this with the folder of a study. A ledger of human metrics alone needs no runs.
     """
     ledger, suite = read_ledger(file)
-    opened, _, _ = open_runs(results if runs is None else runs, results)
+    needed = runs is not None or any(claim.metric not in HUMAN_METRICS for claim in ledger)
+    opened, left_out, _ = open_runs(results if runs is None else runs, results) if needed else ([], [], False)
+    tell_outdated(left_out)
     newest: dict[str, Run] = {}
     for run in sorted(opened, key=lambda run: made_at(run.store)):
         if suite is None or run.suite == suite:
             newest[run.method] = run
             newest[run.name] = run
-    found = tuple(judge(claim, newest) for claim in ledger)
+    found = tuple(judge(claim, newest, people) for claim in ledger)
     answers = {one.answer for one in found}
     failed = answers & ({"does not hold", "undecided"} if strict else {"does not hold"})
     return Claims(found, 1 if failed else 3 if "not comparable" in answers else 0)
 
 
-def judge(claim: Claim, runs: Mapping[str, Run]) -> Judgement:
-    """A claim on runs by method (or run name)."""
+def judge(claim: Claim, runs: Mapping[str, Run], people: People | None = None) -> Judgement:
+    """A claim on runs by method (or run name), or on the votes of a study."""
     nothing = Interval(math.nan, math.nan, math.nan, 0)
+    if claim.metric in HUMAN_METRICS:
+        rate, why = _asked(claim, people)
+        return Judgement(claim, "not comparable", nothing, why) if rate is None else _judged(claim, rate, rate, rate)
     why = _not_comparable(claim, runs)
     if why:
         return Judgement(claim, "not comparable", nothing, why)
-    shown, least, most = _measured(claim, runs)
+    return _judged(claim, *_measured(claim, runs))
+
+
+def _asked(claim: Claim, people: People | None) -> tuple[Interval | None, str]:
+    """The win rate that a claim is about."""
+    if people is None:
+        return None, f"{claim.metric} is what people say: give the folder of a study with --study"
+    if claim.of:
+        return None, f"a share (of) is not defined for {claim.metric}"
+    if claim.protocol != "corrected":
+        return None, f"{claim.metric} has no official protocol"
+    return people.win_rate(claim.metric, claim.method, claim.over)
+
+
+def _judged(claim: Claim, shown: Interval, least: Interval, most: Interval) -> Judgement:
     if not math.isfinite(shown.mean):
         return Judgement(claim, "not comparable", shown, shown.reason or "no value could be scored")
     if claim.reported and abs(shown.mean - claim.reported[0]) > claim.tolerance:
@@ -106,6 +123,9 @@ def judge(claim: Claim, runs: Mapping[str, Run]) -> Judgement:
 
 
 def _answer(claim: Claim, shown: Interval, least: Interval, most: Interval) -> Answer:
+    if claim.metric in HUMAN_METRICS:  # a win rate is held against one half, and `by` counts from there
+        shown = Interval(shown.mean - 0.5, shown.low - 0.5, shown.high - 0.5, shown.n)
+        least = most = shown
     low, high, by = min(shown.low, least.low), max(shown.high, most.high), claim.by
     if claim.direction == "below":
         low, high, by = -high, -low, by

@@ -18,6 +18,10 @@ tolerance = 0.002                # optional: how far the measured value may be f
 source = "README.md"             # optional: where it is said
 protocol = "corrected"           # optional: official means the metric's value by the authors' code (metric@official)
 
+A metric human_preference, human_diversity or human_alignment is the win rate of the method in a study (`--study DIR`),
+ties half: over another method, or over all others of the study. It is held against one half, from which `by` counts;
+`reported` is a win rate.
+
 `open` claims that it is not decided: the interval holds `by` (default 0). Every claim is judged by its own 95 %
 interval, with the worst case where the runs are scored differently (`bench.analysis.estimand`).
 """

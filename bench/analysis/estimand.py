@@ -29,6 +29,7 @@ from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference,
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
 from bench.analysis.worst_case import worst_case
+from bench.store.clusters import clusters_of
 from bench.store.runs import Run
 
 Ints = NDArray[np.int64]
@@ -93,20 +94,8 @@ def _row_means(values: Floats) -> Floats:
 
 
 def prompt_clusters(run: Run) -> dict[str, int]:
-    """Prompt id -> its cluster, as a number: what intervals take for independent (Miller 2024, arXiv 2411.00640).
-
-    Prompts of one text (but for case and spaces) are one cluster, whatever their ids: the same text twice is no second
-    prompt. Where the suite names a `cluster` tag, prompts with the same tag of that name ("scene:3" or "scene=3" for
-    "scene") are one cluster.
-    """
-    numbers: dict[str, int] = {}
-    found = {}
-    for prompt_id, text in sorted(run.prompts):  # the same numbers whatever the order of the prompts
-        tags = run.tags.get(prompt_id, ()) if run.cluster else ()
-        above = next((tag for tag in tags if tag.startswith((f"{run.cluster}:", f"{run.cluster}="))), None)
-        label = f"tag {above}" if above else f"text {' '.join(text.split()).casefold()}"
-        found[prompt_id] = numbers.setdefault(label, len(numbers))
-    return found
+    """Prompt id -> its cluster, as a number (`bench.store.clusters`); the same numbers whatever the prompts' order."""
+    return clusters_of(sorted(run.prompts), run.tags, run.cluster)
 
 
 def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -171,7 +160,12 @@ class Pairing:
         if self.gaps or not self.sides:
             return False
         a, b = self.sides[0]
-        return same_values(a.prompt_means, b.prompt_means, a.bounds or b.bounds)
+        if not np.allclose(a.prompt_means, b.prompt_means, rtol=1e-12, atol=0, equal_nan=True):
+            return False
+        _, index = np.unique(self.clusters, return_inverse=True)  # the same text twice repeats by itself, not by chance
+        sizes = np.bincount(index)
+        first, second = (np.bincount(index, weights=one.prompt_means) / sizes for one in (a, b))
+        return same_values(first, second, a.bounds or b.bounds)
 
     def least(self, level: float = 0.95) -> Interval:
         """The interval with the gaps filled so that b - a is as small as it may be."""
@@ -193,21 +187,26 @@ class Pairing:
         above, below = self.one_sided(at)
         return math.nan if math.isnan(above) else min(1.0, 2 * min(above, below))
 
-    def paired(self, level: float = 0.95, *, identical: bool = False) -> Paired:
+    def paired(self, level: float = 0.95, *, identical: bool = False, win: bool = True) -> Paired:
         """Interval, p, wins and the smallest detectable difference of the pairs.
 
         `identical`: every pair is one picture in two places, so that the difference is 0 without any uncertainty.
+        `win`: with the interval of the win rate.
         """
         d = self.differences
         wins, losses, known = int((d > 0).sum()), int((d < 0).sum()), int(np.isfinite(d).sum())
         counts = wins, known - wins - losses, losses
-        shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
-        win = replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known).interval(level)
+        shares = self._win_rate(known).interval(level) if win else None
         interval, p = self.interval(level), self.estimate.p()
         if (identical and self.agree and not self.estimate.n_unscored) or self.same:
             reason = "the pictures are identical"
-            return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, win)
-        return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), win)
+            return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, shares)
+        return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), shares)
+
+    def _win_rate(self, known: int) -> ClusterMean:
+        d = self.differences
+        shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
+        return replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known)
 
 
 def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:

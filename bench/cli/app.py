@@ -21,6 +21,7 @@ from bench.cli.plan import plan
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.study import STUDY
 from bench.cli.train import train
 from bench.cli.watch import watch
 from bench.runtime.log import shown
@@ -41,6 +42,10 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "watch": watch,
     "list": list_entries,
     "doctor": doctor,
+}
+# Commands of several words: name -> what its help says, and the commands below it.
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
+    "study": ("Ask people which images they prefer.", STUDY),
 }
 
 
@@ -96,6 +101,11 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
         app.command(name, cls=_Command)(with_plugins(command))
+    for name, (text, commands) in GROUPS.items():
+        group = typer.Typer(name=name, help=text, rich_markup_mode=app.rich_markup_mode, no_args_is_help=True)
+        for word, command in commands.items():
+            group.command(word, cls=_Command)(command)
+        app.add_typer(group)
     return app
 
 
@@ -136,10 +146,22 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     code = getattr(wrong, "exit_code", None)
     if isinstance(code, int):
         return punctuated(str(wrong)), code
+    if isinstance(wrong, MemoryError) or (isinstance(wrong, OSError) and wrong.errno == errno.ENOMEM):
+        return "there is not enough memory: close other programs, or take fewer images at a time (--batch-size)", 4
+    if _no_thread(wrong):
+        return "the system allows no more threads or processes: end others, or raise the limit (`ulimit -u`)", 2
+    if isinstance(wrong, OSError) and wrong.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open: close other programs, or raise the limit (`ulimit -n`)", 2
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
         location = f" '{wrong.filename}'" if wrong.filename else ""
         return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2
     return None
+
+
+def _no_thread(wrong: Exception) -> bool:
+    if isinstance(wrong, OSError):
+        return wrong.errno == errno.EAGAIN
+    return isinstance(wrong, RuntimeError) and "can't start new thread" in str(wrong)
 
 
 def _usage(wrong: typer.TyperException) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, ResultsOption, RunsArgument, StudyOption, VerifyOption
 
 ThresholdsOption = Annotated[
     Path | None,
@@ -43,10 +43,12 @@ def check(
     accept: AcceptOption = False,
     plan: PlanOption = False,
     common: CommonOption = False,
+    verify: VerifyOption = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    study: StudyOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check runs against thresholds, for continuous integration.
@@ -65,9 +67,11 @@ def check(
         accept=accept,
         plan=plan,
         common=common,
+        verify=verify,
         strict=strict,
         junit=junit,
         summary=summary,
+        study=study,
         results=results,
     )
     typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())

@@ -41,6 +41,14 @@ MetricsOption = Annotated[
         help="Metrics to compute, comma-separated (see 'bench list metrics'). [default: the suite's]",
     ),
 ]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="corrected|official",
+        help="How to measure: official as the code of ImageReFL does, under names such as hpsv2.1@official.",
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(
@@ -51,6 +59,17 @@ CommonOption = Annotated[
     bool,
     typer.Option(
         "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
+    ),
+]
+StudyOption = Annotated[
+    Path | None,
+    typer.Option("--study", metavar="DIR", help="Folder of a human preference study of these runs."),
+]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read and verify every image file, also those that look unchanged (size, times, inode).",
     ),
 ]
 # The arguments of a run, which `bench run` and `bench plan` share.
@@ -73,6 +92,10 @@ MethodSettingsOption = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
     ),
+]
+ReplicatesOption = Annotated[
+    bool,
+    typer.Option("--replicates", help="Run all checkpoints that the suite names as replicates (training seeds)."),
 ]
 DtypeOption = Annotated[
     str | None,

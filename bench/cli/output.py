@@ -30,13 +30,18 @@ def show(table: Table) -> None:
     Console().print(drawn)
 
 
-def show_runs(stores: Sequence[RunStore]) -> None:
-    """The table of freshly summarised runs, and where they are."""
-    from bench.analysis.table.build import build
-    from bench.reporting.tables import text
-    from bench.store.runs import read_run
+def show_runs(stores: Sequence[RunStore], *, summarised: bool = False) -> None:
+    """The table of runs, and where they are. `summarised`: their summaries were just made or verified."""
+    from bench.reporting.brief import text_of_summaries
 
-    if stores:
-        print(text(build([read_run(store) for store in stores])).rstrip())
+    shown = text_of_summaries(stores) if summarised else None
+    if stores and shown is None:
+        from bench.analysis.table.build import build
+        from bench.reporting.tables import text
+        from bench.store.runs import read_run
+
+        shown = text(build([read_run(store) for store in stores]))
+    if shown is not None:
+        print(shown.rstrip())
     for store in stores:
         print(f"run: {store.path}")

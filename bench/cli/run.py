@@ -16,6 +16,8 @@ from bench.cli.options import (
     MethodSettingsOption,
     MetricsOption,
     PromptsOption,
+    ProtocolOption,
+    ReplicatesOption,
     ResultsOption,
     Resume,
     SamplesOption,
@@ -67,7 +69,9 @@ def run(
     limit: LimitOption = None,
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
+    replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
     resume: ResumeOption = Resume.MISSING,
@@ -91,6 +95,7 @@ def run(
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
     what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what |= {"protocol": protocol, "replicates": replicates}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
@@ -99,5 +104,5 @@ def run(
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     with watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
-    show_runs(stores)
+    show_runs(stores, summarised=True)
     return 0

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, ResultsOption, RunsArgument, split
+from bench.cli.options import (
+    DeviceOption,
+    MetricsOption,
+    ProtocolOption,
+    ResultsOption,
+    RunsArgument,
+    VerifyOption,
+    split,
+)
 
 
 def score(
@@ -24,7 +32,9 @@ def score(
         ),
     ] = None,
     metrics: MetricsOption = None,
+    protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
+    verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -43,8 +53,10 @@ def score(
             prompts=prompts,
             name=name,
             metrics=split(metrics) or None,
+            protocol=protocol,
             results=results,
             device=device,
+            verify=verify,
             progress=progress,
         )
     show_runs(stores)

@@ -13,10 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 from bench.analysis.bounded import Bounds
+from bench.analysis.noise import noise_text
+from bench.analysis.set_notes import EXTRAPOLATED
 from bench.analysis.stats import Interval, minimum_detectable_effect
 from bench.gate.changes import Change, change_of, value_against, why_other
 from bench.gate.dominance import dominance
 from bench.gate.ledger import look_level
+from bench.gate.people import is_human
 from bench.gate.rules import ALPHA, Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
 from bench.gate.summaries import Entry, Summary, read_summary
 from bench.gate.thresholds import Bound, Rule, Thresholds
@@ -84,8 +87,8 @@ def _lines(limits: Thresholds, summaries: Sequence[Summary], *, drops: bool = Fa
     return sum(max(1, runs[rule.method]) for rule in rules)
 
 
-def _numbers(status: Status, value: Interval, bound: float, prompts: int, level: float = 0.95) -> dict[str, float]:
-    numbers = {"value": value.mean, "ci_low": value.low, "ci_high": value.high}
+def _numbers(status: Status, value: Interval, bound: float, prompts: int, level: float = 0.95) -> dict[str, Any]:
+    numbers: dict[str, Any] = {"value": value.mean, "ci_low": value.low, "ci_high": value.high}
     if status == "undecided":
         numbers["needed"] = needed_prompts(value, bound, prompts, level)
     return numbers
@@ -107,6 +110,8 @@ def _bound(bound: Bound, summary: Summary, gate: Gate) -> Verdict:
     numbers = _numbers(status, now, bound.value, prompts, gate.level)
     if gaps:
         numbers.pop("needed", None)  # more prompts do not bring back what is unscored
+    if is_human(bound.metric) and numbers.pop("needed", None) is not None:
+        message = _told(message, "more votes would decide: `bench study report` says how many")
     return make(bound, summary, status, message, **numbers)
 
 
@@ -134,10 +139,11 @@ def _drop(bound: Bound, summary: Summary, entry: Entry, gate: Gate) -> Verdict:
     if one_pair(change.interval, summary, entry):
         return make(bound, summary, "missing", f"{bound.metric} shares only one prompt with the baseline")
     drop = change.flipped() if entry.higher else change
-    return _judged_drop(bound, summary, drop, gate)
+    noise = noise_text({"baseline": before.conditions, "now": summary.conditions})
+    return _judged_drop(bound, summary, drop, gate, noise)
 
 
-def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate) -> Verdict:
+def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate, noise: str) -> Verdict:
     """Where values are scored on one side only, a drop that is small enough for the others proves nothing."""
     entry, level = summary.metrics[bound.metric], gate.drop_level
     status = drop.held_against(bound.value, at_least=False, common=gate.common)
@@ -152,7 +158,11 @@ def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate) -> Ve
         numbers.pop("needed", None)  # more prompts do not bring back what is unscored
     detectable = minimum_detectable_effect(drop.interval, level)
     gaps = f"over {drop.interval.n:,} common values (--common)" if gate.common and drop.gaps else drop.gaps
-    message = _told(message, unscored_text(entry), gaps, why)
+    far = (
+        EXTRAPOLATED if entry.features is not None and not drop.open_ and drop.interval.high > drop.interval.low else ""
+    )
+    numbers |= {"noise": noise}
+    message = _told(message, unscored_text(entry), gaps, far, why)
     return make(bound, summary, status, message, baseline=drop.was, detectable=detectable, level=level, **numbers)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+from bench.analysis.noise import noise_text
 from bench.gate.changes import Change, change_of
 from bench.gate.rules import Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
 from bench.gate.summaries import Summary
@@ -49,9 +51,11 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str, gate: Ga
         for metric, lead, margin in zip(rule.metrics, leads, rule.margins, strict=True)
     ]
     message = f"lead over {over}, positive is better: {'; '.join(told)}"
-    numbers: dict[str, float] = {}
+    numbers: dict[str, Any] = {}
     if status == "undecided" and not any(lead.gaps or lead.open_ for lead in leads):
         numbers["needed"] = _needed(rule, summary, leads, states, better)
+    noise = noise_text({summary.run or summary.method: summary.conditions, other.run or over: other.conditions})
+    numbers |= {"noise": noise, "also_trained_on": other.trained_on}
     return make(rule, summary, status, message, name=name, **numbers)
 
 

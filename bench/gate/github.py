@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.analysis.in_reward import DAGGER
 from bench.analysis.stats import POWER
 from bench.errors import UsageError
 from bench.formatting import escape_markdown, markdown_table
-from bench.gate.verdict import STATUSES, Verdict, counted, drops_told, outcome_word
+from bench.gate.verdict import STATUSES, Verdict, counted, daggers_told, drops_told, noise_told, outcome_word
 
 _SIGNS = {"passed": "✅", "failed": "❌", "undecided": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
 
@@ -23,15 +24,22 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     rows = []
     for one in sorted(verdicts, key=lambda verdict: order[verdict.status]):
         sign = f"{_SIGNS[one.status]} {one.status.replace('_', ' ')}"
-        rows.append([sign, *map(escape_markdown, (one.who, one.name, one.message, _detects(one)))])
+        rows.append([sign, *map(escape_markdown, (one.who, _rule(one), one.message, _detects(one)))])
     lines += markdown_table(("", "method", "rule", "measured", ""), rows)
-    drops = drops_told(verdicts)
+    drops, daggers = drops_told(verdicts), daggers_told(verdicts)
     how = "Intervals are over prompts, of 95 %; a verdict is undecided when its interval holds the bound."
     lines += ["", f"{how} {drops} {_HOW}" if drops else how]
+    lines += ["", escape_markdown(daggers)] if daggers else []
+    for sentence in noise_told(verdicts):
+        lines += ["", f"{escape_markdown(sentence)}."]
     return "\n".join(lines) + "\n"
 
 
 _HOW = f"Detects: by how much a drop must pass its bound to be found with {POWER:.0%} probability."
+
+
+def _rule(verdict: Verdict) -> str:
+    return f"{verdict.name} {DAGGER}" if verdict.trained else verdict.name
 
 
 def _detects(verdict: Verdict) -> str:

@@ -10,17 +10,23 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.in_reward import training_notes, with_training
+from bench.analysis.opened import open_runs
+from bench.analysis.people import HUMAN_METRICS
+from bench.analysis.run_notes import cluster_notes
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
 from bench.gate.bounds import verdicts
 from bench.gate.ledger import key_of, read_ledger
 from bench.gate.newest import newest_of
+from bench.gate.people import is_human, with_people
 from bench.gate.summaries import Summary, summary_from
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict
 from bench.store.runs import Run
-from bench.store.select import LeftOut, RunSources, display_names, open_runs
+from bench.store.select import LeftOut, RunSources, display_names
+from bench.study.people import people_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +50,22 @@ def judged(
     *,
     common: bool = False,
     looking: bool = True,
+    study: Path | str | None = None,
 ) -> Judged:
     """The verdicts on runs by a thresholds file, and a baseline (file) for drops.
 
     Without `baseline` it is the one that the thresholds file names, if any. Of a folder the newest run of each method
     is judged; those that are not finished, or not comparable with the others, are named, and get a verdict of their own
-    by the rules of their method. `looking`: count a look where the file says `looks = "nightly"`.
+    by the rules of their method. `study`: the folder that bounds on human metrics are judged on. `looking`: count a
+    look where the file says `looks = "nightly"`.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
-    opened, unfinished, named = open_runs(runs, results)
+    as_read, unfinished, named = open_runs(runs, results)
+    opened = with_training(as_read)
+    for sentence in training_notes(as_read, display_names(as_read)):
+        logger.warning(one_line(sentence))
     limits = limits_of(opened, thresholds)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, Mapping) or named_file is None else read_baseline(named_file)
@@ -66,14 +77,19 @@ def judged(
         chosen, captions = over_common(chosen)
         for caption in captions:
             logger.warning(one_line(caption))
+    for sentence in dict.fromkeys(sentence for run in chosen for sentence in cluster_notes(run)):
+        logger.warning(one_line(sentence))
     wanted = {rule.method for rule in limits.rules}
     wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
     names = [run.name for run in chosen]
-    summaries = [
-        summary_from(run, run.name if names.count(run.name) == 1 else shown)
+    wanted_runs = [
+        (run, run.name if names.count(run.name) == 1 else shown)
         for run, shown in zip(chosen, display_names(chosen), strict=True)
         if run.method in wanted
     ]
+    summaries = [summary_from(run, name) for run, name in wanted_runs]
+    if any(is_human(bound.metric) for bound in limits.bounds):
+        summaries = with_people(summaries, [run for run, _ in wanted_runs], limits.bounds, people_of(study))
     _refuse_percent_of_frechet(limits, summaries)
     look, told = None, ""
     if limits.looks == "nightly" and looking and before is not None:
@@ -122,11 +138,6 @@ def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
     return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
 
 
-def _begun(left_out: Sequence[LeftOut], suite: str) -> list[LeftOut]:
-    """Of a suite's runs that are left out those that are not finished; outdated ones are in nobody's place."""
-    return [omitted for omitted in left_out if omitted.suite == suite and not omitted.finished]
-
-
 def _judged_runs(
     runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
 ) -> tuple[list[Run], list[LeftOut]]:
@@ -143,7 +154,7 @@ def _judged_runs(
             require_comparable(members)
             kept += members
             continue
-        members, begun = newest_of(members, _begun(unfinished, suite))
+        members, begun = newest_of(members, [one for one in unfinished if one.suite == suite])
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]
@@ -159,4 +170,4 @@ def _known_methods(runs: Sequence[Run]) -> list[str]:
 def _known_metrics(runs: Sequence[Run]) -> list[str]:
     from bench.registry.metrics import metric_names
 
-    return [*metric_names(), *(name for run in runs for name in run.metrics)]
+    return [*metric_names(), *HUMAN_METRICS, *(name for run in runs for name in run.metrics)]

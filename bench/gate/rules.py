@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.analysis.bounded import Bounds
+from bench.analysis.in_reward import in_reward
 from bench.analysis.stats import Interval
 from bench.gate.summaries import Entry, Summary
 from bench.gate.thresholds import Bound, Rule, Thresholds
@@ -38,6 +39,9 @@ def make(rule: Rule, summary: Summary | None, status: Status, message: str, **nu
     own = rule.rule if isinstance(rule, Bound) else f"dominates {rule.over}"
     name, suite, run = numbers.pop("name", own), numbers.pop("suite", suite), numbers.pop("run", run)
     value = rule.value if isinstance(rule, Bound) else math.nan
+    judged = [rule.metric] if isinstance(rule, Bound) else list(rule.metrics)
+    on = [*(summary.trained_on if summary is not None else ()), *numbers.pop("also_trained_on", ())]
+    numbers["trained"] = tuple(one for one in judged if in_reward(on, one))
     if status == "undecided" and "needed" in numbers:
         message = f"{message}; {needed_text(numbers['needed'])}"
     return Verdict(suite, rule.method, run, metric, name, value, status, message, line=rule.line, **numbers)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from bench.formatting import aligned, one_line
-from bench.gate.verdict import Verdict, counted, drops_told, outcome_word
+from bench.gate.verdict import Verdict, counted, daggers_told, drops_told, noise_told, outcome_word
 
 
 def verdicts_text(verdicts: Sequence[Verdict], code: int | None = None) -> str:
@@ -16,14 +15,16 @@ def verdicts_text(verdicts: Sequence[Verdict], code: int | None = None) -> str:
             verdict.status.replace("_", " "),
             *map(
                 one_line,
-                (verdict.who, verdict.metric if math.isfinite(verdict.bound) else verdict.rule, verdict.message),
+                (verdict.who, verdict.column, verdict.message),
             ),
         ]
         for verdict in verdicts
     ]
-    drops = drops_told(verdicts)
+    drops, daggers = drops_told(verdicts), daggers_told(verdicts)
     return (
         aligned(["verdict", "method", "metric", ""], rows, left=4)
+        + (f"{daggers}\n" if daggers else "")
+        + "".join(f"{one_line(sentence)}\n" for sentence in noise_told(verdicts))
         + (f"{drops}\n" if drops else "")
         + (f"gate {outcome_word(verdicts, code)}: " if code is not None else "")
         + f"{counted(verdicts)}\n"

@@ -10,6 +10,10 @@ looks = "nightly"         # optional: judged again and again against one baselin
 min = 0.30                # also: max
 max_drop = 0.02           # against the baseline, in the metric's unit; or max_drop_percent = 5
 
+[imagerefl.human_preference]  # what people say in the study of --study DIR: the share of votes won, ties half
+min = 0.5
+over = "base"             # optional: against this method alone, not against all others
+
 [imagerefl.dominates]     # required dominance; [[imagerefl.dominates]] for several
 over = "combined"
 on = ["pickscore", "lpips"]
@@ -25,11 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.people import HUMAN_METRICS
 from bench.errors import UsageError, suggest
 from bench.gate.toml_lines import line_of
+from bench.store.atomic import read_bytes
+from metrics.types import is_official
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
+OVER = " over "  # in the name of a human metric against one method
 GATE, LOOKS = "gate", ("once", "nightly")
 _DOMINANCE_KEYS = ("over", "on", "margin")
 
@@ -101,7 +109,7 @@ def read_thresholds(path: Path | str, methods: Iterable[str], metrics: Iterable[
     that is not a finite number (negative, for the drops and margins), or bounds that exclude each other.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bytes(Path(path)).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the thresholds file {path}: {error}") from None
     return parse_thresholds(text, str(path), methods, metrics)
@@ -176,6 +184,8 @@ def _bounds(file: _File, method: str, metric: str, values: Mapping[str, Any]) ->
         raise UsageError(
             f"{file.where((method, metric))}: [{method}.{metric}] is empty: give one of {', '.join(RULES)}"
         )
+    if metric in HUMAN_METRICS:
+        metric, values = _human(file, method, metric, dict(values))
     found = [_bound(file, method, metric, rule, value) for rule, value in values.items()]
     limits = {bound.rule: bound for bound in found}
     if "min" in limits and "max" in limits and limits["min"].value > limits["max"].value:
@@ -184,9 +194,29 @@ def _bounds(file: _File, method: str, metric: str, values: Mapping[str, Any]) ->
     return found
 
 
+def _human(file: _File, method: str, metric: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of a human metric with the method that it is over, and its rules, which are min and max alone."""
+    over, head = values.pop("over", None), f"[{method}.{metric}]"
+    wrong = next((rule for rule in values if rule not in ("min", "max")), None)
+    if wrong is not None:
+        where = file.where((method, metric), wrong)
+        raise UsageError(f"{where}: {head} takes min, max and over; {wrong} is not judged on votes")
+    if not values:
+        raise UsageError(f"{file.where((method, metric))}: {head} needs min or max, a share of votes")
+    if over is None:
+        return metric, values
+    where = file.where((method, metric), "over")
+    if not isinstance(over, str):
+        raise UsageError(f'{where}: {head} over must be the name of a method, as in over = "base"')
+    file.known(f"{where}: {head} over", "method", over)
+    if over == method:
+        raise UsageError(f"{where}: {head} over must name a method other than {method} itself")
+    return f"{metric}{OVER}{over}", values
+
+
 def _bound(file: _File, method: str, metric: str, rule: str, value: Any) -> Bound:
-    line = line_of(file.text, (method, metric), rule)
-    where = f"{file.path}, line {line}: [{method}.{metric}]"
+    line = line_of(file.text, (method, metric.split(OVER)[0]), rule)
+    where = f"{file.path}, line {line}: [{method}.{metric.split(OVER)[0]}]"
     if rule not in RULES:
         raise UsageError(f"{where} has an unknown key '{rule}'.{suggest(rule, RULES)} Known keys: {', '.join(RULES)}.")
     number = _number(where, rule, value)
@@ -234,6 +264,14 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
         raise UsageError(f'{file.where(name, "on", nth)}: {head} needs on = ["metric", ...], at least one metric')
     for metric in metrics:
         file.known(f"{file.where(name, 'on', nth)}: {head} on", "metric", metric)
+        if metric in HUMAN_METRICS:
+            where = f"{file.where(name, 'on', nth)}: {head} on"
+            raise UsageError(f"{where} {metric} is not judged: write a table [{method}.{metric}] with min and over")
+    if len({is_official(metric) for metric in metrics}) > 1:
+        raise UsageError(
+            f"{file.where(name, 'on', nth)}: {head} on mixes the official and the corrected protocol, whose metrics "
+            "are never judged together: write one table for each"
+        )
     margins = _margins(file.where(name, "margin", nth), head, metrics, margin)
     return Dominance(method, over, tuple(dict.fromkeys(metrics)), margins, line_of(file.text, name, None, nth))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.opened import open_runs
 from bench.errors import UsageError
 from bench.formatting import counted
 from bench.gate.baseline import baseline_of, changes, changes_text, merged, read_baseline, worse, write_baseline
@@ -13,7 +14,7 @@ from bench.gate.judging import Judged, judged, limits_of
 from bench.gate.ledger import anchored, for_new_anchor
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code
-from bench.store.select import RunSources, open_runs
+from bench.store.select import RunSources
 
 _DROPS = ("max_drop", "max_drop_percent")
 
@@ -26,6 +27,7 @@ def updated(
     *,
     strict: bool,
     accept: bool,
+    study: Path | str | None = None,
 ) -> tuple[tuple[Verdict, ...], str, int]:
     """Write these runs as the new baseline: the verdicts, what is printed, and the exit code.
 
@@ -40,7 +42,7 @@ def updated(
     old = read_baseline(baseline) if baseline.exists() else None
     made = baseline_of(runs, results)
     new, removed = merged(old, made, baseline)
-    found = _judged(runs, thresholds, old or made, results, made)
+    found = _judged(runs, thresholds, old or made, (results, study), made)
     nightly = found is not None and found.limits.looks == "nightly"
     verdicts = found.verdicts if found else ()
     text = changes_text(changes(old, made)) + "".join(f"{line}\n" for line in removed)
@@ -63,7 +65,7 @@ def _judged(
     runs: RunSources,
     thresholds: Path | str | None,
     before: Mapping[str, Any],
-    results: Path | str,
+    where: tuple[Path | str, Path | str | None],
     made: Mapping[str, Any],
 ) -> Judged | None:
     """The rules of the methods that are renewed; the others stay as they are, and a new one has no drop yet."""
@@ -73,7 +75,7 @@ def _judged(
 
     methods = {one["method"] for one in made["summaries"]}
     known = {(one["method"], metric) for one in before["summaries"] for metric in one["metrics"]}
-    found = judged(runs, thresholds, before, results, looking=False)
+    found = judged(runs, thresholds, before, where[0], looking=False, study=where[1])
     kept = [
         verdict
         for verdict in found.verdicts

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.analysis.in_reward import DAGGER, dagger_line
 from bench.analysis.stats import POWER, Interval, clusters_to_decide
 
 Status = Literal["passed", "failed", "undecided", "missing", "not_comparable"]
@@ -35,12 +36,20 @@ class Verdict:
     detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
     level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
     path: str = ""  # the thresholds file
+    trained: tuple[str, ...] = ()  # of the metrics judged, those that the method (or the other) was trained on
+    noise: str = ""  # why pairs are not on the same noise, as a clause
     several: bool = False  # the method has more than one run, so that its name alone does not say which
 
     @property
     def who(self) -> str:
         """The method as it is printed: by the run's name where it has several."""
         return self.run if self.several and self.run else self.method
+
+    @property
+    def column(self) -> str:
+        """What is printed for what was judged: the metric, or the dominance, with a dagger if trained on."""
+        what = self.metric if math.isfinite(self.bound) else self.rule
+        return f"{what}{DAGGER}" if self.trained else what
 
     @property
     def name(self) -> str:
@@ -127,6 +136,22 @@ def drops_told(verdicts: Sequence[Verdict]) -> str:
         return ""
     each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
     return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."
+
+
+def noise_told(verdicts: Sequence[Verdict]) -> list[str]:
+    """Which methods are not paired on the same noise, and why, a sentence each."""
+    told = dict.fromkeys((verdict.who, verdict.noise) for verdict in verdicts if verdict.noise)
+    return [f"{who}: {noise}" for who, noise in told]
+
+
+def daggers_told(verdicts: Sequence[Verdict]) -> str:
+    """Which of the judged metrics methods were trained on, as a line; "" for none."""
+    who: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for metric in verdict.trained:
+            names = who.setdefault(metric, [])
+            names += [verdict.method] if verdict.method not in names else []
+    return dagger_line(who) if who else ""
 
 
 def outcome_word(verdicts: Iterable[Verdict], code: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.generation.generate import COUNTS
 from bench.runtime import provenance
+from bench.store.atomic import read_bytes
 from bench.store.images import image_size
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Found = dict[tuple[str, int], Path]
+_DIGITS = 5
+_NUMBER = re.compile("0|[1-9][0-9]*")
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -59,8 +63,14 @@ def _find(folder: Path, prompts: Sequence[Prompt]) -> Found:
     found: Found = {}
     for prompt in prompts:
         for path in sorted((folder / prompt.id).glob("*.png")):
-            if path.stem.isdigit() and str(int(path.stem)) == path.stem:
-                found[prompt.id, int(path.stem)] = path
+            if _NUMBER.fullmatch(path.stem) is None:
+                continue
+            if len(path.stem) > _DIGITS:
+                raise UsageError(f"{path}: a sample's number must be below {10**_DIGITS:,}: rename the file")
+            if not path.is_file():
+                what = "a folder" if path.is_dir() else "not a regular file"
+                raise UsageError(f"{path} is {what}, but an image is expected under that name: remove or rename it")
+            found[prompt.id, int(path.stem)] = path
     if not found:
         raise UsageError(_nothing_found(folder, prompts))
     without = [prompt.id for prompt in prompts if not any(key[0] == prompt.id for key in found)]
@@ -154,6 +164,6 @@ def _copy(store: RunStore, key: tuple[str, int], path: Path, text: str) -> Image
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

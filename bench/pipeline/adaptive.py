@@ -95,12 +95,21 @@ def ordered(plan: RunPlan, seed: int, most: int | None) -> RunPlan:
 
 
 def grow(
-    suite: Suite, methods: Sequence[Method], rule: Rule, results: Path, settings: Settings, progress: Progress | None
+    suites: tuple[Suite, Suite],
+    methods: Sequence[Method],
+    rule: Rule,
+    results: Path,
+    settings: Settings,
+    progress: Progress | None,
 ) -> list[RunStore]:
-    """Make, score and look until the rule is met or there are no more prompts; the stores, one a method."""
-    limits = _limits(rule, methods, suite)
+    """Make, score and look until the rule is met or there are no more prompts; the stores, one a method.
+
+    `suites` are the one that images are made by, and the one with the metrics that are scored (by another protocol).
+    """
+    suite, scoring = suites
+    limits = _limits(rule, methods, scoring)
     for name, _ in rule.sizes:
-        if name not in suite.metrics:
+        if name not in scoring.metrics:
             raise UsageError(f"--until {name}: the suite does not score {name}; add it with --metrics")
     plans = [ordered(plan, suite.seed, rule.max_prompts) for plan in planned(suite, methods)]
     stores = [RunStore.create(results, suite.name, plan.method.safe_name, plan.hash8) for plan in plans]
@@ -112,7 +121,7 @@ def grow(
                 continue  # it came further than this already
             part = [replace(plan, prompts=plan.prompts[:number]) for plan in plans]
             generate(part, suite, stores, settings, progress)
-            score_and_summarise(stores, suite, settings.device, progress)
+            score_and_summarise(stores, scoring, settings.device, progress)
             runs = [read_run(store) for store in stores]
             still, skipped = _open(runs, rule, limits, before, (look, len(numbers)))
             stopped = "" if still and number < numbers[-1] else _stopped(still)

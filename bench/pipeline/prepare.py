@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.methods.catalogue import Method
 from bench.methods.conditions import check_conditions, conditions_of
 from bench.models.load import check_guidance
@@ -15,8 +17,12 @@ from bench.models.weights import digest_of, trained_on
 from bench.suite.load import load_suite
 from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
+from bench.suite.protocol import under_protocol
+from bench.suite.replicates import check_digests
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 Setting = str | int | float | Sequence[str | int | float]
 """A value of `--set`, or several for a sweep."""
@@ -27,16 +33,28 @@ def chosen_suite(suite: Suite | str | Path, **overrides: Any) -> Suite:
     return (suite if isinstance(suite, Suite) else load_suite(suite)).override(**overrides)
 
 
+def scored_by(suite: Suite, protocol: str, *, making: bool = False) -> Suite:
+    """The suite with the metrics that a protocol scores; what that leaves out, and does not do, is logged."""
+    scoring, sentences = under_protocol(suite, protocol, making=making)
+    for sentence in sentences:
+        logger.warning(one_line(sentence))
+    return scoring
+
+
 def resolved_methods(
-    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None
+    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None, *, replicates: bool = False
 ) -> list[Method]:
-    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay."""
+    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay.
+
+    `replicates`: with all checkpoints of their training.
+    """
     texts = {key: _setting_text(value) for key, value in (settings or {}).items()}
     names = [method for method in methods if isinstance(method, str)]
     if len(names) == len(methods):
-        return resolve_methods(names, suite, texts)
-    if texts:
-        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
+        return resolve_methods(names, suite, texts, replicates=replicates)
+    if texts or replicates:
+        what = "settings apply" if texts else "replicates apply"
+        raise UsageError(f"{what} only to methods given by name, but a resolved method was given")
     listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
     return list({method.name: method for found in listed for method in found}.values())
 
@@ -56,6 +74,7 @@ def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
         check_conditions(suite.model.family, conditions, sides, method.name)
     prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
+    check_digests(methods, digests)
     trained = [_with_training(method) if method.weights in digests else method for method in methods]
     from bench.models.reading import loader_versions  # reads tensors
 
@@ -72,13 +91,16 @@ def _with_training(method: Method) -> Method:
     """The method with the rewards and image sets that its checkpoint says it was trained on.
 
     Reports mark the ones, and warn of FID against the others. What the suite says holds for the suite's own weights,
-    not for others that were given in their place.
+    not for others that were given in their place, and not against what the weights themselves say of their rewards.
     """
     if method.weights is None:
         return method
     rewards, images = trained_on(method.weights)
     replaced = "weights" in dict(method.settings)
-    if rewards and (replaced or not method.trained_on):
+    if rewards and set(rewards) != set(method.trained_on):
+        if method.trained_on and not replaced:
+            said = f"the suite says that {method.name} was trained on {', '.join(method.trained_on)}"
+            logger.warning(one_line(f"{said}, its weights say {', '.join(rewards)}: that of the weights counts"))
         method = dataclasses.replace(method, trained_on=rewards)
     if images and (replaced or not method.trained_on_data):
         method = dataclasses.replace(method, trained_on_data=images)

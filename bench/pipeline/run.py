@@ -9,9 +9,9 @@ from pathlib import Path
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method
-from bench.pipeline.adaptive import grow, read_rule
 from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
-from bench.pipeline.prepare import Setting, chosen_suite, planned, resolved_methods
+from bench.pipeline.prepare import Setting, chosen_suite, planned, resolved_methods, scored_by
+from bench.pipeline.unchanged import unchanged
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
@@ -33,7 +33,9 @@ def run(
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    replicates: bool = False,
     metrics: Sequence[str] | None = None,
+    protocol: str = "corrected",
     dtype: str | None = None,
     results: Path | str = Path("results"),
     resume: str = "missing",
@@ -52,8 +54,11 @@ def run(
     `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
     methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
     several for a sweep ({"switch_step": [20, 30]}). `prompts`, `samples`, `limit`, `seed`, `metrics` (names) and
-    `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never" (regenerate
-    everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
+    `dtype` replace the suite's. `replicates`: with every checkpoint that the suite names as a replicate of a method's
+    training, each a run of its own. `protocol` "official" scores those metrics that the evaluation code of ImageReFL
+    computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md). `resume` is "missing"
+    (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is found by the device's
+    memory; `compile` compiles the networks.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
@@ -70,18 +75,26 @@ def run(
     load_plugins(plugins)
     overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
+    scoring = scored_by(chosen, protocol, making=True)
     _check_choices(resume, engine, device, batch_size)
-    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     if until is not None:
+        from bench.pipeline.adaptive import grow, read_rule
+
         rule = read_rule(until, thresholds, max_prompts)
-        return grow(chosen, resolved, rule, Path(results), Settings(batch_size, device, resume, compile), progress)
+        made_with = Settings(batch_size, device, resume, compile)
+        return grow((chosen, scoring), resolved, rule, Path(results), made_with, progress)
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
+        if resume != "never" and unchanged(plans, (chosen, scoring), stores):
+            logger.info("nothing to do: all images and scores exist")
+            return stores
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-        values = score_and_summarise(stores, chosen, device, progress)
+        values = score_and_summarise(stores, scoring, device, progress)
         check_images(stores)
         mark_complete(stores)
     if made == 0 and values == 0:

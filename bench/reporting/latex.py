@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.table.rows import Table
 from bench.reporting.cells import BEST, DAGGER, MINUS, CellText, difference_cells, header, mean_cells
 
@@ -80,7 +81,7 @@ def latex(table: Table) -> str:
     More than five metrics stand in several tabulars below one another, which fit the width of a page.
     """
     head = ["method", *(header(facts, table) for facts in table.metrics)]
-    trained = f" {DAGGER} Trained on this metric." if table.trained_metrics else ""
+    trained = f" {dagger_line()}." if table.trained_metrics else ""
     bold = f" {BEST}" if table.best else ""
     caption = f"{table.title}: {table.protocol.replace(' x ', ' × ')}.{bold}{trained}"
     lines = ["% needs \\usepackage{booktabs}"]

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.table.arrays import Array
 from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import pairs_of
 from bench.reporting.cells import DAGGER, header
+from bench.reporting.findings import Findings, findings_of
 from bench.reporting.payload import embedded_json, payload
 from bench.reporting.sections import SECTIONS, Material
 from bench.reporting.style import looks
@@ -28,13 +30,25 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from bench.analysis.tradeoff import Joint
+    from bench.study.findings import Findings as StudyFindings
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", *(script for section in SECTIONS for script in section.scripts), "print.js")  # as they run
 
 
-def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
-    """The page as text; `picture` is pareto.svg, shown where scripts do not run."""
+def page(
+    table: Table,
+    joint: Joint,
+    values: dict[str, Array],
+    images: Pictures,
+    picture: bytes = b"",
+    findings: Findings | None = None,
+    people: StudyFindings | None = None,
+) -> str:
+    """The page as text; `picture` is pareto.svg, shown where scripts do not run; `people` what a study found.
+
+    Without `findings` they are made.
+    """
     import plotly
 
     pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
@@ -51,7 +65,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             scripts=scripts,
             data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
-            sections=rendered(Material(table, pairs, images, picture)),
+            sections=rendered(Material(table, pairs, images, picture, findings or findings_of(table), people)),
         )
     )
 
@@ -67,7 +81,7 @@ def rendered(material: Material) -> list[dict[str, Any]]:
         "rows": {row.name: row for row in table.rows},
         "header": lambda facts: header(facts, table),
         "gallery": material.has_images,
-        **{"DAGGER": DAGGER, "SURE": SURE, "UNSURE": UNSURE},
+        **{"dagger_line": dagger_line, "DAGGER": DAGGER, "SURE": SURE, "UNSURE": UNSURE},
     }
     for section in SECTIONS:
         content = section.fill(material)

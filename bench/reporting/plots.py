@@ -21,6 +21,7 @@ from bench.reporting.cells import DAGGER
 from bench.reporting.label_placement import Box, place
 from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
 from bench.store.runs import MetricFacts
+from metrics.types import is_official
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +31,16 @@ _MAX_COLUMNS = 3
 _NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0)
 
 
+def of_one_protocol(table: Table) -> list[MetricFacts]:
+    """The metrics that judgements over several of them take: the corrected ones, or only official ones."""
+    corrected = [facts for facts in table.metrics if not is_official(facts.name)]
+    official = [facts for facts in table.metrics if is_official(facts.name)]
+    return official if official and not any(facts.kind == "image" for facts in corrected) else corrected
+
+
 def quality_axes(table: Table) -> list[tuple[MetricFacts, str]]:
     """(metric, role) of the rows: the first held-out reward, then the first training reward."""
-    images = [facts for facts in table.metrics if facts.kind == "image"]
+    images = [facts for facts in of_one_protocol(table) if facts.kind == "image"]
     held_out = [facts for facts in images if facts.name not in table.trained_metrics]
     trained = [facts for facts in images if facts.name in table.trained_metrics]
     role = "held out" if trained else ""
@@ -41,8 +49,9 @@ def quality_axes(table: Table) -> list[tuple[MetricFacts, str]]:
 
 def diversity_axes(table: Table) -> list[MetricFacts]:
     """Metrics of the columns: up to three group metrics; without any, a set metric."""
-    groups = [facts for facts in table.metrics if facts.kind == "group"]
-    return (groups or [facts for facts in table.metrics if facts.kind == "set"])[:_MAX_COLUMNS]
+    metrics = of_one_protocol(table)
+    groups = [facts for facts in metrics if facts.kind == "group"]
+    return (groups or [facts for facts in metrics if facts.kind == "set"])[:_MAX_COLUMNS]
 
 
 def pareto_figure(table: Table) -> Figure:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
+    from bench.reporting.findings import Findings
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
+    from bench.study.findings import Findings as StudyFindings
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ __all__ = ["report"]
 
 _N_RESAMPLES = 2000
 _REFERENCE = "base"
-_SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
+# Not every table has them.
+_SOMETIMES = ("differences.csv", "gallery.png", "methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv")
 
 
 def report(
@@ -36,8 +39,12 @@ def report(
     gallery: int | None = None,
     results: Path | str = Path("results"),
     common: bool = False,
+    study: Path | str | None = None,
+    verify: bool = False,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
+
+    And pairs.csv, ranks.csv (three methods and more), methods.csv (over training seeds), robust.csv, profiles.csv.
 
     Does what `bench report` does. `runs` is a results folder, a suite's or a run's folder, a store, the name of a run
     in `results`, or several of these (None: all of `results`); `suite` keeps one suite. `out` is a folder (None:
@@ -47,6 +54,8 @@ def report(
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
+    `study` is the folder of a human preference study: what people say is a section of its suite's page.
+    `verify` reads all pictures, also those that look unchanged.
     Returns the files written. UsageError: nothing to report, or `out` cannot be written.
 
     >>> import bench
@@ -54,22 +63,39 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
-    from bench.store.select import open_runs
+    from bench.analysis.opened import open_runs
+    from bench.store.pictures import verifying
 
     out = Path(results) / "report" if out is None else Path(out)
-    opened, unfinished, named = open_runs(results if runs is None else runs, results)
+    with verifying(verify):
+        opened, unfinished, named = open_runs(results if runs is None else runs, results)
     suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    people = _people(study, suites, results)
     written: list[Path] = []
     for name in suites:
         folder = Path(out) / name if len(suites) > 1 else Path(out)
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
-        table = _table(members, absent, subset, (reference, n_resamples, common))
-        written += write(table, folder, gallery)
+        table, larger = _table(members, absent, subset, (reference, n_resamples, common))
+        asked = people if people is None or people.suite in ("", name) else None
+        written += write(table, folder, gallery, larger, asked)
     return written
+
+
+def _people(study: Path | str | None, suites: Sequence[str], results: Path | str) -> StudyFindings | None:
+    """What a study found; UsageError where it is of another suite than all that are reported."""
+    if study is None:
+        return None
+    from bench.errors import UsageError
+    from bench.study.findings import read_findings
+
+    found = read_findings(study, results)
+    if found.suite and found.suite not in suites:
+        raise UsageError(f"the study {study} is of the suite {found.suite}, but the report is of {', '.join(suites)}")
+    return found
 
 
 def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]:
@@ -84,42 +110,63 @@ def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]
     return suites if suite is None else [suite]
 
 
-def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]) -> Table:
+def _table(
+    runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]
+) -> tuple[Table, Run | None]:
+    """The table, and the reference on a larger prompt set where there is one among the runs that are left out."""
     from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.analysis.table.build import build
+    from bench.analysis.table.robust_rows import larger_reference
     from bench.formatting import one_line
 
     left_out: list[LeftOut] = []
+    everything = runs
     if subset:
         runs, left_out = largest_comparable(runs)
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for omitted in left_out:
         logger.warning(one_line(f"excluded from the report: {omitted.run} ({omitted.why})"))
-    return build(runs, left_out, *how)
+    larger = larger_reference(runs, [run for run in everything if run not in runs], how[0])
+    return build(runs, left_out, *how), larger
 
 
-def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
-    """Write all files of one table into a folder; returns their paths."""
+def write(
+    table: Table,
+    out: Path,
+    gallery: int | None = None,
+    larger: Run | None = None,
+    people: StudyFindings | None = None,
+) -> list[Path]:
+    """Write all files of one table into a folder; returns their paths.
+
+    `larger`: the reference on a larger prompt set, by which means are narrowed; `people`: what a study found.
+    """
     from bench.analysis.tradeoff import joint_bootstrap
+    from bench.reporting.findings import findings_of, found_files
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
     from bench.store.atomic import atomic_write, make_folder
+    from bench.store.leftovers import clean_leftovers
 
     make_folder(out)
+    clean_leftovers(out, deep=False)
+    findings = findings_of(table, larger)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
-        "table.md": markdown(table),
+        "table.md": markdown(table, findings),
         "table.csv": means_csv(table),
         "table.tex": latex(table),
         "scores.csv": scores_csv(table),
     }
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
+    contents.update(found_files(table, findings))
     contents.update(_pictures(table))
-    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
+    found = (findings, people)
+    contents["index.html"], beside = _page(table, joint, out, gallery, (contents["pareto.svg"], *found))
     replace_folder(out / FOLDER, beside)
     for name in _SOMETIMES:
         if name not in contents:  # of an earlier report, which had what this one has not
@@ -130,7 +177,11 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
 
 
 def _page(
-    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+    table: Table,
+    joint: Joint,
+    out: Path,
+    gallery: int | None,
+    more: tuple[str | bytes, Findings, StudyFindings | None],
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.analysis.table.arrays import metric_values, most_changed
@@ -139,8 +190,9 @@ def _page(
 
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
+    picture, findings, people = more
     still = picture if isinstance(picture, bytes) else picture.encode()
-    return page(table, joint, values, images, still), images.files
+    return page(table, joint, values, images, still, findings, people), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:

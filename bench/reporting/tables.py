@@ -8,10 +8,13 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.differences import SURE, UNSURE
+from bench.analysis.in_reward import dagger_line
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
 from bench.formatting import aligned, escape_markdown, markdown_table
-from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
+from bench.reporting.cells import BEST, CellText, difference_cells, header, mean_cells
+from bench.reporting.findings import Findings, markdown_parts
+from bench.reporting.seeds import seeds_text
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -25,13 +28,13 @@ def _markdown_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Se
     return markdown_table([*map(escape_markdown, head)], rows, right=range(1, len(head)))
 
 
-def markdown(table: Table) -> str:
-    """table.md: means with intervals, paired differences against the reference, notes."""
+def markdown(table: Table, findings: Findings | None = None) -> str:
+    """table.md: means with intervals, paired differences against the reference, what else was found, notes."""
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
     legend = [BEST] if table.best else []
-    legend += [f"{DAGGER} the method was trained on this metric."] if table.trained_metrics else []
+    legend += [f"{dagger_line()}."] if table.trained_metrics else []
     if legend:
         lines += ["", " ".join(legend)]
     if table.differences:
@@ -39,6 +42,8 @@ def markdown(table: Table) -> str:
         lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
         lines += [f"Bold with ▲ better or ▼ worse: {SURE}. △ better or ▽ worse: {UNSURE}.", ""]
         lines += _markdown_grid(head, names, cells)
+    for part in markdown_parts(table, findings):
+        lines += ["", *part]
     if table.notes:
         lines += ["", "## Notes", "", *(f"- {escape_markdown(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -119,8 +124,9 @@ def text(table: Table) -> str:
         [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
         for j, facts in enumerate(table.metrics)
     ]
-    trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
-    return aligned(head, lines) + f"{trained}{table.protocol}.\n"
+    trained = f"{dagger_line()}. " if table.trained_metrics else ""
+    seeds = seeds_text(table)
+    return aligned(head, lines) + f"{trained}{table.protocol}.\n" + (f"\n{seeds}" if seeds else "")
 
 
 def _plain(cell: CellText) -> str:

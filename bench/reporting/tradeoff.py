@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.analysis.differences import LEVEL
 from bench.analysis.stats import holm
@@ -20,13 +19,14 @@ from bench.analysis.tradeoff import (
     Pairs,
     at_equal,
     front_of,
-    index_difference,
-    over_optimisation,
     price,
     verdicts_of,
 )
-from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, number
-from bench.reporting.plots import quality_axes
+from bench.reporting.cells import MISSING, CellText, decimals, number
+from bench.reporting.grids import MOST_LINES, Grid, cell, reasons
+from bench.reporting.overoptimisation import index_differences, over_optimisation_grid
+from bench.reporting.plots import of_one_protocol, quality_axes
+from metrics.types import is_official
 
 if TYPE_CHECKING:
     from bench.analysis.stats import Interval
@@ -34,19 +34,7 @@ if TYPE_CHECKING:
     from bench.reporting.payload_types import Band
     from bench.store.runs import MetricFacts
 
-_MOST_LINES = 24
 SURE_HERE = "also after Holm's correction over this table"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A small table: a head, and per line its names and cells. `reasons` say why cells are empty, each once."""
-
-    title: str
-    explanation: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[tuple[str, ...], tuple[CellText, ...]], ...]
-    reasons: tuple[str, ...] = ()
 
 
 def verdicts_on(pairs: Pairs, front: Front) -> dict[str, str]:
@@ -61,9 +49,14 @@ def fronts_of(joint: Joint, table: Table) -> dict[tuple[str, str], Front]:
         for y in table.metrics
         if y.kind == "image"
         for x in table.metrics
-        if x.kind != "image" and _both(joint, x.name, y.name)
+        if x.kind != "image" and _one_protocol(x, y) and _both(joint, x.name, y.name)
     ]
     return {pair: front_of(joint, *pair) for pair in pairs}
+
+
+def _one_protocol(x: MetricFacts, y: MetricFacts) -> bool:
+    """A verdict never rests on an official and a corrected value together."""
+    return is_official(x.name) == is_official(y.name)
 
 
 def _both(joint: Joint, x: str, y: str) -> bool:
@@ -86,9 +79,9 @@ def _short(value: float) -> float | None:
 
 def grids(pairs: Pairs, table: Table) -> list[Grid]:
     """The tables of the page's section, those that have something to say."""
-    found: list[Grid | None] = [_over_optimisation(table), _index_differences(table)]
+    found: list[Grid | None] = [over_optimisation_grid(table), index_differences(table)]
     rewards = [facts for facts, _ in quality_axes(table)]
-    diversities = [facts for facts in table.metrics if facts.kind == "group"]
+    diversities = [facts for facts in of_one_protocol(table) if facts.kind == "group"]
     if table.reference and diversities:
         found += [_prices(pairs, table, reward, diversities) for reward in rewards]
     sweeps = [curve for curve in table.curves if len(curve.members) > 1]
@@ -96,81 +89,6 @@ def grids(pairs: Pairs, table: Table) -> list[Grid]:
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=True))
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=False))
     return [grid for grid in found if grid is not None]
-
-
-def _over_optimisation(table: Table) -> Grid | None:
-    if table.reference is None:
-        return None
-    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
-    if not found:
-        return None
-    image = {facts.name: facts for facts in table.metrics if facts.kind == "image"}
-    held_out = [name for name in image if any(name in one.held_out for one in found)]
-    columns: list[list[Interval | None]] = [
-        [one.in_gain for one in found],
-        *([one.gains.get(name) for one in found] for name in held_out),
-        [one.held_out_gain for one in found],
-        [one.index for one in found],
-    ]
-    digits = [decimals(one for one in column if one is not None) for column in columns]
-    lines = []
-    for i, one in enumerate(found):
-        marks = ["", *(DAGGER if name in one.trained_on else "" for name in held_out), "", ""]
-        cells = [
-            _cell(column[i], digit, signed=column is not columns[-1], mark=mark)
-            for column, digit, mark in zip(columns, digits, marks, strict=True)
-        ]
-        titles = (image[name].display if name in image else name for name in one.trained_on)
-        lines.append(((one.method, ", ".join(titles)), tuple(cells)))
-    return Grid(
-        "Over-optimisation",
-        _over_optimisation_text(table.reference, [image[name].display for name in held_out]),
-        (
-            "Method",
-            "Trained on",
-            "Gain in training reward ↑",
-            *(f"Gain in {image[name].display} ↑" for name in held_out),
-            "Mean gain in held-out metrics ↑",
-            "Index ↓",
-        ),
-        tuple(lines),
-        _reasons(one.index for one in found),
-    )
-
-
-def _index_differences(table: Table) -> Grid | None:
-    """The index of each method minus that of each other, of methods with the same training and held-out metrics."""
-    if table.reference is None:
-        return None
-    found = over_optimisation([row.run for row in table.rows], [row.name for row in table.rows], table.reference)
-    known = [one for one in found if one.influence]
-    pairs = [
-        (a, b, index_difference(a, b))
-        for i, b in enumerate(known)
-        for a in known[:i]
-        if (a.trained_on, a.held_out) == (b.trained_on, b.held_out)
-    ]
-    if not pairs:
-        return None
-    digits = decimals(difference for _, _, difference in pairs)
-    lines = tuple(((b.method, a.method), (_cell(difference, digits, signed=True),)) for a, b, difference in pairs)
-    return Grid(
-        "Differences of the over-optimisation index",
-        "Index of the first method minus that of the second, paired by prompt; negative: the first loses less of its "
-        "gain outside of the training reward. Only between methods with the same training reward.",
-        ("Method", "minus", "Difference ↓"),
-        lines[:_MOST_LINES],
-    )
-
-
-def _over_optimisation_text(reference: str, held_out: Sequence[str]) -> str:
-    return (
-        f"Gains over {reference}, each in standard deviations of images, pooled over both. Held-out metrics are the "
-        f"image metrics that a method was not trained on ({', '.join(held_out)}), rewards or not; look at each before "
-        "their mean. The index is 1 − mean gain in held-out metrics / gain in the training reward: 0 when both gain "
-        "alike, 1 when nothing transfers, above 1 when the held-out metrics fall on average. It compares methods under "
-        f"the same metrics and is no absolute measure. {DAGGER} Trained on it."
-    )
 
 
 def _prices(pairs: Pairs, table: Table, reward: MetricFacts, diversities: Sequence[MetricFacts]) -> Grid | None:
@@ -183,16 +101,14 @@ def _prices(pairs: Pairs, table: Table, reward: MetricFacts, diversities: Sequen
     if not kept:
         return None
     digits = [decimals(line[j] for _, line in kept) for j in range(len(diversities))]
-    lines = [
-        ((name,), tuple(_cell(one, digit) for one, digit in zip(line, digits, strict=True))) for name, line in kept
-    ]
+    lines = [((name,), tuple(cell(one, digit) for one, digit in zip(line, digits, strict=True))) for name, line in kept]
     return Grid(
         f"Price of {reward.display}",
         f"Diversity lost per unit of {reward.display} gained over {base}; negative where diversity rose as well. "
         "Methods whose reward did not rise significantly have no price.",
         ("Method", *(facts.display for facts in diversities)),
         tuple(lines),
-        _reasons(one for line in prices for one in line),
+        reasons(one for line in prices for one in line),
     )
 
 
@@ -210,7 +126,7 @@ def _at_equal(
     for sweep in sweeps:
         members = [name for name, _ in sweep.members]
         for row in table.rows:
-            if row.name in members or len(lines) >= _MOST_LINES:
+            if row.name in members or len(lines) >= MOST_LINES:
                 continue
             axes = [(reward.name, d.name) if by_reward else (d.name, reward.name) for d in diversities]
             found = [at_equal(pairs, members, row.name, *pair) for pair in axes]
@@ -243,20 +159,8 @@ def _at_equal(
         "cell's own 95 % limits. Nothing is extrapolated.",
         ("Sweep", "Method", *head),
         tuple(cells),
-        _reasons(one.difference for _, found in lines for one in found),
+        reasons(one.difference for _, found in lines for one in found),
     )
-
-
-def _cell(interval: Interval | None, digits: int, *, signed: bool = False, mark: str = "") -> CellText:
-    if interval is None or not math.isfinite(interval.mean):
-        return CellText(MISSING)
-    return CellText(number(interval.mean, digits, signed), _range(interval, digits, signed), mark)
-
-
-def _range(interval: Interval, digits: int, signed: bool) -> str:
-    if not math.isfinite(interval.low):
-        return ""
-    return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 
 
 def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int, p_holm: float) -> CellText:
@@ -279,9 +183,3 @@ def _difference(at_equal: AtEqual, facts: MetricFacts, digits: int, p_holm: floa
 def _rough(column: Sequence[Interval]) -> int:
     """Digits of a column; without any interval two significant ones, since nothing says that more are known."""
     return decimals(column) if any(math.isfinite(one.low) for one in column) else max(0, decimals(column) - 2)
-
-
-def _reasons(intervals: Any) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(interval.reason for interval in intervals if interval.reason and not math.isfinite(interval.low))
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -10,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import MissingError
-from bench.store.atomic import make_folder, replacing
-from bench.store.leftovers import clean_leftovers
+from bench.errors import MissingError, UsageError
+from bench.store.atomic import atomic_write, make_folder, read_bytes, remove_damaged
+from bench.store.digests import digest_in_name, sha256_of
+from bench.store.leftovers import temporary_name
 from metrics.types import digest_of
 from metrics.weights.state_dict import sha256
 
@@ -64,7 +66,7 @@ def _open(path: Path) -> Image:
     from metrics.images import to_pil
 
     try:
-        found = decode(path.read_bytes())
+        found = decode(read_bytes(path))
     except OSError as error:
         found = str(error.strerror)
     if isinstance(found, str):
@@ -92,12 +94,9 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
             "libraries": dict(metric.card.libraries),
         }
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / f"{metric.card.name}-{name}.npz"
-    if path.is_file():
-        try:
-            return kind.read(path)
-        except Exception as error:  # damaged: made again below
-            logger.warning(f"{path} is damaged ({error}); recomputing it")
+    stem = f"{metric.card.name}-{name}"
+    if (kept := _kept(cache, stem, kind)) is not None:
+        return kept
     total = None
     for sources in reference_sources(reference):
         if by_features:
@@ -105,8 +104,22 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
         else:
             part = metric.statistics([get() for _, get in sources])
         total = part if total is None else total + part
-    _save(total, path)
+    _save(total, cache, stem)
     return total
+
+
+def _kept(cache: Path, stem: str, kind: type[Any]) -> Any:
+    """The statistics that lie in the cache under this name and a digest; None where none can be used."""
+    for path in sorted(cache.glob(f"{stem}-*.npz")):
+        try:
+            content = read_bytes(path)
+            if sha256_of(content) != digest_in_name(path):
+                raise ValueError("its content does not have the sha256 in its name")
+            return kind.read(path)
+        except Exception as error:  # damaged: made again
+            gone = remove_damaged(path)
+            logger.warning(f"{path} is damaged ({error}); {'deleted' if gone else 'not deletable'}, recomputing it")
+    return None
 
 
 def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
@@ -133,11 +146,19 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
     return torch.stack([found[sha256] for sha256, _ in sources])
 
 
-def _save(statistics: Any, path: Path) -> None:
-    make_folder(path.parent)
-    clean_leftovers(path.parent, deep=False)
-    with replacing(path) as temporary:
+def _save(statistics: Any, cache: Path, stem: str) -> None:
+    """Keep statistics under their digest. Where the cache cannot be written, they are computed again next time."""
+    temporary = temporary_name(cache / f"{stem}.npz")
+    try:
+        make_folder(cache)
         statistics.save(temporary)
+        content = read_bytes(temporary)
+        atomic_write(cache / f"{stem}-{sha256_of(content)}.npz", content)
+    except (UsageError, OSError) as error:
+        logger.warning(f"statistics of the reference images are not cached: {error}")
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _files(reference: Reference) -> list[Path]:
@@ -145,6 +166,8 @@ def _files(reference: Reference) -> list[Path]:
     if not folder.is_dir():
         raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if strange := next((path for path in files if not path.is_file()), None):
+        raise MissingError(f"{strange} in the reference folder is not a regular file: remove it")
     if len(files) < 2:
         raise MissingError(f"the reference folder {folder} contains {len(files)} images: at least 2 are needed")
     return files

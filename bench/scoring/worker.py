@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
 from bench.scoring.missing import Key, Missing, Target
+from bench.scoring.official import features_of_all, logged_note
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
 from bench.store.records import ScoreRow
+from bench.store.values import out_of_range
+from metrics.types import is_official
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +49,7 @@ class Scorer:
     blocks: dict[int, Any] = field(default_factory=dict)  # block -> statistics, or why there are none
     pending: dict[int, list[Tensor]] = field(default_factory=dict)  # block -> features that are not yet in it
     faults: dict[str, int] = field(default_factory=dict)  # reason -> how often
+    seen: dict[Key, Any] = field(default_factory=dict)  # features of all images, for groups of the official protocol
     recorded_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -68,7 +72,8 @@ class Scorer:
         if self.kind == metrics.Kind.IMAGE:
             return [key for key in chunk.rows if key in self.missing.images]
         if self.kind == metrics.Kind.GROUP:
-            return [key for key in chunk.rows if key[0] in self.missing.prompts]
+            whole = features_of_all(self.name) and self.missing.prompts
+            return [key for key in chunk.rows if whole or key[0] in self.missing.prompts]
         return list(chunk.rows) if self.missing.whole else []
 
     def pixels(self, chunk: Chunk) -> set[Key]:
@@ -105,6 +110,9 @@ class Scorer:
             self._score_set()
             made = 1
         self.record(last=True)
+        if is_official(self.name):
+            logged = logged_note(self.name, self.metric, self.target, self.seen)
+            self._keep_notes([*notes_on(self.metric, self.target), logged], told=False)
         for reason, count in self.faults.items():
             if reason.startswith(UNREADABLE):  # said once for all metrics
                 continue
@@ -115,7 +123,9 @@ class Scorer:
         """Write the rows so far, if `after` seconds went by; values that replace others only with the last of them."""
         if not self.rows or (self.missing.replaces and not last) or time.monotonic() - self.recorded_at < after:
             return
-        self.target.store.append_scores(self.name, self.rows, self.card)
+        tie = self.target.ties.of
+        rows = [replace(row, image_sha256=tie(row.prompt_id, row.sample_of_picture)) for row in self.rows]
+        self.target.store.append_scores(self.name, rows, self.card)
         self.rows = []
         self.recorded_at = time.monotonic()
 
@@ -124,6 +134,8 @@ class Scorer:
         reason = value if isinstance(value, str) else None
         if not isinstance(value, str) and not math.isfinite(value):
             reason = self._why_undefined(images) or "the metric gave no finite number"
+        if reason is None and not isinstance(value, str):
+            reason = out_of_range(value, self.card)
         if reason is not None:
             self.faults[reason] = self.faults.get(reason, 0) + 1
         self.rows.append(ScoreRow(prompt_id, sample, math.nan if isinstance(value, str) or reason else value, reason))
@@ -161,6 +173,8 @@ class Scorer:
 
     def _score_groups(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         seen = self._seen(chunk, keys)
+        if features_of_all(self.name):
+            self.seen.update(seen)
         for prompt_id in chunk.prompt_ids:
             if prompt_id not in self.missing.prompts:
                 continue
@@ -180,13 +194,17 @@ class Scorer:
             return reason_of(error)
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
-        """Add images to the blocks of their prompts; a block holds a text once an image of it failed."""
-        order = {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
-        count = min(MOST_BLOCKS, len(order))
+        """Add images to the blocks of their prompts; a block holds a text once an image of it failed.
+
+        Prompts of one cluster are in one block: what is not independent is left out together.
+        """
+        order = self.target.clusters or {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
+        clusters = 1 + max(order.values())
+        count = min(MOST_BLOCKS, clusters)
         step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
-            block = order[prompt_id] * count // len(order) // step
+            block = order[prompt_id] * count // clusters // step
             for other in [other for other in self.pending if other != block]:
                 self._close(other)
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
@@ -239,11 +257,12 @@ class Scorer:
         self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
 
-    def _keep_notes(self, sentences: Sequence[str]) -> None:
-        """Say what the reader of the values should know, and keep it in the run's manifest."""
+    def _keep_notes(self, sentences: Sequence[str], *, told: bool = True) -> None:
+        """Say what the reader of the values should know (unless it is `told` in tables only), and keep it."""
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
-        for sentence in sentences:
+        for sentence in sentences if told else ():
             logger.warning(f"{named}{sentence}", extra=ONCE)
+        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)

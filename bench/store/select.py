@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
-from bench.store.outdated import why_outdated
+from bench.store.outdated import Doubt, DoubtsOf, marked, why_outdated
 from bench.store.run_store import RunStore, find_runs
-from bench.store.runs import Run, read_run
+from bench.store.runs import Run, checkpoint_of, read_run
 
 RunSource = str | Path | RunStore | Run
 """A run folder, a suite's or a results folder; the name of a run in the results folder; or an opened run."""
@@ -29,42 +29,60 @@ class LeftOut:
     made: tuple[str, int] = ("", 0)  # of an unfinished run, when it was begun: `made_at`
 
 
-def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
+def open_runs(
+    source: RunSources, results: Path | str = Path("results"), doubts_of: DoubtsOf = marked
+) -> tuple[list[Run], list[LeftOut], bool]:
     """The runs behind `source`; names are looked up in `results`.
 
     Returns the finished runs, those left out (not finished, outdated), and whether every run was named by itself (then
     being not comparable is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError:
-    nothing there, or a named run is not finished or outdated.
+    nothing there, or a named run is not finished or outdated. `doubts_of` says which are outdated; a run of which that
+    is not known has the doubt (`Run.doubt`).
     """
-    sources = _listed(source)
+    sources = [_stores(one, Path(results)) for one in _listed(source)]
+    stores = [store for found, _ in sources for one in found if (store := _store_of(one)) is not None]
+    doubts = doubts_of(stores)
     runs: list[Run] = []
-    unfinished: list[LeftOut] = []
-    named = True
-    for source in sources:
-        stores, one_named = _stores(source, Path(results))
-        named = named and one_named
-        for store in stores:
-            if isinstance(store, Run):
-                runs.append(store)
-            elif (why := why_outdated(store)) is not None:
-                if one_named:
-                    raise UsageError(f"run {store.path} is outdated: {why}")
-                its = store.manifest()
-                unfinished.append(LeftOut(store.name, "outdated", its.method, its.suite, True, made_at(store)))
-            elif store.manifest().status == "complete":
-                runs.append(read_run(store))
-            elif one_named:
-                raise UsageError(
-                    f"run {store.path} is not finished: finish it with the `bench run` command that began it"
-                )
-            else:
-                method, suite = store.manifest().method, store.manifest().suite
-                unfinished.append(LeftOut(store.name, "not finished", method, suite, False, made_at(store)))
+    left_out: list[LeftOut] = []
+    for found, named in sources:
+        for one in found:
+            store = _store_of(one)
+            opened = _opened(one, None if store is None else doubts.get(store.path), named)
+            runs += [opened] if isinstance(opened, Run) else []
+            left_out += [opened] if isinstance(opened, LeftOut) else []
     unique = {(run.suite, run.path, run.name): run for run in runs}
     if not unique:
-        where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
+        where = ", ".join(str(getattr(one, "path", one)) for one in _listed(source)) or "what was given"
+        outdated = [omitted for omitted in left_out if omitted.finished]
+        if outdated:
+            raise UsageError(f"no run in {where} may be compared: {outdated[0].run} is {outdated[0].why}")
         raise UsageError(f"no finished runs in {where}: create some with `bench run --method base --method refl`")
-    return list(unique.values()), unfinished, named
+    return list(unique.values()), left_out, all(named for _, named in sources)
+
+
+def _store_of(run: RunStore | Run) -> RunStore | None:
+    return run.store if isinstance(run, Run) else run
+
+
+def _opened(one: RunStore | Run, doubt: Doubt | None, named: bool) -> Run | LeftOut:
+    """A run, with its doubt; or why it is left out, which is an error of one that was named by itself."""
+    store = _store_of(one)
+    outdated = doubt is not None and doubt.certain
+    if store is None or (isinstance(one, Run) and not outdated):
+        assert isinstance(one, Run)
+        return one
+    if outdated and named:
+        raise UsageError(f"run {store.path} is outdated: {doubt.why if doubt else ''}")
+    its = store.manifest()
+    if outdated:
+        why = f"outdated: {doubt.why if doubt else ''}"
+        return LeftOut(store.name, why, its.method, its.suite, True, made_at(store))
+    if its.status == "complete":
+        run = read_run(store)
+        return run if doubt is None else replace(run, doubt=doubt.why)
+    if named:
+        raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` command that began it")
+    return LeftOut(store.name, "not finished", its.method, its.suite, False, made_at(store))
 
 
 def made_at(store: RunStore | None) -> tuple[str, int]:
@@ -97,6 +115,20 @@ def _stores(source: RunSource, results: Path) -> tuple[list[RunStore | Run], boo
     if not path.is_dir():
         raise UsageError(f"there is no results folder or run {path}")
     return list(find_runs(path)), RunStore(path).exists()
+
+
+def other_checkpoints(run: Run) -> list[Run]:
+    """The finished runs beside this one that are of the same method with other training seeds (`replicates`)."""
+    if run.checkpoint is None or not run.checkpoint.replicates or run.store is None:
+        return []
+    found = []
+    for store in find_runs(run.store.path.parent):
+        its = checkpoint_of(store.manifest()) if store.name != run.name else None
+        if its is None or (its.of, its.recipe) != (run.checkpoint.of, run.checkpoint.recipe):
+            continue
+        if store.manifest().status == "complete" and why_outdated(store) is None:
+            found.append(read_run(store))
+    return found
 
 
 def display_names(runs: Sequence[Run]) -> list[str]:

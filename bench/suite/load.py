@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def load_suite(name_or_path: str | Path) -> Suite:
     return suite
 
 
+def suite_from(data: Mapping[str, Any], where: str) -> Suite:
+    """The suite in plain data, such as a manifest's. Raises UsageError that begins with `where`."""
+    return _validated(dict(data), where)
+
+
 def _check_names(suite: Suite, where: str) -> None:
     """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
@@ -57,6 +63,8 @@ def _check_names(suite: Suite, where: str) -> None:
 
 
 def _read(path: Path, where: str) -> dict[str, Any]:
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise UsageError(f"{where} is not a regular file, as a suite file must be")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -67,6 +75,8 @@ def _read(path: Path, where: str) -> dict[str, Any]:
         raise UsageError(f"suite file {where} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: not a suite file: its values are nested too deeply") from None
 
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -75,6 +85,8 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {name: walk(inner, "weights" if key == "embeddings" else name) for name, inner in value.items()}
+        if key == "replicates" and isinstance(value, list):
+            return [walk(one, "weights") for one in value]
         if key not in ("prompts", "weights", "path") or not isinstance(value, str) or not value:
             return value
         is_path = key != "prompts" or Path(value).suffix in _PROMPT_ENDINGS or len(Path(value).parts) > 1

@@ -24,6 +24,22 @@ Revisions of the base models are those under which public code pins or caches th
 wrong one would be said when it is fetched, and nothing else used in its place.
 """
 _PROMPTS = """
+## Prompts that belong together
+
+Intervals take prompts for independent. Two that are not are no two: prompts of the same text (but for case and spaces)
+are one cluster, whatever their ids, and a suite's key `cluster` names a tag above them, for prompts that were written
+of the same scene or from the same template (Miller 2024, arXiv 2411.00640):
+
+```toml
+prompts = "scenes.jsonl"     # {"id": "a1", "text": "a cat on a mat", "tags": ["scene:mat"]}
+cluster = "scene"            # prompts with the same tag scene:... (or scene=...) are one cluster
+```
+
+All of `compare`, `report` and `check` then rest on clusters: means are over all prompts, but intervals, p values, the
+blocks of set metrics and the numbers of prompts that would decide are of clusters. How many there are is said under the
+table, and so it is where the tag is not there: then each text is a cluster of its own. A public set of several styles
+has one tag a style, which is a subset and no cluster: name a tag only where its prompts stand for one another.
+
 ## Public prompt sets
 
 A set's number of prompts is always compared, and where they are known its revision and the sha256 of its files: a

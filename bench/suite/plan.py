@@ -14,6 +14,7 @@ from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
 from bench.registry.families import FAMILIES
+from bench.suite.schema import MOST_IMAGES
 from prompts import Prompt
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def make_plan(
         raise UsageError("there are no prompts to evaluate")
     if not methods:
         raise UsageError("there are no methods to evaluate")
+    if len(chosen) * suite.samples > MOST_IMAGES:
+        raise UsageError(
+            f"{len(chosen):,} prompts x {suite.samples:,} samples are more than {MOST_IMAGES:,} images: lower "
+            "--samples or --limit"
+        )
     plans = []
     for method in methods:
         identity = identity_of(suite, method, chosen, digests) | _loader_version(suite, method, loaders or {})

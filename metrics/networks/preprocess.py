@@ -52,7 +52,7 @@ def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (pixels - shift) / scale
 
 
-def _shortest_side(width: int, height: int, size: int) -> tuple[int, int]:
+def shortest_side(width: int, height: int, size: int) -> tuple[int, int]:
     """(width, height) with the shorter side `size` and the other side cut to whole pixels, as torchvision does."""
     short, long = min(width, height), max(width, height)
     other = int(size * long / short)
@@ -82,7 +82,7 @@ def resize_crop(
     image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC, crop: Crop = Crop.EVEN
 ) -> Image.Image:
     """Resize the shorter side to `size`, then crop the centre to `size` x `size`; in the image's own mode."""
-    target = _shortest_side(*image.size, size)
+    target = shortest_side(*image.size, size)
     if target != image.size:
         image = _resize(image, target, resample)
     left, top = _centre(*image.size, size, crop)
@@ -105,10 +105,15 @@ def _resize_tensor(pixels: Tensor, height: int, width: int, antialias: bool) -> 
 def resize_crop_tensor(pixels: Tensor, size: int, crop: Crop = Crop.EVEN) -> Tensor:
     """`resize_crop` for float pixels [N, 3, H, W] in [0, 1], differentiable: antialiased, clamped as PIL does."""
     height, width = pixels.shape[-2:]
-    new_width, new_height = _shortest_side(width, height, size)
+    new_width, new_height = shortest_side(width, height, size)
     if (new_height, new_width) != (height, width):
         pixels = _resize_tensor(pixels, new_height, new_width, antialias=True).clamp(0.0, 1.0)
-    left, top = _centre(new_width, new_height, size, crop)
+    return crop_centre(pixels, size, crop)
+
+
+def crop_centre(pixels: Tensor, size: int, crop: Crop = Crop.EVEN) -> Tensor:
+    """The centre [..., S, S] of pixels [..., H, W]."""
+    left, top = _centre(pixels.shape[-1], pixels.shape[-2], size, crop)
     return pixels[..., top : top + size, left : left + size]
 
 

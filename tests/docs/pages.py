@@ -69,8 +69,13 @@ def what_is_wrong(words: list[str]) -> str:
         there = (ROOT / path).exists() or (ROOT / name.replace(".", "/") / "__main__.py").exists() or name == "pip"
         return "" if there or words[1] == "-c" else f"there is no {path}"
     command = COMMANDS.get(words[1]) if len(words) > 1 else None
+    rest = 2
+    if (below := getattr(command, "commands", None)) and len(words) > 2:
+        command, rest = below.get(words[2]), 3
+        if command is None:
+            return f"there is no command {words[1]} {words[2]}"
     if command is None:
         return "" if words[1:2] in ([], ["--help"], ["--version"]) else f"there is no command {words[1]}"
     known = {"--help", *(name for option in command.params for name in option.opts)}
-    wrong = [word for word in words[2:] if word.startswith("--") and word.partition("=")[0] not in known]
-    return f"bench {words[1]} has no option {', '.join(wrong)}" if wrong else ""
+    wrong = [word for word in words[rest:] if word.startswith("--") and word.partition("=")[0] not in known]
+    return f"bench {' '.join(words[1:rest])} has no option {', '.join(wrong)}" if wrong else ""

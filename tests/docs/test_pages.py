@@ -20,7 +20,7 @@ ROOT: Path = PAGES["ROOT"]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES["PAGES"]]
 # A verdict that fails is an answer, too. The longer ones have tests of their own (tests/e2e).
 CODES = {"check": {0, 1}, "claims": {0, 1, 3}}
-LONG = {"train", "score", "watch"}
+LONG = {"train", "score", "study", "watch"}
 SLOW = {"README.md"}  # its Python generates
 
 

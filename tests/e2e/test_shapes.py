@@ -20,6 +20,7 @@ METRICS = {
     "dreamsim",
     "attribute_entropy",
     "fid",
+    "kid",
 }
 
 

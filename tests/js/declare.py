@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -15,6 +16,7 @@ from bench.reporting import payload_types
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "bench" / "reporting" / "assets").rglob("*.html.j2"))
+STUDY = [ROOT / "bench" / "study" / "assets" / "rater_body.html.j2"]
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 HEAD = "// Written by tests/js/check.py from bench/reporting/payload_types.py and the templates.\n"
 
@@ -50,13 +52,17 @@ def payload() -> list[str]:
     return [*lines, "}"]
 
 
-def elements() -> list[str]:
-    """The ids of the page's elements, with their tags."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in TEMPLATES)
+def elements(name: str, templates: Sequence[Path]) -> list[str]:
+    """The ids of a page's elements, with their tags, as an interface."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in templates)
     ids = sorted((name, tag) for tag, name in re.findall(r'<(\w+)(?=[^>]*?\bid="([\w-]+)")', text))
-    return ["interface PageElements {", *(f'  "{name}": HTMLElementTagNameMap["{tag}"];' for name, tag in ids), "}"]
+    return [f"interface {name} {{", *(f'  "{one}": HTMLElementTagNameMap["{tag}"];' for one, tag in ids), "}"]
 
 
 def document() -> str:
     """The whole file."""
-    return HEAD + "\n".join([*payload(), "", *elements()]) + "\n"
+    return (
+        HEAD
+        + "\n".join([*payload(), "", *elements("PageElements", TEMPLATES), *elements("StudyElements", STUDY)])
+        + "\n"
+    )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.analysis.common import over_common
+from bench.analysis.in_reward import training_notes, with_training
 from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import differences_against
+from bench.analysis.table.method_rows import method_rows
 from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.methods.catalogue import display_rank
@@ -42,17 +44,18 @@ def build(
     n_resamples: int = N_RESAMPLES,
     common: bool = False,
 ) -> Table:
-    """The table of comparable runs; differences are against the first run whose method is `reference`, if any.
+    """The table of comparable runs; differences are against the first run whose method is `reference`, else the first.
 
     `common`: only over the values that all runs have, which the caption says.
     """
     kept, captions = over_common(runs) if common else (runs, ())
-    ordered = order_runs(kept)
+    as_read = order_runs(kept)
+    ordered = with_training(as_read)
     rows = tuple(
         Row(shown, run, {name: metric_interval(run, name) for name in run.metrics})
         for shown, run in zip(display_names(ordered), ordered, strict=True)
     )
-    base = next((row for row in rows if row.run.method == reference), None)
+    base = next((row for row in rows if row.run.method == reference), rows[0] if len(rows) > 1 else None)
     differences = differences_against(base, rows) if base is not None else {}
     facts = order_metrics(ordered)
     table = Table(
@@ -66,7 +69,9 @@ def build(
         best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         common=captions,
+        methods=method_rows(ordered, [one.name for one in facts], reference),
         same_noise=not other_noise(rows),
     )
-    notes = notes_of(table, reference) + [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]
+    notes = notes_of(table, reference) + training_notes(as_read, [row.name for row in rows])
+    notes += [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]
     return replace(table, notes=tuple(notes))

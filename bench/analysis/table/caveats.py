@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.analysis.checkpoints import method_groups
 from bench.analysis.comparable import library_notes
-from bench.analysis.compare import gap_notes, prompt_notes
 from bench.analysis.differences import LEAST_PROMPTS
-from bench.analysis.table.common_noise import other_noise
+from bench.analysis.noise import noise_text
+from bench.analysis.run_notes import gap_notes, prompt_notes
+from bench.analysis.set_notes import set_notes
 from bench.formatting import counted
 
 if TYPE_CHECKING:
@@ -27,8 +29,12 @@ def notes(table: Table, reference: str) -> list[str]:
 
 def _of_table(table: Table, reference: str) -> Iterator[str]:
     run = table.rows[0].run
-    if table.reference is None:
-        yield f"no run of method {reference}: no differences against it"
+    if all(row.run.method != reference for row in table.rows):
+        against = f"differences are against {table.reference}; set it with bench report --reference METHOD"
+        yield f"no run of method {reference}: {against if table.reference else 'no differences against it'}"
+    origin = next((row for row in table.rows if row.name == table.reference), None)
+    if origin is not None and origin.run.trained_on:
+        yield f"{origin.name} was itself tuned: over-optimisation is not judged against it"
     if len(table.rows) == 1:
         yield "one method only: there is nothing to compare it with"
     if len(run.prompts) == 1:
@@ -48,13 +54,8 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
             f"Holm's correction covers {counted(len(tests), 'difference')} against {table.reference}: all methods and "
             "metrics of this report; name the runs to report (bench report RUN...) to set the family"
         )
-    others = other_noise(table.rows)
-    if others and len(table.rows) > 1:
-        whose = "of all methods" if len(others) == len(table.rows) else f"of {', '.join(others)}"
-        yield (
-            f"the noise {whose} is not on record, so methods are paired by prompt and sample number, and a column of "
-            "pictures need not have the same noise"
-        )
+    if noise := noise_text({row.name: row.run.conditions for row in table.rows}):
+        yield f"{noise}; a column of pictures need not have the same noise"
     if run.samples < 2:
         yield "one image per prompt: diversity cannot be scored"
     elif run.samples < _PROTOCOL_SAMPLES and any(facts.kind == "group" for facts in table.metrics):
@@ -91,12 +92,37 @@ def _of_metrics(table: Table) -> Iterator[str]:
 
 
 def _of_methods(table: Table) -> Iterator[str]:
+    yield from _of_checkpoints(table)
+    lost = any(_lost(row, facts.name) for row in table.rows for facts in table.metrics)
+    if lost and len(table.rows) > 1 and not table.common:
+        yield (
+            "where methods are not scored on the same values, fronts, prices, sweeps and over-optimisation hold with "
+            "the worst case there, or are undecided; --common takes only what all have"
+        )
     without = [row.name for row in table.rows if _text_left_out(row)]
     if without:
         yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
+        if row.run.doubt:
+            yield f"{row.name}: {row.run.doubt}"
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
-        yield from gap_notes(table.differences.get(row.name, ()), f"{row.name} against {table.reference}")
+        told = table.differences.get(row.name, ())
+        yield from gap_notes(told, f"{row.name} against {table.reference}")
+        yield from set_notes(told, f"{row.name} against {table.reference}")
+
+
+def _of_checkpoints(table: Table) -> Iterator[str]:
+    """What intervals say of training again: nothing, of methods with one checkpoint."""
+    groups = method_groups([row.run for row in table.rows])
+    alone = [group for group in groups if group.trained and not group.several]
+    if alone:
+        more = [group.name for group in alone if group.runs[0].checkpoint and group.runs[0].checkpoint.replicates]
+        how = f" (bench run --replicates adds those of {', '.join(more)})" if more else ""
+        yield (
+            f"one checkpoint of {', '.join(group.name for group in alone)}: intervals are over prompts and say nothing "
+            f"of another training seed{how}"
+        )
+    yield from (note for group in groups for note in group.notes)
 
 
 def _text_left_out(row: Row) -> bool:

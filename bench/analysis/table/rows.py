@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.analysis.checkpoints import MethodRuns
 from bench.analysis.differences import Difference
+from bench.analysis.in_reward import in_reward
 from bench.analysis.stats import Interval
 from bench.formatting import counted
 from bench.store.runs import MetricFacts, Run
@@ -32,7 +34,21 @@ class Row:
 
     def in_reward(self, metric: str) -> bool:
         """True when the method was trained on this metric."""
-        return metric in self.run.trained_on
+        return in_reward(self.run.trained_on, metric)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """A method over its checkpoints: a mean per metric, and differences against the table's reference."""
+
+    group: MethodRuns
+    cells: dict[str, Interval]
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method."""
+        return self.group.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,7 @@ class Table:
     best: dict[str, Best] = field(default_factory=dict)  # per metric
     curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
     common: tuple[str, ...] = ()  # with --common: what all runs have, as captions
+    methods: tuple[MethodRow, ...] = ()  # over training seeds, where any method has several checkpoints
     same_noise: bool = False  # whether all methods are known to have been sampled from the same noise
 
     @property

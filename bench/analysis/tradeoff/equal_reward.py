@@ -7,15 +7,17 @@ without it, supposing only that the curve is monotone (`bench.analysis.tradeoff.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.analysis.ratios import ratio_interval, surely_not_zero
 from bench.analysis.stats import Floats, Interval
+from bench.analysis.tradeoff.gaps import outermost
 from bench.analysis.tradeoff.monotone import Setting, bounded_by_settings, oriented
 from bench.analysis.tradeoff.pairs import Pairs
 
@@ -95,8 +97,8 @@ def at_equal(pairs: Pairs, sweep: Sequence[str], reference: str, at: str, metric
     if not reason:
         settings = [
             Setting(
-                oriented(pairs.difference(reference, name, at), pairs.metrics[at].higher),
-                oriented(pairs.difference(reference, name, metric), pairs.metrics[metric].higher),
+                oriented(pairs.claimed(reference, name, at), pairs.metrics[at].higher),
+                oriented(pairs.claimed(reference, name, metric), pairs.metrics[metric].higher),
             )
             for name in sweep
             if math.isfinite(pairs.mean(name, at)) and math.isfinite(pairs.mean(name, metric))
@@ -142,15 +144,29 @@ def price(pairs: Pairs, method: str, base: str, reward: str, diversity: str) -> 
 
     Both in their own direction, so a positive price is a loss. Unit: the diversity's per the reward's. Fieller's
     interval over prompts. NaN with a reason when the reward did not rise significantly: the ratio would have a
-    denominator that may be zero.
+    denominator that may be zero. Where values are scored on one side only, all of it holds with the worst case there.
     """
     scored = [pairs.run(name).metrics for name in (method, base)]
     if absent := [metric for metric in (reward, diversity) if any(metric not in one for one in scored)]:
         return Interval(math.nan, math.nan, math.nan, 0, 0, 0, f"{absent[0]} is not scored for both")
-    gains, losses = pairs.changes(base, method, reward), -pairs.changes(base, method, diversity)
+    rewards, diversities = pairs.changes(base, method, reward), pairs.changes(base, method, diversity)
+    found = [
+        _price(gains, -changes, f"{reward} did not rise significantly over {base}")
+        for gains, changes in itertools.product(rewards, diversities)
+    ]
+    gaps = pairs.gaps((base, method), (reward, diversity))
+    if not gaps or not math.isfinite(found[0].mean):
+        return found[0]
+    broken = next((one for one in found if not math.isfinite(one.mean)), None)
+    if broken is not None:
+        return replace(broken, reason=f"{broken.reason} with the worst case in what is scored on one side only")
+    return replace(outermost(found), reason=gaps)
+
+
+def _price(gains: Floats, losses: Floats, reason: str) -> Interval:
+    """From changes per cluster [C]; NaN with the reason where the reward did not surely rise."""
     known = np.isfinite(gains) & np.isfinite(losses)
     gains, losses = gains[known], losses[known]
     if not surely_not_zero(gains) or gains.mean() < 0:
-        reason = f"{reward} did not rise significantly over {base}"
         return Interval(math.nan, math.nan, math.nan, 0, 0, gains.size, reason)
     return ratio_interval(losses, gains)

@@ -11,16 +11,20 @@ absolute measure. See Gao, Schulman & Hilton, Scaling Laws for Reward Model Over
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from bench.analysis.estimand import prompt_clusters
+import numpy as np
+
+from bench.analysis.estimand import Pairing, Units, pair, units_of
 from bench.analysis.ratios import pseudo_interval, ratio_interval, surely_not_zero
 from bench.analysis.stats import Interval
-from bench.analysis.summary import prompt_codes
+from bench.analysis.tradeoff.gaps import gap_text, outermost, seen_of
 from bench.analysis.tradeoff.standardised import Gain, PromptMoments, mean_gain, prompt_moments, standardised_gain
 from bench.store.runs import Run
+from metrics.types import is_official
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +42,48 @@ class OverOptimisation:
     )
     influence: tuple[float, ...]  # of each prompt on the index, around it; () without an index
     gains: dict[str, Interval]  # per metric, the trained ones first; positive is better in the metric's own direction
+    gaps: str = ""  # what is scored on one side only, as a clause: all limits hold with the worst case there
 
 
 def over_optimisation(runs: Sequence[Run], names: Sequence[str], base: str) -> list[OverOptimisation]:
     """Per method that declares what it was trained on (`Run.trained_on`): in-reward against held-out gain over `base`.
 
     `names` of the runs, `base` among them. Held out: image metrics that the method was not trained on, nor on another
-    version of them. Methods of which no declared reward or no held-out metric was scored are left out.
+    version of them, by the corrected protocol (the official one measures the same rewards a second time). Methods of
+    which no declared reward or no held-out metric was scored are left out. Where a method and the base were not scored
+    on the same units, all limits are the outermost ones with the gaps filled against the method and for it.
     """
     origin = runs[list(names).index(base)]
-    images = [name for name, facts in origin.metrics.items() if facts.kind == "image"]
-    before = {name: _moments(origin, name) for name in images}
+    images = [name for name, facts in origin.metrics.items() if facts.kind == "image" and not is_official(name)]
+    seen = {name: seen_of(units_of(run, name).seen for run in runs if name in run.metrics) for name in images}
     found = []
     for method, run in zip(names, runs, strict=True):
-        gains: dict[str, Gain] = {}
-        for name in (name for name in images if name in run.metrics and run is not origin):
-            sign = 1.0 if origin.metrics[name].higher else -1.0
-            gain = standardised_gain(before[name], _moments(run, name), sign)
-            gains |= {name: gain} if gain is not None else {}
+        mine = [name for name in images if name in run.metrics and run is not origin]
+        pairings = {name: pair(units_of(origin, name), units_of(run, name), seen[name]) for name in mine}
+        gains = {
+            name: cases
+            for name, pairing in pairings.items()
+            if (cases := _gains(pairing, 1.0 if origin.metrics[name].higher else -1.0))
+        }
         families = {_family(name) for name in run.trained_on}
         trained = [name for name in gains if name in run.trained_on]
         held_out = [name for name in gains if _family(name) not in families]
         if trained and held_out:
-            found.append(_one(method, base, trained, held_out, gains))
+            gaps = gap_text(pairings[name] for name in (*trained, *held_out))
+            found.append(replace(_one(method, base, trained, held_out, gains), gaps=gaps))
     return found
 
 
 def index_difference(a: OverOptimisation, b: OverOptimisation) -> Interval:
-    """Index of b minus index of a, paired by prompt. NaN with a reason where either has none."""
+    """Index of b minus index of a, paired by prompt. NaN with a reason where either has none, or values are missing."""
     if not a.influence or not b.influence:
         reason = a.index.reason or b.index.reason or "no index"
         return Interval(math.nan, math.nan, math.nan, 0, 0, 0, reason)
     difference = b.index.mean - a.index.mean
-    return pseudo_interval([difference + y - x for x, y in zip(a.influence, b.influence, strict=True)])
+    found = pseudo_interval([difference + y - x for x, y in zip(a.influence, b.influence, strict=True)])
+    if gaps := a.gaps or b.gaps:
+        return replace(found, low=math.nan, high=math.nan, reason=f"undecided: {gaps}")
+    return found
 
 
 def _family(metric: str) -> str:
@@ -78,30 +91,50 @@ def _family(metric: str) -> str:
     return metric.split(".", 1)[0].split("@", 1)[0].split(":", 1)[0]
 
 
-def _moments(run: Run, metric: str) -> PromptMoments:
-    rows = run.rows(metric)
-    codes = prompt_codes(run, rows)
-    return prompt_moments(rows["value"].to_numpy(dtype=float), codes, len(set(prompt_clusters(run).values())))
+def _gains(pairing: Pairing, sign: float) -> list[Gain]:
+    """The gain as scored, and where the scored units differ also the worst and the best it may be; [] without any."""
+    found = [
+        standardised_gain(_moments(a, pairing.clusters), _moments(b, pairing.clusters), sign) for a, b in pairing.sides
+    ]
+    known = [gain for gain in found if gain is not None]
+    if len(known) < len(found):
+        return []
+    return known if len(known) < 3 or sign > 0 else [known[0], known[2], known[1]]
 
 
-def _one(method: str, base: str, trained: list[str], held_out: list[str], gains: dict[str, Gain]) -> OverOptimisation:
-    inside, outside = mean_gain([gains[name] for name in trained]), mean_gain([gains[name] for name in held_out])
+def _moments(units: Units, clusters: np.ndarray) -> PromptMoments:
+    count = int(clusters.max()) + 1 if clusters.size else 0
+    return prompt_moments(units.values.ravel(), np.repeat(clusters, units.values.shape[1]), count)
+
+
+def _mean_cases(names: Sequence[str], gains: Mapping[str, list[Gain]]) -> list[Gain]:
+    """The mean gain as scored, and the worst and the best where any of them has gaps."""
+    cases = 3 if any(len(gains[name]) > 1 for name in names) else 1
+    return [mean_gain([gains[name][min(case, len(gains[name]) - 1)] for name in names]) for case in range(cases)]
+
+
+def _one(
+    method: str, base: str, trained: list[str], held_out: list[str], gains: Mapping[str, list[Gain]]
+) -> OverOptimisation:
+    inside, outside = _mean_cases(trained, gains), _mean_cases(held_out, gains)
+    both = list(itertools.product(inside, outside))  # the first is as scored
     influence: tuple[float, ...] = ()
-    if surely_not_zero(inside.pseudo) and inside.value > 0:
-        index = ratio_interval(inside.pseudo - outside.pseudo, inside.pseudo)
-        ratio = outside.value / inside.value
-        influence = tuple(((ratio * inside.pseudo - outside.pseudo) / inside.value).tolist())
+    if all(surely_not_zero(one.pseudo) and one.value > 0 for one in inside):
+        index = outermost([ratio_interval(one.pseudo - other.pseudo, one.pseudo) for one, other in both])
+        ratio = outside[0].value / inside[0].value
+        influence = tuple(((ratio * inside[0].pseudo - outside[0].pseudo) / inside[0].value).tolist())
     else:
-        reason = f"{' and '.join(trained)} did not rise significantly over {base}"
-        index = Interval(math.nan, math.nan, math.nan, 0, 0, inside.pseudo.size, reason)
+        worst = " with the worst case in what is scored on one side only" if len(inside) > 1 else ""
+        reason = f"{' and '.join(trained)} did not rise significantly over {base}{worst}"
+        index = Interval(math.nan, math.nan, math.nan, 0, 0, inside[0].pseudo.size, reason)
     return OverOptimisation(
         method=method,
         trained_on=tuple(trained),
         held_out=tuple(held_out),
-        in_gain=pseudo_interval(inside.pseudo),
-        held_out_gain=pseudo_interval(outside.pseudo),
-        difference=pseudo_interval(inside.pseudo - outside.pseudo),
+        in_gain=outermost([pseudo_interval(one.pseudo) for one in inside]),
+        held_out_gain=outermost([pseudo_interval(one.pseudo) for one in outside]),
+        difference=outermost([pseudo_interval(one.pseudo - other.pseudo) for one, other in both]),
         index=index,
         influence=influence,
-        gains={name: pseudo_interval(gains[name].pseudo) for name in (*trained, *held_out)},
+        gains={name: outermost([pseudo_interval(one.pseudo) for one in gains[name]]) for name in (*trained, *held_out)},
     )

@@ -12,10 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.analysis.differences import set_estimate
+from bench.analysis.bounded import Bounds
+from bench.analysis.differences import Difference, judged, same_pictures, set_estimate
 from bench.analysis.estimand import Pairing, Units, pair, prompt_clusters, units_of
 from bench.analysis.extrapolation import BlockMean
-from bench.analysis.stats import Floats
+from bench.analysis.stats import Floats, Interval
+from bench.analysis.summary import metric_interval
+from bench.analysis.tradeoff.gaps import WithGaps, changes_of, gap_text, seen_of
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import display_names
 
@@ -29,6 +32,8 @@ class Pairs:
     runs: tuple[Run, ...]
     methods: tuple[str, ...]
     _units: dict[tuple[str, str], Units] = field(default_factory=dict, repr=False, compare=False)
+    _seen: dict[str, Bounds | None] = field(default_factory=dict, repr=False, compare=False)
+    _means: dict[tuple[str, str], Interval] = field(default_factory=dict, repr=False, compare=False)
     _made: dict[tuple[str, str, str], Estimate] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -60,8 +65,15 @@ class Pairs:
             self._units[key] = units_of(self.run(method), metric).of(list(self.prompts))
         return self._units[key]
 
+    def seen(self, metric: str) -> Bounds | None:
+        """The extreme values of all runs, of an image or group metric: the worst case where the metric has no bound."""
+        if metric not in self._seen:
+            having = [name for name, run in zip(self.methods, self.runs, strict=True) if metric in run.metrics]
+            self._seen[metric] = seen_of(self.units(name, metric).seen for name in having)
+        return self._seen[metric]
+
     def _pair(self, a: str, b: str, metric: str) -> Pairing:
-        return pair(self.units(a, metric), self.units(b, metric))
+        return pair(self.units(a, metric), self.units(b, metric), self.seen(metric))
 
     def difference(self, a: str, b: str, metric: str) -> Estimate:
         """b - a, as in the tables."""
@@ -81,29 +93,44 @@ class Pairs:
         above, below = self.difference(a, b, metric).one_sided()
         return (above, below) if self.metrics[metric].higher else (below, above)
 
+    def compared(self, a: str, b: str, metric: str) -> Difference:
+        """b - a as it is judged everywhere, by itself and without a win rate: `corrected` makes several one family."""
+        facts, runs = self.metrics[metric], (self.run(a), self.run(b))
+        means = self.mean(a, metric), self.mean(b, metric)
+        return judged(facts, *means, self.difference(a, b, metric), same=same_pictures(*runs), win=False)
+
+    def interval(self, method: str, metric: str) -> Interval:
+        """The mean that is printed, with its interval; NaN where there is none."""
+        key = method, metric
+        if key not in self._means:
+            run = self.run(method)
+            found = metric_interval(run, metric) if metric in run.metrics else None
+            self._means[key] = found or Interval(math.nan, math.nan, math.nan, 0, reason="not scored")
+        return self._means[key]
+
     def mean(self, method: str, metric: str) -> float:
         """The mean that is printed; NaN where there is none."""
-        from bench.analysis.summary import metric_interval
+        return self.interval(method, metric).mean
 
-        run = self.run(method)
-        if metric not in run.metrics:
-            return math.nan
-        if self.metrics[metric].kind == "set":
-            return metric_interval(run, metric).mean
-        return self.units(method, metric).mean().mean
+    def changes(self, a: str, b: str, metric: str) -> list[Floats]:
+        """b - a as means per cluster [C], oriented so that positive is better; NaN of clusters without a pair.
 
-    def changes(self, a: str, b: str, metric: str) -> Floats:
-        """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""
-        count = int(self.clusters.max()) + 1
+        One as scored; where the scored units differ also with the gaps filled against b, and for b.
+        """
         if metric not in self.run(a).metrics or metric not in self.run(b).metrics:
-            return np.full(count, np.nan)
-        sign = 1.0 if self.metrics[metric].higher else -1.0
-        differences = sign * self._pair(a, b, metric).differences
-        known = np.isfinite(differences)
-        totals = np.bincount(self.clusters, weights=np.where(known, differences, 0).sum(axis=1), minlength=count)
-        sizes = np.bincount(self.clusters, weights=known.sum(axis=1), minlength=count)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan))
+            return [np.full(int(self.clusters.max()) + 1, np.nan)]
+        return changes_of(self._pair(a, b, metric), self.clusters, 1.0 if self.metrics[metric].higher else -1.0)
+
+    def claimed(self, a: str, b: str, metric: str) -> Estimate | WithGaps:
+        """`difference`, with limits that hold whatever is missing on one side."""
+        found = self.difference(a, b, metric)
+        return WithGaps(found) if isinstance(found, Pairing) and found.gaps else found
+
+    def gaps(self, names: Sequence[str], metrics: Sequence[str]) -> str:
+        """What of these methods and metrics is scored on one side only, as a clause; "" for nothing."""
+        pairs = [(a, b) for i, a in enumerate(names) for b in names[:i]]
+        found = [self.difference(a, b, metric) for a, b in pairs for metric in metrics]
+        return gap_text(one for one in found if isinstance(one, Pairing))
 
 
 def pairs_of(runs: Sequence[Run], names: Sequence[str] | None = None) -> Pairs:

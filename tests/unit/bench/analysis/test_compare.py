@@ -90,7 +90,8 @@ def test_full_marks_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> Non
 
 def test_other_seeds_are_allowed_and_noted(tmp_path: Path) -> None:
     found = compare(make(tmp_path, "base", seed=1, prompts=4), make(tmp_path, "base", seed=2, prompts=4))
-    assert "different seeds" in found.notes[0]
+    assert found.notes[0].startswith("seeds differ (base@")
+    assert found.notes[0].endswith("): paired by prompt, not on the same noise")
     assert "@" in found.a
 
 

@@ -49,6 +49,12 @@ CHOSEN = {
     "front_verdicts.py": (": far, ", "twins, any wrong, 32", "metric, any wrong, 32", "setting (0.5), 32", "0.5 above"),
     "replicates_coverage.py": ("seed 0.5, prompt 1.0, rest 0.5: 3",),
     "overoptimisation_coverage.py": ("index, normal, 32",),
+    "robust_coverage.py": (
+        "mean, normal, 32",
+        "rate, prompts differ by 1.0, 32",
+        "truth, normal, correlation 0.9, 32",
+    ),
+    "all_pairs_error.py": ("no method differs, normal, 32",),
     "missing_values.py": ("an accuracy, worst fifth", "a reward, at random, gate", "reward, marked"),
     "nightly_gate.py": ("normal, caught", "normal, baseline renewed when better", "exponential), prompts added"),
     "adaptive_runs.py": ("exponential), against, error, N = 32", "exponential), against, part made, N = 128"),

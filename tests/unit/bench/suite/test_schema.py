@@ -39,6 +39,7 @@ def test_the_embedded_suite_is_the_contract() -> None:
         "dreamsim",
         "attribute_entropy",
         "fid",
+        "kid",
     ]
     assert {"refl", "combined", "imagerefl"} <= set(suite.methods)
     assert suite.reference is not None

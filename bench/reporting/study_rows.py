@@ -1,0 +1,136 @@
+"""What a study found as plain JSON data. NaN is null."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bench.analysis.stats import Interval
+from bench.study.against_metrics import Against
+from bench.study.findings import Findings, Judged, TaskFindings
+
+
+def finding_rows(findings: Findings) -> dict[str, Any]:
+    """report.json, and what `bench study report --json` prints."""
+    share = findings.raters.share
+    raters = [
+        {
+            "rater": one.rater,
+            "votes": one.votes,
+            "checks": one.checks,
+            "failed": one.failed,
+            "repeats": one.repeats,
+            "same": one.same,
+            "probability": _number(one.spam),
+            "marked": one.marked,
+            "seconds": _number(one.seconds),
+        }
+        for one in findings.raters.raters
+    ]
+    return {
+        "schema_version": 1,
+        "study": findings.manifest.get("study"),
+        "methods": {name: findings.runs.get(name, "") for name in findings.methods},
+        "tasks": {task: _task(one) for task, one in findings.tasks.items()},
+        "raters": raters,
+        "without_looking": _interval(share),
+        "notes": list(findings.notes),
+    }
+
+
+def _task(one: TaskFindings) -> dict[str, Any]:
+    rest = one.without_marked
+    return {
+        "question": one.question,
+        "adaptive": one.adaptive,
+        **_judged(one.judged, one),
+        "without_marked": None if rest is None else _judged(rest, None),
+        "alpha": _interval(one.alpha),
+        "retest": {"same": _interval(one.retest.same), "contrary": one.retest.contrary, "n": one.retest.n},
+        "left": _interval(one.side),
+        "metrics": [_metric(row) for row in one.metrics],
+    }
+
+
+def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
+    pairs = []
+    for one in judged.pairs:
+        counts = {
+            "wins": one.wins,
+            "ties": one.ties,
+            "losses": one.losses,
+            "raters": one.raters,
+            "prompts": one.prompts,
+        }
+        row = {"method": one.a, "over": one.b, "win_rate": _interval(one.rate), **counts}
+        row |= {"p": _number(one.p), "p_holm": _number(one.p_holm), "winner": one.winner or None}
+        needed = task.needed.get((one.a, one.b)) if task is not None else None
+        row["votes_to_decide"] = None if needed is None else _number(needed.votes)
+        pairs.append(row)
+    found = judged.strengths
+    rows = zip(found.methods, found.strengths, found.ranks, strict=True)
+    return {
+        "votes": judged.votes,
+        "raters": judged.raters,
+        "prompts": judged.prompts,
+        "pairs": pairs,
+        "methods": [
+            {
+                "method": name,
+                "win_rate": _interval(judged.methods[name]),
+                "strength": _interval(value),
+                "ranks": list(rank),
+            }
+            for name, value, rank in rows
+        ],
+        "tie_parameter": _number(found.tie),
+    }
+
+
+def _metric(row: Against) -> dict[str, Any]:
+    powered = [
+        {
+            "method": a,
+            "over": b,
+            "win_rate": _interval(one.estimate),
+            "votes_alone": _interval(one.classical),
+            "weight": one.weight,
+            "labelled": one.n,
+            "unlabelled": one.n_unlabelled,
+        }
+        for (a, b), one in row.powered.items()
+    ]
+    disagreements = [
+        {
+            "item": one.item,
+            "prompt_id": one.prompt_id,
+            "sample": one.sample,
+            "people": one.people,
+            "metric": one.metric,
+            "won": one.won,
+            "votes": one.votes,
+            "difference": _number(one.difference),
+        }
+        for one in row.disagreements
+    ]
+    return {
+        "metric": row.metric,
+        "accuracy": _interval(row.accuracy),
+        "kendall_tau": _interval(row.tau),
+        "spearman": _interval(row.spearman),
+        "calibration": [{"predicted": one.predicted, "observed": _interval(one.observed)} for one in row.bins],
+        "prediction_powered": powered,
+        "why_not_powered": row.why_not_powered,
+        "disagreements": disagreements,
+        "unscored": row.unscored,
+    }
+
+
+def _interval(value: Interval) -> Mapping[str, Any]:
+    numbers = {"mean": _number(value.mean), "ci_low": _number(value.low), "ci_high": _number(value.high), "n": value.n}
+    return {**numbers, "reason": value.reason}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
