@@ -63,6 +63,14 @@ MethodOption = Annotated[
 PromptsOption = Annotated[
     str | None, typer.Option("--prompts", metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
 ]
+PromptColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-column",
+        metavar="NAME",
+        help="Column of the prompt file that holds the prompts. [default: prompt, caption or text]",
+    ),
+]
 SamplesOption = Annotated[
     int | None, typer.Option("--samples", metavar="K", help="Images per prompt. [default: the suite's]")
 ]

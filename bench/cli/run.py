@@ -15,6 +15,7 @@ from bench.cli.options import (
     MethodOption,
     MethodSettingsOption,
     MetricsOption,
+    PromptColumnOption,
     PromptsOption,
     ResultsOption,
     Resume,
@@ -63,6 +64,7 @@ def run(
     method: MethodOption,
     suite: SuiteOption = "shapes",
     prompts: PromptsOption = None,
+    prompt_column: PromptColumnOption = None,
     samples: SamplesOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -90,7 +92,8 @@ def run(
     from bench.pipeline.plan_text import plan_text
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
-    what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what |= {"prompts": prompts, "prompt_column": prompt_column}
+    what |= {"samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0

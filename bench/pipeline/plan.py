@@ -92,6 +92,7 @@ def plan(
     *,
     settings: Mapping[str, Setting] | None = None,
     prompts: str | Path | None = None,
+    prompt_column: str | None = None,
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -111,10 +112,11 @@ def plan(
     10
     """
     load_plugins(plugins)
-    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
-    wanted = load_prompts(chosen.prompts)
+    wanted = load_prompts(chosen.prompts, chosen.prompt_column)
     fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)

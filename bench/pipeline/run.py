@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
@@ -30,6 +31,7 @@ def run(
     *,
     settings: Mapping[str, Setting] | None = None,
     prompts: str | Path | None = None,
+    prompt_column: str | None = None,
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -51,9 +53,9 @@ def run(
 
     `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
     methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
-    several for a sweep ({"switch_step": [20, 30]}). `prompts`, `samples`, `limit`, `seed`, `metrics` (names) and
-    `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never" (regenerate
-    everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
+    several for a sweep ({"switch_step": [20, 30]}). `prompts`, `prompt_column`, `samples`, `limit`, `seed`,
+    `metrics` (names) and `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never"
+    (regenerate everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
@@ -68,7 +70,8 @@ def run(
     ['shapes']
     """
     load_plugins(plugins)
-    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     _check_choices(resume, engine, device, batch_size)
     resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)

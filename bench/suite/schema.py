@@ -11,7 +11,8 @@ from bench.errors import UsageError, suggest, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 
-_PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
+NO_MODEL = "none"
+"""The family of a suite without a model: it scores images from elsewhere, and makes none."""
 
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -22,7 +23,7 @@ Prompt = Annotated[str, Field(strict=True)]
 Skip = Annotated[Whole, Field(ge=1)]
 
 
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype")
 
 
 class _Part(BaseModel):
@@ -31,6 +32,8 @@ class _Part(BaseModel):
 
 class ModelSpec(_Part):
     """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    The family "none" is that of a suite that only scores images (`bench score --images`).
 
     For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
     the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
@@ -104,6 +107,7 @@ class Reference(_Part):
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
     of them can be scored with the rest as the suite means it.
@@ -118,6 +122,7 @@ class Suite(_Part):
     cluster: Text | None = None
     model: ModelSpec
     prompts: Text
+    prompt_column: Text | None = None
     samples: Annotated[Whole, Field(ge=1)] = 5
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 42
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -155,6 +160,8 @@ class Suite(_Part):
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
         given = {key: value for key, value in changes.items() if value is not None}
+        if "prompts" in given:  # the suite's column is that of its own file
+            given.setdefault("prompt_column", None)
         for key in given:
             if key not in _OVERRIDES:
                 raise unknown("override", key, _OVERRIDES)
@@ -176,6 +183,8 @@ class Suite(_Part):
                 del table["text_encoder"]
         if not self.unselected:
             del data["unselected"]
+        if self.prompt_column is None:
+            del data["prompt_column"]
         return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
