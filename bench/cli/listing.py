@@ -54,10 +54,13 @@ def models() -> Table:
     from bench.methods.checkpoints import CHECKPOINTS
     from bench.registry.families import family_row, model_families
     from bench.suite.load import load_suite, suite_names
+    from bench.suite.schema import NO_MODEL
 
     used: dict[tuple[str, str], list[str]] = {}
     for name in suite_names():
         model = load_suite(name).model
+        if model.family == NO_MODEL:
+            continue
         used.setdefault((model.weights, model.family), []).append(name)
     rows = [
         (weights, family, f"base of {', '.join(names)}", "-", "-", "-", _pin(weights), "-")

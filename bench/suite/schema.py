@@ -23,7 +23,7 @@ Prompt = Annotated[str, Field(strict=True)]
 Skip = Annotated[Whole, Field(ge=1)]
 
 
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype")
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
 class _Part(BaseModel):
@@ -88,7 +88,10 @@ class MetricSpec(_Part):
 class Reference(_Part):
     """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
 
-    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    `path` may be a folder (with subfolders), a zip, a folder or repository of `datasets` ("datasets:owner/name", whose
+    `split` and `column` may be named), or an .npz file of statistics. `network` states the metric whose features the
+    statistics are of, where the file does not. `name` says which published set they are (such as "coco-val2017"), so
+    that it is said which methods saw it.
     """
 
     kind: Literal["shapes", "folder"]
@@ -96,6 +99,9 @@ class Reference(_Part):
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
     name: Text | None = None
+    network: Text | None = None
+    split: Text | None = None
+    column: Text | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Reference:
@@ -155,7 +161,9 @@ class Suite(_Part):
         return methods
 
     def override(self, **changes: Any) -> Suite:
-        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
+        """A copy with other samples, seed, limit, prompts, dtype, metrics (names) or reference (its table).
+
+        None leaves a value alone.
 
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
@@ -185,6 +193,9 @@ class Suite(_Part):
             del data["unselected"]
         if self.prompt_column is None:
             del data["prompt_column"]
+        for key in ("network", "split", "column"):
+            if self.reference is not None and data["reference"][key] is None:
+                del data["reference"][key]
         return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:
