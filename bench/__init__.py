@@ -10,6 +10,7 @@ does, with a keyword for each flag:
     bench.compare(a, b)       paired differences of two runs
     bench.claims(file)        which sentences the runs carry
     bench.check(...)          verdicts against thresholds and a baseline
+    bench.make_reference(...) the statistics of reference images, in a file
     bench.train(...)          make a checkpoint
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
@@ -34,6 +35,7 @@ _PUBLIC = {
     "claims": "bench.analysis.claims",
     "compare": "bench.analysis.compare",
     "load_results": "bench.store.load_results",
+    "make_reference": "bench.pipeline.reference",
     "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
@@ -50,6 +52,7 @@ __all__ = [
     "claims",
     "compare",
     "load_results",
+    "make_reference",
     "plan",
     "register_method",
     "register_model",
@@ -67,6 +70,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
     from bench.pipeline.plan import plan
+    from bench.pipeline.reference import make_reference
     from bench.pipeline.rescore import score
     from bench.pipeline.run import run
     from bench.pipeline.train import train

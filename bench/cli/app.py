@@ -18,6 +18,7 @@ from bench.cli.doctor import doctor
 from bench.cli.list import list_entries
 from bench.cli.options import with_plugins
 from bench.cli.plan import plan
+from bench.cli.reference import reference
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "claims": claims,
+    "reference": reference,
     "train": train,
     "watch": watch,
     "list": list_entries,

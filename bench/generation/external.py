@@ -16,7 +16,7 @@ from bench.formatting import counted, is_safe_name, one_line, shorten
 from bench.generation.formats import Kind, check_formats, kind_of, notes_on, png_of
 from bench.generation.generate import COUNTS
 from bench.generation.layouts import LAYOUTS, METADATA, read_layout, samples_of
-from bench.generation.picture_files import count_of, image_names, some_of
+from bench.generation.picture_files import image_names, some_of
 from bench.runtime import provenance
 from bench.store.images import image_size
 from bench.store.outdated import mark_stale
@@ -92,7 +92,7 @@ def _find(folder: Path, prompts: Sequence[Prompt] | None, layout: str | None) ->
         raise UsageError(f"--images {folder} is not a folder")
     names, hidden = image_names(folder)
     if hidden:
-        logger.warning(one_line(f"{folder}: {count_of(hidden, 'file')} of macOS skipped ({some_of(hidden)})"))
+        logger.warning(one_line(f"{folder}: {counted(len(hidden), 'file')} of macOS skipped ({some_of(hidden)})"))
     if prompts is None:
         if not names:
             raise UsageError(f"--images {folder} contains no image")

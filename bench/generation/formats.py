@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.formatting import counted
 from bench.generation.picture_files import count_of, some_of
 from bench.store.images import decode, has_orientation, upright
 
@@ -113,7 +114,7 @@ def check_formats(folder: Path, files: Mapping[Key, Path], kinds: Mapping[Key, K
     moving = [files[key].relative_to(folder).as_posix() for key, kind in kinds.items() if kind.animated]
     if moving:
         logger.warning(
-            f"{folder}: {count_of(moving, 'animated image')}, of which the first frame is taken ({some_of(moving)})"
+            f"{folder}: {counted(len(moving), 'animated image')}, of which the first frame is taken ({some_of(moving)})"
         )
 
 

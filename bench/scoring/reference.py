@@ -109,14 +109,20 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
             return kind.read(path)
         except Exception as error:  # damaged: made again below
             logger.warning(f"{path} is damaged ({error}); recomputing it")
+    total = statistics_of_images(metric, reference, tools)
+    _save(total, path)
+    return total
+
+
+def statistics_of_images(metric: Any, reference: Reference, tools: Tools) -> Any:
+    """The metric's statistics of the reference images, computed now, from their features where it has any."""
     total = None
     for sources in reference_sources(reference):
-        if by_features:
+        if getattr(metric, "by_features", False):
             part = metric.statistics_of(_features(metric, sources, tools))
         else:
             part = metric.statistics([get() for _, get in sources])
         total = part if total is None else total + part
-    _save(total, path)
     return total
 
 

@@ -39,7 +39,7 @@ def pairs(names: list[str], prompts: list[Prompt], layout: str | None = None) ->
         ("numbered", THREE, {"s-000_0.png": ("s-000", 0), "s-000_1.png": ("s-000", 1), "s-001-0.png": ("s-001", 0)}),
         ("hpsv2", STYLES, {"anime/00000.jpg": ("anime-0001", 0), "concept-art/00001.jpg": ("concept-art-0002", 0)}),
         ("hpsv2", STYLES, {"Concept_Art/00000.jpg": ("concept-art-0001", 0)}),
-        ("t2i-compbench", THREE, {"a red circle_000000.png": ("s-000", 0), "samples/a blue star_000007.png": ("s-001", 0)}),
+        ("t2i-compbench", THREE, {"a red circle_000000.png": ("s-000", 0), "samples/a blue star_07.png": ("s-001", 0)}),
         ("t2i-compbench", THREE, {"one two squares_000003.png": ("s-002", 0)}),
         ("index0", LINES, {"0.png": ("p0001", 0), "1.png": ("p0003", 0)}),
         ("index0", LINES, {"00000/0.png": ("p0001", 0), "00001/1.png": ("p0003", 1)}),
