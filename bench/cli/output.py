@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bench.errors import BenchError
 from bench.formatting import Table, plain
 
 if TYPE_CHECKING:
@@ -28,6 +30,16 @@ def show(table: Table) -> None:
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     Console().print(drawn)
+
+
+@contextlib.contextmanager
+def showing_the_others() -> Iterator[None]:
+    """Where some metrics failed: the table of the others, and then the error."""
+    try:
+        yield
+    except BenchError as error:
+        show_runs(error.stores)
+        raise
 
 
 def show_runs(stores: Sequence[RunStore]) -> None:

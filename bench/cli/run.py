@@ -87,7 +87,7 @@ def run(
     Methods in one call share the denoising steps that they have in common.
     """
     import bench
-    from bench.cli.output import show_runs
+    from bench.cli.output import show_runs, showing_the_others
     from bench.cli.progress import watching
     from bench.pipeline.plan_text import plan_text
 
@@ -100,7 +100,7 @@ def run(
     how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
     how |= {"batch_size": batch_size, "compile": compile_networks}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
-    with watching() as progress:
+    with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
     show_runs(stores)
     return 0

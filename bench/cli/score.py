@@ -56,10 +56,10 @@ def score(
     Without --prompts, --metrics fid --reference DIR compares two folders of images.
     """
     import bench
-    from bench.cli.output import show_runs
+    from bench.cli.output import show_runs, showing_the_others
     from bench.cli.progress import watching
 
-    with watching() as progress:
+    with showing_the_others(), watching() as progress:
         stores = bench.score(
             runs or None,
             suite=suite,

@@ -12,6 +12,7 @@ from bench.methods.catalogue import Method
 from bench.methods.conditions import check_conditions, conditions_of
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
+from bench.store.run_store import RunStore
 from bench.suite.load import check_model, load_suite
 from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
@@ -67,6 +68,18 @@ def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
     from bench.models.reading import loader_versions  # reads tensors
 
     return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+
+
+def check_scoring(suite: Suite, plans: Sequence[RunPlan], results: Path) -> None:
+    """Find what cannot be scored before the first image is made. Raises MissingError or UsageError.
+
+    Nothing is asked where all runs are finished: then nothing is made, and scoring says what it misses.
+    """
+    from bench.scoring.ready import check_metrics_load
+
+    stores = [RunStore(results / "runs" / suite.name / plan.name) for plan in plans]
+    if not all(store.exists() and store.manifest().complete for store in stores):
+        check_metrics_load(suite)
 
 
 def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.generation.external import take_images
-from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
+from bench.pipeline.finish import completing, has_all_images, mark_complete, score_and_summarise
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
@@ -159,7 +159,11 @@ def _rescore(
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     with lock_runs(stores):
-        values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+        try:
+            values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+        except BenchError as error:
+            error.stores = [store for store in stores if error.failures and store.score_metrics()]
+            raise
         if metrics is None and given is None:  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
@@ -170,9 +174,13 @@ def _rescore(
 def _adopt(take: Callable[[], RunStore], suite: Suite, device: str, progress: Progress | None) -> list[RunStore]:
     """Take images as a run, and score them."""
     store = take()
-    with lock_runs([store]):
-        score_and_summarise([store], suite, device, progress)
-        mark_complete([store])
+    try:
+        with lock_runs([store]), completing([store], partial=True):
+            score_and_summarise([store], suite, device, progress)
+    except BenchError:
+        if not store.manifest().complete and not store.score_metrics():
+            store.remove()  # it was made of copies by this call, and would only make its name ambiguous
+        raise
     return [store]
 
 

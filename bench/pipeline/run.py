@@ -11,8 +11,8 @@ from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method
 from bench.pipeline.adaptive import grow, read_rule
-from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
-from bench.pipeline.prepare import Setting, chosen_suite, planned, resolved_methods
+from bench.pipeline.finish import completing, score_and_summarise
+from bench.pipeline.prepare import Setting, check_scoring, chosen_suite, planned, resolved_methods
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
@@ -62,7 +62,8 @@ def run(
     `max_prompts` (`bench.pipeline.adaptive`).
 
     Raises BenchError, one sentence each: UsageError (wrong input), MissingError (weights, package or device absent).
-    What was finished stays, and the same call goes on from there.
+    What was finished stays, and the same call goes on from there. What cannot be scored is told before the first image;
+    where a metric fails all the same, the runs are finished with the others, and the error has them as `stores`.
 
     >>> import bench
     >>> stores = bench.run("shapes", ["base"], limit=1, samples=1, metrics=["pickscore"], results=RESULTS)
@@ -81,12 +82,12 @@ def run(
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
+    check_scoring(chosen, plans, Path(results))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-        values = score_and_summarise(stores, chosen, device, progress)
-        check_images(stores)
-        mark_complete(stores)
+        with completing(stores):
+            values = score_and_summarise(stores, chosen, device, progress)
     if made == 0 and values == 0:
         logger.info("nothing to do: all images and scores exist")
     return stores

@@ -256,6 +256,11 @@ class RunStore:
         """
         return locked(self.path, f"another bench is working on {self.path}", clean=clean)
 
+    def remove(self) -> None:
+        """Remove the run with all that is in its folder, at once for whoever looks."""
+        with self.lock(clean=False):
+            remove_folder(self.path)
+
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
