@@ -37,7 +37,7 @@ def check_metrics_load(suite: Suite) -> None:
                 raise
         release()
     if failures:
-        raise failed(failures, "No image was made.")
+        raise failed(failures, "No image was made")
 
 
 def failed(failures: Mapping[str, Exception], end: str) -> BenchError:

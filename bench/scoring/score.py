@@ -89,7 +89,7 @@ def score(
             _tell_faults(target)
             _note_cards(target.store, scopes, suite)
     if failures:
-        raise failed(failures, "The other metrics are scored.")
+        raise failed(failures, "The other metrics are scored")
     return made
 
 

@@ -116,6 +116,7 @@ class Manifest:
     timings: dict[str, Any] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> what a reader of its values should know
+    name: str = ""  # given with --name: one run of a results folder has it
     grown: dict[str, Any] = field(default_factory=dict)  # of an adaptive run: how far it came, and why it stopped
     schema_version: int = SCHEMA_VERSION
 
@@ -127,6 +128,8 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, schema version and status first."""
         data = dataclasses.asdict(self)
+        if not self.name:
+            del data["name"]
         return {key: data.pop(key) for key in ("schema_version", "status", "suite", "method", "run")} | data
 
     @classmethod

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UsageError, unknown
+from bench.errors import BenchError, UsageError, unknown
+from bench.formatting import one_line
 from bench.store.outdated import why_outdated
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
+
+logger = logging.getLogger(__name__)
 
 RunSource = str | Path | RunStore | Run
 """A run folder, a suite's or a results folder; the name of a run in the results folder; or an opened run."""
@@ -27,13 +31,21 @@ class LeftOut:
     suite: str = ""
     finished: bool = True
     made: tuple[str, int] = ("", 0)  # of an unfinished run, when it was begun: `made_at`
+    given: str = ""  # the name that it was given with --name
 
 
-def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
-    """The runs behind `source`; names are looked up in `results`.
+def open_runs(
+    source: RunSources,
+    results: Path | str = Path("results"),
+    suite: str | None = None,
+    *,
+    unfinished_too: bool = False,
+) -> tuple[list[Run], list[LeftOut], bool]:
+    """The runs behind `source`; names are looked up in `results`. With `suite`, only those of that suite.
 
     Returns the finished runs, those left out (not finished, outdated), and whether every run was named by itself (then
-    being not comparable is an error; runs that merely lie in one folder are sorted into comparable groups). UsageError:
+    being not comparable is an error; runs that merely lie in one folder are sorted into comparable groups). A name
+    means the newest finished run; `unfinished_too`: the newest, which then may be among those left out. UsageError:
     nothing there, or a named run is not finished or outdated.
     """
     sources = _listed(source)
@@ -41,30 +53,36 @@ def open_runs(source: RunSources, results: Path | str = Path("results")) -> tupl
     unfinished: list[LeftOut] = []
     named = True
     for source in sources:
-        stores, one_named = _stores(source, Path(results))
+        stores, one_named = _stores(source, Path(results), suite, not unfinished_too)
         named = named and one_named
         for store in stores:
-            if isinstance(store, Run):
-                runs.append(store)
-            elif (why := why_outdated(store)) is not None:
-                if one_named:
-                    raise UsageError(f"run {store.path} is outdated: {why}")
-                its = store.manifest()
-                unfinished.append(LeftOut(store.name, "outdated", its.method, its.suite, True, made_at(store)))
-            elif store.manifest().status == "complete":
-                runs.append(read_run(store))
-            elif one_named:
-                raise UsageError(
-                    f"run {store.path} is not finished: finish it with the `bench run` command that began it"
-                )
+            opened = _opened(store, refuse=one_named and not (unfinished_too and isinstance(source, str)))
+            if isinstance(opened, LeftOut):
+                unfinished.append(opened)
             else:
-                method, suite = store.manifest().method, store.manifest().suite
-                unfinished.append(LeftOut(store.name, "not finished", method, suite, False, made_at(store)))
+                runs.append(opened)
     unique = {(run.suite, run.path, run.name): run for run in runs}
-    if not unique:
+    if not unique and not (named and unfinished):
         where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
-        raise UsageError(f"no finished runs in {where}: create some with `bench run --method base --method refl`")
+        of = "" if suite is None else f" of suite {suite}"
+        raise UsageError(f"no finished runs{of} in {where}: create some with `bench run --method base --method refl`")
     return list(unique.values()), unfinished, named
+
+
+def _opened(store: RunStore | Run, refuse: bool) -> Run | LeftOut:
+    """A run, or why it is left out; UsageError in place of the latter where the run was named by itself."""
+    if isinstance(store, Run):
+        return store
+    its = store.manifest()
+    if (why := why_outdated(store)) is not None:
+        if refuse:
+            raise UsageError(f"run {store.path} is outdated: {why}")
+        return LeftOut(store.name, "outdated", its.method, its.suite, True, made_at(store), its.name)
+    if its.complete:
+        return read_run(store)
+    if refuse:
+        raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` command that began it")
+    return LeftOut(store.name, "not finished", its.method, its.suite, False, made_at(store), its.name)
 
 
 def made_at(store: RunStore | None) -> tuple[str, int]:
@@ -74,11 +92,11 @@ def made_at(store: RunStore | None) -> tuple[str, int]:
     return str(store.manifest().provenance.get("created") or ""), (store.path / "manifest.json").stat().st_mtime_ns
 
 
-def run_stores(source: RunSources, results: Path) -> list[RunStore]:
+def run_stores(source: RunSources, results: Path, suite: str | None = None) -> list[RunStore]:
     """The run folders behind `source`, finished or not; names are looked up in `results`. UsageError: none there."""
     found: list[RunStore] = []
     for one in _listed(source):
-        for store in _stores(one, results)[0]:
+        for store in _stores(one, results, suite)[0]:
             found.append(RunStore(store.path) if isinstance(store, Run) else store)
     return list({store.path.absolute(): store for store in found}.values())
 
@@ -87,16 +105,29 @@ def _listed(source: RunSources) -> list[RunSource]:
     return [source] if isinstance(source, str | Path | RunStore | Run) else list(source)
 
 
-def _stores(source: RunSource, results: Path) -> tuple[list[RunStore | Run], bool]:
-    """What one source means, and whether it names a run by itself (a folder of several does not)."""
+def _stores(
+    source: RunSource, results: Path, suite: str | None = None, finished: bool = True
+) -> tuple[list[RunStore | Run], bool]:
+    """What one source means, and whether it names a run by itself (a folder of several does not).
+
+    A bare word is a run's name first and a folder second: what lies in the working directory hides no run.
+    """
     if isinstance(source, RunStore | Run):
         return [source], True
-    if isinstance(source, str) and not Path(source).is_dir() and Path(source).name == source:
-        return [RunStore(path) for path in select([source], results)], True
+    if isinstance(source, str) and Path(source).name == source:
+        fitting = matching(source, _with_suite(find_runs(results), suite))
+        if fitting or not Path(source).is_dir():
+            if fitting and Path(source).is_dir():
+                logger.info(f"'{source}' is the run of that name; the folder is ./{source}")
+            return [RunStore(path) for path in select([source], results, suite, finished=finished)], True
     path = Path(source)
     if not path.is_dir():
         raise UsageError(f"there is no results folder or run {path}")
-    return list(find_runs(path)), RunStore(path).exists()
+    return list(_with_suite(find_runs(path), suite)), RunStore(path).exists()
+
+
+def _with_suite(stores: Sequence[RunStore], suite: str | None) -> list[RunStore]:
+    return [store for store in stores if suite is None or store.suite == suite]
 
 
 def display_names(runs: Sequence[Run]) -> list[str]:
@@ -131,27 +162,67 @@ def _common(parts: Sequence[Sequence[str]]) -> int:
     return next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), min(map(len, parts)))
 
 
-def select(names: Sequence[str], results: Path) -> list[Path]:
-    """Folders of the named runs: a path wins; else a run's full name, else a method of which there is one run.
+def select(names: Sequence[str], results: Path, suite: str | None = None, *, finished: bool = True) -> list[Path]:
+    """Folders of the named runs: a run's id, else the name that it was given, else a method; else a path.
 
-    UsageError when a name fits none (with a suggestion) or several (they are listed).
+    Of several runs that fit, the newest finished one is meant (with `finished` False the newest), and that is said.
+    UsageError when a name fits none (with a suggestion).
     """
-    stores = None
+    stores: list[RunStore] | None = None
     chosen: list[Path] = []
     for name in names:
-        if Path(name).is_dir():
+        if Path(name).is_dir() and Path(name).name != name:
             chosen.append(Path(name))
             continue
-        stores = find_runs(results) if stores is None else stores
-        fitting = [store for store in stores if store.name == name]
-        fitting = fitting or [store for store in stores if store.name.partition("@")[0] == name]
+        stores = _with_suite(find_runs(results), suite) if stores is None else stores
+        fitting = matching(name, stores)
+        if not fitting and Path(name).is_dir():
+            chosen.append(Path(name))
+            continue
         if not stores:
-            raise UsageError(f"unknown run '{name}': there are no runs in {results}; create some with `bench run`")
+            of = "" if suite is None else f" of suite '{suite}'"
+            raise UsageError(f"unknown run '{name}': there are no runs{of} in {results}; create some with `bench run`")
         if not fitting:
-            known = {store.name for store in stores} | {store.name.partition("@")[0] for store in stores}
-            raise unknown("run", name, known)
-        if len(fitting) > 1:
-            paths = ", ".join(str(store.path) for store in fitting)
-            raise UsageError(f"run '{name}' is ambiguous: give one of {paths}")
-        chosen.append(fitting[0].path)
+            raise unknown("run", name, {one for store in stores for one in _names_of(store)})
+        chosen.append(_newest(name, fitting, finished).path)
     return chosen
+
+
+def matching(name: str, stores: Sequence[RunStore]) -> list[RunStore]:
+    """The runs whose id is `name`; else those that were given that name; else those of that method."""
+    by_id = [store for store in stores if store.name == name]
+    if by_id:
+        return by_id
+    facts = {store.path: _facts(store) for store in stores}
+    given = [store for store in stores if facts[store.path][0] == name]
+    return given or [store for store in stores if name in (store.name.partition("@")[0], facts[store.path][1])]
+
+
+def _facts(store: RunStore) -> tuple[str, str]:
+    """The given name and the method; nothing of a manifest that cannot be read, which is told when it is opened."""
+    try:
+        manifest = store.manifest()
+    except BenchError:
+        return "", ""
+    return manifest.name, manifest.method
+
+
+def _names_of(store: RunStore) -> set[str]:
+    return {one for one in (store.name, store.name.partition("@")[0], *_facts(store)) if one}
+
+
+def _newest(name: str, fitting: Sequence[RunStore], finished: bool) -> RunStore:
+    """The newest of the runs that fit a name, finished if any is."""
+    if len(fitting) == 1:
+        return fitting[0]
+    done = [store for store in fitting if store.manifest().complete] if finished else []
+    among = done or list(fitting)
+    newest = max(among, key=made_at)
+    kind = "finished runs" if done else "runs"
+    suites = sorted({store.suite for store in among})
+    several = f" (of the suites {', '.join(suites)}; --suite chooses)" if len(suites) > 1 else ""
+    if len(among) > 1:
+        logger.info(
+            one_line(f"'{name}' is {newest.name} of suite {newest.suite}, the newest of {len(among)} {kind}{several}")
+        )
+    return newest
