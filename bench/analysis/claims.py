@@ -65,23 +65,27 @@ def claims(
     *,
     strict: bool = False,
     results: Path | str = Path("results"),
+    suite: str | None = None,
 ) -> Claims:
     """Judge the claims of a ledger on runs (None: all of `results`). Does what `bench claims` does.
 
-    Of each method the newest finished run is taken. Exit code 1 where a claim does not hold (`strict`: or is
-    undecided), 3 where none fails and one is not comparable. UsageError: a malformed ledger, or no runs.
+    Of each method the newest finished run is taken; `suite` (None: the ledger's) keeps the runs of one suite. Exit code
+    1 where a claim does not hold (`strict`: or is undecided), 3 where none fails and one is not comparable. UsageError:
+    a malformed ledger, or no runs.
 
     >>> import bench
     >>> bench.claims(CLAIMS, results=RESULTS).code
     0
     """
-    ledger, suite = read_ledger(file)
+    ledger, of_ledger = read_ledger(file)
+    suite = of_ledger if suite is None else suite
     opened, _, _ = open_runs(results if runs is None else runs, results)
     newest: dict[str, Run] = {}
     for run in sorted(opened, key=lambda run: made_at(run.store)):
         if suite is None or run.suite == suite:
             newest[run.method] = run
-            newest[run.name] = run
+    for run in opened:
+        newest |= {name: run for name in (run.given, run.name) if name and (suite is None or run.suite == suite)}
     found = tuple(judge(claim, newest) for claim in ledger)
     answers = {one.answer for one in found}
     failed = answers & ({"does not hold", "undecided"} if strict else {"does not hold"})

@@ -78,12 +78,19 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
 
 
 def compare(
-    a: RunSource, b: RunSource, top: int = TOP, results: Path | str = Path("results"), *, common: bool = False
+    a: RunSource,
+    b: RunSource,
+    top: int = TOP,
+    results: Path | str = Path("results"),
+    *,
+    common: bool = False,
+    suite: str | None = None,
 ) -> Comparison:
     """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
 
     `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
-    listed per metric. `common`: over the values that both runs have; the notes say how many those are.
+    listed per metric. `common`: over the values that both runs have; the notes say how many those are. `suite` chooses
+    where runs of several suites fit a name.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
     allowed and noted, because pairing by prompt stays sound.
@@ -97,7 +104,7 @@ def compare(
     """
     from bench.analysis.by_tag import tag_differences
 
-    first, second = _one_run(a, results), _one_run(b, results)
+    first, second = _one_run(a, results, suite), _one_run(b, results, suite)
     require_comparable([first, second], seeds=False)
     (first, second), captions = over_common([first, second]) if common else ([first, second], ())
     notes = list(captions)
@@ -156,10 +163,10 @@ def unscored_notes(run: Run, name: str) -> list[str]:
     return notes
 
 
-def _one_run(source: RunSource, results: Path | str) -> Run:
+def _one_run(source: RunSource, results: Path | str, suite: str | None) -> Run:
     from bench.errors import UsageError
 
-    runs, _, _ = open_runs(source, results)
+    runs, _, _ = open_runs(source, results, suite)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} contains {len(runs)} runs ({names}): give the path of one of them")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument
 
 ThresholdsOption = Annotated[
     Path | None,
@@ -47,6 +47,7 @@ def check(
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check runs against thresholds, for continuous integration.
@@ -69,6 +70,7 @@ def check(
         junit=junit,
         summary=summary,
         results=results,
+        suite=suite,
     )
     typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
     for path in outcome.written:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption, RunsArgument
+from bench.cli.options import OnlySuiteOption, ResultsOption, RunsArgument
 
 
 def claims(
@@ -16,6 +16,7 @@ def claims(
     runs: RunsArgument = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided claim as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check published claims against runs.
@@ -27,6 +28,6 @@ def claims(
     import bench
     from bench.analysis.claims import claim_rows
 
-    found = bench.claims(file, runs or None, strict=strict, results=results)
+    found = bench.claims(file, runs or None, strict=strict, results=results, suite=suite)
     typer.echo(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
     return found.code

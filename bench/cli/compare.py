@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption
 
 
 def compare(
@@ -17,6 +17,7 @@ def compare(
         int, typer.Option(metavar="N", min=0, help="Number of most changed prompts to list per metric.")
     ] = 3,
     common: CommonOption = False,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs.
@@ -26,5 +27,5 @@ def compare(
     import bench
     from bench.reporting.comparison import comparison_text
 
-    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common)).rstrip())
+    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common, suite=suite)).rstrip())
     return 0

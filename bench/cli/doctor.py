@@ -56,7 +56,7 @@ def doctor(
     out: OutOption = None,
     values: ValuesOption = None,
 ) -> int:
-    """Check this installation and print commands that fix its problems."""
+    """Check this installation; print commands that fix its problems."""
     from bench.cli.output import show
     from bench.doctor.examine import Report, examine, verify
     from bench.doctor.spoiled import spoiled_runs

@@ -47,6 +47,9 @@ DeviceOption = Annotated[
         "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps; auto takes the fastest one available."
     ),
 ]
+OnlySuiteOption = Annotated[
+    str | None, typer.Option("--suite", metavar="NAME", help="Use only the runs of this suite.", show_default=False)
+]
 CommonOption = Annotated[
     bool,
     typer.Option(
@@ -99,7 +102,7 @@ RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', or 'refl' if only one matches.",
+        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', a --name, or the newest run of 'refl'.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument
 
 
 def report(
@@ -28,6 +28,7 @@ def report(
         ),
     ] = None,
     common: CommonOption = False,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Write a report: a page, Pareto plots and tables.
@@ -39,7 +40,9 @@ def report(
     import bench
 
     folder = out or results / "report"
-    written = bench.report(runs or None, folder, reference=reference, gallery=gallery, results=results, common=common)
+    written = bench.report(
+        runs or None, folder, suite, reference=reference, gallery=gallery, results=results, common=common
+    )
     typer.echo(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         typer.echo(f"  {path}")

@@ -51,6 +51,10 @@ MaxPromptsOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
 ]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the run, by which it is found; for one method at a time."),
+]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", metavar="N", help="Images per batch. [default: found from the device's memory]"),
@@ -76,6 +80,7 @@ def run(
     until: UntilOption = None,
     thresholds: ThresholdsOption = None,
     max_prompts: MaxPromptsOption = None,
+    name: NameOption = None,
     dry_run: DryRunOption = False,
     results: ResultsOption = Path("results"),
     dtype: DtypeOption = None,
@@ -99,6 +104,7 @@ def run(
         return 0
     how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
     how |= {"batch_size": batch_size, "compile": compile_networks}
+    how |= {"name": name}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)

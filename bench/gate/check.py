@@ -67,6 +67,7 @@ def check(
     junit: Path | str | None = None,
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
+    suite: str | None = None,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
 
@@ -74,7 +75,8 @@ def check(
     `baseline` what drops are measured against (None: the file that the thresholds name). `junit` and `summary` are
     files to write as JUnit XML and Markdown. `strict`: an undecided verdict fails, too. `common`: only over the values
     that all runs have. `plan`: also how large each allowance must be to pass when nothing changed. `update_baseline`
-    writes these runs to the baseline, which a drop that fails or is undecided prevents unless `accept`.
+    writes these runs to the baseline, which a drop that fails or is undecided prevents unless `accept`. `suite`: only
+    runs of that suite. A name means the newest run, finished or not.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
@@ -92,14 +94,14 @@ def check(
         if (junit or summary) and thresholds is None:
             raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
         path = None if baseline is None else Path(baseline)
-        found, text, code = updated(chosen, thresholds, path, results, strict=strict, accept=accept)
+        found, text, code = updated(chosen, thresholds, path, results, strict=strict, accept=accept, suite=suite)
         outcome = Outcome(found, text, code, strict)
     else:
         if thresholds is None:
             raise UsageError(
                 "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
             )
-        made = judged(chosen, thresholds, baseline, results, common=common)
+        made = judged(chosen, thresholds, baseline, results, common=common, suite=suite)
         code = exit_code(made.verdicts, strict)
         text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
         outcome = Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.formatting import counted, is_safe_name, one_line, shorten
+from bench.formatting import counted, one_line, shorten
 from bench.generation.formats import Kind, check_formats, kind_of, notes_on, png_of
 from bench.generation.generate import COUNTS
 from bench.generation.layouts import LAYOUTS, METADATA, read_layout, samples_of
 from bench.generation.picture_files import image_names, some_of
 from bench.runtime import provenance
 from bench.store.images import image_size
+from bench.store.names import check_given, give_name
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, lock_runs
@@ -65,8 +66,7 @@ def take_images(
     image that cannot be decoded is part of the run and has no values. Raises UsageError: unsafe name, no folder, no
     image of these prompts, two ways to read the folder, lossy images, a link out of it, or nothing that can be read.
     """
-    if not is_safe_name(name):
-        raise UsageError(f"--name {name!r} cannot be a folder name: use A-Z a-z 0-9 . _ -")
+    check_given(name)
     files, facts = _find(folder, prompts, layout)
     chosen = prompts if prompts is not None else _stand_ins(files)
     digests, kinds = _inspect(files)
@@ -83,6 +83,7 @@ def take_images(
     store = RunStore.create(results, suite.name, name, hash8(identity))
     with lock_runs([store]):
         _fill(store, _Taken(files, kinds, facts), chosen, suite, name, identity)
+        give_name(store, name, results)
     return store
 
 

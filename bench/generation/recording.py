@@ -99,7 +99,7 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
 def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     new = Manifest(
         suite=suite.name,
-        method=plan.method.name,
+        method=plan.method.judged_name,
         run=plan.name,
         identity=dict(plan.identity),
         resolved_suite=suite.resolved(),
@@ -115,7 +115,7 @@ def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     if old.complete and old.samples > plan.samples:
         new.samples = old.samples  # fewer samples of a finished run are still all of its samples
     new.provenance, new.timings, new.cards, new.notes = old.provenance, old.timings, old.cards, old.notes
-    new.counts, new.grown = new.counts | old.counts, old.grown
+    new.counts, new.grown, new.name = new.counts | old.counts, old.grown, old.name
     new.status = old.status
     return new
 
@@ -158,7 +158,7 @@ def _adopt(run: Run) -> int:
     wanted = {item.key: item.prompt for item in run.plan.items if item.key in run.missing}
     results, taken = run.store.path.parent, 0
     for other in find_runs(results):
-        if not wanted or other.name == run.plan.name or not other.name.startswith(f"{run.plan.method.safe_name}@"):
+        if not wanted or other.name == run.plan.name or not other.name.startswith(run.plan.method.row_name):
             continue
         try:
             if not same_pixels(other.manifest().identity, run.plan.identity):

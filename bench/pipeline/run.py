@@ -16,6 +16,7 @@ from bench.pipeline.prepare import Setting, check_scoring, chosen_suite, planned
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.store.names import check_given, give_name
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
 
@@ -37,6 +38,7 @@ def run(
     seed: int | None = None,
     metrics: Sequence[str] | None = None,
     dtype: str | None = None,
+    name: str | None = None,
     results: Path | str = Path("results"),
     resume: str = "missing",
     device: str = "auto",
@@ -56,6 +58,8 @@ def run(
     several for a sweep ({"switch_step": [20, 30]}). `prompts`, `prompt_column`, `samples`, `limit`, `seed`,
     `metrics` (names) and `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never"
     (regenerate everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
+
+    `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
@@ -77,15 +81,21 @@ def run(
     _check_choices(resume, engine, device, batch_size)
     resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
     if until is not None:
+        if name is not None:
+            raise UsageError("--name does not go with --until: give the name with a second call, without --until")
         rule = read_rule(until, thresholds, max_prompts)
         return grow(chosen, resolved, rule, Path(results), Settings(batch_size, device, resume, compile), progress)
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
+    if name is not None:
+        check_given(name, len(plans))
     check_scoring(chosen, plans, Path(results))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
+        if name is not None:
+            give_name(stores[0], name, Path(results))
         with completing(stores):
             values = score_and_summarise(stores, chosen, device, progress)
     if made == 0 and values == 0:

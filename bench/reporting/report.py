@@ -57,7 +57,7 @@ def report(
     from bench.store.select import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
-    opened, unfinished, named = open_runs(results if runs is None else runs, results)
+    opened, unfinished, named = open_runs(results if runs is None else runs, results, None if runs is None else suite)
     suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:

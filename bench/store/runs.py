@@ -124,6 +124,7 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    given: str = ""  # the name that it was given with --name
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
 
     @cached_property
@@ -199,6 +200,7 @@ def read_run(store: RunStore) -> Run:
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
+        given=manifest.name,
         left_out={name: values for name, values in left_out.items() if values},
     )
 
