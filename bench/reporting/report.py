@@ -22,7 +22,6 @@ __all__ = ["report"]
 
 _N_RESAMPLES = 2000
 _REFERENCE = "base"
-_SOMETIMES = ("differences.csv", "gallery.png")  # not every table has them
 
 
 def report(
@@ -47,13 +46,15 @@ def report(
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
-    Returns the files written. UsageError: nothing to report, or `out` cannot be written.
+    The files are written to a new folder, which takes the place of `out` when it is whole. Returns them. UsageError:
+    nothing to report, or `out` cannot be written, or holds something that no report made.
 
     >>> import bench
     >>> "table.md" in [path.name for path in bench.report(results=RESULTS, out=OUT, gallery=0)]
     True
     """
     from bench.analysis.comparable import require_comparable
+    from bench.reporting.output_folder import check_folder
     from bench.store.select import open_runs
 
     out = Path(results) / "report" if out is None else Path(out)
@@ -62,9 +63,11 @@ def report(
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    folders = {name: out / name if len(suites) > 1 else out for name in suites}
+    for folder in folders.values():
+        check_folder(folder)  # before the work
     written: list[Path] = []
-    for name in suites:
-        folder = Path(out) / name if len(suites) > 1 else Path(out)
+    for name, folder in folders.items():
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
         table = _table(members, absent, subset, (reference, n_resamples, common))
@@ -100,15 +103,15 @@ def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how
 
 
 def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
-    """Write all files of one table into a folder; returns their paths."""
+    """Write all files of one table into a folder, which is swapped when all are there; returns their paths."""
     from bench.analysis.tradeoff import joint_bootstrap
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
+    from bench.reporting.output_folder import fresh_folder
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
-    from bench.store.atomic import atomic_write, make_folder
+    from bench.store.atomic import atomic_write
 
-    make_folder(out)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
         "table.md": markdown(table),
@@ -120,12 +123,10 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
         contents["differences.csv"] = differences_csv(table)
     contents.update(_pictures(table))
     contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
-    replace_folder(out / FOLDER, beside)
-    for name in _SOMETIMES:
-        if name not in contents:  # of an earlier report, which had what this one has not
-            (out / name).unlink(missing_ok=True)
-    for name, content in contents.items():
-        atomic_write(out / name, content)
+    with fresh_folder(out) as fresh:
+        replace_folder(fresh / FOLDER, beside)
+        for name, content in contents.items():
+            atomic_write(fresh / name, content)
     return [out / name for name in contents]
 
 
