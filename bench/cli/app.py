@@ -24,6 +24,7 @@ from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
 from bench.cli.watch import watch
+from bench.formatting import one_line
 from bench.runtime.log import shown
 from metrics.errors import punctuated
 
@@ -154,5 +155,5 @@ def _usage(wrong: typer.TyperException) -> str:
 
 def _fail(text: str, code: int) -> int:
     sys.stdout.flush() if sys.stdout is not None else None
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {one_line(text)}", file=sys.stderr)
     return code

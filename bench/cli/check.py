@@ -56,6 +56,7 @@ def check(
     the job summary.
     """
     import bench
+    from bench.cli.output import say
     from bench.gate.check import tell_actions, verdict_rows
 
     outcome = bench.check(
@@ -72,7 +73,7 @@ def check(
         results=results,
         suite=suite,
     )
-    typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
+    say(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
     for path in outcome.written:
         typer.echo(f"wrote {path}", err=True)
     typer.echo(tell_actions(outcome, os.environ), nl=False, err=as_json)

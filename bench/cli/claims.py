@@ -27,7 +27,8 @@ def claims(
     """
     import bench
     from bench.analysis.claims import claim_rows
+    from bench.cli.output import say
 
     found = bench.claims(file, runs or None, strict=strict, results=results, suite=suite)
-    typer.echo(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
+    say(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
     return found.code

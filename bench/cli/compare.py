@@ -25,7 +25,8 @@ def compare(
     B - A of every metric that both runs have, with 95 % intervals, per prompt tag, and the prompts that changed most.
     """
     import bench
+    from bench.cli.output import say
     from bench.reporting.comparison import comparison_text
 
-    typer.echo(comparison_text(bench.compare(a, b, top=top, results=results, common=common, suite=suite)).rstrip())
+    say(comparison_text(bench.compare(a, b, top=top, results=results, common=common, suite=suite)).rstrip())
     return 0

@@ -8,16 +8,21 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.formatting import Table, plain
+from bench.formatting import Table, plain, printable
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 
+def say(text: object) -> None:
+    """Print to standard output; control characters of names and paths are left out."""
+    print(printable(str(text)))
+
+
 def show(table: Table) -> None:
     """Print to standard output, fitted to the terminal where there is one."""
     if not sys.stdout.isatty():
-        print(plain(table))
+        say(plain(table))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -49,6 +54,6 @@ def show_runs(stores: Sequence[RunStore]) -> None:
     from bench.store.runs import read_run
 
     if stores:
-        print(text(build([read_run(store) for store in stores])).rstrip())
+        say(text(build([read_run(store) for store in stores])).rstrip())
     for store in stores:
-        print(f"run: {store.path}")
+        say(f"run: {store.path}")

@@ -54,6 +54,7 @@ def plan(
     folder.
     """
     import bench
+    from bench.cli.output import say
     from bench.pipeline.plan_text import plan_text
 
     found = bench.plan(
@@ -70,7 +71,7 @@ def plan(
         detect=sizes(detect),
         results=results,
     )
-    typer.echo(json.dumps(found.rows, indent=1) if as_json else plan_text(found).rstrip())
+    say(json.dumps(found.rows, indent=1) if as_json else plan_text(found).rstrip())
     return 0
 
 

@@ -31,9 +31,10 @@ def reference(
     reads in place of the images.
     """
     import bench
+    from bench.cli.output import say
 
     if action != "make":
         raise unknown("action", action, ["make"])
     path = bench.make_reference(images, metric, out, suite=suite, split=split, column=column, device=device)
-    typer.echo(f"wrote {path}")
+    say(f"wrote {path}")
     return 0

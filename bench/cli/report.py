@@ -38,12 +38,13 @@ def report(
     Without RUN, it covers all comparable runs in the results folder.
     """
     import bench
+    from bench.cli.output import say
 
     folder = out or results / "report"
     written = bench.report(
         runs or None, folder, suite, reference=reference, gallery=gallery, results=results, common=common
     )
-    typer.echo(f"report: {folder}")
+    say(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
-        typer.echo(f"  {path}")
+        say(f"  {path}")
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bench.analysis.summary import summarise
 from bench.analysis.table.caveats import FAILED
 from bench.errors import BenchError, MissingError, UsageError
+from bench.formatting import without_folders
 from bench.runtime.progress import Progress
 from bench.scoring.score import score
 from bench.store.run_store import RunStore
@@ -62,7 +63,7 @@ def _note_failures(stores: Sequence[RunStore], suite: Suite, failures: Mapping[s
             for name, sentences in manifest.notes.items()
         }
         for name, reason in failures.items():
-            notes[name] = [*notes.get(name, []), f"{FAILED}{reason}"]
+            notes[name] = [*notes.get(name, []), f"{FAILED}{without_folders(reason)}"]
         notes = {name: sentences for name, sentences in notes.items() if sentences}
         if notes != manifest.notes:
             manifest.notes = notes

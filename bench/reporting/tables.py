@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
-from bench.formatting import aligned, escape_markdown, markdown_table
+from bench.formatting import aligned, csv_text, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
 
 
@@ -65,7 +65,7 @@ def means_csv(table: Table) -> str:
     head = ["method", "run", "trained_on"] + [facts.name + part for facts in table.metrics for part in parts]
     rows = []
     for row in table.rows:
-        line = [row.name, row.run.name, " ".join(row.run.trained_on)]
+        line = [*map(csv_text, (row.name, row.run.name, " ".join(row.run.trained_on)))]
         for facts in table.metrics:
             one = row.cells.get(facts.name)
             texts = [""] * 5 if one is None else [*map(_digits, (one.mean, one.low, one.high)), one.n, one.n_unscored]
@@ -96,15 +96,21 @@ def differences_csv(table: Table) -> str:
                 difference.detects,
             )
             counts = [str(i.n), str(i.n_unscored), better, "yes" if difference.sure else ""]
-            rows.append([name, table.reference or "", difference.facts.name, *map(_digits, values), *counts])
+            names = map(csv_text, (name, table.reference or "", difference.facts.name))
+            rows.append([*names, *map(_digits, values), *counts])
     return _written(head, rows)
 
 
 def scores_csv(table: Table) -> str:
-    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason."""
+    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     import pandas as pd
 
     rows = pd.concat([row.run.tidy() for row in table.rows], ignore_index=True)
+    for column in rows.select_dtypes(exclude="number"):
+        rows[column] = rows[column].map(csv_text, na_action="ignore")
     return str(rows.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 

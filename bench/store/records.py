@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from bench.errors import UsageError
+from bench.formatting import is_safe_name
 
 SCHEMA_VERSION = 1
 Status = Literal["running", "complete"]
@@ -146,7 +147,17 @@ class Manifest:
         ]
         if absent:
             raise UsageError(f"{where} is not a manifest of bench: it lacks {', '.join(absent)}")
-        return cls(**{name: current[name] for name in known if name in current})
+        made = cls(**{name: current[name] for name in known if name in current})
+        _check_folders(made, where)
+        return made
+
+
+def _check_folders(manifest: Manifest, where: str) -> None:
+    """UsageError for names that would lead a writer out of its folder: a manifest may be a stranger's."""
+    names = [("suite", manifest.suite), *zip(("run", "run"), str(manifest.run).split("@", 1), strict=False)]
+    for key, name in names:
+        if not isinstance(name, str) or not is_safe_name(name):
+            raise UsageError(f"{where} is not a manifest of bench: its {key} {name!r} is not safe as a folder name")
 
 
 def check_version(version: object, where: str) -> int:

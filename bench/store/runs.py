@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.store.expected import with_absent
 from metrics.types import Direction
@@ -183,7 +184,7 @@ def read_run(store: RunStore) -> Run:
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
-        method=manifest.method,
+        method=one_line(manifest.method),
         name=manifest.run,
         path=Path(store.path),
         prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
@@ -195,12 +196,12 @@ def read_run(store: RunStore) -> Run:
         conditions=_conditions(manifest),
         counts=dict(manifest.counts),
         timings=dict(manifest.timings),
-        notes={name: list(sentences) for name, sentences in manifest.notes.items()},
-        title=str(suite_facts.get("title") or ""),
+        notes={name: [one_line(one) for one in sentences] for name, sentences in manifest.notes.items()},
+        title=one_line(str(suite_facts.get("title") or "")),
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
-        given=manifest.name,
+        given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
     )
 
