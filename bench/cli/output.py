@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -50,10 +51,15 @@ def showing_the_others() -> Iterator[None]:
 def show_runs(stores: Sequence[RunStore]) -> None:
     """The table of freshly summarised runs, and where they are."""
     from bench.analysis.table.build import build
-    from bench.reporting.tables import text
+    from bench.analysis.table.caveats import FAILED
+    from bench.reporting.tables import WIDTH, text
     from bench.store.runs import read_run
 
     if stores:
-        say(text(build([read_run(store) for store in stores])).rstrip())
+        table = build([read_run(store) for store in stores])
+        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+        say(text(table, max(WIDTH, wide)).rstrip())
+        for note in (note for note in table.notes if FAILED in note):
+            say(note)
     for store in stores:
         say(f"run: {store.path}")

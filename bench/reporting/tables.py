@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
-from bench.formatting import aligned, csv_text, escape_markdown, markdown_table
+from bench.formatting import csv_text, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
 
 
@@ -117,16 +118,66 @@ def scores_csv(table: Table) -> str:
 # --- plain text ----------------------------------------------------------------------------------------------------
 
 
-def text(table: Table) -> str:
-    """The first table for a terminal: methods as columns, a metric a line, so that it fits 100 characters."""
-    head = ["", *(row.name for row in table.rows)]
-    columns = mean_cells(table)
-    lines = [
-        [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
-        for j, facts in enumerate(table.metrics)
+WIDTH = 80
+
+
+def text(table: Table, width: int = WIDTH) -> str:
+    """The first table for a terminal: a method a line, as many metrics side by side as `width` holds, then the next.
+
+    Names and numbers are never broken: where a name leaves no room beside it, its values stand below it.
+    """
+    names = ["method", *(row.name for row in table.rows)]
+    cells = mean_cells(table)
+    columns = [
+        _column(header(facts, table), [_plain(line[j]) for line in cells]) for j, facts in enumerate(table.metrics)
     ]
+    beside = max(map(len, names)) <= width // 2
+    left = max(map(len, names)) if beside else 2
+    blocks = [_block(group, names, left, beside) for group in _groups(columns, width - left)]
     trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
-    return aligned(head, lines) + f"{trained}{table.protocol}.\n"
+    said = textwrap.wrap(f"{trained}{table.protocol}.", width, break_long_words=False, break_on_hyphens=False)
+    return "\n\n".join(blocks) + "\n" + "\n".join(said) + "\n"
+
+
+_Column = tuple[list[str], list[str]]
+"""The lines of a head, and a cell for each method; all of one width."""
+
+
+def _column(head: str, cells: Sequence[str]) -> _Column:
+    widest = max(map(len, (*cells, *head.split())))
+    lines = textwrap.wrap(head, widest, break_long_words=False, break_on_hyphens=False) or [""]
+    widest = max(map(len, (*lines, *cells)))
+    return [line.rjust(widest) for line in lines], [cell.rjust(widest) for cell in cells]
+
+
+def _groups(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Neighbouring columns that fit side by side, two spaces before each; at least one."""
+    groups: list[list[_Column]] = []
+    room = 0
+    for column in columns:
+        needed = 2 + len(column[0][0])
+        if not groups or needed > room:
+            groups.append([])
+            room = width
+        groups[-1].append(column)
+        room -= needed
+    return groups or [[]]
+
+
+def _block(columns: Sequence[_Column], names: Sequence[str], left: int, beside: bool) -> str:
+    height = max((len(head) for head, _ in columns), default=1)
+    heads = [[*[" " * len(head[0])] * (height - len(head)), *head] for head, _ in columns]
+    lines = []
+    for k in range(height):
+        label = names[0] if k == height - 1 else ""
+        lines.append("  ".join([label.ljust(left) if beside else " " * left, *(head[k] for head in heads)]).rstrip())
+    for i, name in enumerate(names[1:]):
+        if not beside:
+            lines.append(name)
+        lines.append(
+            "  ".join([name.ljust(left) if beside else " " * left, *(cells[i] for _, cells in columns)]).rstrip()
+        )
+    return "\n".join(lines)
 
 
 def _plain(cell: CellText) -> str:
