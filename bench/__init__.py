@@ -12,6 +12,7 @@ does, with a keyword for each flag:
     bench.check(...)          verdicts against thresholds and a baseline
     bench.make_reference(...) the statistics of reference images, in a file
     bench.train(...)          make a checkpoint
+    bench.remove_runs(runs)   remove runs with their images
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
 and what a file of one's own needs (`bench run --plugin my_methods.py`):
@@ -39,6 +40,7 @@ _PUBLIC = {
     "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
+    "remove_runs": "bench.store.remove",
     "report": "bench.reporting.report",
     "run": "bench.pipeline.run",
     "score": "bench.pipeline.rescore",
@@ -56,6 +58,7 @@ __all__ = [
     "plan",
     "register_method",
     "register_model",
+    "remove_runs",
     "report",
     "run",
     "score",
@@ -77,6 +80,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.registry.families import register_model
     from bench.reporting.report import report
     from bench.store.load_results import load_results
+    from bench.store.remove import remove_runs
 
 
 if os.environ.get("BENCH_LOG_LEVEL"):  # how the processes that a command starts are heard: see bench.runtime.log

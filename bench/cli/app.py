@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from bench.cli.check import check
 from bench.cli.claims import claims
+from bench.cli.commands import Command
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.list import list_entries
-from bench.cli.options import with_plugins
+from bench.cli.options import QuietOption, VerboseOption, heard, with_common_options
 from bench.cli.plan import plan
 from bench.cli.reference import reference
 from bench.cli.report import report
+from bench.cli.rm import rm
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
@@ -43,18 +45,22 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "watch": watch,
     "list": list_entries,
+    "rm": rm,
     "doctor": doctor,
 }
 
 
 def _top(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """How much diversity did a reward-tuned text-to-image model pay for its quality?
 
     Start with: bench run --method base,refl,combined,imagerefl, then: bench report
     """
+    context.with_resource(heard(quiet, verbose))
     if version:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
@@ -67,38 +73,18 @@ def _top(
         typer.echo(context.get_help())
 
 
-class _Argument(TyperArgument):
-    """An argument whose help shows its metavar as it is: typer adds braces, brackets and the Python type to it."""
-
-    def get_usage_pieces(self, ctx: Any) -> list[str]:
-        return [self.display_name_raw]
-
-    def display_type_rich(self, ctx: Any) -> str | None:
-        return None
-
-
-class _Command(TyperCommand):
-    """A command with such arguments."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for parameter in self.params:
-            if isinstance(parameter, TyperArgument):
-                parameter.__class__ = _Argument  # typer has no hook for the class that it makes arguments of
-
-
 def build() -> typer.Typer:
     """The application with all its commands."""
     app = typer.Typer(
         name="bench",
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
-        app.command(name, cls=_Command)(with_plugins(command))
+        app.command(name, cls=Command)(with_common_options(command))
     return app
 
 
@@ -148,6 +134,10 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
 def _usage(wrong: typer.TyperException) -> str:
     """A usage error as a sentence that says where help is."""
     text = wrong.format_message().strip().replace("Value error, ", "")
+    wrong_option = getattr(wrong, "option_name", None)
+    if wrong_option is not None and (options := getattr(wrong, "possibilities", None)):
+        close = difflib.get_close_matches(wrong_option, sorted(options), n=1, cutoff=0.5) or sorted(options)[:1]
+        text = f"No such option: {wrong_option}. Did you mean '{close[0]}'?"
     text = text if text.endswith((".", "?", ")")) else f"{text}."
     path = getattr(getattr(wrong, "ctx", None), "command_path", "bench")
     return f"{text} See '{path} --help'."
