@@ -109,7 +109,5 @@ def _missing_for(suite: str) -> int:
     known = sum(one.megabytes or 0 for one in found)
     unknown_sizes = sizes.count("unknown")
     told = f", and {counted(unknown_sizes, 'unknown size')}" if unknown_sizes else ""
-    say(
-        f"suite {suite}: {counted(len(found), 'thing')} missing, {known:,.0f} MB{told}; `bench run` asks the hub"
-    )
+    say(f"suite {suite}: {counted(len(found), 'thing')} missing, {known:,.0f} MB{told}; `bench run` asks the hub")
     return MissingError.exit_code

@@ -38,7 +38,7 @@ def run_records(results: Path) -> list[dict[str, Any]]:
     """The runs of a results folder: method, name, prompts, images, whether finished, date and size."""
     from bench.store.run_store import find_runs
 
-    found = []
+    found: list[dict[str, Any]] = []
     for store in find_runs(results):
         try:
             manifest = store.manifest()

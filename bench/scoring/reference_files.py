@@ -81,7 +81,8 @@ def files_of(reference: Reference) -> Files:
 
 def _folder(folder: Path) -> Files:
     inside = folder.resolve()
-    names, other = [], []
+    names: list[str] = []
+    other: list[str] = []
     for root, folders, files in os.walk(folder):
         here = Path(root)
         for name in [*folders, *files]:

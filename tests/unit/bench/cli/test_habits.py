@@ -1,4 +1,4 @@
-"""What users of other commands expect: -V, -q, -v, completion, suggestions, defaults from the environment, list and rm."""
+"""What users of other commands expect: -V, -q, -v, completion, suggestions, list, rm, defaults of the environment."""
 
 from __future__ import annotations
 
