@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,9 @@ def make_run(job: tuple[Path, int, int, int]) -> None:
             blocks = [ScoreRow(None, b, 20 + 0.1 * method + 0.1 * rng.normal()) for b in range(_BLOCKS)]
             rows = [ScoreRow(None, None, 20 + 0.1 * method), *blocks]
         store.append_scores(metric, rows, card)
-    listed = [{"id": f"p{p:05d}", "text": f"prompt {p}, a photograph of something", "tags": []} for p in range(prompts)]
+    listed: list[dict[str, Any]] = [
+        {"id": f"p{p:05d}", "text": f"prompt {p}, a photograph of something", "tags": []} for p in range(prompts)
+    ]
     images = []
     for p in range(prompts):
         store.image_path(listed[p]["id"], 0).parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 
 Makes seeded random checkpoints of three scorers (344 to 413 MB in float32; the one of HPSv2 is saved in float16, as
 the published one is) and N noisy images, scores them in a process of its own with all metrics, then with each alone,
-and prints the peak of resident memory (ru_maxrss) of each process beside what is allowed: the largest model and 2 GiB.
+and prints the peak of resident memory of each process beside what is allowed: the largest model and 2 GiB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import gzip
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -94,7 +93,8 @@ def make_images(folder: Path, count: int, side: int) -> Path:
 
 def score(folder: Path, names: list[str], results: Path) -> None:
     """What the measured process does; prints its peak and what the models took, as JSON."""
-    from bench.pipeline.rescore import rescore
+    from bench.pipeline import rescore
+    from bench.runtime.devices import peak_memory
     from bench.scoring import memory as models
     from bench.suite.schema import Suite
 
@@ -118,7 +118,7 @@ def score(folder: Path, names: list[str], results: Path) -> None:
         }
     )
     rescore.score(images=folder / "images", suite=suite, prompts=suite.prompts, name="noise", results=results)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_memory()
     print(json.dumps({"peak": peak, "sizes": sizes}))
 
 

@@ -66,6 +66,12 @@ def measure(objective: str, changes: dict[str, Any], updates: int, batch: int, d
 class Enlarged:
     """The embedded world's pictures at 512 x 512."""
 
+    def listing(self) -> str:
+        """What there is to draw: the small pictures', each 8 x 8 times."""
+        from bench.training.data import ShapesData
+
+        return f"{ShapesData().listing()}-8x8"
+
     def captions(self, count: int, rng: Any, number: int = 1) -> list[str]:
         """Its captions."""
         from bench.training.data import ShapesData

@@ -36,6 +36,13 @@ def register(name: str, target: str, facts: Facts) -> None:
     _FACTS[name], _TARGETS[name] = facts, target
 
 
+def replace(name: str, target: str, facts: Facts) -> None:
+    """Add a metric, or put it in the place of one of the same name: for definitions that belong to a suite."""
+    _FACTS.pop(name, None)
+    _TARGETS.pop(name, None)
+    register(name, target, facts)
+
+
 def _read_plugins() -> None:
     """Call every entry point of group `bench.metrics` once: light functions that call `metrics.register`.
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from metrics.builtin import BUILTIN
 from metrics.catalogue import find_class
 from metrics.markdown import markdown_table
+from metrics.torchmetrics_forms import FORMS
 from metrics.types import Facts
 from metrics.weights.hub_name import parse
 from metrics.weights.pins import pinned
@@ -21,6 +22,27 @@ all images against a reference set. An arrow points where better values are. Wha
 weights, resize, antialias, crop, mean and deviation, token limit, dtype, options) is in the identity card that is
 stored with the scores: `metrics.load(...).card.to_dict()`. Weights that are not the published ones are labelled in the
 title; the published ones are taken from the commit of their repository that is shown.
+"""
+
+_TORCHMETRICS = """A suite may give a class of [torchmetrics](https://lightning.ai/docs/torchmetrics) a name, and its
+arguments as options:
+
+```toml
+[metrics.smooth]
+torchmetrics = "image.TotalVariation"
+
+[metrics.ssim_diversity]
+torchmetrics = "image.StructuralSimilarityIndexMeasure"
+options = { kernel_size = 7 }
+```
+
+Each image has a value of its own. Of a measure of two images the value is the mean over the pairs of a prompt's
+images, a measure of diversity, so that for a similarity lower is better. Pixels are handed over in the range that
+the class takes; arguments that belong to it, and `reduction`, are set here and refused as options. The class, the
+release of torchmetrics and a digest of its networks' parameters are in the card. `fid`, `fid_torchmetrics` and
+`kid` are this project's own code: the first two share torchmetrics' formula and differ in the resize, and `kid` is
+the estimate over all images at once, where torchmetrics draws subsets. "Needs weights" means that the class
+downloads its network when it is loaded.
 """
 
 
@@ -68,6 +90,20 @@ def _meaning(name: str, option: str) -> str:
     return str(getattr(find_class(name), "option_help", {}).get(option, ""))
 
 
+def _forms() -> list[list[str]]:
+    return [
+        [
+            f"`{path}`",
+            form.kind.value,
+            form.takes,
+            form.pixels,
+            f"{form.direction.arrow} {form.direction.value}",
+            "yes" if form.network else "no",
+        ]
+        for path, form in FORMS.items()
+    ]
+
+
 def document() -> str:
     """The whole page, ending in a newline."""
     facts = [one for _, one in BUILTIN]
@@ -75,6 +111,8 @@ def document() -> str:
     lines = [_HEAD, *markdown_table(head, map(_main_row, facts)), "", "## Options", ""]
     lines += ["Of `metrics.load(name, ...)` and of a suite's `[metrics.NAME.options]`, with their defaults.", ""]
     lines += markdown_table(("name", "option", "default", "meaning"), _options(facts))
+    lines += ["", "## Classes of torchmetrics", "", _TORCHMETRICS]
+    lines += markdown_table(("class", "kind", "takes", "pixels", "better", "needs weights"), _forms())
     lines += ["", "## Not supported", ""]
     lines += [f"- `{one.name}` ({one.title}), because {one.unsupported}." for one in facts if one.unsupported]
     return "\n".join(lines) + "\n"

@@ -79,10 +79,14 @@ class MethodOverride(_Part):
 
 
 class MetricSpec(_Part):
-    """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`."""
+    """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
+
+    With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
+    """
 
     weights: Text | None = None
     options: dict[str, Any] = {}
+    torchmetrics: Text | None = None
 
 
 class Reference(_Part):
@@ -160,6 +164,25 @@ class Suite(_Part):
                 raise ValueError(f"'{name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
         return methods
 
+    @model_validator(mode="after")
+    def _define_metrics(self) -> Suite:
+        """Metrics that this suite defines are known by their names from here on."""
+        from metrics.definitions import define
+        from metrics.errors import MetricError
+
+        for name, spec in (self.unselected | self.metrics).items():
+            if spec.torchmetrics is None:
+                continue
+            if not is_safe_name(name):
+                raise ValueError(f"metrics: '{name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
+            if spec.weights is not None:
+                raise ValueError(f"metrics.{name} is a class of torchmetrics and takes no weights")
+            try:
+                define(name, spec.torchmetrics, spec.options)
+            except MetricError as error:
+                raise ValueError(f"metrics: {error}") from None
+        return self
+
     def override(self, **changes: Any) -> Suite:
         """A copy with other samples, seed, limit, prompts, dtype, metrics (names) or reference (its table).
 
@@ -189,6 +212,9 @@ class Suite(_Part):
         for table in data["methods"].values():
             if table["text_encoder"] is None:
                 del table["text_encoder"]
+        for table in (*data["metrics"].values(), *data["unselected"].values()):
+            if table["torchmetrics"] is None:
+                del table["torchmetrics"]
         if not self.unselected:
             del data["unselected"]
         if self.prompt_column is None:

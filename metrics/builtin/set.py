@@ -18,6 +18,9 @@ _INCEPTION = {
 _FID = {"unit": "Frechet distance", "low": 0.0, **_INCEPTION}
 _HEUSEL = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500"
 
+_KYNKAANNIEMI = "Kynkaanniemi et al. 2019, Improved Precision and Recall Metric, arXiv 1904.06991"
+_NAEEM = "Naeem et al. 2020, Reliable Fidelity and Diversity Metrics, arXiv 2002.09797"
+
 ROWS: tuple[Row, ...] = (
     row(
         "metrics.set.fid:FID",
@@ -78,6 +81,49 @@ ROWS: tuple[Row, ...] = (
         weights="facebook/dinov2-large",
         licence="Apache-2.0",
         citation="Stein et al. 2023, Exposing flaws of generative model evaluation metrics, arXiv 2306.04675",
+        beside=FOLDER,
+    ),
+    *(
+        row(
+            "metrics.set.prdc:PRDC",
+            name=name,
+            title=value.capitalize(),
+            order=70 + 2 * index,
+            kind=Kind.SET,
+            direction=Direction.HIGHER,
+            unit=unit,
+            low=0.0,
+            high=None if value == "density" else 1.0,
+            weights="facebook/dinov2-large",
+            licence="Apache-2.0",
+            citation=_NAEEM if value in ("density", "coverage") else _KYNKAANNIEMI,
+            options={"value": value, "k": 5, "encoder": "dinov2"},
+            beside=FOLDER,
+        )
+        for index, (name, value, unit) in enumerate(
+            (
+                ("prdc", "coverage", "share of reference images"),
+                ("prdc_recall", "recall", "share of reference images"),
+                ("prdc_precision", "precision", "share of generated images"),
+                ("prdc_density", "density", "neighbourhoods per generated image"),
+            )
+        )
+    ),
+    row(
+        "metrics.set.irs:IRS",
+        name="irs",
+        title="IRS",
+        order=80,
+        kind=Kind.SET,
+        direction=Direction.HIGHER,
+        unit="share of reference images within reach",
+        low=0.0,
+        high=1.0,
+        weights="facebook/dinov2-large",
+        licence="Apache-2.0",
+        citation="Dombrowski et al. 2025, Image Generation Diversity Issues and How to Tame Them, arXiv 2411.16171 "
+        "(checked against our reading)",
+        options={"encoder": "dinov2"},
         beside=FOLDER,
     ),
 )

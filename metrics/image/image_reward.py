@@ -6,7 +6,8 @@ Value = (head([CLS] of the text that attends to the image) - mean) / deviation, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ from torch import Tensor
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MissingWeightsError
 from metrics.images import to_rgb
-from metrics.networks.blip import BlipReward, build, tokenizer_for
+from metrics.networks.blip import IMAGE_REWARD, BlipReward, HeadForm, build, tokenizer_for
 from metrics.networks.preprocess import (
     CLIP_MEAN,
     CLIP_STD,
@@ -35,13 +36,16 @@ REWARD_MEAN = 0.16717362830052426
 REWARD_DEVIATION = 1.0333394966054072
 MAX_TOKENS = 35
 _MED_CONFIG: Mapping[str, Any] = {"num_attention_heads": 12}
-_NAMES = ("ImageReward.safetensors", "ImageReward.pt", "*.safetensors", "*.pt")
 _BERT_VOCABULARY = "google-bert/bert-base-uncased:vocab.txt"
 
 
-class ImageReward(ImageMetric):
-    """Normalised reward: 0 is the mean, 1 the deviation of the official training annotations."""
+class BlipScorer(ImageMetric):
+    """A reward of BLIP's two towers and a head: what ImageReward and CycleReward share."""
 
+    head: ClassVar[HeadForm]
+    names: ClassVar[tuple[str, ...]]  # files looked for in a folder, in this order
+    most_tokens: ClassVar[int]
+    scale: ClassVar[str]
     convert_first = False  # officially the image is resized in its own mode (palette, alpha) and then made RGB
 
     def __init__(self, card: Card, request: Request, network: BlipReward, tokenizer: Any) -> None:
@@ -58,12 +62,11 @@ class ImageReward(ImageMetric):
     def load(cls, facts: Facts, request: Request) -> Self:
         """From the official state dict, with med_config.json and vocab.txt beside it; sizes come from the tensors."""
         pick_device(request.device)
-        path = locate(request.weights or pinned(facts.weights or ""))
-        path = find_file(path, _NAMES, facts.title) if path.is_dir() else path
+        path = cls.weights_file(facts, request)
         folder, where = path.parent, f"{facts.title}: '{path}'"
         config_file, vocabulary = folder / "med_config.json", folder / "vocab.txt"
         config = read_json(config_file, facts.title) if config_file.is_file() else _MED_CONFIG
-        network = build(read_state(path), config, where)
+        network = build(read_state(path), config, where, cls.head)
         if not vocabulary.is_file():
             vocabulary = locate(pinned(_BERT_VOCABULARY))
         tokenizer = tokenizer_for(vocabulary, network.words, where)
@@ -76,12 +79,18 @@ class ImageReward(ImageMetric):
             "mean": list(CLIP_MEAN),
             "deviation": list(CLIP_STD),
             "colour": "resized in the image's own mode, then RGB",
-            "max_tokens": min(MAX_TOKENS, network.positions),
+            "max_tokens": min(cls.most_tokens, network.positions),
             "longer_prompts": "cut, keeping the end token",
-            "scale": f"(raw - {REWARD_MEAN}) / {REWARD_DEVIATION}",
+            "scale": cls.scale,
         }
         files = [path, vocabulary, *([config_file] if config_file.is_file() else [])]
         return cls(make_card(facts, request, files, settings), request, network, tokenizer)
+
+    @classmethod
+    def weights_file(cls, facts: Facts, request: Request) -> Path:
+        """The state dict asked for, or the published one; MissingWeightsError if it is not to be had."""
+        path = locate(request.weights or pinned(facts.weights or ""))
+        return find_file(path, cls.names, facts.title) if path.is_dir() else path
 
     def prepare(self, image: Image.Image) -> Tensor:
         """An image of any mode -> [3, S, S]: PIL bicubic shortest side, centre crop, RGB, CLIP mean and deviation."""
@@ -101,7 +110,7 @@ class ImageReward(ImageMetric):
         return [len(ids) for ids in self.tokenizer(prompts, verbose=False).input_ids]
 
     def encode_prompts(self, prompts: list[str]) -> tuple[Tensor, ...]:
-        """Prompts -> (ids [P, L], mask [P, L]), cut at 35 tokens as officially; the first token is [CLS]."""
+        """Prompts -> (ids [P, L], mask [P, L]), cut at the official number of tokens; the first token is [CLS]."""
         limit = self.token_limit
         tokens = self.tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         if int(tokens.input_ids.max()) >= self.network.words:
@@ -110,7 +119,19 @@ class ImageReward(ImageMetric):
             )
         return tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device)
 
+    def raw(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
+        """Image tokens [B, T, D] and (ids, mask) [B, L] -> what the head says, [B]."""
+        return self.network.reward(features.to(self.dtype), texts[0], texts[1])
+
+
+class ImageReward(BlipScorer):
+    """Normalised reward: 0 is the mean, 1 the deviation of the official training annotations."""
+
+    head = IMAGE_REWARD
+    names = ("ImageReward.safetensors", "ImageReward.pt", "*.safetensors", "*.pt")
+    most_tokens = MAX_TOKENS
+    scale = f"(raw - {REWARD_MEAN}) / {REWARD_DEVIATION}"
+
     def compare(self, features: Tensor, texts: tuple[Tensor, ...]) -> Tensor:
         """Image tokens [B, T, D] and (ids, mask) [B, L] -> rewards [B] on the published scale."""
-        raw = self.network.reward(features.to(self.dtype), texts[0], texts[1])
-        return (raw - REWARD_MEAN) / REWARD_DEVIATION
+        return (self.raw(features, texts) - REWARD_MEAN) / REWARD_DEVIATION

@@ -1,4 +1,4 @@
-"""ImageReward's network on transformers: the official keys mapped to BlipVisionModel, BlipTextModel and a head.
+"""ImageReward's and CycleReward's network on transformers: official keys for BlipVisionModel, BlipTextModel and a head.
 
 All sizes are read from the tensors, so that small checkpoints of the same form load too; only the number of text
 attention heads (which no shape shows) comes from med_config.json. Vision heads are 64 wide, as in BLIP.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,25 @@ _VISION = (
 _DROPPED = re.compile(r"blip\.(vision_proj|text_proj)\..*|blip\.text_encoder\.embeddings\.position_ids")
 
 
+@dataclass(frozen=True, slots=True)
+class HeadForm:
+    """How a published head is numbered: places of its linear layers in `mlp.layers`, and whether GELUs lie between.
+
+    The numbers tell the publishers' checkpoints apart, which are alike in all other keys.
+    """
+
+    owner: str
+    places: tuple[int, ...]
+    gelu: bool = False
+
+
+IMAGE_REWARD = HeadForm("ImageReward", (0, 2, 4, 6, 7))  # dropouts between, and none before the last
+CYCLE_REWARD = HeadForm("CycleReward", (0, 2, 4, 6, 8), gelu=True)
+_FORMS = (IMAGE_REWARD, CYCLE_REWARD)
+
+
 class BlipReward(nn.Module):
-    """Vision tower, text tower with cross-attention, and the linear head."""
+    """Vision tower, text tower with cross-attention, and the reward head."""
 
     def __init__(self, vision: Any, text: Any, head: nn.Sequential) -> None:
         super().__init__()
@@ -154,20 +172,32 @@ def _text_tower(state: Mapping[str, Tensor], heads: int, vision_width: int, wher
     return tower
 
 
-def _head(state: Mapping[str, Tensor], where: str) -> nn.Sequential:
-    """The official stack of linear layers without activations; dropouts between them are nothing in eval mode."""
-    indices = sorted({int(key.split(".")[0]) for key in state if key.split(".")[0].isdigit()})
-    weights = [state.get(f"{index}.weight") for index in indices]
-    layers = [nn.Linear(w.shape[1], w.shape[0]) for w in weights if w is not None and w.dim() == 2]
+def _head(state: Mapping[str, Tensor], form: HeadForm, where: str) -> nn.Sequential:
+    """The published stack of linear layers; dropouts between them are nothing in eval mode."""
+    places = tuple(sorted({int(key.split(".")[0]) for key in state if key.split(".")[0].isdigit()}))
+    if places != form.places:
+        owner = next((f", which is the head of {one.owner}" for one in _FORMS if one.places == places), "")
+        raise MissingWeightsError(
+            f"{where}: its layers are numbered {', '.join(map(str, places))}{owner}; {form.owner}'s are "
+            f"{', '.join(map(str, form.places))}: give the weights of {form.owner}"
+        )
+    weights = [state.get(f"{place}.weight") for place in places]
+    linear = [nn.Linear(w.shape[1], w.shape[0]) for w in weights if w is not None and w.dim() == 2]
+    layers: list[nn.Module] = []
+    for layer in linear:
+        layers += [nn.GELU(), layer] if layers and form.gelu else [layer]
     head = nn.Sequential(*layers)
-    renumbered = {str(index): str(number) for number, index in enumerate(indices)}
+    step = 2 if form.gelu else 1
+    renumbered = {str(place): str(step * number) for number, place in enumerate(places)}
     renamed = {renumbered.get(k.partition(".")[0], k) + "." + k.partition(".")[2]: v for k, v in state.items()}
     load_strict(head, renamed, where)
     return head
 
 
-def build(state: Mapping[str, Tensor], med_config: Mapping[str, Any], where: str) -> BlipReward:
-    """The network of an official ImageReward state dict, float32, frozen, in eval mode.
+def build(
+    state: Mapping[str, Tensor], med_config: Mapping[str, Any], where: str, form: HeadForm = IMAGE_REWARD
+) -> BlipReward:
+    """The network of an official ImageReward or CycleReward state dict, float32, frozen, in eval mode.
 
     `med_config` gives num_attention_heads of the text tower. MissingWeightsError names missing or extra keys.
     """
@@ -175,7 +205,7 @@ def build(state: Mapping[str, Tensor], med_config: Mapping[str, Any], where: str
     tower = _vision_tower(vision, where)
     heads = int(med_config.get("num_attention_heads", 12))
     network = BlipReward(
-        tower, _text_tower(text, heads, tower.config.hidden_size, where), _head(head, f"{where} (head)")
+        tower, _text_tower(text, heads, tower.config.hidden_size, where), _head(head, form, f"{where} (head)")
     )
     network.requires_grad_(False).eval()
     return network

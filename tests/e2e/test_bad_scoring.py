@@ -9,6 +9,7 @@ import pickle
 import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,24 @@ def odd_images(tmp_path: Path) -> Path:
     return folder
 
 
-def run_measured(command: list[str], environment: dict[str, str], log: Path) -> tuple[int, str, int]:
+# A child inherits the peak of the process that starts it (here the tests' own, of gigabytes): the command is started,
+# and its peak read, by a small process between.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))
+sys.exit(code)
+"""
+
+
+def run_measured(command: list[str], environment: dict[str, str], folder: Path) -> tuple[int, str, int]:
     """Exit code, standard error, and the largest resident memory in bytes."""
+    log, peak = folder / "stderr.txt", folder / "peak.txt"
+    start = [sys.executable, "-c", MEASURE, str(peak), *command]
     with log.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, log.read_text(encoding="utf-8"), usage.ru_maxrss * 1024
+        # The small process itself inherits the large peak, but of its children it tells their own.
+        done = subprocess.run(start, env=environment, stderr=stream, check=False)
+    return done.returncode, log.read_text(encoding="utf-8"), int(peak.read_text())
 
 
 def test_odd_images(bench_command, odd_images: Path, tidy, tmp_path: Path) -> None:
@@ -112,7 +122,7 @@ def test_odd_images(bench_command, odd_images: Path, tidy, tmp_path: Path) -> No
     arguments = ["score", "--images", odd_images, "--prompts", prompts, "--name", "odd", "--suite", suite]
     results = tmp_path / "results"
     command = bench_command.command(*arguments, "--device", "cpu", "--results", results)
-    code, said, peak = run_measured(command, bench_command.environment(), tmp_path / "stderr.txt")
+    code, said, peak = run_measured(command, bench_command.environment(), tmp_path)
     assert code == 0, said
     assert "Traceback" not in said
     assert "Warning" not in said

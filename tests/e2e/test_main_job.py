@@ -61,6 +61,8 @@ def test_run_writes_what_the_contract_says(finished: Path, tidy) -> None:
         "sample",
         "value",
         "reason",
+        "prompt",
+        "tags",
     ]
     assert (rows.groupby(["method", "metric"]).size().unstack() == [6, 3]).all().all()
     assert rows.loc[rows["value"].isna(), "reason"].notna().all()

@@ -72,15 +72,15 @@ BENCH = (
     ("formatting", "errors"),
 )
 METRICS = (
-    ("docs",),
+    ("docs", "definitions"),
     ("metric", "catalogue"),
     ("builtin",),
-    ("unsupported",),
+    ("unsupported", "torchmetrics_adapter"),
     ("image", "group", "set"),
     ("base",),
     ("networks",),
     ("weights",),
-    ("images",),
+    ("images", "torchmetrics_forms"),
     ("types", "errors", "markdown"),
 )
 TARGET = re.compile(r"(?:bench|metrics|prompts)(?:\.\w+)+(?=:\w+$)")

@@ -9,8 +9,8 @@ from torch.nn import functional
 from torchvision import transforms
 
 import metrics
+from metrics.networks.dinov2 import shrink_positions
 from metrics.networks.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from metrics.set.fd_dinov2 import shrink_positions
 from tests.tolerance import FLOAT64, assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_dinov2, picture
 

@@ -6,6 +6,7 @@ from metrics.builtin import BUILTIN
 from metrics.catalogue import find_class
 from metrics.docs import document
 from metrics.set.leakage import leakage_notes
+from metrics.torchmetrics_forms import FORMS
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,11 +35,12 @@ def test_every_metric_has_one_row_of_nine_cells() -> None:
 
 
 def test_options_and_what_is_not_supported_are_listed() -> None:
-    options, unsupported = document().split("\n## ")[1:]
+    options, classes, unsupported = document().split("\n## ")[1:]
     for _, facts in BUILTIN:
         for key in facts.options:
             assert f"| `{facts.name}` | `{key}` |" in options
         assert (f"- `{facts.name}`" in unsupported) is bool(facts.unsupported)
+    assert all(f"| `{path}` | {form.kind.value} |" in classes for path, form in FORMS.items())
 
 
 def test_leakage_is_said() -> None:

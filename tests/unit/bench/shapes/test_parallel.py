@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.shapes.build import parallel
 from bench.shapes.build.parallel import Recipe, Worker, fit
 from tests.tolerance import assert_close
 
@@ -43,12 +43,19 @@ def test_fit_learns(tmp_path: Path, ema: float) -> None:
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
-    script = tmp_path / "two.py"  # processes are spawned: what they run must be importable, which this file is not
-    source = Path(__file__).read_text()
-    assert parallel.launch  # used by the script below
-    script.write_text(
-        f"{source}\n\nif __name__ == '__main__':\n    parallel.launch(train, Path({str(tmp_path)!r}), 2)\n"
-    )
+    # Processes are spawned: what they run must be importable, which this file is not, nor `tests` for certain, since
+    # some packages install a `tests` of their own.
+    script = tmp_path / "two.py"
+    imports = """
+from pathlib import Path
+import torch
+from torch import Tensor, nn
+from bench.shapes.build import parallel
+from bench.shapes.build.parallel import Recipe, Worker, fit
+TARGET = torch.tensor([[2.0, -1.0]])
+"""
+    start = f"if __name__ == '__main__':\n    parallel.launch(train, Path({str(tmp_path)!r}), 2)\n"
+    script.write_text(f"{imports}\n\n{inspect.getsource(train)}\n\n{start}")
     subprocess.run(
         [sys.executable, str(script)], check=True, timeout=200, env={**os.environ, "PYTHONPATH": os.getcwd()}
     )
