@@ -35,7 +35,7 @@ _PUBLIC = {
     "check": "bench.gate.check",
     "claims": "bench.analysis.claims",
     "compare": "bench.analysis.compare",
-    "load_results": "bench.store.load_results",
+    "load_results": "bench.analysis.load_results",
     "make_reference": "bench.pipeline.reference",
     "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
@@ -69,6 +69,7 @@ __all__ = [
 if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.analysis.claims import claims
     from bench.analysis.compare import compare
+    from bench.analysis.load_results import load_results
     from bench.gate.check import check
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
@@ -79,7 +80,6 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.pipeline.train import train
     from bench.registry.families import register_model
     from bench.reporting.report import report
-    from bench.store.load_results import load_results
     from bench.store.remove import remove_runs
 
 

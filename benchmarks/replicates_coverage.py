@@ -46,13 +46,29 @@ def difference_line(prompts: int) -> Line:
             found.append(low <= 0 <= high)
         return np.array(found)
 
-    return Line(f"difference of two methods: 3 seeds each, {prompts} prompts", draw, 0.93, 0.98, 2000, 500)
+    return Line(f"difference of two methods: 3 seeds each, {prompts} prompts", draw, 0.93, 0.97, 2000, 500)
+
+
+def skewed_line(seed: float, prompts: int) -> Line:
+    """Prompts with skewness 2."""
+
+    def draw(rng: Rng, trials: int) -> np.ndarray:
+        found = []
+        for _ in range(trials):
+            skewed = rng.exponential(size=(1, prompts)) - 1
+            low, high = two_way(values(rng, 3, prompts, (seed, 0.0, 0.5)) + skewed).limits()
+            found.append(low <= 0 <= high)
+        return np.array(found)
+
+    return Line(f"seed {seed}, prompts with skewness 2: 3 seeds, {prompts} prompts", draw, 0.93, 0.97, 2000, 500)
 
 
 def lines() -> list[Line]:
-    """Three and five seeds, then what one checkpoint says."""
-    made = [line(spread, seeds, p, 0.93, 0.98) for spread in SPREADS for seeds in (3, 5) for p in (32, 100)]
+    """Three and five seeds, two, skewed prompts, then what one checkpoint says."""
+    made = [line(spread, seeds, p, 0.93, 0.97) for spread in SPREADS for seeds in (3, 5) for p in (32, 100)]
     made += [difference_line(32), difference_line(100)]
+    made += [line(spread, 2, 32, 0.93, 1.0) for spread in SPREADS[:1] + SPREADS[3:5]]
+    made += [skewed_line(spread, prompts) for spread in (0.0, 0.5) for prompts in (32, 100)]
     return [*made, line((0.5, 1.0, 0.5), 1, 100, 0.0, 0.9)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.forms import COLUMNS, PromptError, Row, listed
+from prompts.forms import COLUMNS, MOST_PROMPT_BYTES, PromptError, Row, listed
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,9 @@ def _tags(row: Row, tags: Any) -> tuple[str, ...]:
 
 
 def _whole(where: str, name: str, text: str) -> str:
-    """The text; PromptError where it holds half of a surrogate pair, which no file and no tokenizer takes."""
+    """The text; PromptError where it is no prompt's, or holds half of a surrogate pair, which no tokenizer takes."""
+    if len(text.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
+        raise PromptError(f"{where}: '{name}' has more than {MOST_PROMPT_BYTES:,} bytes")
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise PromptError(f"{where}: '{name}' contains half of a surrogate pair, which is no character: remove it")
     return text

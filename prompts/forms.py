@@ -39,6 +39,8 @@ _MARKS = {
 _COMMENT = re.compile(r"#(?:\s|[#!]|$)")
 _WORD = re.compile(r"\w{1,40}")
 _SHOWN = 12
+MOST_BYTES, MOST_PROMPT_BYTES = 256 << 20, 64 << 10
+"""Of a file, and of a prompt's line or cell in it: more is no prompt."""
 
 
 class PromptError(ValueError):
@@ -90,7 +92,11 @@ def _bytes(path: Path, ending: str) -> bytes:
         raise PromptError(f"{path} is a folder, not a prompt file")
     if path.name.startswith("._"):
         raise PromptError(f"{path} is a file of macOS about '{path.name[2:]}', not a prompt file: pass that one")
+    if path.exists() and not path.is_file():
+        raise PromptError(f"{path} is not a regular file: write the prompts to a file first")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PromptError(f"prompt file {path} has more than {MOST_BYTES >> 20} MiB: split it")
         data = b"" if ending in PARQUET and path.is_file() else path.read_bytes()
     except FileNotFoundError:
         raise PromptError(f"prompt file {path} does not exist") from None
@@ -121,6 +127,8 @@ def _without_comments(path: Path, text: str) -> list[tuple[int, str]]:
     # Lines end as in bytes: other characters that Python splits strings at may stand within a prompt.
     for number, raw in enumerate(re.split("\r\n|\n|\r", text), start=1):
         line = raw.strip()
+        if len(line.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
+            raise PromptError(f"{path}: line {number}: it has more than {MOST_PROMPT_BYTES:,} bytes")
         if _COMMENT.match(line):
             comments.append((number, line))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 # One thread a process: tests share small machines. No hub: nothing here may download.
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "BENCH_DIGEST_CACHE": "off",
+    "COLUMNS": "120",
+    "PYTHONPATH": str(ROOT),
+}
 
 # `python -m bench` that hears Ctrl-C even where the tests run in the background, which ignores it for all children.
 HEARS_CTRL_C = """
@@ -34,6 +41,7 @@ runpy.run_module("bench", run_name="__main__", alter_sys=True)
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("BENCH_DIGEST_CACHE", "off")
     os.environ.setdefault("MPLBACKEND", "agg")
 
 
@@ -247,3 +255,29 @@ def _write_model(folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         tiny_pipeline(folder / "pipeline")
         tiny_unet(5).save_pretrained(folder / "tuned", safe_serialization=True)
+
+
+class Listener(logging.Handler):
+    """Keeps the texts of what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the code under test tells the user, line by line: messages of the logger "bench" from INFO on."""
+    from bench.runtime import log
+
+    monkeypatch.setattr(log._once, "said", {})  # what is told once a process was told in other tests
+    logger, listener = logging.getLogger("bench"), Listener()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    yield listener.lines
+    logger.removeHandler(listener)
+    logger.setLevel(before)

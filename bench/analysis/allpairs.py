@@ -1,29 +1,46 @@
-"""All pairs of methods in one metric: which is surely better than which, letters, ranks, who may be the best.
+"""All pairs of methods: which is surely better than which, letters, ranks, and who may be the best.
 
-Holm's correction covers all M (M - 1) / 2 pairs of a metric, so with 95 % no pair is called different that is not.
+Holm's correction covers the pairs of all metrics that are looked at together, so with 95 % no pair is called different
+that is not, and with the same 95 % all of these hold: the set that may be the best (Hsu 1996, Multiple Comparisons,
+chapter 4, by pairs), the ranks (Al Mohamad, Goeman & van Zwet 2022, Simultaneous confidence intervals for ranks, arXiv
+1812.05507) and the letters (Piepho 2004). "Surely better" is that of `Difference.sure`, as everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.stats import holm
+from bench.analysis.differences import Difference, corrected
+from bench.analysis.stats import Interval
 from bench.analysis.tradeoff.pairs import Pairs
+from bench.store.runs import MetricFacts, metric_order
 
 
 @dataclass(frozen=True)
 class AllPairs:
-    """`better[i, j]`: method i is surely better than method j. Methods are ordered best mean first."""
+    """One metric. Methods are ordered best mean first; `differences[i, j]` is i minus j, for i before j."""
 
-    metric: str
+    facts: MetricFacts
     methods: tuple[str, ...]
-    means: tuple[float, ...]
-    p_holm: NDArray[np.float64]  # [M, M], symmetric; NaN where nothing could be computed
-    better: NDArray[np.bool_]  # [M, M]
+    means: tuple[Interval, ...]
+    differences: dict[tuple[int, int], Difference] = field(repr=False)
+    absent: tuple[str, ...] = ()  # methods without a value of this metric
+    tests: int = 0  # how many differences the correction covers, over all metrics
+
+    @cached_property
+    def better(self) -> NDArray[np.bool_]:
+        """[M, M]: `better[i, j]`, method i is surely better than method j."""
+        found = np.zeros((len(self.methods), len(self.methods)), dtype=bool)
+        for (i, j), one in self.differences.items():
+            if one.sure:
+                found[(i, j) if one.better == "b" else (j, i)] = True
+        return found
 
     @property
     def maybe_best(self) -> tuple[str, ...]:
@@ -42,21 +59,43 @@ class AllPairs:
         return letters(self.better | self.better.T)
 
 
-def all_pairs(pairs: Pairs, metric: str, alpha: float = 0.05) -> AllPairs:
-    """All methods that were scored with a metric, each against each."""
-    scored = [name for name in pairs.methods if np.isfinite(pairs.mean(name, metric))]
-    sign = -1.0 if pairs.metrics[metric].higher else 1.0
-    names = sorted(scored, key=lambda name: sign * pairs.mean(name, metric))
-    indices = [(i, j) for i in range(len(names)) for j in range(i)]
-    sides = [pairs.better(names[j], names[i], metric) for i, j in indices]  # i better than j, j better than i
-    corrected = holm([min(1.0, 2 * min(side)) if np.isfinite(side).all() else np.nan for side in sides])
-    p = np.full((len(names), len(names)), np.nan)
-    better = np.zeros(p.shape, dtype=bool)
-    for (i, j), (forward, backward), value in zip(indices, sides, corrected.tolist(), strict=True):
-        p[i, j] = p[j, i] = value
-        if value < alpha:
-            better[(i, j) if forward < backward else (j, i)] = True
-    return AllPairs(metric, tuple(names), tuple(pairs.mean(name, metric) for name in names), p, better)
+def all_pairs(pairs: Pairs, metrics: Sequence[str] | None = None) -> tuple[AllPairs, ...]:
+    """Each method against each in every metric (default: all, in the order of tables), as one family of tests."""
+    names = metrics or [facts.name for facts in sorted(pairs.metrics.values(), key=metric_order)]
+    facts = [pairs.metrics[name] for name in names]
+    return compared(pairs.methods, facts, pairs.interval, pairs.compared)
+
+
+def compared(
+    methods: Sequence[str],
+    metrics: Sequence[MetricFacts],
+    interval: Callable[[str, str], Interval],
+    difference: Callable[[str, str, str], Difference],
+) -> tuple[AllPairs, ...]:
+    """As `all_pairs`, of any methods with a mean, `interval(method, metric)`, and `difference(a, b, metric)`, b - a."""
+    blocks, tests = [], []
+    for facts in metrics:
+        means = {name: interval(name, facts.name) for name in methods}
+        scored = [name for name in methods if math.isfinite(means[name].mean)]
+        sign = -1.0 if facts.higher else 1.0
+        ordered = sorted(scored, key=lambda name: (sign * means[name].mean, name))
+        places = [(i, j) for j in range(len(ordered)) for i in range(j)]
+        blocks.append((facts, ordered, [means[name] for name in ordered], places))
+        tests += [difference(ordered[j], ordered[i], facts.name) for i, j in places]
+    together = corrected(tests)
+    count = sum(math.isfinite(one.p_holm) for one in together)
+    left = iter(together)
+    return tuple(
+        AllPairs(
+            facts,
+            tuple(ordered),
+            tuple(means),
+            {place: next(left) for place in places},
+            tuple(name for name in methods if name not in ordered),
+            count,
+        )
+        for facts, ordered, means, places in blocks
+    )
 
 
 def letters(different: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -73,9 +112,3 @@ def letters(different: NDArray[np.bool_]) -> tuple[str, ...]:
 def _letter(number: int) -> str:
     """a to z, then a1 to z1, ..."""
     return chr(ord("a") + number % 26) + (str(number // 26) if number >= 26 else "")
-
-
-def matrix_rows(pairs: AllPairs) -> list[Sequence[str]]:
-    """The matrix as text: + where the row's method is surely better than the column's, - where surely worse."""
-    size = range(len(pairs.methods))
-    return [["+" if pairs.better[i, j] else "-" if pairs.better[j, i] else "" for j in size] for i in size]

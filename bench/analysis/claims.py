@@ -14,12 +14,13 @@ from bench.analysis.claims_ledger import Claim, read_ledger
 from bench.analysis.comparable import why_not_comparable
 from bench.analysis.differences import set_estimate
 from bench.analysis.estimand import pair, units_of
+from bench.analysis.opened import open_runs, tell_outdated
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Interval
 from bench.analysis.summary import metric_interval
 from bench.formatting import aligned, one_line
 from bench.store.runs import Run
-from bench.store.select import RunSources, made_at, open_runs
+from bench.store.select import RunSources, made_at
 
 Answer = Literal["holds", "does not hold", "undecided", "not comparable"]
 
@@ -79,7 +80,8 @@ def claims(
     """
     ledger, of_ledger = read_ledger(file)
     suite = of_ledger if suite is None else suite
-    opened, _, _ = open_runs(results if runs is None else runs, results)
+    opened, left_out, _ = open_runs(results if runs is None else runs, results)
+    tell_outdated(left_out)
     newest: dict[str, Run] = {}
     for run in sorted(opened, key=lambda run: made_at(run.store)):
         if suite is None or run.suite == suite:

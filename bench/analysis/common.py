@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from bench.store.runs import Run, tidy_types
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _KEYS = ["prompt_id", "sample"]
 
@@ -47,11 +50,15 @@ def _scored(run: Run, metric: str) -> pd.DataFrame:
 
 
 def _key(row: tuple[object, ...]) -> tuple[str, int]:
+    import pandas as pd
+
     prompt_id, sample = row
     return str(prompt_id), -1 if pd.isna(sample) else int(sample)  # type: ignore[call-overload]
 
 
 def _with(run: Run, frames: Sequence[pd.DataFrame]) -> Run:
+    import pandas as pd
+
     whole = pd.concat(frames, ignore_index=True) if frames else run.scores.iloc[:0]
     scores = tidy_types(whole.sort_values(["metric", *_KEYS], kind="stable", ignore_index=True))
     return replace(run, scores=scores, common=True)

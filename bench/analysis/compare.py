@@ -1,27 +1,28 @@
-"""Two runs against each other: paired differences per metric and per prompt tag, with the prompt as the unit."""
+"""Runs against each other: of two, paired differences per metric and per prompt tag; of more, all pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-import numpy as np
-
+from bench.analysis.checkpoints import MethodRuns, method_difference, method_groups
 from bench.analysis.common import over_common
 from bench.analysis.comparable import library_notes, require_comparable
-from bench.analysis.differences import Difference, difference_row, differences
-from bench.analysis.estimand import prompt_clusters
-from bench.analysis.intervals import rare_prompts
-from bench.analysis.summary import prompt_means, unscored_reason
+from bench.analysis.differences import Difference, corrected, difference_row, differences
+from bench.analysis.opened import open_runs, tell_outdated
+from bench.analysis.run_notes import gap_notes, prompt_notes, unscored_notes
+from bench.analysis.summary import prompt_means
+from bench.errors import UsageError, unknown
 from bench.store.runs import MetricFacts, Run
-from bench.store.select import RunSource, display_names, open_runs
+from bench.store.select import RunSource, display_names, other_checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.by_tag import TagDifference
+    from bench.analysis.several import Several
 
 TOP = 3
 
@@ -38,6 +39,22 @@ class Change:
 
 
 @dataclass(frozen=True)
+class MethodComparison:
+    """The methods of two runs over all of their checkpoints: `differences` are b - a, a family of their own."""
+
+    a: MethodRuns
+    b: MethodRuns
+    differences: tuple[Difference, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The columns of `Comparison.table`."""
+        import pandas as pd
+
+        return pd.DataFrame([difference_row(difference) for difference in self.differences])
+
+
+@dataclass(frozen=True)
 class Comparison:
     """`table` has one row per metric, `tag_table` one per metric and tag."""
 
@@ -48,6 +65,7 @@ class Comparison:
     tags: tuple[TagDifference, ...] = ()
     trained: frozenset[str] = frozenset()  # metrics that either method was trained on
     changed: tuple[Change, ...] = ()  # per metric the prompts that changed most, the largest change first
+    methods: MethodComparison | None = None  # the same over training seeds, where that was asked for
 
     @property
     def table(self) -> pd.DataFrame:
@@ -77,23 +95,58 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
     return tuple(found)
 
 
+@overload
 def compare(
     a: RunSource,
     b: RunSource,
     top: int = TOP,
     results: Path | str = Path("results"),
     *,
+    others: tuple[()] = (),
     common: bool = False,
+    replicates: bool = False,
+    metrics: Sequence[str] | None = None,
     suite: str | None = None,
-) -> Comparison:
-    """Paired differences b - a between two runs, per metric and per prompt tag. Does what `bench compare` does.
+) -> Comparison: ...
+@overload
+def compare(
+    a: RunSource,
+    b: RunSource,
+    top: int = TOP,
+    results: Path | str = Path("results"),
+    *,
+    others: Sequence[RunSource],
+    common: bool = False,
+    replicates: bool = False,
+    metrics: Sequence[str] | None = None,
+    suite: str | None = None,
+) -> Several | Comparison: ...
+def compare(
+    a: RunSource,
+    b: RunSource,
+    top: int = TOP,
+    results: Path | str = Path("results"),
+    *,
+    others: Sequence[RunSource] = (),
+    common: bool = False,
+    replicates: bool = False,
+    metrics: Sequence[str] | None = None,
+    suite: str | None = None,
+) -> Comparison | Several:
+    """Paired differences b - a between two runs, or all pairs of more. Does what `bench compare` does.
 
-    `a` and `b` are run folders, stores, or names in `results`; `top` is how many of the prompts that changed most are
-    listed per metric. `common`: over the values that both runs have; the notes say how many those are. `suite` chooses
-    where runs of several suites fit a name.
+    Runs are folders, stores, or names in `results`; `suite` chooses where runs of several suites fit a name. Of two
+    runs: per metric and per prompt tag, with the `top` prompts that changed most per metric (`Comparison`). With
+    `others`, three runs or more: every pair in every metric, with letters, ranks and the set that cannot be told from
+    the best (`Several`). `common`: over the values that all runs have; the notes say how many those are. `metrics`
+    (names) are those that are compared, and so the family of tests (None: all).
+
+    `replicates`: also over the other checkpoints of each method (training seeds) that lie beside the runs; of three or
+    more runs the methods are compared then, not the runs.
 
     NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
-    allowed and noted, because pairing by prompt stays sound.
+    allowed and noted, because pairing by prompt stays sound. UsageError: an unknown run or metric, or `replicates`
+    where there are none.
 
     >>> import bench
     >>> comparison = bench.compare("base", "refl", results=RESULTS)
@@ -101,13 +154,32 @@ def compare(
     ('base', 'refl')
     >>> [difference.facts.name for difference in comparison.differences]
     ['pickscore', ...]
+    >>> several = bench.compare("base", "refl", others=["combined"], results=RESULTS)
+    >>> several.metrics[0].maybe_best
+    (...)
     """
+    from bench.analysis.several import compare_methods, compare_runs
+
+    runs = [_one_run(source, results, suite) for source in (a, b, *others)]
+    _check_distinct(runs)
+    siblings = _siblings(runs)
+    unique = [*runs, *(siblings if replicates else ())]
+    if metrics is not None:
+        unique = _only(unique, metrics)
+    require_comparable(unique, seeds=False)
+    unique, captions = over_common(unique) if common else (unique, ())
+    told = [*captions, *([] if replicates else _hint(siblings))]
+    groups = _groups(unique, len(runs)) if replicates else ()
+    if others:
+        return compare_methods(groups, told) if replicates else compare_runs(unique, told)
+    found = _two(unique[0], unique[1], told, top)
+    return replace(found, methods=_methods(groups)) if replicates else found
+
+
+def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     from bench.analysis.by_tag import tag_differences
 
-    first, second = _one_run(a, results, suite), _one_run(b, results, suite)
-    require_comparable([first, second], seeds=False)
-    (first, second), captions = over_common([first, second]) if common else ([first, second], ())
-    notes = list(captions)
+    notes = list(told)
     if first.conditions.get("seed") != second.conditions.get("seed"):
         seeds = f"{first.conditions.get('seed')} and {second.conditions.get('seed')}"
         notes.append(f"the runs have different seeds ({seeds}): paired by prompt, but not on the same noise")
@@ -117,7 +189,8 @@ def compare(
     notes += library_notes([first, second])
     notes += prompt_notes(first)
     names = display_names([first, second])
-    notes += [note for run, name in zip((first, second), names, strict=True) for note in unscored_notes(run, name)]
+    for run, name in zip((first, second), names, strict=True):
+        notes += [*([f"{name}: {run.doubt}"] if run.doubt else []), *unscored_notes(run, name)]
     found = differences(first, second)
     notes += gap_notes(found)
     return Comparison(
@@ -131,42 +204,57 @@ def compare(
     )
 
 
-def prompt_notes(run: Run) -> list[str]:
-    """What the number of prompts keeps from being seen, and which prompts are one cluster; the same in all tables."""
-    clusters = len(set(prompt_clusters(run).values()))
-    found = [rare_prompts(clusters)] if rare_prompts(clusters) else []
-    if clusters < len(run.prompts):
-        why = f"the same tag {run.cluster}" if run.cluster else "the same text"
-        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
-    return found
+def _check_distinct(runs: Sequence[Run]) -> None:
+    """Of three or more, UsageError for a run that is given twice; one run against itself is a comparison of two."""
+    places = [(run.path.absolute(), run.name) for run in runs]
+    twice = next((run.name for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None)
+    if len(runs) > 2 and twice is not None:
+        raise UsageError(f"run {twice} is given twice: name each run once")
 
 
-def gap_notes(differences: Sequence[Difference], name: str = "") -> list[str]:
-    """A sentence for every difference that has no mark because of what is scored on one side only."""
-    of = f" of {name}" if name else ""
-    return [
-        f"{difference.facts.display}{of}: {difference.undecided}" for difference in differences if difference.undecided
-    ]
+def _only(runs: Sequence[Run], metrics: Sequence[str]) -> list[Run]:
+    known = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    for name in metrics:
+        if name not in known:
+            raise unknown("metric", name, known)
+    return [run.only(metrics) for run in runs]
 
 
-def unscored_notes(run: Run, name: str) -> list[str]:
-    """A sentence for every metric of which values could not be computed; `name` is the run's in print."""
-    notes = []
-    for metric, facts in run.metrics.items():
-        rows = run.rows(metric)
-        values = rows["value"]
-        lost = int((~np.isfinite(values.to_numpy(dtype=np.float64))).sum())
-        if lost:
-            reason = unscored_reason(run, metric)
-            why = f", for instance: {reason}" if reason else ""
-            notes.append(f"{facts.display} of {name}: {lost} of {len(values)} values unscored{why}")
-    return notes
+def _siblings(runs: Sequence[Run]) -> list[Run]:
+    """The other checkpoints of the runs' methods that lie beside them, each once."""
+    known = {(run.path.absolute(), run.name) for run in runs}
+    found = {(other.path.absolute(), other.name): other for run in runs for other in other_checkpoints(run)}
+    return [other for place, other in found.items() if place not in known]
+
+
+def _hint(siblings: Sequence[Run]) -> list[str]:
+    """That other checkpoints of a method lie beside the runs and were not looked at."""
+    if not siblings:
+        return []
+    names = ", ".join(other.name for other in siblings)
+    return [f"other training seeds of these methods are there ({names}): --replicates compares the methods"]
+
+
+def _groups(runs: Sequence[Run], given: int) -> tuple[MethodRuns, ...]:
+    """The methods of runs; UsageError where none has several checkpoints, or all are of one method."""
+    groups = method_groups(runs)
+    if len(groups) < 2:
+        raise UsageError(f"the {given} runs are checkpoints of one method, {groups[0].name}: name another method")
+    if not any(group.several for group in groups):
+        names = ", ".join(group.name for group in groups)
+        raise UsageError(f"no other checkpoints of {names} are there: make them with `bench run --replicates`")
+    return groups
+
+
+def _methods(groups: Sequence[MethodRuns]) -> MethodComparison:
+    a, b = groups
+    both = [name for name in a.runs[0].metrics if name in b.runs[0].metrics]
+    return MethodComparison(a, b, corrected([method_difference(a, b, name) for name in both]))
 
 
 def _one_run(source: RunSource, results: Path | str, suite: str | None) -> Run:
-    from bench.errors import UsageError
-
-    runs, _, _ = open_runs(source, results, suite)
+    runs, left_out, _ = open_runs(source, results, suite)
+    tell_outdated(left_out)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])
         raise UsageError(f"{source} contains {len(runs)} runs ({names}): give the path of one of them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,6 @@ from bench.analysis.stats import Interval, Paired, holm, minimum_detectable_effe
 from bench.analysis.summary import left_out_values, metric_interval
 from bench.analysis.worst_case import undecided_by_gaps
 from bench.store.runs import MetricFacts, Run
-
-if TYPE_CHECKING:
-    pass
-
 
 _SET_REASON = "one value for the whole set: no pairs"
 _UNEQUAL = "values of a set metric are not subtracted"
@@ -137,17 +133,28 @@ def difference(a: Run, b: Run, metric: str) -> Difference:
     facts = a.metrics[metric]
     mean_a, mean_b = metric_interval(a, metric), metric_interval(b, metric)
     if facts.kind == "set":
-        return _set_difference(a, b, facts, mean_a, mean_b)
+        return judged(facts, mean_a.mean, mean_b.mean, set_estimate(a, b, facts))
     found = pair(units_of(a, metric), units_of(b, metric))
-    same = a.pictures != "" and a.pictures == b.pictures
-    return Difference(facts, mean_a.mean, mean_b.mean, found.paired(identical=same), estimate=found)
+    return judged(facts, mean_a.mean, mean_b.mean, found, same=same_pictures(a, b))
 
 
-def _set_difference(a: Run, b: Run, facts: MetricFacts, mean_a: Interval, mean_b: Interval) -> Difference:
-    estimate = set_estimate(a, b, facts)
+def same_pictures(a: Run, b: Run) -> bool:
+    """Whether both runs are on record to have the very same pictures."""
+    return a.pictures != "" and a.pictures == b.pictures
+
+
+def judged(
+    facts: MetricFacts, a: float, b: float, estimate: Pairing | BlockMean, *, same: bool = False, win: bool = True
+) -> Difference:
+    """The difference of means a and b with what its estimate says; `same`: the pictures of both are.
+
+    `win`: with the interval of the win rate.
+    """
+    if isinstance(estimate, Pairing):
+        return Difference(facts, a, b, estimate.paired(identical=same, win=win), estimate=estimate)
     interval = estimate.interval()
     paired = Paired(interval, estimate.p(), 0, 0, 0, minimum_detectable_effect(interval))
-    return Difference(facts, mean_a.mean, mean_b.mean, paired, estimate=estimate)
+    return Difference(facts, a, b, paired, estimate=estimate)
 
 
 def set_estimate(a: Run, b: Run, facts: MetricFacts) -> BlockMean:

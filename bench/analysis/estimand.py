@@ -193,21 +193,26 @@ class Pairing:
         above, below = self.one_sided(at)
         return math.nan if math.isnan(above) else min(1.0, 2 * min(above, below))
 
-    def paired(self, level: float = 0.95, *, identical: bool = False) -> Paired:
+    def paired(self, level: float = 0.95, *, identical: bool = False, win: bool = True) -> Paired:
         """Interval, p, wins and the smallest detectable difference of the pairs.
 
         `identical`: every pair is one picture in two places, so that the difference is 0 without any uncertainty.
+        `win`: with the interval of the win rate.
         """
         d = self.differences
         wins, losses, known = int((d > 0).sum()), int((d < 0).sum()), int(np.isfinite(d).sum())
         counts = wins, known - wins - losses, losses
-        shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
-        win = replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known).interval(level)
+        shares = self._win_rate(known).interval(level) if win else None
         interval, p = self.interval(level), self.estimate.p()
         if (identical and self.agree and not self.estimate.n_unscored) or self.same:
             reason = "the pictures are identical"
-            return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, win)
-        return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), win)
+            return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, shares)
+        return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), shares)
+
+    def _win_rate(self, known: int) -> ClusterMean:
+        d = self.differences
+        shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
+        return replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known)
 
 
 def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:

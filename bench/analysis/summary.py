@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,20 @@ import numpy as np
 
 from bench.analysis.estimand import prompt_clusters, units_of
 from bench.analysis.stats import Interval, jackknife_interval
+from bench.errors import UsageError
+from bench.store.atomic import to_json
 from bench.store.cards import identity_of
+from bench.store.outdated import is_current
 from bench.store.runs import MetricFacts, Run, read_run
+from bench.store.ties import Ties
+from bench.store.values import usable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.store.run_store import RunStore
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def metric_interval(run: Run, metric: str, level: float = 0.95) -> Interval:
@@ -117,8 +123,45 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def summarise(store: RunStore) -> dict[str, Any]:
-    """Summarise the stored rows of a run, write its summary and return it."""
+    """Summarise the stored rows of a run, write its summary and return it. `made_of` says of which files it is."""
     with store.lock():  # no other process adds rows between reading them and writing what they come to
-        summary = summary_of(read_run(store))
+        summary = {**summary_of(read_run(store)), **_ground_of(store), "made_of": store.parts()}
         store.write_summary(summary)
     return summary
+
+
+def _ground_of(store: RunStore) -> dict[str, Any]:
+    """What a summary rests on: the digest of all pictures, and the metrics of which every value is there."""
+    manifest, rows = store.manifest(), store.images()
+    ids = [str(prompt["id"]) for prompt in manifest.prompts]
+    ties = Ties(rows, ids, manifest.samples)
+    covered = [row for row in rows if ties.of(*row.key) is not None]
+    whole = []
+    for name in store.score_metrics():
+        card = store.score_card(name) or {}
+        checked, _ = usable(store.scores(name), ties, card)
+        have = {row.key for row in checked if is_current(row)}
+        keys: dict[str, set[Any]] = {
+            "image": {row.key for row in covered},
+            "group": {(row.prompt_id, None) for row in covered},
+            "set": {(None, None)},
+        }
+        if keys.get(str(card.get("kind")), {None}) <= have:
+            whole.append(name)
+    return {"pictures": ties.whole, "whole": whole, "n_images": len(covered)}
+
+
+def summary_fault(store: RunStore) -> str | None:
+    """Why the summary of a run has to be made again, as a clause; None where it is that of the stored rows."""
+    try:
+        summary = store.summary()
+    except UsageError:
+        return "it is damaged"
+    if summary is None:
+        return "there is none"
+    if summary.get("run") != store.name:
+        return "it is of another run"
+    if "made_of" in summary:
+        return None if summary["made_of"] == store.parts() else "the rows are others"
+    fresh = json.loads(to_json(summary_of(read_run(store))))
+    return None if {**fresh, "schema_version": None} == {**summary, "schema_version": None} else "the rows are others"

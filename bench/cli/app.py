@@ -125,10 +125,22 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
     code = getattr(wrong, "exit_code", None)
     if isinstance(code, int):
         return punctuated(str(wrong)), code
+    if isinstance(wrong, MemoryError) or (isinstance(wrong, OSError) and wrong.errno == errno.ENOMEM):
+        return "there is not enough memory: close other programs, or take fewer images at a time (--batch-size)", 4
+    if _no_thread(wrong):
+        return "the system allows no more threads or processes: end others, or raise the limit (`ulimit -u`)", 2
+    if isinstance(wrong, OSError) and wrong.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open: close other programs, or raise the limit (`ulimit -n`)", 2
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
         location = f" '{wrong.filename}'" if wrong.filename else ""
         return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2
     return None
+
+
+def _no_thread(wrong: Exception) -> bool:
+    if isinstance(wrong, OSError):
+        return wrong.errno == errno.EAGAIN
+    return isinstance(wrong, RuntimeError) and "can't start new thread" in str(wrong)
 
 
 def _usage(wrong: typer.TyperException) -> str:

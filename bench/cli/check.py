@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument, VerifyOption
 
 ThresholdsOption = Annotated[
     Path | None,
@@ -43,6 +43,7 @@ def check(
     accept: AcceptOption = False,
     plan: PlanOption = False,
     common: CommonOption = False,
+    verify: VerifyOption = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the verdicts as Markdown.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
@@ -67,6 +68,7 @@ def check(
         accept=accept,
         plan=plan,
         common=common,
+        verify=verify,
         strict=strict,
         junit=junit,
         summary=summary,

@@ -63,6 +63,13 @@ CommonOption = Annotated[
         "--common", help="Use only the images and prompts that are scored in all runs; captions give their number."
     ),
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read and verify every image file, also those that look unchanged (size, times, inode).",
+    ),
+]
 # The arguments of a run, which `bench run` and `bench plan` share.
 MethodOption = Annotated[
     list[str],
@@ -91,6 +98,10 @@ MethodSettingsOption = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Setting of the methods; several values are a sweep: switch_step=20,30."
     ),
+]
+ReplicatesOption = Annotated[
+    bool,
+    typer.Option("--replicates", help="Run all checkpoints that the suite names as replicates (training seeds)."),
 ]
 DtypeOption = Annotated[
     str | None,

@@ -48,18 +48,24 @@ def showing_the_others() -> Iterator[None]:
         raise
 
 
-def show_runs(stores: Sequence[RunStore]) -> None:
-    """The table of freshly summarised runs, and where they are."""
-    from bench.analysis.table.build import build
-    from bench.analysis.table.caveats import FAILED
-    from bench.reporting.tables import WIDTH, text
-    from bench.store.runs import read_run
+def show_runs(stores: Sequence[RunStore], *, summarised: bool = False) -> None:
+    """The table of runs, and where they are. `summarised`: their summaries were just made or verified."""
+    from bench.reporting.brief import text_of_summaries
+    from bench.reporting.tables import WIDTH
 
-    if stores:
+    wide = max(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+    shown, told = text_of_summaries(stores, wide) if summarised else None, []
+    if stores and shown is None:
+        from bench.analysis.table.build import build
+        from bench.analysis.table.caveats import FAILED
+        from bench.reporting.tables import text
+        from bench.store.runs import read_run
+
         table = build([read_run(store) for store in stores])
-        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-        say(text(table, max(WIDTH, wide)).rstrip())
-        for note in (note for note in table.notes if FAILED in note):
-            say(note)
+        shown, told = text(table, wide), [note for note in table.notes if FAILED in note]
+    if shown is not None:
+        say(shown.rstrip())
+    for note in told:
+        say(note)
     for store in stores:
         say(f"run: {store.path}")

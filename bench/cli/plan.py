@@ -16,6 +16,7 @@ from bench.cli.options import (
     MetricsOption,
     PromptColumnOption,
     PromptsOption,
+    ReplicatesOption,
     ResultsOption,
     SamplesOption,
     SeedOption,
@@ -35,6 +36,7 @@ def plan(
     limit: LimitOption = None,
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
+    replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
     dtype: DtypeOption = None,
     detect: Annotated[
@@ -61,6 +63,7 @@ def plan(
         suite,
         split(method),
         settings=parse_settings(settings),
+        replicates=replicates,
         prompts=prompts,
         prompt_column=prompt_column,
         samples=samples,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, RunsArgument, VerifyOption
 
 
 def report(
@@ -29,6 +29,7 @@ def report(
     ] = None,
     common: CommonOption = False,
     suite: OnlySuiteOption = None,
+    verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Write a report: a page, Pareto plots and tables.
@@ -42,7 +43,14 @@ def report(
 
     folder = out or results / "report"
     written = bench.report(
-        runs or None, folder, suite, reference=reference, gallery=gallery, results=results, common=common
+        runs or None,
+        folder,
+        suite,
+        reference=reference,
+        gallery=gallery,
+        results=results,
+        common=common,
+        verify=verify,
     )
     say(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):

@@ -17,6 +17,7 @@ from bench.cli.options import (
     MetricsOption,
     PromptColumnOption,
     PromptsOption,
+    ReplicatesOption,
     ResultsOption,
     Resume,
     SamplesOption,
@@ -73,6 +74,7 @@ def run(
     limit: LimitOption = None,
     seed: SeedOption = None,
     settings: MethodSettingsOption = None,
+    replicates: ReplicatesOption = False,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
@@ -99,6 +101,7 @@ def run(
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
     what |= {"prompts": prompts, "prompt_column": prompt_column}
     what |= {"samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what |= {"replicates": replicates}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
@@ -108,5 +111,5 @@ def run(
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
-    show_runs(stores)
+    show_runs(stores, summarised=True)
     return 0

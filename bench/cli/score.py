@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DeviceOption, MetricsOption, PromptColumnOption, ResultsOption, RunsArgument, split
+from bench.cli.options import (
+    DeviceOption,
+    MetricsOption,
+    PromptColumnOption,
+    ResultsOption,
+    RunsArgument,
+    VerifyOption,
+    split,
+)
 from bench.generation.layouts import LAYOUTS
 
 
@@ -48,6 +56,7 @@ def score(
     ] = None,
     metrics: MetricsOption = None,
     device: DeviceOption = "auto",
+    verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -74,6 +83,7 @@ def score(
             metrics=split(metrics) or None,
             results=results,
             device=device,
+            verify=verify,
             progress=progress,
         )
     show_runs(stores)

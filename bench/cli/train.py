@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bench.cli.options import RESUME, DeviceOption, Resume, SuiteOption, parse_settings
-from bench.errors import UsageError
 
 RewardOption = Annotated[
     str | None,
@@ -101,28 +99,37 @@ def train(
 
     Options that are not given come from the recipe of the objective for the suite.
     """
-    from bench.training.replicates import out_of, parse_seeds
-
-    if seeds is not None and seed:
-        raise UsageError("--seed and --seeds are both given: --seeds names all of them")
-    recipe: dict[str, Any] = {"suite": suite, "preset": preset, "settings": parse_settings(settings)}
-    recipe |= {"reward": reward, "data": data, "caption_column": caption_column, "init": init}
-    recipe |= {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size, "lora_rank": lora_rank}
-    recipe |= {"eval_every": eval_every, "eval_limit": eval_limit, "resume": resume.value, "device": device}
-    for one in [seed] if seeds is None else parse_seeds(seeds):
-        _train_one(objective, recipe | {"seed": one, "out": out if seeds is None or out is None else out_of(out, one)})
-    return 0
-
-
-def _train_one(objective: str, recipe: Mapping[str, Any]) -> None:
-    """Train with one seed, and say where the checkpoint is."""
     import bench
     from bench.cli.progress import watching
 
+    chosen = parse_settings(settings)
     with watching() as progress:
-        written = bench.train(objective, **recipe, progress=progress)
-    if written is not None:
-        typer.echo(f"checkpoint: {written}")
-        if recipe["eval_every"]:
-            results = written.with_name(f"{written.name}.eval")
-            typer.echo(f"the path of the training: bench report --results {results}")
+        made = bench.train(
+            objective,
+            suite=suite,
+            reward=reward,
+            data=data,
+            caption_column=caption_column,
+            preset=preset,
+            steps=steps,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            lora_rank=lora_rank,
+            settings=chosen,
+            eval_every=eval_every,
+            eval_limit=eval_limit,
+            seed=seed,
+            seeds=seeds,
+            init=init,
+            out=out,
+            resume=resume.value,
+            device=device,
+            progress=progress,
+        )
+    for written in made if isinstance(made, list) else [made]:
+        if written is not None:
+            typer.echo(f"checkpoint: {written}")
+            if eval_every:
+                results = written.with_name(f"{written.name}.eval")
+                typer.echo(f"the path of the training: bench report --results {results}")
+    return 0

@@ -155,6 +155,7 @@ def _weights() -> Iterator[Finding]:
         return
     specs = [suite.model.weights]
     specs += [override.weights for override in suite.methods.values() if override.weights]
+    specs += [weights for override in suite.methods.values() for weights in override.replicates]
     specs += [metric.weights for metric in suite.metrics.values() if metric.weights]
     for spec in dict.fromkeys(specs):
         yield _weight(spec)

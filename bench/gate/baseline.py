@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.opened import open_runs, tell_outdated
 from bench.errors import NotComparableError, UsageError
 from bench.gate.changes import Change, change_of, why_other
 from bench.gate.summaries import Summary, read_summary, summary_data
 from bench.gate.verdict import shown
 from bench.runtime import provenance
-from bench.store.atomic import atomic_write
+from bench.store.atomic import read_bytes, write_output
+from bench.store.digests import SEAL, seal_holds, sealed
 from bench.store.runs import Run
-from bench.store.select import RunSources, open_runs
+from bench.store.select import RunSources
 
 BASELINE_VERSION = 2
 VERSIONS = (1, 2)  # 1 holds only means of prompts: what it lacked is not known
@@ -30,7 +32,7 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
     1 are read as they are.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+        data = json.loads(read_bytes(Path(path)).decode("utf-8"), parse_constant=_no_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the baseline file {path}: {error}") from None
     except json.JSONDecodeError as error:
@@ -41,6 +43,11 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
         raise UsageError(f"{path} is not a baseline file: its values are nested too deeply") from None
     except ValueError as error:  # NaN, or a number of thousands of digits
         raise UsageError(f"{path} is not a baseline file: {str(error).split(';')[0]}") from None
+    if isinstance(data, dict) and seal_holds(data) is False:
+        raise UsageError(
+            f"{path} is damaged or was edited (its content does not have the sha256 in it): restore it from a copy, or "
+            f'renew it with --update-baseline; without its "{SEAL}" it is read as it is'
+        )
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > BASELINE_VERSION:
         raise UsageError(f"{path} has schema version {version}, newer than {BASELINE_VERSION}: upgrade imagerefl-bench")
@@ -50,7 +57,7 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
         wrong = _wrong_summary(summary)
         if wrong:
             raise UsageError(f"{path} is not a baseline file: summary {index + 1} {wrong}")
-    return data
+    return {key: value for key, value in data.items() if key != SEAL}
 
 
 def _no_constant(name: str) -> None:
@@ -112,6 +119,7 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results"), suite: 
     NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
     opened, unfinished, named = open_runs(runs, results, suite)
+    tell_outdated(unfinished)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
         raise UsageError(
@@ -155,6 +163,7 @@ def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:
     """Write a baseline whole or not at all: a method and metric a line, so that a difference can be read."""
     from bench.store.atomic import to_json
 
+    baseline = sealed(json.loads(to_json(dict(baseline))))
     parts = [f'"{key}": {_line(value)}' for key, value in baseline.items() if key != "summaries"]
     summaries = []
     for summary in baseline["summaries"]:
@@ -162,8 +171,8 @@ def write_baseline(path: Path, baseline: Mapping[str, Any]) -> None:
         metrics = ",\n".join(f"  {json.dumps(name)}: {_line(entry)}" for name, entry in summary["metrics"].items())
         summaries.append("{\n " + ",\n ".join(head) + ',\n "metrics": {\n' + metrics + "\n }\n}")
     text = "{\n" + ",\n".join(parts) + ',\n"summaries": [\n' + ",\n".join(summaries) + "\n]\n}\n"
-    assert json.loads(text) == json.loads(to_json(dict(baseline)))
-    atomic_write(path, text)
+    assert json.loads(text) == baseline
+    write_output(path, text)
 
 
 def _line(value: Any) -> str:

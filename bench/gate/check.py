@@ -17,7 +17,8 @@ from bench.gate.junit import junit as junit_xml
 from bench.gate.text import verdicts_text
 from bench.gate.update import updated
 from bench.gate.verdict import Verdict, exit_code
-from bench.store.atomic import atomic_write
+from bench.store.atomic import write_output
+from bench.store.pictures import verifying
 from bench.store.select import RunSources
 
 
@@ -68,15 +69,17 @@ def check(
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
     suite: str | None = None,
+    verify: bool = False,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
 
     `runs` are run folders, stores, or names in `results` (None: all of `results`). `thresholds` is a TOML file,
     `baseline` what drops are measured against (None: the file that the thresholds name). `junit` and `summary` are
     files to write as JUnit XML and Markdown. `strict`: an undecided verdict fails, too. `common`: only over the values
-    that all runs have. `plan`: also how large each allowance must be to pass when nothing changed. `update_baseline`
-    writes these runs to the baseline, which a drop that fails or is undecided prevents unless `accept`. `suite`: only
-    runs of that suite. A name means the newest run, finished or not.
+    that all runs have. `verify` reads all pictures, also those that look unchanged. `plan`: also how large each
+    allowance must be to pass when nothing changed. `update_baseline` writes these runs to the baseline, which a drop
+    that fails or is undecided prevents unless `accept`. `suite`: only runs of that suite. A name means the newest run,
+    finished or not.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
@@ -86,26 +89,47 @@ def check(
     0
     """
     chosen = results if runs is None else runs
-    if update_baseline:
-        if isinstance(baseline, dict):
-            raise UsageError("update_baseline needs a file to write: pass its path as baseline")
-        if common:
-            raise UsageError("a baseline stores every value of its runs: use --update-baseline without --common")
-        if (junit or summary) and thresholds is None:
-            raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
-        path = None if baseline is None else Path(baseline)
-        found, text, code = updated(chosen, thresholds, path, results, strict=strict, accept=accept, suite=suite)
-        outcome = Outcome(found, text, code, strict)
-    else:
-        if thresholds is None:
-            raise UsageError(
-                "no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml"
-            )
-        made = judged(chosen, thresholds, baseline, results, common=common, suite=suite)
-        code = exit_code(made.verdicts, strict)
-        text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
-        outcome = Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)
+    with verifying(verify):
+        if update_baseline:
+            if isinstance(baseline, dict):
+                raise UsageError("update_baseline needs a file to write: pass its path as baseline")
+            if common:
+                raise UsageError("a baseline stores every value of its runs: use --update-baseline without --common")
+            if (junit or summary) and thresholds is None:
+                raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
+            outcome = _updated(chosen, thresholds, baseline, (results, suite), (strict, accept))
+        else:
+            outcome = _judged(chosen, thresholds, baseline, (results, suite), (strict, common, plan))
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
+
+
+def _updated(
+    runs: RunSources,
+    thresholds: Path | str | None,
+    baseline: Path | str | None,
+    where: tuple[Path | str, str | None],
+    how: tuple[bool, bool],
+) -> Outcome:
+    (results, suite), (strict, accept) = where, how
+    path = None if baseline is None else Path(baseline)
+    found, text, code = updated(runs, thresholds, path, results, strict=strict, accept=accept, suite=suite)
+    return Outcome(found, text, code, strict)
+
+
+def _judged(
+    runs: RunSources,
+    thresholds: Path | str | None,
+    baseline: Path | str | dict[str, Any] | None,
+    where: tuple[Path | str, str | None],
+    how: tuple[bool, bool, bool],
+) -> Outcome:
+    (results, suite), (strict, common, plan) = where, how
+    if thresholds is None:
+        raise UsageError("no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml")
+    made = judged(runs, thresholds, baseline, results, common=common, suite=suite)
+    code = exit_code(made.verdicts, strict)
+    text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
+    return Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)
 
 
 def _planned(made: Judged) -> str:
@@ -118,10 +142,10 @@ def _written(outcome: Outcome, junit: Path | str | None, summary: Path | str | N
     """Write the JUnit and Markdown files that were asked for; returns them."""
     files = []
     if junit is not None:
-        atomic_write(Path(junit), junit_xml(outcome.verdicts, outcome.strict))
+        write_output(Path(junit), junit_xml(outcome.verdicts, outcome.strict))
         files.append(Path(junit))
     if summary is not None:
-        atomic_write(Path(summary), markdown_summary(outcome.verdicts, outcome.code))
+        write_output(Path(summary), markdown_summary(outcome.verdicts, outcome.code))
         files.append(Path(summary))
     return files
 

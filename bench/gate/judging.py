@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.analysis.common import over_common
 from bench.analysis.comparable import largest_comparable, require_comparable
+from bench.analysis.opened import open_runs
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
@@ -20,7 +21,7 @@ from bench.gate.summaries import Summary, summary_from
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.gate.verdict import Verdict
 from bench.store.runs import Run
-from bench.store.select import LeftOut, RunSources, display_names, open_runs
+from bench.store.select import LeftOut, RunSources, display_names
 
 logger = logging.getLogger(__name__)
 
@@ -150,11 +151,6 @@ def limits_of(runs: Sequence[Run], thresholds: Path | str, left_out: Sequence[Le
     return read_thresholds(thresholds, _known_methods(runs, left_out), _known_metrics(runs))
 
 
-def _begun(left_out: Sequence[LeftOut], suite: str) -> list[LeftOut]:
-    """Of a suite's runs that are left out those that are not finished; outdated ones are in nobody's place."""
-    return [omitted for omitted in left_out if omitted.suite == suite and not omitted.finished]
-
-
 def _judged_runs(
     runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
 ) -> tuple[list[Run], list[LeftOut]]:
@@ -166,13 +162,13 @@ def _judged_runs(
     kept: list[Run] = []
     left_out: list[LeftOut] = []
     for suite in chosen:
-        members = [run for run in runs if run.suite == suite]
+        members, absent = [run for run in runs if run.suite == suite], [one for one in unfinished if one.suite == suite]
         if named:
             require_comparable(members)
             kept += members
-            left_out += _begun(unfinished, suite)
+            left_out += absent
             continue
-        members, begun = newest_of(members, _begun(unfinished, suite))
+        members, begun = newest_of(members, absent)
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]

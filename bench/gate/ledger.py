@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.gate.summaries import Summary
-from bench.store.atomic import atomic_write
+from bench.store.atomic import read_bytes, write_output
+from bench.store.digests import seal_holds, sealed
 
 ALPHA = 0.05
 _VERSION = 1
@@ -55,8 +56,8 @@ class Ledger:
     def write(self) -> None:
         """Write it whole or not at all."""
         looks = [{"key": look.key, "time": look.time} for look in self.looks]
-        data = {"schema_version": _VERSION, "anchor": self.anchor, "lost": self.lost, "looks": looks}
-        atomic_write(self.path, json.dumps(data, indent=1) + "\n")
+        data = sealed({"schema_version": _VERSION, "anchor": self.anchor, "lost": self.lost, "looks": looks})
+        write_output(self.path, json.dumps(data, indent=1) + "\n")
 
     def told(self, number: int) -> str:
         """What this look spends, and what is lost, as sentences."""
@@ -100,12 +101,15 @@ def read_ledger(baseline: Path) -> Ledger:
     if not path.exists():
         return Ledger(path, anchor, lost=True)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_bytes(path).decode("utf-8"))
+        if seal_holds(data) is False:
+            raise ValueError("it was changed")
         looks = tuple(Look(str(look["key"]), str(look["time"])) for look in data["looks"])
         known, lost = str(data["anchor"]), bool(data["lost"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(
-            f"{path} is not a ledger of looks: restore it, or delete it to begin a new one (its looks are then lost)"
+            f"{path} is not a ledger of looks, or is damaged: restore it, or delete it to begin a new one (its looks "
+            "are then lost)"
         ) from None
     if known != anchor:  # the baseline was changed by hand: what was spent was spent against another
         return Ledger(path, anchor, lost=True)

@@ -27,6 +27,7 @@ from typing import Any
 
 from bench.errors import UsageError, suggest
 from bench.gate.toml_lines import line_of
+from bench.store.atomic import read_bytes
 
 RULES = ("min", "max", "max_drop", "max_drop_percent")
 DOMINATES = "dominates"
@@ -101,7 +102,7 @@ def read_thresholds(path: Path | str, methods: Iterable[str], metrics: Iterable[
     that is not a finite number (negative, for the drops and margins), or bounds that exclude each other.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bytes(Path(path)).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the thresholds file {path}: {error}") from None
     return parse_thresholds(text, str(path), methods, metrics)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.opened import open_runs
 from bench.errors import UsageError
 from bench.gate.baseline import baseline_of, changes, changes_text, merged, read_baseline, worse, write_baseline
 from bench.gate.judging import Judged, judged, limits_of
 from bench.gate.ledger import begin
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code
-from bench.store.select import RunSources, open_runs
+from bench.store.select import RunSources
 
 _DROPS = ("max_drop", "max_drop_percent")
 

@@ -18,6 +18,7 @@ from bench.generation.generate import COUNTS
 from bench.generation.layouts import LAYOUTS, METADATA, read_layout, samples_of
 from bench.generation.picture_files import image_names, some_of
 from bench.runtime import provenance
+from bench.store.atomic import read_bytes
 from bench.store.images import image_size
 from bench.store.names import check_given, give_name
 from bench.store.outdated import mark_stale
@@ -246,6 +247,6 @@ def _copy(store: RunStore, key: Key, taken: _Taken, text: str) -> ImageRow:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

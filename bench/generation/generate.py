@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
-from bench.generation.recording import COUNTS, Run, open_run
+from bench.generation.recording import COUNTS, Run, open_run, refuse_outdated
 from bench.methods.conditions import conditions_of
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
@@ -23,6 +23,7 @@ from bench.runtime.devices import prepare_torch
 from bench.runtime.progress import Progress, Silent
 from bench.sampling.batches import make_work
 from bench.sampling.tree import Action, actions_of
+from bench.store.outdated import LOADER_VERSION
 from bench.store.replace import starting_again
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.plan import RunPlan, hash8, weights_names
@@ -75,6 +76,8 @@ def _generate(
     plans: Sequence[RunPlan], suite: Suite, stores: Sequence[RunStore], settings: Settings, progress: Progress
 ) -> int:
     take_over = settings.resume != "never"
+    if take_over:
+        refuse_outdated(stores)
     runs = [open_run(plan, suite, store, take_over) for plan, store in zip(plans, stores, strict=True)]
     total = sum(run.n_missing for run in runs)
     if total:
@@ -94,6 +97,8 @@ def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: P
     by_name = {run.plan.name: run for run in runs if run.n_missing}
     prompts = {item.key: item.prompt for run in runs for item in run.plan.items}
     model = _load(by_name, suite, settings)
+    for run in by_name.values():
+        run.store.write_manifest(run.manifest)  # with where it is made
     actions = {name: actions_for(run.plan, suite.sampler.steps, _embedded(model)) for name, run in by_name.items()}
     with _recording(by_name):
         model.prepare(list(dict.fromkeys(prompts.values())))
@@ -150,7 +155,7 @@ def _embedded(model: DiffusionModel) -> frozenset[str]:
 
 def _load(runs: Mapping[str, Run], suite: Suite, settings: Settings) -> DiffusionModel:
     model = load_model(resolve(suite.model.weights), suite, prepare_torch(settings.device))
-    made_with = provenance.collect(str(model.device))
+    made_with = {**provenance.collect(str(model.device)), "loader_version": LOADER_VERSION}
     for run in runs.values():
         run.manifest.provenance = run.manifest.provenance or made_with
         _add_networks(model, run.plan, suite)
@@ -198,4 +203,4 @@ def _recording(runs: Mapping[str, Run]) -> Iterator[None]:
 def _close(runs: Mapping[str, Run]) -> None:
     for run in runs.values():
         run.record()
-        run.write_manifest()
+        run.write_counts()

@@ -30,8 +30,10 @@ def image_names(folder: Path) -> tuple[list[str], list[str]]:
             continue
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
             raise _leaves(path, folder)
-        if path.is_file():
-            names.append(path.relative_to(folder).as_posix())
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "not a regular file"
+            raise UsageError(f"{path} is {what}, but an image is expected under that name: remove or rename it")
+        names.append(path.relative_to(folder).as_posix())
     return sorted(names), sorted(hidden)
 
 
@@ -40,6 +42,8 @@ def _walk(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         here = Path(root)
         for name in folders:
+            if (here / name).suffix.lower() in ENDINGS:
+                yield here / name  # refused by what it is
             if (here / name).is_symlink() and not (here / name).resolve().is_relative_to(inside):
                 raise _leaves(here / name, folder)
         yield from (here / name for name in files)

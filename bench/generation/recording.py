@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
+from bench.models.old_runs import doubts
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Key
@@ -59,9 +61,9 @@ class Run:
             self.known |= {row.key: row.sha256 for row in self.rows}
             self.rows = []
             self.recorded_at = time.monotonic()
-            self.write_manifest()
+            self.write_counts()
 
-    def write_manifest(self) -> None:
+    def write_counts(self) -> None:
         """Counts and timings go to the disk with the rows, so that they survive a kill as well."""
         timings, made = self.manifest.timings, self.manifest.counts["images_generated"]
         seconds = float(timings.get("generate_seconds") or 0.0) + self.seconds
@@ -72,7 +74,7 @@ class Run:
         if self.device_memory:
             before = int(timings.get("peak_device_memory_bytes") or 0)
             timings["peak_device_memory_bytes"] = max(before, self.device_memory)
-        self.store.write_manifest(self.manifest)
+        self.store.write_counts(self.manifest)
 
     def write_image_count(self) -> None:
         """Write how many images there are, unless the manifest says so already. A finished run stays `complete`."""
@@ -85,7 +87,7 @@ class Run:
 
 def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = True) -> Run:
     """Look at what is there: continue, take over from siblings, and find out what is to do."""
-    manifest = _manifest(plan, suite, store)
+    manifest = planned_manifest(plan, suite, store)
     run = Run(plan, store, manifest)
     _inspect(run)
     _tell_of_outdated(run)
@@ -96,7 +98,8 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     return run
 
 
-def _manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
+    """The manifest of a run, with what of the one that is there stays."""
     new = Manifest(
         suite=suite.name,
         method=plan.method.judged_name,
@@ -132,18 +135,33 @@ def _inspect(run: Run, say: bool = True) -> None:
         logger.warning(f"{run.plan.name}: {shown}{more}: regenerating")
 
 
+def refuse_outdated(stores: Sequence[RunStore]) -> None:
+    """UsageError for a run that must not be gone on with: what an older version made of it is not what this one would.
+
+    Runs of weights that are read otherwise today have another name today; those of a base network that was changed by
+    the company of its call have not.
+    """
+    for path, doubt in doubts([store for store in stores if store.exists()]).items():
+        if doubt.certain:
+            raise UsageError(
+                f"run {path} is outdated: {doubt.why}. Move it away, or regenerate it with --resume never."
+            )
+
+
 def _tell_of_outdated(run: Run) -> None:
     """Say which runs are this one but for how an older version read the weights: their pictures are not today's."""
     if "loader_version" not in run.plan.identity:
         return
-    today = {key: value for key, value in run.plan.identity.items() if key != "loader_version"}
-    for other in find_runs(run.store.path.parent):
+    others = [other for other in find_runs(run.store.path.parent) if other.path != run.store.path]
+    known = doubts(others)
+    for other in others:
+        doubt = known.get(other.path)
         try:
-            identity = dict(other.manifest().identity)
+            manifest = other.manifest()
         except BenchError:
             continue
-        version = int(identity.pop("loader_version", 1))
-        if identity == today and version < int(run.plan.identity["loader_version"]):
+        read_otherwise = doubt is not None and doubt.certain and manifest.method == run.manifest.method
+        if _is_older(manifest.identity, run.plan.identity, read_otherwise):
             why = "an older version made it, which read these weights otherwise"
             mark_outdated(other, f"{why}: {run.plan.name} takes its place")
             logger.warning(
@@ -153,12 +171,23 @@ def _tell_of_outdated(run: Run) -> None:
             )
 
 
+def _is_older(identity: Mapping[str, Any], today: Mapping[str, Any], read_otherwise: bool) -> bool:
+    """Whether a run is today's but for how its weights were read; their digest may have left out a file beside them."""
+    if int(identity.get("loader_version", 1)) >= int(today["loader_version"]):
+        return False
+    aside = {"loader_version", "tuned"} if read_otherwise else {"loader_version"}
+    before, now = ({key: one[key] for key in one.keys() - aside} for one in (identity, today))
+    return before == now
+
+
 def _adopt(run: Run) -> int:
     """Take over images from runs that differ in nothing but the set of prompts; returns how many."""
     wanted = {item.key: item.prompt for item in run.plan.items if item.key in run.missing}
-    results, taken = run.store.path.parent, 0
-    for other in find_runs(results):
-        if not wanted or other.name == run.plan.name or not other.name.startswith(run.plan.method.row_name):
+    taken = 0
+    others = [one for one in find_runs(run.store.path.parent) if one.name.startswith(run.plan.method.row_name)]
+    outdated = {path for path, doubt in doubts(others).items() if doubt.certain} if wanted else set()
+    for other in others:
+        if not wanted or other.name == run.plan.name or other.path in outdated:
             continue
         try:
             if not same_pixels(other.manifest().identity, run.plan.identity):
@@ -166,6 +195,8 @@ def _adopt(run: Run) -> int:
         except BenchError:  # a run of a newer version, or a damaged one: nothing to take
             continue
         rows = [row for row in other.images() if wanted.get(row.key) == row.prompt]
+        if rows and not run.store.exists():
+            run.store.write_manifest(run.manifest)
         adopted = [row for row in (run.store.adopt_image(other, row) for row in rows) if row is not None]
         run.rows = adopted
         run.record()
@@ -174,6 +205,6 @@ def _adopt(run: Run) -> int:
         taken += len(adopted)
     if taken:
         run.manifest.counts["images_reused"] += taken
-        run.write_manifest()
+        run.write_counts()
         logger.info(f"{run.plan.name}: {taken} images reused from a run that differs only in its prompts")
     return taken

@@ -68,8 +68,8 @@ def check_conditions(family: str, conditions: PromptConditions, guidances: Itera
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none of these settings"
             raise UsageError(
-                f"method '{method}': {name} is not part of what diffusers' pipeline of family '{family}' does ({has}): "
-                "remove it from the suite or the call"
+                f"method '{method}': {name} is not supported for models of family '{family}' ({has}): remove it from "
+                "the suite or the call"
             )
     for token, _ in conditions.embeddings:
         if not token.strip() or token != token.strip():

@@ -27,9 +27,10 @@ class Method:
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
-    catalogue when settings gave this method a longer name, and `settings` are those. `trained_on` names metrics,
-    `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour` ("#rrggbb")
-    with `marker` (one of MARKERS); without them a look that no row has is found from the name.
+    catalogue when settings gave this method a longer name, and `settings` are those. Of a method that was trained with
+    several seeds, `replicate_of` is its name without the `replicate`, the number of the checkpoint. `trained_on` names
+    metrics, `trained_on_data` image sets that the weights saw (`bench.scoring.leakage`). Plots draw it in `colour`
+    ("#rrggbb") with `marker` (one of MARKERS); without them a look that no row has is found from the name.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Method:
     settings: tuple[tuple[str, str], ...] = ()
     colour: str = ""
     marker: str = ""
+    replicate_of: str = ""
+    replicate: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -91,6 +94,8 @@ class Method:
         """Plain JSON data for the manifest: not how it is drawn, and of the schedule only what its kind has."""
         data = dataclasses.asdict(self)
         del data["colour"], data["marker"]
+        if self.replicate is None:  # manifests of other runs stay what they were
+            del data["replicate_of"], data["replicate"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
         for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
             if not data[name] and data[name] != "":

@@ -20,6 +20,7 @@ logger = get_logger(__name__)
 _STEP = re.compile(r"(checkpoint|step|epoch|iter)[-_]?\w*\d+", re.IGNORECASE)
 _LORA = "lora"
 """Where Flow-GRPO and others put the adapter of a checkpoint."""
+_PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 _NOTHING = "contains no network: no config.json, no .safetensors file"
 
 
@@ -29,6 +30,7 @@ def find_checkpoint(folder: Path, base: Any) -> Path | None:
     Raises MissingError: of another model, several that might be meant (they are named), or none.
     """
     part = part_of(base)
+    check_split_adapters(folder)
     adapter = _adapter(folder)
     network = next((folder / name for name in TUNED_FOLDERS[part] if (folder / name).is_dir()), None)
     if adapter is not None and adapter.parent != folder and network is not None:
@@ -60,7 +62,25 @@ def _adapter(folder: Path) -> Path | None:
     """The file of a LoRA in the folder, or in its subfolder `lora`."""
     indices = [folder / name for name in LORA_FILES]
     indices += [folder / _LORA / name for name in LORA_FILES]
-    return next((index for index in indices if index.is_file()), None)
+    found = [index for index in indices if index.is_file()]
+    if len(found) > 1 and not (found[0].parent / "training.json").is_file():  # `bench train` writes one LoRA twice
+        logger.warning(f"{folder} contains {found[0].name} and {found[1].name}; using {found[0].name}", extra=ONCE)
+    return found[0] if found else None
+
+
+def check_split_adapters(folder: Path) -> None:
+    """MissingError for adapters of a pipeline's parts in folders of their own, as PEFT saves them one by one."""
+    parts = sorted(file.parent for name in LORA_FILES for file in folder.glob(f"*/{name}"))
+    parts = [one for one in parts if one.name in _PARTS and not (one / "config.json").is_file()]
+    if not parts:
+        return
+    listed = " and ".join(one.name for one in parts)
+    where = "folders of their own" if len(parts) > 1 else "a folder of its own"
+    alone = [f"give {one} to use that of the {one.name} alone, or " for one in parts if "text" not in one.name]
+    raise MissingError(
+        f"{folder} contains {'adapters' if len(parts) > 1 else 'an adapter'} for {listed} in {where}: "
+        f"{''.join(alone[:1])}save the pipeline's adapters into one file (save_lora_weights of diffusers)"
+    )
 
 
 def _tell_of_average(folder: Path, path: Path, part: str) -> None:

@@ -77,6 +77,8 @@ def _load_folder(folder: Path, base: Any, dtype: torch.dtype) -> Network:
     indexed = len(weights.files) == 1 or any(folder.glob("*.safetensors.index*.json"))
     if not weights.files or (config is not None and weights.stem == "diffusion_pytorch_model" and indexed):
         module = load_part(type(base), folder, dtype)
+        if integers := weights.integers() & _shapes(base).keys():
+            raise _not_real(folder, min(integers))
         _compare(folder, module.state_dict(), base)
         return Network(module)
     if not weights.stem and len(weights.files) > 1:
@@ -94,6 +96,8 @@ def _load_file(path: Path, base: Any, dtype: torch.dtype, adapter: str, options:
         what = what_unreadable(path) or "not a .safetensors file: other formats are not read"
         raise MissingError(f"checkpoint {path} is {what}")
     tensors = read_safetensors(path)
+    if not tensors:
+        raise MissingError(f"{path} contains no tensors: nothing was saved into it")
     scaled_network = quantised(tensors) and not any(
         "lora" in key for key in tensors
     )  # its scales look like an adapter's
@@ -169,8 +173,12 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
     extra = tensors.keys() - expected.keys()
     other = [key for key, shape in expected.items() if key in tensors and tuple(tensors[key].shape) != shape]
     if not (absent or extra or other):
+        _check_values(path, tensors)
         return
     if not expected.keys() & tensors.keys() and (what := what_keys(tensors)):
+        own = TITLES.get(family_of_config(config_of(base)) or "", "")
+        if what == f"a network of {own}":
+            raise MissingError(f"{path} is {what} under keys that are not known: {first_few(tensors)}")
         raise MissingError(f"{path} is {what}, but the suite's model needs a {type(base).__name__}")
     if absent:
         wrong = f"it lacks {first_few(absent)}"
@@ -180,3 +188,22 @@ def _compare(path: Path, tensors: Mapping[str, Tensor], base: Any) -> None:
         key = min(other)
         wrong = f"other shapes for {first_few(other)} ({key}: {tuple(tensors[key].shape)}, expected {expected[key]})"
     raise MissingError(f"{path} is a checkpoint of another model than the suite's: {wrong}")
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """MissingError for weights that are integers, or no numbers at all: images of them would be noise or black."""
+    for key, value in tensors.items():
+        if not value.is_floating_point():
+            raise _not_real(path, key)
+        if not bool((value if value.itemsize > 1 else value.float()).isfinite().all()):
+            raise MissingError(
+                f"{path} contains NaN or infinite values ({key}): its training diverged or the file is damaged; take "
+                "another checkpoint"
+            )
+
+
+def _not_real(path: Path, key: str) -> MissingError:
+    return MissingError(
+        f"{path} contains integers ({key}), where a network has real numbers: quantised weights are not supported; use "
+        "the file in bfloat16, float16 or float32"
+    )

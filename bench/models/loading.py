@@ -7,14 +7,20 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def dtypes() -> dict[str, torch.dtype]:
+    """The floating-point types by the names that suites give them."""
+    import torch
+
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def first_few(names: Iterable[str], shown: int = 3) -> str:
@@ -58,7 +64,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise MissingError(f"{path} is missing: download the checkpoint again") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
+        raise MissingError(
+            f"{path} is damaged ({_what_instead(path) or short(error)}): download the file again"
+        ) from error
+
+
+def _what_instead(path: Path) -> str | None:
+    """What was saved in a file's place: a pointer or a page; None if it is neither."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer in place of the file, which `git lfs pull` fetches"
+    return "a web page in place of the file" if start.lower().startswith((b"<!doctype", b"<html")) else None
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -87,7 +104,7 @@ def check_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise MissingError(f"{path} is missing: {folder.parent} is not a complete diffusers folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise MissingError(f"{path} is damaged ({short(error)}): download the file again") from error
     if not isinstance(config, dict):
         raise MissingError(f"{path} is damaged (not a JSON object): download the file again")

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.models.loading import DTYPES, check_config
+from bench.models.checkpoint_folders import check_split_adapters
+from bench.models.loading import check_config, dtypes
 from bench.models.single_file import FileParts, canonical, parts_of_file
 from bench.models.weight_files import WeightFiles, weight_files
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _PARAMETERISATION: dict[str, Any] = {
     "prediction_type": "epsilon",
@@ -47,6 +49,7 @@ def own_parts(path: Path, base_folder: Path, parts: Mapping[str, str], dtype: st
     if path.is_file():
         found = parts_of_file(path, names, base_folder)
         return tuple(name for name in names if name in found.parts and _file_differs(found, name, base_folder, dtype))
+    check_split_adapters(path)
     return tuple(name for name in names if (path / name).is_dir() and _folder_differs(path, name, base_folder, dtype))
 
 
@@ -90,14 +93,14 @@ def _folder_differs(path: Path, name: str, base_folder: Path, dtype: str) -> boo
     if _configs_differ(ours, theirs) or _vocabularies_differ(path, name, base_folder):
         return True
     mine, base = weight_files(path / name), weight_files(base_folder / name)
-    return mine.digests() != base.digests() and _tensors_differ(mine.keys(), mine.read, base, DTYPES[dtype])
+    return mine.digests() != base.digests() and _tensors_differ(mine.keys(), mine.read, base, dtypes()[dtype])
 
 
 def _file_differs(found: FileParts, name: str, base_folder: Path, dtype: str) -> bool:
     if not (base_folder / name).is_dir():
         return True
     tensors = found.tensors(name)
-    return _tensors_differ(set(tensors), tensors.__getitem__, weight_files(base_folder / name), DTYPES[dtype])
+    return _tensors_differ(set(tensors), tensors.__getitem__, weight_files(base_folder / name), dtypes()[dtype])
 
 
 def _configs_differ(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -116,12 +119,14 @@ def _words(file: Path) -> Any:
     content = file.read_bytes()
     try:
         return json.loads(content) if file.suffix == ".json" else content.split(b"\n")
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
 
 
 def _tensors_differ(keys: set[str], read: Callable[[str], Tensor], base: WeightFiles, dtype: torch.dtype) -> bool:
     """Whether any tensor differs after the cast to the run's dtype; index buffers of old files aside."""
+    import torch
+
     mine, others = ({canonical(key): key for key in some} for some in (keys, base.keys()))
     if {key for key in mine.keys() ^ others.keys() if not key.endswith("position_ids")}:
         return True

@@ -21,7 +21,11 @@ def load_part(part: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     Raises MissingError: the folder, its configuration or its safetensors file is absent or damaged, or keys are
     missing or of another shape (the first few are named).
     """
-    check_config(folder)
+    if how := check_config(folder).get("quantization_config"):
+        method = how.get("quant_method", "?") if isinstance(how, dict) else "?"
+        raise MissingError(
+            f"{folder} is quantised ({method}), which is not supported: use the weights in bfloat16, float16 or float32"
+        )
     weights = weight_files(folder)
     files = list(weights.files)
     if not files:

@@ -49,6 +49,6 @@ def header_keys(path: Path) -> list[str]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length <= _LONGEST_HEADER else {}
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, RecursionError, struct.error):
         return []
     return [key for key in header if key != "__metadata__"] if isinstance(header, dict) else []

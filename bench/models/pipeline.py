@@ -17,7 +17,7 @@ from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
-from bench.models.loading import DTYPES, check_config, load_tokenizer, quiet
+from bench.models.loading import check_config, dtypes, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
@@ -59,9 +59,9 @@ class PipelineModel(PromptEncoding, Pictures):
     """Latents' sides must be multiples of this."""
 
     def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
-        if suite.dtype not in DTYPES:
-            raise unknown("dtype", suite.dtype, DTYPES)
-        self.device, self.dtype = torch.device(device), DTYPES[suite.dtype]
+        if suite.dtype not in dtypes():
+            raise unknown("dtype", suite.dtype, dtypes())
+        self.device, self.dtype = torch.device(device), dtypes()[suite.dtype]
         self.folder, self.sampler, self.resolution = folder, suite.sampler, suite.resolution
         self.index = read_index(folder)
         self._check_family()
@@ -184,7 +184,7 @@ class PipelineModel(PromptEncoding, Pictures):
         self._ready.loaded(network)
 
     def _bring_own_parts(self, network: Network, path: Path, ignore_text: bool) -> None:
-        dtype = next(key for key, value in DTYPES.items() if value == self.dtype)
+        dtype = next(key for key, value in dtypes().items() if value == self.dtype)
         names = without_text(path, own_parts(path, self.folder, self.parts, dtype), ignore_text)
         if not names:
             return

@@ -11,19 +11,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.models.adapters.versions import read_otherwise
+from bench.models.adapters.versions import read_otherwise as adapter_read_otherwise
 from bench.models.families import NETWORK_FOLDERS, TUNED_FOLDERS
 from bench.models.load import family_class
 from bench.models.loading import check_config
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.weights import resolve
+from bench.store.outdated import LOADER_VERSION
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
-
-LOADER_VERSION = 2
-"""1: the network of a checkpoint alone, adapters by diffusers' converters. 2: with the parts that a pipeline brings and
-embedded guidance, adapters by the one parser."""
 
 
 def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
@@ -33,17 +30,33 @@ def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
     were trained for another parameterisation than the suite's model.
     """
     base = resolve(suite.model.weights)
-    # A family of one's own need not be built from diffusers' folders.
-    parts = dict(getattr(family_class(suite.model.family), "parts", {}))
-    found = {}
-    for name in names:
-        path = resolve(name)
-        if path.is_dir() and name != suite.model.weights and (base / "scheduler").is_dir():
-            check_parameterisation(path, base, suite.sampler.options)
-        brings = name != suite.model.weights and own_parts(path, base, parts, suite.dtype)
-        if brings or _is_consistency_model(path) or read_otherwise(path):
-            found[name] = LOADER_VERSION
-    return found
+    return {name: LOADER_VERSION for name in names if read_otherwise(suite, name, resolve(name), base)}
+
+
+def read_otherwise(suite: Suite, name: str, path: Path, base: Path | None) -> str:
+    """What version 1 did with the weights at `path` that this one does not, as "left out ..."; "" if nothing.
+
+    `name` is the suite's name of the weights, `base` the folder of its model; without it (None) a pipeline's own parts
+    cannot be told from the base model's, and are not looked at. Raises MissingError as `loader_versions`.
+    """
+    if path.is_dir() and name != suite.model.weights and base is not None and (base / "scheduler").is_dir():
+        check_parameterisation(path, base, suite.sampler.options)
+    brings = name != suite.model.weights and base is not None and _may_bring(path)
+    if brings and base is not None and (own := own_parts(path, base, _parts(suite), suite.dtype)):
+        return f"left out the {' and the '.join(own)} of {name}"
+    if _is_consistency_model(path):
+        return f"ran {name} with classifier-free guidance, and not with the guidance that its network takes"
+    return adapter_read_otherwise(path)
+
+
+def _may_bring(path: Path) -> bool:
+    """Whether weights can have parts beside a network: a file, or a folder with one of them."""
+    return path.is_file() or (path / "vae").is_dir() or any(path.glob("text_encoder*"))
+
+
+def _parts(suite: Suite) -> dict[str, str]:
+    """The parts of the suite's family; one of one's own need not be built from diffusers' folders."""
+    return dict(getattr(family_class(suite.model.family), "parts", {}))
 
 
 def _is_consistency_model(path: Path) -> bool:

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
+from bench.models.adapters.keys import is_adapter as is_lora
 from bench.models.loading import check_config, first_few, quiet, short
-from bench.models.lora import is_lora
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _CLIP_G = "text_encoders.clip_g.transformer."
 _T5 = "text_encoders.t5xxl.transformer."
@@ -118,10 +119,22 @@ def network_tensors(tensors: Mapping[str, Tensor], expected: Iterable[str], part
         wrapper = next(
             (wrapper for wrapper in _WRAPPERS if tensors and all(key.startswith(wrapper) for key in tensors)), None
         )
+        wrapper = wrapper or _common_word(tensors)
         if wrapper is None or any(key.startswith(wrapper) for key in known):
             break
         tensors = {key.removeprefix(wrapper): value for key, value in tensors.items()}
     return tensors
+
+
+def _common_word(keys: Iterable[str]) -> str | None:
+    """What all keys begin with up to their first dot: a wrapper that nobody knows, unless it is the original layout's.
+
+    The keys of no network begin with one word alone.
+    """
+    found = list(keys)
+    words = {key.partition(".")[0] for key in found}
+    dotted = all("." in key and not key.startswith(NETWORK_PREFIX) for key in found)
+    return f"{words.pop()}." if len(words) == 1 and dotted else None
 
 
 def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> Any:
@@ -172,6 +185,8 @@ def _converted(name: str, prefix: str, own: dict[str, Tensor], config: Mapping[s
         found = convert_open_clip_checkpoint(shape, own, prefix=prefix)
         return _known(found, config)
     if prefix == "text_encoders.clip_l.transformer." and "text_projection.weight" not in plain:
+        import torch
+
         plain["text_projection.weight"] = torch.eye(int(config["hidden_size"]))
     return _known(plain, config)
 

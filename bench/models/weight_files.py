@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.models.loading import first_few, short
-from bench.store.atomic import sha256_file
+from metrics.weights.digest_cache import file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 """What diffusers, transformers and accelerate call a network's file, in the order in which they are looked for."""
@@ -33,7 +34,7 @@ class WeightFiles:
 
     def digests(self) -> list[str]:
         """The sha256 of each file, in the order of their names."""
-        return [sha256_file(file.resolve()) for file in self.files]
+        return [file_digest(file) for file in self.files]
 
     def keys(self) -> set[str]:
         """Names of all tensors. Raises MissingError for a damaged file."""
@@ -41,6 +42,15 @@ class WeightFiles:
             for file in self.files:
                 self._places |= dict.fromkeys(_open(file).keys(), file)
         return set(self._places)
+
+    def integers(self) -> set[str]:
+        """Names of the tensors that are of no floating-point type. Raises MissingError for a damaged file."""
+        found = set()
+        for file in self.files:
+            handle = _open(file)
+            kinds = {key: str(handle.get_slice(key).get_dtype()) for key in handle.keys()}  # noqa: SIM118 - no dict
+            found |= {key for key, kind in kinds.items() if not kind.startswith(("F", "BF"))}
+        return found
 
     def read(self, key: str) -> Tensor:
         """One tensor."""
@@ -92,6 +102,12 @@ def _complete(folder: Path, names: list[str], stem: str, variant: str) -> tuple[
     """The shards that belong together, by their index or else by their numbers."""
     whole = [name for name in names if not _SHARD.search(name)]
     if whole:
+        # diffusers takes the shards here and transformers the whole file: which is meant nobody can know.
+        if len(whole) < len(names) and stem == _STEMS[0] and _in_index(folder, stem, variant):
+            raise MissingError(
+                f"{folder} contains one network twice, whole ({whole[0]}) and in {len(names) - len(whole)} shards with "
+                "an index: remove the one that is not meant"
+            )
         return (folder / whole[0],)
     wanted = _in_index(folder, stem, variant)
     if not wanted:
@@ -112,6 +128,6 @@ def _in_index(folder: Path, stem: str, variant: str) -> set[str]:
             return {str(file) for file in index["weight_map"].values()}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise MissingError(f"{folder / name} is damaged ({short(error)}): download the file again") from error
     return set()

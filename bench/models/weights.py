@@ -20,7 +20,9 @@ from bench.errors import MissingError, UsageError, suggest
 from bench.models.families import NETWORK_FOLDERS
 from bench.models.peft_files import LORA_FILES, PEFT_CONFIG, TRAINER_CONFIG, config_beside, trainer_config_beside
 from bench.models.variants import TWINS, is_twin, only_variants
-from bench.store.atomic import read_json, sha256_file
+from bench.store.atomic import read_bytes, read_json
+from bench.store.digests import state_of
+from metrics.weights.digest_cache import file_digest
 
 if TYPE_CHECKING:
     from metrics.weights.hub_name import HubName
@@ -39,7 +41,6 @@ _PIPELINE = "model_index.json"
 _TRAINING = "training.json"
 _PIN = re.compile(r"(?P<name>.+)#sha256=(?P<digest>[^#]*)")
 _BLOB = re.compile(r"[0-9a-f]{64}")
-_hashes: dict[tuple[str, int, int], str] = {}
 
 
 def resolve(spec: str) -> Path:
@@ -139,7 +140,7 @@ def _is_network(root: Path) -> bool:
     """Whether a folder is a network as diffusers saves it. A damaged configuration is told about when it is loaded."""
     try:
         config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "_class_name" in config
 
@@ -153,7 +154,11 @@ def trained_on(spec: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     path = resolve(spec)
     file = (path.parent if path.is_file() else path) / _TRAINING
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        data = read_bytes(file)
+        if state_of(file, data) == "damaged":
+            beside = f"{file.name}.sha256"
+            raise UsageError(f"{file} is damaged, or was edited: restore it, or remove {beside} if you edited it")
+        facts = json.loads(data.decode("utf-8"))
     except OSError:  # no folder of ours
         facts = None
     except (ValueError, RecursionError):
@@ -180,15 +185,10 @@ def digest_of(spec: str) -> str:
 
 
 def _content(file: Path) -> str:
-    # In the hub's cache a large file links to a blob that is named by its sha256, compared when it arrived.
-    real = file.resolve()
-    if file.is_symlink() and real.parent.name == "blobs" and _BLOB.fullmatch(real.name):
-        return real.name
-    facts = real.stat()
-    key = (str(real), facts.st_size, facts.st_mtime_ns)
-    if key not in _hashes:
-        _hashes[key] = sha256_file(real)
-    return _hashes[key]
+    try:
+        return file_digest(file)
+    except OSError as error:
+        raise MissingError(f"weights {file} cannot be read: {error.strerror}") from None
 
 
 def _find(name: str) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.analysis.summary import summarise
+from bench.analysis.summary import summarise, summary_fault
 from bench.analysis.table.caveats import FAILED
 from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import without_folders
@@ -13,6 +14,8 @@ from bench.runtime.progress import Progress
 from bench.scoring.score import score
 from bench.store.run_store import RunStore
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 
 def score_and_summarise(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
@@ -82,25 +85,27 @@ def mark_complete(stores: Sequence[RunStore]) -> None:
 def check_images(stores: Sequence[RunStore]) -> None:
     """MissingError for a run without all of its images: it must not become `complete`."""
     for store in stores:
-        if not has_all_images(store):
-            manifest = store.manifest()
-            there, wanted = manifest.counts.get("images", 0), len(manifest.prompts) * manifest.samples
+        there, wanted = _images(store)
+        if there < wanted:
             raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again")
 
 
 def has_all_images(store: RunStore) -> bool:
+    """Whether every image that the manifest asks for is there, as it was recorded."""
+    there, wanted = _images(store)
+    return there >= wanted
+
+
+def _images(store: RunStore) -> tuple[int, int]:
     manifest = store.manifest()
-    return int(manifest.counts.get("images", 0)) >= len(manifest.prompts) * manifest.samples
+    keys = [(str(prompt["id"]), sample) for prompt in manifest.prompts for sample in range(manifest.samples)]
+    return len(store.verified_images(keys)[0]), len(keys)
 
 
 def _summarise(stores: Sequence[RunStore], always: bool) -> None:
     for store in stores:
-        if always or store.summary() is None or _outdated(store):
+        why = None if always else summary_fault(store)
+        if why is not None and store.exists() and store.manifest().complete:
+            logger.warning(f"{store.name}: the summary is made again: {why}")
+        if always or why is not None:
             summarise(store)
-
-
-def _outdated(store: RunStore) -> bool:
-    """Whether the rows hold other metrics than the summary (a kill came between scoring and summarising)."""
-    summary = store.path / "summary.json"
-    newest = max((path.stat().st_mtime_ns for path in (store.path / "scores").glob("*/part-*.parquet")), default=0)
-    return newest > summary.stat().st_mtime_ns

@@ -14,7 +14,9 @@ from bench.analysis.pilot import Spread, spreads
 from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import counted
 from bench.generation.generate import actions_for
+from bench.generation.recording import refuse_outdated
 from bench.methods.catalogue import Method
+from bench.models.old_runs import doubts
 from bench.models.weights import digest_of, hub_name, split_pin
 from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods
 from bench.registry.plugins import load_plugins
@@ -98,6 +100,7 @@ def plan(
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    replicates: bool = False,
     metrics: Sequence[str] | None = None,
     dtype: str | None = None,
     detect: Mapping[str, float] | None = None,
@@ -117,7 +120,8 @@ def plan(
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
     overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
-    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts, chosen.prompt_column)
     fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(chosen)]
     absent = {one.name for one in fetch}
@@ -129,6 +133,7 @@ def plan(
     known = chosen.model.weights in present  # how weights are read depends on the base model's folder
     plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
     stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
+    refuse_outdated(stores)
     missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
     images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
@@ -219,8 +224,9 @@ def _earlier(results: Path, suite: str) -> list[Run]:
     folder = results / "runs" / suite
     stores = list(find_runs(folder)) if folder.is_dir() else []
     found: dict[str, Run] = {}
+    outdated = {path for path, doubt in doubts(stores).items() if doubt.certain}
     for store in stores:
-        if store.manifest().status == "complete":
+        if store.path not in outdated and store.manifest().status == "complete":
             run = read_run(store)
             known = found.get(run.method)
             if known is None or len(run.prompts) >= len(known.prompts):

@@ -16,6 +16,7 @@ from bench.store.run_store import RunStore
 from bench.suite.load import check_model, load_suite
 from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
+from bench.suite.replicates import check_digests
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
 
@@ -34,15 +35,19 @@ def chosen_suite(suite: Suite | str | Path, **overrides: Any) -> Suite:
 
 
 def resolved_methods(
-    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None
+    methods: Sequence[Method | str], suite: Suite, settings: Mapping[str, Setting] | None, *, replicates: bool = False
 ) -> list[Method]:
-    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay."""
+    """Names resolved in the suite, sweeps written out in their place; methods that are resolved already stay.
+
+    `replicates`: with all checkpoints of their training.
+    """
     texts = {key: _setting_text(value) for key, value in (settings or {}).items()}
     names = [method for method in methods if isinstance(method, str)]
     if len(names) == len(methods):
-        return resolve_methods(names, suite, texts)
-    if texts:
-        raise UsageError("settings apply only to methods given by name, but a resolved method was given")
+        return resolve_methods(names, suite, texts, replicates=replicates)
+    if texts or replicates:
+        what = "settings apply" if texts else "replicates apply"
+        raise UsageError(f"{what} only to methods given by name, but a resolved method was given")
     listed = [resolve_methods([method], suite) if isinstance(method, str) else [method] for method in methods]
     return list({method.name: method for found in listed for method in found}.values())
 
@@ -64,6 +69,7 @@ def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
         suite.prompts, suite.prompt_column
     )  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
+    check_digests(methods, digests)
     trained = [_with_training(method) if method.weights in digests else method for method in methods]
     from bench.models.reading import loader_versions  # reads tensors
 

@@ -7,16 +7,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
 from bench.generation.external import take_images
+from bench.models.old_runs import doubts
 from bench.pipeline.finish import completing, has_all_images, mark_complete, score_and_summarise
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
-from bench.suite.load import load_suite
+from bench.suite.load import load_suite, suite_from
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite, check_metrics
 
@@ -38,6 +42,7 @@ def score(
     metrics: Sequence[str] | None = None,
     results: Path | str = Path("results"),
     device: str = "auto",
+    verify: bool = False,
     plugins: Sequence[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[RunStore]:
@@ -51,6 +56,7 @@ def score(
     with `allow_lossy`. `reference` are the images or statistics (`reference_network` states whose, where an .npz does
     not) that set metrics compare with, in place of the suite's. Without `prompts`, only set metrics can be scored, of
     all images in the folder: then `metrics` and a reference are needed, and suite and name have defaults.
+    `verify` reads all pictures, also those whose size, times and inode did not change since they were verified.
 
     Raises BenchError, one sentence each: UsageError (no such run, suite, folder or metric; no image of these prompts),
     MissingError (weights, package or device absent). The other metrics are scored all the same.
@@ -72,19 +78,21 @@ def score(
         absent = [f"--{key}" for key, value in source.items() if value is None]
         _check_source(runs is not None, absent, len(source))
     chosen = suite if suite is None or isinstance(suite, Suite) else load_suite(suite)
-    if images is None or name is None:
-        _check_no(given, "without --images")
-        stores = run_stores(runs or (), Path(results))
-        return _rescore(stores, chosen, metrics, table, device, progress)
-    assert chosen is not None  # demanded by `_check_source`
-    taken = None if prompts is None else str(prompts)
-    adopting = chosen.override(prompts=taken, prompt_column=prompt_column, metrics=metrics, reference=table)
-    _check_reference(adopting, prompts is not None)
-    listed = None if prompts is None else load_prompts(adopting.prompts, adopting.prompt_column)[: adopting.limit]
-    take = partial(
-        take_images, Path(images), listed, adopting, name, Path(results), layout=layout, allow_lossy=allow_lossy
-    )
-    return _adopt(take, adopting, device, progress)
+    with verifying(verify):
+        if images is None or name is None:
+            _check_no(given, "without --images")
+            stores = run_stores(runs or (), Path(results))
+            for path, doubt in doubts(stores).items():
+                logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
+            return _rescore(stores, chosen, metrics, table, device, progress)
+        assert chosen is not None  # demanded by `_check_source`
+        taken = None if prompts is None else str(prompts)
+        adopting = chosen.override(prompts=taken, prompt_column=prompt_column, metrics=metrics, reference=table)
+        _check_reference(adopting, prompts is not None)
+        listed = None if prompts is None else load_prompts(adopting.prompts, adopting.prompt_column)[: adopting.limit]
+        how: dict[str, Any] = {"layout": layout, "allow_lossy": allow_lossy}
+        take = partial(take_images, Path(images), listed, adopting, name, Path(results), **how)
+        return _adopt(take, adopting, device, progress)
 
 
 def _reference(path: Path | str | None, network: str | None) -> dict[str, str] | None:
@@ -159,6 +167,8 @@ def _rescore(
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     with lock_runs(stores):
+        for store in stores:
+            broken_pictures(store.path, store.name, store.images())
         try:
             values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
         except BenchError as error:
@@ -185,5 +195,11 @@ def _adopt(take: Callable[[], RunStore], suite: Suite, device: str, progress: Pr
 
 
 def suite_of(store: RunStore) -> Suite:
-    """The suite that a run was made with, from its manifest."""
-    return Suite.model_validate(store.manifest().resolved_suite)
+    """The suite that a run was made with, from its manifest. Raises UsageError for what this version does not know."""
+    try:
+        return suite_from(store.manifest().resolved_suite, "")
+    except UsageError as error:
+        raise UsageError(
+            f"{store.path}: the suite in its manifest cannot be read ({error}): another version wrote it; name the "
+            "suite with --suite"
+        ) from None

@@ -10,9 +10,9 @@ from typing import Any
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method
-from bench.pipeline.adaptive import grow, read_rule
 from bench.pipeline.finish import completing, score_and_summarise
 from bench.pipeline.prepare import Setting, check_scoring, chosen_suite, planned, resolved_methods
+from bench.pipeline.unchanged import unchanged
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
@@ -36,6 +36,7 @@ def run(
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    replicates: bool = False,
     metrics: Sequence[str] | None = None,
     dtype: str | None = None,
     name: str | None = None,
@@ -56,8 +57,10 @@ def run(
     `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
     methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
     several for a sweep ({"switch_step": [20, 30]}). `prompts`, `prompt_column`, `samples`, `limit`, `seed`,
-    `metrics` (names) and `dtype` replace the suite's. `resume` is "missing" (generate only what is missing) or "never"
-    (regenerate everything). A `batch_size` of None is found by the device's memory; `compile` compiles the networks.
+    `metrics` (names) and `dtype` replace the suite's. `replicates`: with every checkpoint that the suite names as a
+    replicate of a method's training, each a run of its own. `resume` is "missing" (generate only what is missing) or
+    "never" (regenerate everything). A `batch_size` of None is found by the device's memory; `compile` compiles the
+    networks.
 
     `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
@@ -79,8 +82,11 @@ def run(
     overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     _check_choices(resume, engine, device, batch_size)
-    resolved = resolved_methods([methods] if isinstance(methods, str | Method) else methods, chosen, settings)
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     if until is not None:
+        from bench.pipeline.adaptive import grow, read_rule
+
         if name is not None:
             raise UsageError("--name does not go with --until: give the name with a second call, without --until")
         rule = read_rule(until, thresholds, max_prompts)
@@ -93,6 +99,11 @@ def run(
     check_scoring(chosen, plans, Path(results))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
+        if resume != "never" and unchanged(plans, chosen, stores):
+            if name is not None:
+                give_name(stores[0], name, Path(results))
+            logger.info("nothing to do: all images and scores exist")
+            return stores
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
         if name is not None:
             give_name(stores[0], name, Path(results))

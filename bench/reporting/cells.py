@@ -62,7 +62,8 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
-def _range(interval: Interval, digits: int, signed: bool = False) -> str:
+def range_text(interval: Interval, digits: int, signed: bool = False) -> str:
+    """ "[0.12, 0.34]"; "" where there is no interval."""
     if not math.isfinite(interval.low):
         return ""
     return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
@@ -75,7 +76,7 @@ def mean_cell(row: Row, facts: MetricFacts, digits: int, strong: bool = False) -
         return CellText(MISSING)
     suffix = f"n={interval.n}, {interval.n_unscored} unscored" if interval.n_unscored else ""
     mark = DAGGER if row.in_reward(facts.name) else ""
-    return CellText(number(interval.mean, digits), _range(interval, digits), mark, suffix, strong)
+    return CellText(number(interval.mean, digits), range_text(interval, digits), mark, suffix, strong)
 
 
 def difference_cell(difference: Difference | None, digits: int, mark: str = "") -> CellText:
@@ -90,7 +91,7 @@ def difference_cell(difference: Difference | None, digits: int, mark: str = "") 
     digits = clear_of_zero(interval, digits)
     text = number(interval.mean, digits, signed=True)
     suffix = NOT_ESTIMABLE if not math.isfinite(interval.low) and "not estimable" in (interval.reason or "") else ""
-    return CellText(text, _range(interval, digits, signed=True), mark, suffix, strong, sign)
+    return CellText(text, range_text(interval, digits, signed=True), mark, suffix, strong, sign)
 
 
 def better_sign(difference: Difference) -> str:

@@ -3,33 +3,80 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.analysis.differences import LEAST_PROMPTS, SURE, UNSURE
 from bench.analysis.stats import POWER
-from bench.formatting import aligned, counted, one_line, shorten
+from bench.formatting import aligned, counted, escape_markdown, markdown_table, one_line, shorten
 from bench.reporting.cells import DAGGER, MISSING, better_sign, decimals, difference_cell, number
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Comparison
+    from bench.analysis.compare import Comparison, MethodComparison
     from bench.analysis.differences import Difference
 
 _MANY_TAGS = 6
 _FEW = "°"
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A table and the lines under it; `left` columns are aligned to the left, and `texts` stand behind the rows."""
+
+    head: list[str]
+    rows: list[list[str]]
+    below: str = ""
+    left: int = 1
+    title: str = ""
+    texts: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        lines = aligned(self.head, self.rows, left=self.left).splitlines()
+        texts = ["", *self.texts] if self.texts else [""] * len(lines)
+        table = "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, texts, strict=True)) + "\n"
+        return (f"{self.title}\n" if self.title else "") + table + self.below
+
+    def markdown(self) -> str:
+        head, rows = self.head, self.rows
+        if self.texts:
+            head, rows = [*head, ""], [[*row, text] for row, text in zip(rows, self.texts, strict=True)]
+        cells = [[escape_markdown(cell) for cell in row] for row in rows]
+        table = markdown_table([*map(escape_markdown, head)], cells, right=range(self.left, len(self.head)))
+        title = [f"## {escape_markdown(self.title)}", ""] if self.title else []
+        below = ["", *(f"- {escape_markdown(line)}" for line in _sentences(self.below))] if self.below else []
+        return "\n".join([*title, *table, *below]) + "\n"
+
+
+def _sentences(text: str) -> list[str]:
+    """Lines, those that go on in the next one joined."""
+    return text.replace("exactly where the\n", "exactly where the ").splitlines()
+
+
 def comparison_text(comparison: Comparison) -> str:
     """Differences b - a per metric, then per prompt tag, then the prompts that changed most, then notes."""
-    parts = [f"{comparison.b} minus {comparison.a}\n{_metrics(comparison)}"]
-    if comparison.tags:
-        parts.append(_tags(comparison))
-    if comparison.changed:
-        parts.append(_changed(comparison))
     notes = "".join(f"note: {one_line(note)}\n" for note in comparison.notes)
-    return "\n".join(parts) + notes
+    return "\n".join(part.text() for part in _parts(comparison)) + notes
 
 
-def _metrics(comparison: Comparison) -> str:
+def comparison_markdown(comparison: Comparison) -> str:
+    """The same as Markdown."""
+    notes = [f"- {escape_markdown(note)}" for note in comparison.notes]
+    told = ["## Notes", "", *notes, ""] if notes else []
+    return "\n".join([*(part.markdown() for part in _parts(comparison)), *told])
+
+
+def _parts(comparison: Comparison) -> list[_Part]:
+    found = [_metrics(comparison)]
+    if comparison.methods is not None:
+        found.append(_over_checkpoints(comparison, comparison.methods))
+    if comparison.tags:
+        found.append(_tags(comparison))
+    if comparison.changed:
+        found.append(_changed(comparison))
+    return found
+
+
+def _metrics(comparison: Comparison) -> _Part:
     head = ["metric", comparison.a, comparison.b, "difference", "95 % interval", "p", "p Holm", "wins", "n"]
     lines = []
     for difference in comparison.differences:
@@ -49,16 +96,7 @@ def _metrics(comparison: Comparison) -> str:
             number(difference.detects, digits),
         ]
         winner = {"": "", "a": comparison.a, "b": comparison.b}[difference.better]
-        dagger = DAGGER if difference.facts.name in comparison.trained else ""
-        lines.append(
-            [
-                f"{difference.facts.display}{dagger} {difference.facts.arrow}",
-                *values,
-                *tests,
-                better_sign(difference),
-                winner,
-            ]
-        )
+        lines.append([_title(comparison, difference), *values, *tests, better_sign(difference), winner])
     tests_made = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
     how = (
         "p: the larger of Student's t and Hall's correction for skewness, over prompts; below 0.05 exactly where the\n"
@@ -71,7 +109,41 @@ def _metrics(comparison: Comparison) -> str:
         how += f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts with values on both sides\n"
     if comparison.trained:
         how += f"{DAGGER} {comparison.a} or {comparison.b} was trained on this metric\n"
-    return aligned([*head, "detects", "", "better"], lines) + how
+    return _Part([*head, "detects", "", "better"], lines, how, title=f"{comparison.b} minus {comparison.a}")
+
+
+def _title(comparison: Comparison, difference: Difference) -> str:
+    dagger = DAGGER if difference.facts.name in comparison.trained else ""
+    return f"{difference.facts.display}{dagger} {difference.facts.arrow}"
+
+
+def _over_checkpoints(comparison: Comparison, methods: MethodComparison) -> _Part:
+    """The methods over all checkpoints, beside the interval of the pair of checkpoints above."""
+    alone = {one.facts.name: one for one in comparison.differences}
+    lines = []
+    for difference in methods.differences:
+        digits = decimals([difference.interval])
+        cell = difference_cell(difference, digits)
+        other = difference_cell(alone.get(difference.facts.name), digits)
+        values = [number(difference.a, digits), number(difference.b, digits), cell.value]
+        limits = [cell.interval or cell.suffix or MISSING, other.interval or other.suffix or MISSING]
+        tests = [_p(difference.paired.p), _p(difference.p_holm), str(difference.interval.n)]
+        lines.append([_title(comparison, difference), *values, *limits, *tests, better_sign(difference)])
+    tests_made = sum(math.isfinite(one.p_mark) for one in methods.differences)
+    a, b = (f"{one.name} ({counted(len(one.runs), 'checkpoint')})" for one in (methods.a, methods.b))
+    how = (
+        "interval and p: of the METHOD, over checkpoints (training seeds) and prompts\n"
+        "one checkpoint: of the two runs above, over prompts only\n"
+        f"p Holm: corrected for the {counted(tests_made, 'difference')} of this table\n"
+    )
+    for one in (methods.a, methods.b):
+        if one.trained and not one.several:
+            how += f"one checkpoint of {one.name}: nothing is said of training it again with another seed\n"
+        how += "".join(f"{note}\n" for note in one.notes)
+    without = [one for one in methods.differences if math.isnan(one.p_mark) and one.interval.reason]
+    how += "".join(f"{one.facts.display}: {one.interval.reason}\n" for one in without)
+    head = ["metric", methods.a.name, methods.b.name, "difference", "95 % interval", "one checkpoint"]
+    return _Part([*head, "p", "p Holm", "n", ""], lines, how, title=f"{b} minus {a}, over training seeds")
 
 
 def _wins(difference: Difference) -> str:
@@ -87,7 +159,7 @@ def _p(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else MISSING
 
 
-def _tags(comparison: Comparison) -> str:
+def _tags(comparison: Comparison) -> _Part:
     """Metrics as rows and tags as columns, or the other way round where there are many tags."""
     too_few = {tag.tag for tag in comparison.tags} - {tag.tag for tag in comparison.tags if not tag.too_few}
     prompts = {
@@ -102,13 +174,13 @@ def _tags(comparison: Comparison) -> str:
         columns.append([_tag_cell(one, digits) for one in row])
     if len(prompts) <= _MANY_TAGS:
         rows = [[f"{f.display} {f.arrow}", *cells] for f, cells in zip(metrics, columns, strict=True)]
-        table = aligned(["difference by tag", *prompts.values()], rows)
+        head = ["difference by tag", *prompts.values()]
     else:
         rows = [[name, *cells] for name, *cells in zip(prompts.values(), *columns, strict=True)]
-        table = aligned(["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)], rows)
+        head = ["difference by tag", *(f"{f.name} {f.arrow}" for f in metrics)]
     how = f"▲ ▼: {SURE}; △ ▽: {UNSURE}; in brackets the number of prompts\n"
     few = f"{_FEW} fewer than {LEAST_PROMPTS} prompts: no full mark is possible\n" if too_few else ""
-    return f"{table}{how}{few}"
+    return _Part(head, rows, f"{how}{few}")
 
 
 def _tag_cell(difference: Difference | None, digits: int) -> str:
@@ -117,13 +189,12 @@ def _tag_cell(difference: Difference | None, digits: int) -> str:
     return number(difference.interval.mean, digits, signed=True) + (better_sign(difference) or " ")
 
 
-def _changed(comparison: Comparison) -> str:
-    rows = []
+def _changed(comparison: Comparison) -> _Part:
+    rows, texts = [], []
     for one in comparison.changed:
         digits = decimals([next(d.interval for d in comparison.differences if d.facts.name == one.facts.name)])
         values = [number(one.a, digits), number(one.b, digits), number(one.b - one.a, digits, signed=True)]
-        rows.append([f"{one.facts.display} {one.facts.arrow}", one.prompt_id, *values, shorten(one.text)])
-    head = ["changed most", "prompt", comparison.a, comparison.b, "difference", ""]
-    table = aligned(head, [[*row[:-1], ""] for row in rows], left=2).splitlines()
-    texts = ["", *(row[-1] for row in rows)]
-    return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(table, texts, strict=True)) + "\n"
+        rows.append([f"{one.facts.display} {one.facts.arrow}", one.prompt_id, *values])
+        texts.append(shorten(one.text))
+    head = ["changed most", "prompt", comparison.a, comparison.b, "difference"]
+    return _Part(head, rows, left=2, texts=tuple(texts))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.table.rows import Row, Table
 from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
+from bench.store.atomic import opened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,9 +124,9 @@ def _tile(row: Row, prompt_id: str, sample: int) -> Pixels:
     if store is None or not _exists(row, prompt_id, sample):
         return np.full((_TILE, _TILE, 3), grey, dtype=np.uint8)
     try:
-        with Image.open(store.image_path(prompt_id, sample)) as opened:
+        with opened(store.image_path(prompt_id, sample)) as file, Image.open(file) as picture:
             fitted = ImageOps.pad(
-                opened.convert("RGB"), (_TILE, _TILE), Image.Resampling.LANCZOS, color=(255, 255, 255)
+                picture.convert("RGB"), (_TILE, _TILE), Image.Resampling.LANCZOS, color=(255, 255, 255)
             )
     except (OSError, ValueError, Image.DecompressionBombError):
         return np.full((_TILE, _TILE, 3), grey, dtype=np.uint8)

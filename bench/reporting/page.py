@@ -18,6 +18,7 @@ from bench.analysis.table.arrays import Array
 from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import pairs_of
 from bench.reporting.cells import DAGGER, header
+from bench.reporting.findings import Findings, findings_of
 from bench.reporting.payload import embedded_json, payload
 from bench.reporting.sections import SECTIONS, Material
 from bench.reporting.style import looks
@@ -33,8 +34,15 @@ ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", *(script for section in SECTIONS for script in section.scripts), "print.js")  # as they run
 
 
-def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures, picture: bytes = b"") -> str:
-    """The page as text; `picture` is pareto.svg, shown where scripts do not run."""
+def page(
+    table: Table,
+    joint: Joint,
+    values: dict[str, Array],
+    images: Pictures,
+    picture: bytes = b"",
+    findings: Findings | None = None,
+) -> str:
+    """The page as text; `picture` is pareto.svg, shown where scripts do not run. Without `findings` they are made."""
     import plotly
 
     pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
@@ -51,7 +59,7 @@ def page(table: Table, joint: Joint, values: dict[str, Array], images: Pictures,
             scripts=scripts,
             data=embedded_json(payload(table, fronts, values, images.info)),
             images=embedded_json(images.embedded),
-            sections=rendered(Material(table, pairs, images, picture)),
+            sections=rendered(Material(table, pairs, images, picture, findings or findings_of(table))),
         )
     )
 

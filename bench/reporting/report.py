@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
+    from bench.reporting.findings import Findings
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
 
@@ -35,8 +36,11 @@ def report(
     gallery: int | None = None,
     results: Path | str = Path("results"),
     common: bool = False,
+    verify: bool = False,
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
+
+    And pairs.csv, ranks.csv (three methods and more), methods.csv (over training seeds), robust.csv, profiles.csv.
 
     Does what `bench report` does. `runs` is a results folder, a suite's or a run's folder, a store, the name of a run
     in `results`, or several of these (None: all of `results`); `suite` keeps one suite. `out` is a folder (None:
@@ -46,6 +50,7 @@ def report(
     NotComparableError with the field that differs, unless `comparable_only` is True (False is strict in both cases).
     `gallery` is the number of prompts whose images the page brings along (None: as many as are usable, 0: none); many
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
+    `verify` reads all pictures, also those that look unchanged.
     The files are written to a new folder, which takes the place of `out` when it is whole. Returns them. UsageError:
     nothing to report, or `out` cannot be written, or holds something that no report made.
 
@@ -54,11 +59,14 @@ def report(
     True
     """
     from bench.analysis.comparable import require_comparable
+    from bench.analysis.opened import open_runs
     from bench.reporting.output_folder import check_folder
-    from bench.store.select import open_runs
+    from bench.store.pictures import verifying
 
     out = Path(results) / "report" if out is None else Path(out)
-    opened, unfinished, named = open_runs(results if runs is None else runs, results, None if runs is None else suite)
+    with verifying(verify):
+        kept = None if runs is None else suite
+        opened, unfinished, named = open_runs(results if runs is None else runs, results, kept)
     suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
@@ -70,8 +78,8 @@ def report(
     for name, folder in folders.items():
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
-        table = _table(members, absent, subset, (reference, n_resamples, common))
-        written += write(table, folder, gallery)
+        table, larger = _table(members, absent, subset, (reference, n_resamples, common))
+        written += write(table, folder, gallery, larger)
     return written
 
 
@@ -87,24 +95,34 @@ def _suites(runs: Sequence[Run], suite: str | None, reference: str) -> list[str]
     return suites if suite is None else [suite]
 
 
-def _table(runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]) -> Table:
+def _table(
+    runs: Sequence[Run], unfinished: Sequence[LeftOut], subset: bool, how: tuple[str, int, bool]
+) -> tuple[Table, Run | None]:
+    """The table, and the reference on a larger prompt set where there is one among the runs that are left out."""
     from bench.analysis.comparable import largest_comparable, require_comparable
     from bench.analysis.table.build import build
+    from bench.analysis.table.robust_rows import larger_reference
     from bench.formatting import one_line
 
     left_out: list[LeftOut] = []
+    everything = runs
     if subset:
         runs, left_out = largest_comparable(runs)
     require_comparable(runs)
     left_out = [*left_out, *unfinished]
     for omitted in left_out:
         logger.warning(one_line(f"excluded from the report: {omitted.run} ({omitted.why})"))
-    return build(runs, left_out, *how)
+    larger = larger_reference(runs, [run for run in everything if run not in runs], how[0])
+    return build(runs, left_out, *how), larger
 
 
-def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
-    """Write all files of one table into a folder, which is swapped when all are there; returns their paths."""
+def write(table: Table, out: Path, gallery: int | None = None, larger: Run | None = None) -> list[Path]:
+    """Write all files of one table into a folder, which is swapped when all are there; returns their paths.
+
+    `larger`: the reference on a larger prompt set, by which means are narrowed.
+    """
     from bench.analysis.tradeoff import joint_bootstrap
+    from bench.reporting.findings import findings_of, found_files
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
     from bench.reporting.output_folder import fresh_folder
@@ -112,17 +130,19 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
     from bench.reporting.thumbnails import FOLDER
     from bench.store.atomic import atomic_write
 
+    findings = findings_of(table, larger)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
-        "table.md": markdown(table),
+        "table.md": markdown(table, findings),
         "table.csv": means_csv(table),
         "table.tex": latex(table),
         "scores.csv": scores_csv(table),
     }
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
+    contents.update(found_files(table, findings))
     contents.update(_pictures(table))
-    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"])
+    contents["index.html"], beside = _page(table, joint, out, gallery, contents["pareto.svg"], findings)
     with fresh_folder(out) as fresh:
         replace_folder(fresh / FOLDER, beside)
         for name, content in contents.items():
@@ -131,7 +151,7 @@ def write(table: Table, out: Path, gallery: int | None = None) -> list[Path]:
 
 
 def _page(
-    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes
+    table: Table, joint: Joint, out: Path, gallery: int | None, picture: str | bytes, findings: Findings
 ) -> tuple[str, dict[str, bytes | Path]]:
     """index.html and the files that lie beside it."""
     from bench.analysis.table.arrays import metric_values, most_changed
@@ -141,7 +161,7 @@ def _page(
     values = {facts.name: metric_values(table, facts) for facts in table.metrics if facts.kind != "set"}
     images = pictures(table, out, most_changed(table, values), gallery)
     still = picture if isinstance(picture, bytes) else picture.encode()
-    return page(table, joint, values, images, still), images.files
+    return page(table, joint, values, images, still, findings), images.files
 
 
 def _pictures(table: Table) -> dict[str, bytes]:

@@ -14,8 +14,12 @@ from typing import Any
 from bench.analysis.table.costs import cost_columns
 from bench.analysis.table.rows import Best, Row, Table
 from bench.analysis.tradeoff import Pairs
+from bench.reporting.all_pairs import pairs_section
 from bench.reporting.cells import CellText, difference_cells, mean_cells, number
+from bench.reporting.findings import Findings
 from bench.reporting.protocol import environments, metric_card, origins, protocol
+from bench.reporting.robust import robust_section
+from bench.reporting.seeds import seeds_section
 from bench.reporting.thumbnails import Pictures
 from bench.reporting.tradeoff import grids
 
@@ -28,6 +32,7 @@ class Material:
     pairs: Pairs
     images: Pictures
     picture: bytes = b""
+    findings: Findings | None = None
 
     @property
     def has_images(self) -> bool:
@@ -65,6 +70,18 @@ def _differences(material: Material) -> Content | None:
     return {"differences": lines} if lines else None
 
 
+def _seeds(material: Material) -> Content | None:
+    return seeds_section(material.table)
+
+
+def _pairs(material: Material) -> Content | None:
+    return pairs_section(material.findings.several) if material.findings else None
+
+
+def _robust(material: Material) -> Content | None:
+    return robust_section(material.table, material.findings.robust) if material.findings else None
+
+
 def _price(material: Material) -> Content | None:
     found = grids(material.pairs, material.table)
     return {"grids": found} if found else None
@@ -100,7 +117,10 @@ SECTIONS = (
     Section("tradeoff", "Trade-off", _tradeoff, scripts=("names.js", "plots.js")),
     Section("table", "Table", _table),
     Section("differences", "Differences", _differences),
+    Section("seeds", "Training seeds", _seeds),
+    Section("pairs", "All pairs", _pairs),
     Section("trade", "Price", _price),
+    Section("robust", "Beside the means", _robust),
     Section("distributions", "Per prompt", _distributions, scripts=("distributions.js",)),
     Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
     Section("cost", "Cost", _cost),

@@ -13,6 +13,8 @@ from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
 from bench.formatting import csv_text, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, DAGGER, CellText, difference_cells, header, mean_cells
+from bench.reporting.findings import Findings, markdown_parts
+from bench.reporting.seeds import seeds_text
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -26,8 +28,8 @@ def _markdown_grid(head: Sequence[str], names: Sequence[str], cells: Sequence[Se
     return markdown_table([*map(escape_markdown, head)], rows, right=range(1, len(head)))
 
 
-def markdown(table: Table) -> str:
-    """table.md: means with intervals, paired differences against the reference, notes."""
+def markdown(table: Table, findings: Findings | None = None) -> str:
+    """table.md: means with intervals, paired differences against the reference, what else was found, notes."""
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
@@ -40,6 +42,8 @@ def markdown(table: Table) -> str:
         lines += ["", f"## Paired differences against {escape_markdown(table.reference or '')}", ""]
         lines += [f"Bold with ▲ better or ▼ worse: {SURE}. △ better or ▽ worse: {UNSURE}.", ""]
         lines += _markdown_grid(head, names, cells)
+    for part in markdown_parts(table, findings):
+        lines += ["", *part]
     if table.notes:
         lines += ["", "## Notes", "", *(f"- {escape_markdown(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -136,7 +140,8 @@ def text(table: Table, width: int = WIDTH) -> str:
     blocks = [_block(group, names, left, beside) for group in _groups(columns, width - left)]
     trained = f"{DAGGER} trained on this metric. " if table.trained_metrics else ""
     said = textwrap.wrap(f"{trained}{table.protocol}.", width, break_long_words=False, break_on_hyphens=False)
-    return "\n\n".join(blocks) + "\n" + "\n".join(said) + "\n"
+    seeds = seeds_text(table)
+    return "\n\n".join(blocks) + "\n" + "\n".join(said) + "\n" + (f"\n{seeds}" if seeds else "")
 
 
 _Column = tuple[list[str], list[str]]

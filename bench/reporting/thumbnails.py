@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench.analysis.table.arrays import prompts_of
 from bench.reporting.payload_types import Images
 from bench.runtime.threads import available_cores
+from bench.store.atomic import opened, read_bytes
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
@@ -141,9 +142,9 @@ def _originals(table: Table, there: Present) -> dict[str, str]:
     found = {}
     for key in _keys(there):
         try:
-            data = _path(table, key).read_bytes()
-            with Image.open(io.BytesIO(data)) as opened:
-                opened.load()
+            data = read_bytes(_path(table, key))
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
         found["/".join(map(str, key))] = _uri("png", data)
@@ -173,8 +174,8 @@ def _thumbnail(path: Path) -> bytes | None:
 
     out = io.BytesIO()
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        with opened(path) as file, Image.open(file) as picture:
+            image = picture.convert("RGB")
             image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
             image.save(out, "webp", quality=82, method=2)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -5,16 +5,16 @@ of a network's folder is a digest of the metric's `backbone` (weights, preproces
 features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
-Parts are written whole to a temporary name and renamed, each under a name of its own, so a kill or two runs at once
-leave nothing half-written, and no lock is needed; a damaged part is reported, deleted and recomputed. The folder
-may be deleted at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
+Parts are written whole to a temporary name and renamed, each under the sha256 of its content, so a kill or two runs at
+once leave nothing half-written, and no lock is needed; a part whose content does not have the digest in its name is
+reported, deleted and recomputed. Parts of earlier versions, without a digest, are not used. The folder may be deleted
+at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
-from bench.store.atomic import atomic_write
+from bench.store.atomic import atomic_write, read_bytes, remove_damaged
+from bench.store.digests import digest_in_name, sha256_of
 from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
 
@@ -82,9 +83,10 @@ class NetworkFeatures:
         rows = np.stack([row.numpy() for row in new.values()]).astype("<f4", copy=False)
         buffer = io.BytesIO()
         np.savez(buffer, images=np.array(list(new), dtype="S64"), rows=rows)
-        path = self.folder / f"part-{uuid.uuid4().hex}.npz"
+        content = buffer.getvalue()
+        path = self.folder / f"part-{sha256_of(content)}.npz"
         try:
-            atomic_write(path, buffer.getvalue())
+            atomic_write(path, content)
         except UsageError as error:
             logger.warning(f"features are not cached: {error}", extra=ONCE)
             return
@@ -95,6 +97,8 @@ class NetworkFeatures:
             self._entries = {}
             clean_leftovers(self.folder)
             for path in sorted(self.folder.glob("part-*.npz")):
+                if digest_in_name(path) is None:
+                    continue
                 images = self._read(path, "images")
                 if images is not None:
                     self._add(path, [image.decode("ascii", "replace") for image in images.tolist()])
@@ -121,15 +125,22 @@ class NetworkFeatures:
         import numpy as np
 
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as part:  # numpy leaks its own stream
+            content = read_bytes(path)
+            if sha256_of(content) != digest_in_name(path):
+                raise ValueError("its content does not have the sha256 in its name")
+            with np.load(io.BytesIO(content), allow_pickle=False) as part:
                 return part[name]
         except FileNotFoundError:  # removed meanwhile
             why = ""
         except Exception as error:  # damage shows in many ways: archive, header, sums, keys
             why = f"{type(error).__name__}: {error}"
         if why:
-            logger.warning(f"{path} is damaged ({why}); deleted, its features will be recomputed")
-            path.unlink(missing_ok=True)
+            gone = remove_damaged(path)
+            logger.warning(
+                f"{path} is damaged ({why}); {'deleted' if gone else 'it cannot be deleted'}, its features will be "
+                "recomputed",
+                extra=ONCE,
+            )
         assert self._entries is not None
         self._entries = {image: entry for image, entry in self._entries.items() if entry[0] != path}
         return None

@@ -11,6 +11,8 @@ from bench.store.cards import same_card
 from bench.store.outdated import is_current
 from bench.store.records import ImageRow
 from bench.store.run_store import RunStore
+from bench.store.ties import Ties
+from bench.store.values import usable
 
 Key = tuple[str, int]
 
@@ -22,6 +24,7 @@ class Target:
     store: RunStore
     texts: dict[str, str]
     images: dict[str, list[ImageRow]]
+    ties: Ties
     faults: dict[Key, str] = field(default_factory=dict)  # images that cannot be used, as far as they were read
 
     @property
@@ -50,27 +53,29 @@ def target_of(store: RunStore) -> Target:
     manifest = store.manifest()
     texts = {str(prompt["id"]): str(prompt["text"]) for prompt in manifest.prompts}
     images: dict[str, list[ImageRow]] = {prompt_id: [] for prompt_id in texts}
-    for row in store.images():
+    rows = store.images()
+    for row in rows:
         if row.prompt_id in images and row.sample < manifest.samples:
             images[row.prompt_id].append(row)
     ordered = {prompt_id: sorted(rows, key=lambda row: row.sample) for prompt_id, rows in images.items() if rows}
-    return Target(store, texts, ordered)
+    return Target(store, texts, ordered, Ties(rows, texts, manifest.samples))
 
 
 def cards_differ(targets: Sequence[Target], name: str) -> bool:
     """Whether the stored values of the runs were made under different cards, so that some have to be made again."""
-    cards = [card for target in targets if (card := target.store.score_card(name)) is not None]
+    cards = [card for target in targets if (card := target.store.usable_card(name)) is not None]
     return any(not same_card(cards[0], card) for card in cards[1:])
 
 
 def find_missing(target: Target, name: str, scope: str, card: Mapping[str, Any] | None = None) -> Missing:
     """What is to do; with the `card` of the loaded metric, values under another card count as not there."""
-    stored = target.store.score_card(name)
+    stored = target.store.usable_card(name)
     replaces = stored is not None and stored.get("scope") != scope
     if stored is not None and card is not None and not same_card(stored, card):
         replaces = True
-    rows = [] if stored is None or replaces else [row for row in target.store.scores(name) if is_current(row)]
-    have = {row.key for row in rows}
+    rows = [] if stored is None or replaces else target.store.scores(name)
+    checked, _ = usable(rows, target.ties, stored or {})
+    have = {row.key for row in checked if is_current(row)}
     missing = Missing(replaces=replaces)
     kind = metrics.info(name).kind
     if kind == metrics.Kind.IMAGE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -10,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.scoring.given_statistics import read_statistics, statistics_identity
 from bench.scoring.reference_files import Files, content_of, files_of, is_statistics
-from bench.store.atomic import make_folder, replacing
-from bench.store.leftovers import clean_leftovers
+from bench.store.atomic import atomic_write, make_folder, read_bytes, remove_damaged
+from bench.store.digests import digest_in_name, sha256_of
+from bench.store.leftovers import temporary_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -103,14 +105,11 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
             "libraries": dict(metric.card.libraries),
         }
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / f"{metric.card.name}-{name}.npz"
-    if path.is_file():
-        try:
-            return kind.read(path)
-        except Exception as error:  # damaged: made again below
-            logger.warning(f"{path} is damaged ({error}); recomputing it")
+    stem = f"{metric.card.name}-{name}"
+    if (kept := _kept(cache, stem, kind)) is not None:
+        return kept
     total = statistics_of_images(metric, reference, tools)
-    _save(total, path)
+    _save(total, cache, stem)
     return total
 
 
@@ -124,6 +123,20 @@ def statistics_of_images(metric: Any, reference: Reference, tools: Tools) -> Any
             part = metric.statistics([get() for _, get in sources])
         total = part if total is None else total + part
     return total
+
+
+def _kept(cache: Path, stem: str, kind: type[Any]) -> Any:
+    """The statistics that lie in the cache under this name and a digest; None where none can be used."""
+    for path in sorted(cache.glob(f"{stem}-*.npz")):
+        try:
+            content = read_bytes(path)
+            if sha256_of(content) != digest_in_name(path):
+                raise ValueError("its content does not have the sha256 in its name")
+            return kind.read(path)
+        except Exception as error:  # damaged: made again
+            gone = remove_damaged(path)
+            logger.warning(f"{path} is damaged ({error}); {'deleted' if gone else 'not deletable'}, recomputing it")
+    return None
 
 
 def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
@@ -150,8 +163,16 @@ def _features(metric: Any, sources: Sequence[Source], tools: Tools) -> Tensor:
     return torch.stack([found[sha256] for sha256, _ in sources])
 
 
-def _save(statistics: Any, path: Path) -> None:
-    make_folder(path.parent)
-    clean_leftovers(path.parent, deep=False)
-    with replacing(path) as temporary:
+def _save(statistics: Any, cache: Path, stem: str) -> None:
+    """Keep statistics under their digest. Where the cache cannot be written, they are computed again next time."""
+    temporary = temporary_name(cache / f"{stem}.npz")
+    try:
+        make_folder(cache)
         statistics.save(temporary)
+        content = read_bytes(temporary)
+        atomic_write(cache / f"{stem}-{sha256_of(content)}.npz", content)
+    except (UsageError, OSError) as error:
+        logger.warning(f"statistics of the reference images are not cached: {error}")
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

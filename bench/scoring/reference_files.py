@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError
 from bench.formatting import counted, one_line
+from bench.store.atomic import read_bytes
 from bench.store.images import has_orientation
 from metrics.weights.state_dict import sha256
 
@@ -92,6 +93,8 @@ def _folder(folder: Path) -> Files:
         for name in files:
             (names if _is_image(name) else other).append((here / name).relative_to(folder).as_posix())
     _tell_other(str(folder), other)
+    if strange := next((name for name in names if not (folder / name).is_file()), None):
+        raise MissingError(f"{folder / strange} in the reference folder is not a regular file: remove it")
     names.sort(key=lambda name: (name.count("/") > 0, name))
     state = ("folder", str(inside), tuple((name, *_status(folder / name)) for name in names))
     found = Files(str(folder), tuple(names), lambda name: _read(folder / name), state)
@@ -107,7 +110,7 @@ def _status(path: Path) -> tuple[int, int, int]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise MissingError(f"reference image {path} cannot be used ({error.strerror}): replace it") from None
 

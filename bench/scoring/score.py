@@ -28,6 +28,7 @@ from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.ready import failed
 from bench.scoring.worker import Scorer
 from bench.store.images import image_size
+from bench.store.leftovers import clean_leftovers
 from bench.store.run_store import RunStore, lock_runs
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def score(
         made = 0
         if names:
             folder = cache or targets[0].store.path.parents[2] / "cache"
+            clean_leftovers(folder)
             tools = Tools(reader, FeatureCache(folder / "features"))
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
@@ -247,7 +249,8 @@ def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
         card = store.score_card(name)
         if card is not None:
             cards[name] = card
-    notes = with_leakage(manifest.notes, list(cards), suite.reference, manifest.resolved_method)
+    kept = manifest.notes | {name: list(card["notes"]) for name, card in cards.items() if card.get("notes")}
+    notes = with_leakage(kept, list(cards), suite.reference, manifest.resolved_method)
     for sentence in (one for name in notes for one in notes[name] if one not in manifest.notes.get(name, ())):
         logger.warning(sentence, extra=ONCE)
     if (cards, notes) != (manifest.cards, manifest.notes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
 from bench.store.records import ScoreRow
+from bench.store.values import out_of_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +117,9 @@ class Scorer:
         """Write the rows so far, if `after` seconds went by; values that replace others only with the last of them."""
         if not self.rows or (self.missing.replaces and not last) or time.monotonic() - self.recorded_at < after:
             return
-        self.target.store.append_scores(self.name, self.rows, self.card)
+        tie = self.target.ties.of
+        rows = [replace(row, image_sha256=tie(row.prompt_id, row.sample_of_picture)) for row in self.rows]
+        self.target.store.append_scores(self.name, rows, self.card)
         self.rows = []
         self.recorded_at = time.monotonic()
 
@@ -125,6 +128,8 @@ class Scorer:
         reason = value if isinstance(value, str) else None
         if not isinstance(value, str) and not math.isfinite(value):
             reason = self._why_undefined(images) or "the metric gave no finite number"
+        if reason is None and not isinstance(value, str):
+            reason = out_of_range(value, self.card)
         if reason is not None:
             self.faults[reason] = self.faults.get(reason, 0) + 1
         self.rows.append(ScoreRow(prompt_id, sample, math.nan if isinstance(value, str) or reason else value, reason))
@@ -245,6 +250,7 @@ class Scorer:
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences:
             logger.warning(f"{named}{sentence}", extra=ONCE)
+        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()
         sentences = [*sentences, *image_notes(manifest)]
         if manifest.notes.get(self.name, []) != list(sentences):

@@ -14,17 +14,13 @@ import json
 import math
 import os
 import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.runtime.log import ONCE, get_logger
-from bench.store.leftovers import temporary_name
-from bench.store.records import PART, SCHEMA_VERSION, check_version
-
-logger = get_logger(__name__)
+from bench.store.leftovers import clean_leftovers, temporary_name
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
@@ -37,7 +33,8 @@ _ADVICE = {
     errno.EISDIR: "a folder of that name exists",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
-_VERSION_KEY = b"bench_schema_version"
+MISSING = "missing"
+"""What `image_fault` says of an image that is not there."""
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -89,6 +86,12 @@ def atomic_write(path: Path, data: bytes | str, *, sync: bool = True) -> None:
             os.close(descriptor)
 
 
+def write_output(path: Path, data: bytes | str) -> None:
+    """As `atomic_write`, of a file outside of a run; what killed processes left beside it is removed."""
+    clean_leftovers(path.parent, deep=False)
+    atomic_write(path, data)
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary name to write to, which becomes `path` when the block ends, and is removed when it fails.
@@ -131,9 +134,39 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def remove_damaged(path: Path) -> bool:
+    """Remove a file, or a folder in its place; False where the system refuses, for instance in a read-only folder."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A regular file, open for reading. OSError for anything else: a pipe would keep its reader waiting for good."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file. Raises OSError, see `opened`."""
+    with opened(path) as file:
+        return file.read()
+
+
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, as 64 hex digits."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -153,83 +186,26 @@ def _finite(data: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, None when there is no file. Raises UsageError when it is not a JSON object."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} is damaged (not a JSON object): delete it or its folder, and run again")
-    return data
+    return parse_json(data, path)
 
 
-def write_part(folder: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], prefix: str = PART) -> Path:
-    """Write rows as a new part file of `folder`, and return its path. Later parts sort behind earlier ones.
-
-    The number in the name orders the parts; the random piece keeps two processes from ever using the same name.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema(
-        [(name, pa.type_for_alias(kind)) for name, kind in columns.items()],
-        metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
-    )
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
-    number = 1 + max((_part_number(path) for path in part_files(folder, prefix)), default=0)
-    path = folder / f"{prefix}-{number:06d}-{uuid.uuid4().hex[:12]}.parquet"
-    atomic_write(path, buffer.getvalue())
-    return path
-
-
-def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART) -> list[dict[str, Any]]:
-    """The rows of all part files in the order they were written; a part that cannot be read is reported and ignored.
-
-    Raises UsageError when a part was written by a newer version.
-    """
-    rows: list[dict[str, Any]] = []
-    for path in part_files(folder, prefix):
-        rows += _read_part(path, list(columns))
-    return rows
-
-
-def part_files(folder: Path, prefix: str = PART) -> list[Path]:
-    """The part files of a folder, oldest first. A folder that is not there has none."""
-    return sorted(path for path in folder.glob(f"{prefix}-*.parquet") if path.is_file())
-
-
-def _part_number(path: Path) -> int:
-    number = path.name.split("-")[1].split(".")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _read_part(path: Path, columns: list[str]) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def parse_json(data: bytes, path: Path) -> dict[str, Any]:
+    """The object in the bytes of a JSON file. Raises UsageError for anything else, however deeply nested."""
+    why = "not a JSON object"
     try:
-        part = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-        version = (part.schema_arrow.metadata or {}).get(_VERSION_KEY, b"1").decode()
-        check_version(int(version) if version.isdigit() else version, str(path))
-        rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        logger.warning(
-            f"{path} cannot be read (truncated?); ignoring it and regenerating its content (delete it to silence this "
-            "message)",
-            extra=ONCE,
-        )
-        return []
-    if rows and set(rows[0]) != set(columns):
-        logger.warning(
-            f"{path} lacks expected columns; ignoring it and regenerating its content (delete it to silence this "
-            "message)",
-            extra=ONCE,
-        )
-        return []
-    return rows
+        found = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        found, why = None, "nested too deeply"
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged ({why}): delete it or its folder, and run again")
+    return found
 
 
 def png_bytes(pixels: Any) -> bytes:
@@ -251,9 +227,9 @@ def png_bytes(pixels: Any) -> bytes:
 def image_fault(path: Path, sha256: str) -> str | None:
     """Why the file is not the recorded image, None when it is."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return "missing"
+        data = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
     except OSError as error:
         return f"unreadable ({error.strerror})"
     if hashlib.sha256(data).hexdigest() == sha256:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.store.atomic import image_fault
+from bench.store.atomic import image_fault, opened, read_bytes
 from metrics.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def read_image(path: Path, sha256: str) -> Image | str:
     """The image in a file whose bytes have this digest, or a clause that says why it cannot be used."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError:
         data = b""
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -31,8 +31,8 @@ def image_size(path: Path) -> tuple[int, int] | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
-            return opened.size
+        with opened(path) as file, Image.open(file) as picture:
+            return picture.size
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
         return None
 
@@ -42,12 +42,12 @@ def decode(data: bytes) -> Image | str:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            width, height = opened.size
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
             if width * height > MAX_PIXELS:
                 return f"it has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed"
-            opened.load()
-            return opened.copy()
+            picture.load()
+            return picture.copy()
     except Image.DecompressionBombError:  # PIL's own limit lies above ours
         return f"it has more pixels than the {MAX_PIXELS:,} allowed"
     except UnidentifiedImageError:  # its own text is the memory address of the bytes

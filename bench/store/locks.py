@@ -40,6 +40,7 @@ class _Hold:
 
     lock: FileLock
     count: int = 0
+    stamp: int = 0  # how often it was taken from nobody
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -60,6 +61,7 @@ def locked(folder: Path, taken: str, *, clean: bool = True) -> Iterator[None]:
     with hold.mutex:
         if hold.count == 0:
             _acquire(hold.lock, folder, taken)
+            hold.stamp += 1
         hold.count += 1
         first = hold.count == 1
     try:
@@ -71,6 +73,15 @@ def locked(folder: Path, taken: str, *, clean: bool = True) -> Iterator[None]:
             hold.count -= 1
             if hold.count == 0:
                 hold.lock.release()
+
+
+def held_above(folder: Path) -> tuple[Path, int] | None:
+    """Which hold of this process covers a folder in a run; None without one. Equal: held without a break since."""
+    for parent in folder.absolute().parents[:2]:
+        hold = _holds.get(parent.resolve())
+        if hold is not None and hold.count:
+            return parent, hold.stamp
+    return None
 
 
 def locking(write: Callable[Concatenate[_L, _P], _T]) -> Callable[Concatenate[_L, _P], _T]:

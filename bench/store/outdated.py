@@ -8,18 +8,44 @@ kill in between costs one scoring too many, never a wrong number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from bench.store.atomic import atomic_write
 from bench.store.records import ImageRow, ScoreRow
 from bench.store.run_store import RunStore
 
+LOADER_VERSION = 2
+"""How weights are read (`bench.models`). 1: the network of a checkpoint alone, adapters by diffusers' converters. 2:
+with the parts that a pipeline brings and embedded guidance, adapters by the one parser."""
 MARK = "outdated.txt"
 """In the folder of a run that an older version made of weights which it read otherwise: why it is left out."""
 STALE = "the images were made again after scoring"
+REPLACED = "the image was replaced after scoring"
+OUT_OF_RANGE = "the stored value "
+"""Before what is said of a value outside the metric's range."""
 UNREADABLE = "the image cannot be used: "
 UNEXPECTED = "the metric failed: "
 """Before an error that is no sentence of a metric about what it was given: the machine's, or a bug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What speaks against a run's pictures, as a clause. Not `certain`: it cannot be told on this machine."""
+
+    why: str
+    certain: bool = True
+
+
+DoubtsOf = Callable[[Sequence[RunStore]], Mapping[Path, Doubt]]
+"""Doubts about runs by their folders; those without are not in it."""
+
+
+def marked(stores: Sequence[RunStore]) -> dict[Path, Doubt]:
+    """Doubts that `mark_outdated` wrote."""
+    found = {store.path: why_outdated(store) for store in stores}
+    return {path: Doubt(why) for path, why in found.items() if why is not None}
 
 
 def mark_outdated(store: RunStore, why: str) -> None:
@@ -38,7 +64,8 @@ def why_outdated(store: RunStore) -> str | None:
 
 def is_current(row: ScoreRow) -> bool:
     """False for rows that ask for another attempt: outdated ones, images that were damaged, metrics that failed."""
-    return row.reason is None or not (row.reason == STALE or row.reason.startswith((UNREADABLE, UNEXPECTED)))
+    again = (UNREADABLE, UNEXPECTED, OUT_OF_RANGE)
+    return row.reason is None or not (row.reason in (STALE, REPLACED) or row.reason.startswith(again))
 
 
 def mark_stale(store: RunStore, rows: Iterable[ImageRow], recorded: Mapping[tuple[str, int], str]) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, Strict
 
 from bench.errors import UsageError
 from bench.formatting import is_safe_name
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: parts named by their sha256, digests beside what is replaced, values tied to their pictures."""
+MOST_SAMPLES = 100_000
+"""Of one prompt; more is a mistake in the number."""
 Status = Literal["running", "complete"]
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -26,11 +32,17 @@ IMAGE_COLUMNS = {
 }
 PART, LEFT_OUT = "part", "left_out"
 """How files of rows are called: values, and values of a set metric with a block of prompts left out each."""
-SCORE_COLUMNS = {"prompt_id": "string", "sample": "int64", "value": "float64", "reason": "string"}
+SCORE_COLUMNS = {
+    "prompt_id": "string",
+    "sample": "int64",
+    "value": "float64",
+    "reason": "string",
+    "image_sha256": "string",
+}
 
 # version n -> function that turns a manifest of version n into one of n + 1.
-MANIFEST_MIGRATIONS: dict[int, Migration] = {}
-SUMMARY_MIGRATIONS: dict[int, Migration] = {}
+MANIFEST_MIGRATIONS: dict[int, Migration] = {1: dict}  # only the files around it are others
+SUMMARY_MIGRATIONS: dict[int, Migration] = {1: dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +67,25 @@ class ImageRow:
 class ScoreRow:
     """One value of a metric. `sample` is None for a group metric, `prompt_id` too for a set metric.
 
-    A value that could not be computed is NaN and then `reason` says why; otherwise `reason` is None.
+    A value that could not be computed is NaN and then `reason` says why; otherwise `reason` is None. `image_sha256`
+    says of which picture or pictures it was made (`bench.store.ties`); None where version 1 did not say it.
     """
 
     prompt_id: str | None
     sample: int | None
     value: float
     reason: str | None = None
+    image_sha256: str | None = None
 
     @property
     def left_out(self) -> bool:
         """Whether this is the value of a set metric with one block of prompts left out; `sample` is the block."""
         return self.prompt_id is None and self.sample is not None
+
+    @property
+    def sample_of_picture(self) -> int | None:
+        """The sample that the value is of; None for one of several pictures."""
+        return None if self.prompt_id is None else self.sample
 
     @property
     def key(self) -> tuple[str | None, int | None]:
@@ -98,28 +117,62 @@ class BadImage(NamedTuple):
 NEVER_MADE = "not generated yet"
 
 
+def _safe(name: str) -> str:
+    if not is_safe_name(name):
+        raise ValueError("must be 1 to 100 of A-Z a-z 0-9 . _ -")
+    return name
+
+
+def _run(name: str) -> str:
+    method, at, digest = name.rpartition("@")
+    if not at or not is_safe_name(method) or not re.fullmatch("[0-9a-f]{8}", digest):
+        raise ValueError("must be <method>@<8 hex digits>")
+    return name
+
+
+SafeName = Annotated[str, Strict(), AfterValidator(_safe)]
+Text = Annotated[str, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[int, Strict()] | None
+
+
+def _prompts(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for number, prompt in enumerate(prompts, 1):
+        if not {"id", "text"} <= prompt.keys() <= {"id", "text", "tags"}:
+            raise ValueError(f"prompt {number} must have an id, a text and tags, and nothing else")
+        tags = prompt.get("tags", [])
+        if not all(isinstance(one, str) for one in (prompt["id"], prompt["text"], *tags)) or not isinstance(tags, list):
+            raise ValueError(f"prompt {number} must have strings as id and text, and a list of strings as tags")
+        _safe(prompt["id"])
+    if len({prompt["id"] for prompt in prompts}) < len(prompts):
+        raise ValueError("two prompts have one id")
+    return prompts
+
+
 @dataclass(slots=True)
 class Manifest:
     """What one run is. `identity` is exactly what the hash in the run's name covers."""
 
-    suite: str
-    method: str
-    run: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    suite: SafeName
+    method: Text
+    run: Annotated[str, Strict(), AfterValidator(_run)]
     identity: dict[str, Any]
     resolved_suite: dict[str, Any]
     resolved_method: dict[str, Any]
-    prompts: list[dict[str, Any]]
-    samples: int
+    prompts: Annotated[list[dict[str, Any]], AfterValidator(_prompts)]
+    samples: Annotated[int, Strict(), Field(ge=1, le=MOST_SAMPLES)]
     status: Status = "running"
-    trained_on: list[str] = field(default_factory=list)
+    trained_on: list[Text] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Count] = field(default_factory=dict)
+    timings: dict[str, Number] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)  # metric -> what a reader of its values should know
-    name: str = ""  # given with --name: one run of a results folder has it
+    notes: dict[str, list[Text]] = field(default_factory=dict)  # metric -> what a reader of its values should know
+    name: Text = ""  # given with --name: one run of a results folder has it
     grown: dict[str, Any] = field(default_factory=dict)  # of an adaptive run: how far it came, and why it stopped
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Strict()] = SCHEMA_VERSION
 
     @property
     def complete(self) -> bool:
@@ -128,36 +181,15 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, schema version and status first."""
-        data = dataclasses.asdict(self)
+        data = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         if not self.name:
             del data["name"]
         return {key: data.pop(key) for key in ("schema_version", "status", "suite", "method", "run")} | data
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str = "manifest") -> Manifest:
-        """The manifest in `data`, migrated if it is of an older version. Raises UsageError that begins with `where`."""
-        current = migrate(data, MANIFEST_MIGRATIONS, where)
-        known = {entry.name: entry for entry in dataclasses.fields(cls)}
-        absent = [
-            name
-            for name, entry in known.items()
-            if name not in current
-            and entry.default is dataclasses.MISSING
-            and entry.default_factory is dataclasses.MISSING
-        ]
-        if absent:
-            raise UsageError(f"{where} is not a manifest of bench: it lacks {', '.join(absent)}")
-        made = cls(**{name: current[name] for name in known if name in current})
-        _check_folders(made, where)
-        return made
 
-
-def _check_folders(manifest: Manifest, where: str) -> None:
-    """UsageError for names that would lead a writer out of its folder: a manifest may be a stranger's."""
-    names = [("suite", manifest.suite), *zip(("run", "run"), str(manifest.run).split("@", 1), strict=False)]
-    for key, name in names:
-        if not isinstance(name, str) or not is_safe_name(name):
-            raise UsageError(f"{where} is not a manifest of bench: its {key} {name!r} is not safe as a folder name")
+def migrate_manifest(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A manifest's data, lifted to this version. Raises UsageError that begins with `where`."""
+    return migrate(data, MANIFEST_MIGRATIONS, where)
 
 
 def check_version(version: object, where: str) -> int:

@@ -19,7 +19,7 @@ def starting_again(stores: Sequence[RunStore]) -> Iterator[list[RunStore]]:
     The caller holds the locks of `stores`. After an error the old runs are as they were, and the unfinished new ones
     are removed.
     """
-    fresh = [RunStore(_beside(store.path)) for store in stores]
+    fresh = [RunStore(_beside(store.path), store.name) for store in stores]
     for store in fresh:
         shutil.rmtree(store.path, ignore_errors=True)
     try:

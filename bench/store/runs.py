@@ -9,15 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.formatting import one_line
 from bench.registry.metrics import display_order
+from bench.runtime.log import ONCE, get_logger
 from bench.store.expected import with_absent
+from bench.store.outdated import REPLACED
+from bench.store.pictures import broken_pictures
+from bench.store.ties import Ties
+from bench.store.values import strangers, usable
 from metrics.types import Direction
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 
     from bench.store.records import Manifest, ScoreRow
     from bench.store.run_store import RunStore
+
+logger = get_logger(__name__)
 
 # Column -> pandas type. `sample` is empty for group and set metrics, `prompt_id`, `prompt` and `tags` for set metrics.
 COLUMNS = {
@@ -96,6 +103,17 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
+
+    of: str  # the method without the number of the replicate
+    weights: str  # their name
+    digest: str
+    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
+    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
@@ -126,7 +144,9 @@ class Run:
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     given: str = ""  # the name that it was given with --name
+    doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
+    checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -147,6 +167,11 @@ class Run:
     def rows(self, metric: str) -> pd.DataFrame:
         """The score rows of one metric, sorted by prompt and sample; empty when it was not scored."""
         return self._by_metric.get(metric, self.scores.iloc[:0])
+
+    def only(self, metrics: Collection[str]) -> Run:
+        """The run with these of its metrics alone."""
+        kept = {name: facts for name, facts in self.metrics.items() if name in metrics}
+        return replace(self, metrics=kept, scores=self.scores[self.scores["metric"].isin(list(kept))])
 
     def tidy(self) -> pd.DataFrame:
         """All values in the shape of `bench.load_results`: by metric, prompt (in the run's order) and sample."""
@@ -173,14 +198,18 @@ def read_run(store: RunStore) -> Run:
     label = suite_facts.get("label")
     metrics, frames, left_out = {}, [], {}
     ids = [str(p["id"]) for p in manifest.prompts]
-    images = cache(lambda: frozenset(row.key for row in store.images()))
+    rows = store.images()
+    images = cache(lambda: frozenset(row.key for row in rows))
+    ties = Ties(rows, ids, manifest.samples)
+    broken = broken_pictures(store.path, store.name, rows)
     for name in store.score_metrics():
-        scores = store.scores(name)
         card = store.score_card(name) or manifest.cards.get(name) or {}
+        scores = _believed(store, name, card, (ids, manifest.samples, ties, broken))
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images)
         frames.append(_score_frame(name, scores))
-        left_out[name] = _left_out(store.left_out_scores(name))
+        blocks, _ = usable(store.left_out_scores(name), ties, {})
+        left_out[name] = () if broken else _left_out(blocks)
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
@@ -203,7 +232,50 @@ def read_run(store: RunStore) -> Run:
         cluster=str(suite_facts.get("cluster") or ""),
         given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
+        checkpoint=checkpoint_of(manifest),
     )
+
+
+def _believed(
+    store: RunStore,
+    name: str,
+    card: Mapping[str, Any],
+    known: tuple[Sequence[str], int, Ties, frozenset[tuple[str, int]]],
+) -> list[ScoreRow]:
+    """The rows of a metric; those that cannot be believed are NaN with the reason, and all of it is said."""
+    ids, samples, ties, broken = known
+    scores, faults = usable(store.scores(name), ties, card)
+    if faults:
+        logger.warning(f"{store.name}: {name}: {'; '.join(faults)}", extra=ONCE)
+    if foreign := strangers(scores, set(ids), samples, ties):
+        where = ", ".join(f"{row.prompt_id}/{row.sample}" for row in foreign[:3])
+        logger.warning(f"{store.name}: {name}: {len(foreign)} values are of no image of this run ({where})", extra=ONCE)
+        scores = [row for row in scores if row not in foreign]
+    if not broken:
+        return scores
+    prompts = {prompt_id for prompt_id, _ in broken}
+
+    def spoiled(row: ScoreRow) -> bool:
+        if row.prompt_id is None or row.sample is None:
+            return row.prompt_id is None or row.prompt_id in prompts
+        return (row.prompt_id, row.sample) in broken
+
+    return [replace(row, value=math.nan, reason=REPLACED) if spoiled(row) else row for row in scores]
+
+
+def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
+    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
+    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
+    if not digest:
+        return None
+    row = str(method.get("row") or manifest.method)
+    methods = (manifest.resolved_suite or {}).get("methods")
+    told = methods.get(row) if isinstance(methods, Mapping) else None
+    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
+    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
+    of = str(method.get("replicate_of") or manifest.method)
+    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

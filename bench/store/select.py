@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError, unknown
 from bench.formatting import one_line
-from bench.store.outdated import why_outdated
+from bench.store.outdated import Doubt, DoubtsOf, marked, why_outdated
 from bench.store.run_store import RunStore, find_runs
-from bench.store.runs import Run, read_run
+from bench.store.runs import Run, checkpoint_of, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def open_runs(
     source: RunSources,
     results: Path | str = Path("results"),
     suite: str | None = None,
+    doubts_of: DoubtsOf = marked,
     *,
     unfinished_too: bool = False,
 ) -> tuple[list[Run], list[LeftOut], bool]:
@@ -47,40 +48,57 @@ def open_runs(
     Returns the finished runs, those left out (not finished, outdated), and whether every run was named by itself (then
     being not comparable is an error; runs that merely lie in one folder are sorted into comparable groups). A name
     means the newest finished run; `unfinished_too`: the newest, which then may be among those left out. UsageError:
-    nothing there, or a named run is not finished or outdated.
+    nothing there, or a named run is not finished or outdated. `doubts_of` says which are outdated; a run of which that
+    is not known has the doubt (`Run.doubt`).
     """
-    sources = _listed(source)
+    sources = [_stores(one, Path(results), suite, not unfinished_too) for one in _listed(source)]
+    stores = [store for found, _ in sources for one in found if (store := _store_of(one)) is not None]
+    doubts = doubts_of(stores)
     runs: list[Run] = []
-    unfinished: list[LeftOut] = []
-    named = True
-    for source in sources:
-        stores, one_named = _stores(source, Path(results), suite, not unfinished_too)
-        named = named and one_named
-        for store in stores:
-            opened = _opened(store, refuse=one_named and not (unfinished_too and isinstance(source, str)))
-            if isinstance(opened, LeftOut):
-                unfinished.append(opened)
-            else:
-                runs.append(opened)
+    left_out: list[LeftOut] = []
+    for one_source, (found, named) in zip(_listed(source), sources, strict=True):
+        refuse = named and not (unfinished_too and isinstance(one_source, str))
+        for one in found:
+            store = _store_of(one)
+            opened = _opened(one, None if store is None else doubts.get(store.path), refuse)
+            runs += [opened] if isinstance(opened, Run) else []
+            left_out += [opened] if isinstance(opened, LeftOut) else []
     unique = {(run.suite, run.path, run.name): run for run in runs}
-    if not unique and not (named and unfinished):
-        where = ", ".join(str(getattr(source, "path", source)) for source in sources) or "what was given"
-        of = "" if suite is None else f" of suite {suite}"
-        raise UsageError(f"no finished runs{of} in {where}: create some with `bench run --method base --method refl`")
-    return list(unique.values()), unfinished, named
+    all_named = all(named for _, named in sources)
+    if not unique and not (all_named and left_out):
+        raise _none_open(_listed(source), left_out, suite)
+    return list(unique.values()), left_out, all_named
 
 
-def _opened(store: RunStore | Run, refuse: bool) -> Run | LeftOut:
-    """A run, or why it is left out; UsageError in place of the latter where the run was named by itself."""
-    if isinstance(store, Run):
-        return store
+def _none_open(sources: Sequence[RunSource], left_out: Sequence[LeftOut], suite: str | None) -> UsageError:
+    where = ", ".join(str(getattr(one, "path", one)) for one in sources) or "what was given"
+    of = "" if suite is None else f" of suite {suite}"
+    outdated = [omitted for omitted in left_out if omitted.finished]
+    if outdated:
+        return UsageError(f"no run{of} in {where} may be compared: {outdated[0].run} is {outdated[0].why}")
+    return UsageError(f"no finished runs{of} in {where}: create some with `bench run --method base --method refl`")
+
+
+def _store_of(run: RunStore | Run) -> RunStore | None:
+    return run.store if isinstance(run, Run) else run
+
+
+def _opened(one: RunStore | Run, doubt: Doubt | None, refuse: bool) -> Run | LeftOut:
+    """A run, with its doubt; or why it is left out, which is an error (`refuse`) of one that was named by itself."""
+    store = _store_of(one)
+    outdated = doubt is not None and doubt.certain
+    if store is None or (isinstance(one, Run) and not outdated):
+        assert isinstance(one, Run)
+        return one
+    if outdated and refuse:
+        raise UsageError(f"run {store.path} is outdated: {doubt.why if doubt else ''}")
     its = store.manifest()
-    if (why := why_outdated(store)) is not None:
-        if refuse:
-            raise UsageError(f"run {store.path} is outdated: {why}")
-        return LeftOut(store.name, "outdated", its.method, its.suite, True, made_at(store), its.name)
+    if outdated:
+        why = f"outdated: {doubt.why if doubt else ''}"
+        return LeftOut(store.name, why, its.method, its.suite, True, made_at(store), its.name)
     if its.complete:
-        return read_run(store)
+        run = read_run(store)
+        return run if doubt is None else replace(run, doubt=doubt.why)
     if refuse:
         raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` command that began it")
     return LeftOut(store.name, "not finished", its.method, its.suite, False, made_at(store), its.name)
@@ -129,6 +147,20 @@ def _stores(
 
 def _with_suite(stores: Sequence[RunStore], suite: str | None) -> list[RunStore]:
     return [store for store in stores if suite is None or store.suite == suite]
+
+
+def other_checkpoints(run: Run) -> list[Run]:
+    """The finished runs beside this one that are of the same method with other training seeds (`replicates`)."""
+    if run.checkpoint is None or not run.checkpoint.replicates or run.store is None:
+        return []
+    found = []
+    for store in find_runs(run.store.path.parent):
+        its = checkpoint_of(store.manifest()) if store.name != run.name else None
+        if its is None or (its.of, its.recipe) != (run.checkpoint.of, run.checkpoint.recipe):
+            continue
+        if store.manifest().status == "complete" and why_outdated(store) is None:
+            found.append(read_run(store))
+    return found
 
 
 def display_names(runs: Sequence[Run]) -> list[str]:

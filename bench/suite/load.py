@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def check_model(suite: Suite) -> None:
         )
 
 
+def suite_from(data: Mapping[str, Any], where: str) -> Suite:
+    """The suite in plain data, such as a manifest's. Raises UsageError that begins with `where`."""
+    return _validated(dict(data), where)
+
+
 def _check_names(suite: Suite, where: str) -> None:
     """What a suite file names must exist: a wrong method would silently do nothing, a wrong family be told too late."""
     from bench.methods.catalogue import method_names
@@ -67,6 +73,8 @@ def _check_names(suite: Suite, where: str) -> None:
 
 
 def _read(path: Path, where: str) -> dict[str, Any]:
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise UsageError(f"{where} is not a regular file, as a suite file must be")
     try:
         return parse_toml(path.read_text(encoding="utf-8-sig"), where)
     except FileNotFoundError:
@@ -85,6 +93,8 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {name: walk(inner, "weights" if key == "embeddings" else name) for name, inner in value.items()}
+        if key == "replicates" and isinstance(value, list):
+            return [walk(one, "weights") for one in value]
         if key not in ("prompts", "weights", "path") or not isinstance(value, str) or not value:
             return value
         is_path = key != "prompts" or Path(value).suffix in _PROMPT_ENDINGS or len(Path(value).parts) > 1

@@ -16,6 +16,7 @@ from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
 from bench.registry.families import FAMILIES
 from bench.suite.resolve import short_weights
+from bench.suite.schema import MOST_IMAGES
 from prompts import Prompt
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ def make_plan(
         raise UsageError("there are no prompts to evaluate")
     if not methods:
         raise UsageError("there are no methods to evaluate")
+    if len(chosen) * suite.samples > MOST_IMAGES:
+        raise UsageError(
+            f"{len(chosen):,} prompts x {suite.samples:,} samples are more than {MOST_IMAGES:,} images: lower "
+            "--samples or --limit"
+        )
     plans = []
     for method in (with_digest(method, digests) for method in methods):
         identity = identity_of(suite, method, chosen, digests) | _loader_version(suite, method, loaders or {})

@@ -36,8 +36,12 @@ def resolve_method(name: str, suite: Suite, settings: Mapping[str, str] | None =
     return found[0]
 
 
-def resolve_methods(names: Sequence[str], suite: Suite, settings: Mapping[str, str] | None = None) -> list[Method]:
+def resolve_methods(
+    names: Sequence[str], suite: Suite, settings: Mapping[str, str] | None = None, *, replicates: bool = False
+) -> list[Method]:
     """The methods that `names` mean, sweeps (`switch_step=20,30`) written out, each once.
+
+    `replicates`: with each checkpoint that the suite names as a replicate (`bench.suite.replicates`).
 
     A setting holds for those methods that have it, or with `combined.switch_step` for one of them; a setting that no
     method has is an error. Raises UsageError and MissingError as `resolve_method`.
@@ -51,6 +55,10 @@ def resolve_methods(names: Sequence[str], suite: Suite, settings: Mapping[str, s
         if not any(key in (own, f"{name}.{own}") for name, given in per_method.items() for own in given):
             raise _no_such_setting(key, rows)
     methods = [method for name in rows for method in _variants(name, suite, per_method[name])]
+    if replicates:
+        from bench.suite.replicates import with_replicates
+
+        methods = with_replicates(methods, suite)
     return list({method.name: method for method in methods}.values())
 
 
@@ -93,7 +101,7 @@ def _row(name: str, suite: Suite) -> Method:
 
 
 def _with_override(method: Method, override: MethodOverride) -> Method:
-    given = {key: value for key, value in override.model_dump(exclude_none=True).items() if key != "like"}
+    given = override.model_dump(exclude_none=True, exclude={"like", "replicates"})
     schedule = {key: given.pop(key) for key in list(given) if key in _SCHEDULE}
     new = dataclasses.replace(method.schedule, kind=given.pop("schedule", method.schedule.kind))
     for key in schedule:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import UsageError, suggest, unknown
+from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
+from bench.suite.wording import sentence
 
 NO_MODEL = "none"
 """The family of a suite without a model: it scores images from elsewhere, and makes none."""
@@ -23,6 +24,10 @@ Prompt = Annotated[str, Field(strict=True)]
 Skip = Annotated[Whole, Field(ge=1)]
 
 
+# What is beyond these is a mistake in the number: it would keep a machine busy without a word.
+MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
+MOST_IMAGES = 100_000_000
+"""Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
@@ -49,16 +54,21 @@ class Sampler(_Part):
     """A diffusers scheduler by class name, the number of denoising steps T, and options that replace its config's."""
 
     scheduler: Text = "DDPMScheduler"
-    steps: Annotated[Whole, Field(ge=1)] = 40
+    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
     options: dict[str, Any] = {}
 
 
 class MethodOverride(_Part):
-    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds."""
+    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds.
+
+    `replicates` are the checkpoints of the same training with other seeds, `weights` the one of them that is run by
+    itself (default: the first).
+    """
 
     like: Text | None = None
     title: Text | None = None
     weights: Text | None = None
+    replicates: tuple[Text, ...] = ()
     schedule: Literal["constant", "step", "reversed_step", "linear", "power", "sigmoid", "table"] | None = None
     switch_step: Annotated[Whole, Field(ge=0)] | None = None
     value: Weight | None = None
@@ -76,6 +86,25 @@ class MethodOverride(_Part):
     text_encoder: Literal["ignore"] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_replicate(cls, data: Any) -> Any:
+        named = data.get("replicates") if isinstance(data, dict) else None
+        if data and isinstance(named, list | tuple) and named and data.get("weights") is None:
+            return {**data, "weights": named[0]}
+        return data
+
+    @model_validator(mode="after")
+    def _several_replicates(self) -> MethodOverride:
+        twice = next((one for one in self.replicates if self.replicates.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"names the replicate '{twice}' twice: each is the checkpoint of another training seed")
+        if len(self.replicates) == 1:
+            raise ValueError("has one replicate: name two checkpoints or more, or write it as weights")
+        if self.replicates and self.weights not in self.replicates:
+            raise ValueError(f"has weights '{self.weights}', which must be one of its replicates")
+        return self
 
 
 class MetricSpec(_Part):
@@ -99,7 +128,7 @@ class Reference(_Part):
     """
 
     kind: Literal["shapes", "folder"]
-    count: Annotated[Whole, Field(ge=2)] = 2000
+    count: Annotated[Whole, Field(ge=2, le=MOST_REFERENCES)] = 2000
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
     name: Text | None = None
@@ -133,11 +162,11 @@ class Suite(_Part):
     model: ModelSpec
     prompts: Text
     prompt_column: Text | None = None
-    samples: Annotated[Whole, Field(ge=1)] = 5
+    samples: Annotated[Whole, Field(ge=1, le=MOST_SAMPLES)] = 5
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 42
     limit: Annotated[Whole, Field(ge=1)] | None = None
     sampler: Sampler = Sampler()
-    resolution: Annotated[Whole, Field(ge=8, multiple_of=8)] = 512
+    resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
@@ -212,6 +241,8 @@ class Suite(_Part):
         for table in data["methods"].values():
             if table["text_encoder"] is None:
                 del table["text_encoder"]
+            if not table["replicates"]:
+                del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
             if table["torchmetrics"] is None:
                 del table["torchmetrics"]
@@ -249,39 +280,7 @@ def _validated(data: dict[str, Any], where: str) -> Suite:
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
-        raise UsageError(where + _sentence(error)) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's findings in the words of this program: "samples must be at least 1, got 0"."""
-    finding = error.errors(include_url=False)[0]
-    keys = [str(key) for key in finding["loc"]]
-    key, kind, facts = ".".join(keys), finding["type"], finding.get("ctx", {})
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "extra_forbidden":
-        return f"unknown key '{key}'.{suggest(keys[-1], _keys_beside(keys))}"
-    if kind == "value_error":
-        return f"{key} {facts['error']}" if key else str(facts["error"])
-    rules: dict[str, Callable[[], str]] = {
-        "greater_than_equal": lambda: f"must be at least {facts['ge']:g}",
-        "greater_than": lambda: f"must be above {facts['gt']:g}",
-        "less_than_equal": lambda: f"must be at most {facts['le']:g}",
-        "less_than": lambda: f"must be below {facts['lt']:g}",
-        "multiple_of": lambda: f"must be a multiple of {facts['multiple_of']:g}",
-        "int_type": lambda: "must be an integer",
-        "float_type": lambda: "must be a number",
-        "finite_number": lambda: "must be a finite number",
-        "string_type": lambda: "must be a string",
-        "string_too_short": lambda: "must not be empty",
-        "too_short": lambda: "must not be empty",
-        "literal_error": lambda: f"must be {facts['expected']}",
-        "dict_type": lambda: "must be a table",
-        "model_type": lambda: "must be a table",
-        "tuple_type": lambda: "must be a list",
-    }
-    must = rules[kind]() if kind in rules else finding["msg"]
-    return f"{key} {must}, got {_short(finding['input'])}"
+        raise UsageError(where + sentence(error, _keys_beside)) from None
 
 
 def _keys_beside(keys: list[str]) -> list[str]:
@@ -292,8 +291,3 @@ def _keys_beside(keys: list[str]) -> list[str]:
         return list(Suite.model_fields)
     part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])
     return list(part.model_fields) if part else []
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

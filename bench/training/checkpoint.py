@@ -25,7 +25,8 @@ from typing import IO, Any, cast
 import torch
 
 from bench.errors import BenchError, MissingError, UsageError
-from bench.store.atomic import sync_folder
+from bench.store.atomic import opened, read_bytes, sync_folder
+from bench.store.digests import announce, beside, state_of, state_of_digest, write_protected
 from bench.training.network import Trainable
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def save_checkpoint(trainable: Trainable, out: Path, facts: Mapping[str, Any]) -
         shutil.rmtree(partial, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         trainable.write(partial)
-        (partial / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_protected(partial / FACTS, json.dumps(facts, indent=2) + "\n")
         for path in partial.iterdir():
             _flush(path)
         shutil.rmtree(old, ignore_errors=True)
@@ -81,10 +82,15 @@ def recover(out: Path) -> None:
 
 
 def read_facts(folder: Path) -> Any:
-    """training.json of a checkpoint; None if there is none that can be read."""
+    """training.json of a checkpoint; None if there is none that can be read and believed."""
+    path = folder / FACTS
     try:
-        return json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data = read_bytes(path)
+        if state_of(path, data) == "damaged":
+            logger.warning(f"{path} is damaged or was edited (its sha256 is not the one in {path.name}.sha256)")
+            return None
+        return json.loads(data.decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -93,9 +99,15 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.tmp")
     with _whole(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_tensors(partial, {"version": STATE_VERSION, **state})
+        announce(path, _write_tensors(partial, {"version": STATE_VERSION, **state}))
         os.replace(partial, path)
         sync_folder(path.parent)
+
+
+def remove_state(out: Path) -> None:
+    """Remove the state of a finished training, and its digest behind it."""
+    state_path(out).unlink(missing_ok=True)
+    beside(state_path(out)).unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -127,7 +139,7 @@ def _signed(path: Path) -> bool | None:
     """Whether the digest behind a state is that of what comes before it; None if there is no digest."""
     length = len(_SIGNATURE) + 64
     whole = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path) as file:
         left = path.stat().st_size - length
         if left < 0:
             return None
@@ -135,13 +147,18 @@ def _signed(path: Path) -> bool | None:
             whole.update(part)
             left -= len(part)
         end = file.read()
-    if not end.startswith(_SIGNATURE):
-        return None
-    return end == _SIGNATURE + whole.hexdigest().encode()
+    expected = _SIGNATURE + whole.hexdigest().encode()
+    whole.update(end)
+    if state_of_digest(path, whole.hexdigest()) == "damaged":
+        return False
+    return end == expected if end.startswith(_SIGNATURE) else None
 
 
-def _write_tensors(path: Path, state: Mapping[str, Any]) -> None:
-    """`torch.save` with the system's own error: torch hides a full disk behind one about its archive."""
+def _write_tensors(path: Path, state: Mapping[str, Any]) -> str:
+    """`torch.save` with the system's own error: torch hides a full disk behind one about its archive.
+
+    Returns the sha256 of the file.
+    """
     with path.open("wb") as file:
         disk = _Disk(file)
         try:
@@ -149,9 +166,10 @@ def _write_tensors(path: Path, state: Mapping[str, Any]) -> None:
         except RuntimeError as error:
             raise disk.refused or error from error
         # Behind the archive, which its readers find all the same: a digest inside would not cover all of it.
-        file.write(_SIGNATURE + disk.digest.hexdigest().encode())
+        disk.write(_SIGNATURE + disk.digest.hexdigest().encode())
         file.flush()
         os.fsync(file.fileno())
+    return disk.digest.hexdigest()
 
 
 class _Disk:

@@ -14,10 +14,10 @@ from bench.store.atomic import make_folder, write_error
 from bench.training import checkpoint
 from bench.training.recipes import TrainRecipe
 
-_LOGS = re.compile(r"log\.csv|state\.pt|\.lock|events\.out\.tfevents\..*|\..*\.tmp")
+_LOGS = re.compile(r"log\.csv|state\.pt(?:\.sha256)?|\.lock|events\.out\.tfevents\..*|\..*\.tmp")
 _SAMPLES = re.compile(r"step-\d+\.png|\..*\.tmp")
 _WEIGHTS = re.compile(
-    r"training\.json|config\.json|adapter_config\.json|README\.md"
+    r"training\.json(?:\.sha256)?|config\.json|adapter_config\.json|README\.md"
     r"|(diffusion_pytorch_model|adapter_model|pytorch_lora_weights).*\.safetensors(\.index\.json)?"
 )
 

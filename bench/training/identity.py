@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.store.leftovers import clean_leftovers
 from bench.suite.schema import MetricSpec, Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData
@@ -87,6 +88,7 @@ def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
     found = checkpoint.read_facts(out)
     other = difference(found, facts)
     if not other:
+        clean_leftovers(checkpoint.log_folder(out))
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         why = f" ({other})" if isinstance(found, dict) else ""

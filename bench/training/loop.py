@@ -202,7 +202,7 @@ def run(training: Training, progress: Progress) -> None:
         if journal is not None:
             journal.close()
     if training.leads:
-        checkpoint.state_path(training.out).unlink(missing_ok=True)
+        checkpoint.remove_state(training.out)
 
 
 def update(training: Training) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -28,6 +29,14 @@ def parse_seeds(text: str) -> list[int]:
     if twice:
         raise UsageError(f"--seeds {text} name {twice[0]} twice: one checkpoint is made for each seed")
     return found
+
+
+def chosen_seeds(seed: int, seeds: str | Sequence[int]) -> list[int]:
+    """The seeds of several trainings, "0-2" as `--seeds` has it or [0, 1, 2]. Raises UsageError: as `parse_seeds`, or
+    `seed` is given as well."""
+    if seed:
+        raise UsageError("--seed and --seeds are both given: --seeds names all of them")
+    return parse_seeds(seeds if isinstance(seeds, str) else ",".join(map(str, seeds)))
 
 
 def out_of(out: Path, seed: int) -> Path:

@@ -117,7 +117,7 @@ ROWS: tuple[Row, ...] = (
         beside=("med_config.json", "vocab.txt"),
     ),
     row(
-        _UNSUPPORTED,
+        "metrics.image.hpsv3:HPSv3",
         name="hpsv3",
         title="HPSv3",
         order=80,
@@ -127,8 +127,9 @@ ROWS: tuple[Row, ...] = (
         weights="MizzenAI/HPSv3:HPSv3.safetensors",
         licence="MIT",
         citation="Ma et al. 2025, HPSv3, arXiv 2508.03789",
-        unsupported="it is a reward head on Qwen2-VL-7B, made for transformers 4.45 (4.52 renamed its layers), which "
-        "needs about 17 GB of GPU memory, and no port of it was proven equal to the original",
+        options={"backbone_dtype": "file"},
+        megabytes=16_500,  # Qwen2-VL-7B in bfloat16
+        beside=("*.json", "merges.txt"),
     ),
     row(
         _UNSUPPORTED,

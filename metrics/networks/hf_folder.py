@@ -39,7 +39,7 @@ def weight_files(folder: Path, what: str) -> list[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No load report and no progress bar: what is wrong with the keys is said by our own error."""
     from transformers.utils import logging as hf_logging
 
@@ -64,7 +64,7 @@ def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] =
     import torch
 
     try:
-        with _quiet():
+        with quiet():
             model, report = model_class.from_pretrained(
                 str(folder),
                 local_files_only=True,

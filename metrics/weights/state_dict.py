@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,24 +9,14 @@ from typing import Any
 
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.types import Facts, Request
+from metrics.weights.digest_cache import file_digest
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".tar", ".ckpt")
-_digests: dict[tuple[str, int, int, int], str] = {}
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file (hex), remembered while the file keeps its size and times of change."""
-    status = path.stat()
-    key = (
-        str(path.resolve()),
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )  # copying can keep the first two
-    if key not in _digests:
-        with path.open("rb") as stream:
-            _digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _digests[key]
+    """The sha256 of a file (hex), remembered on disk while the file keeps its size, times of change and inode."""
+    return file_digest(path)
 
 
 def digest_files(files: Mapping[str, Path] | Iterable[Path]) -> dict[str, str]:
@@ -103,7 +92,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingWeightsError(f"{what}: file '{path}' is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingWeightsError(f"{what}: file '{path}' is not readable JSON ({error}); download it again") from error
     if not isinstance(content, dict):
         raise MissingWeightsError(f"{what}: file '{path}' must hold a JSON object")

@@ -39,7 +39,7 @@ def test_run_writes_what_the_contract_says(finished: Path, tidy) -> None:
     assert set(found) == set(METHODS)
     for manifest in found.values():
         assert manifest["status"] == "complete"
-        assert manifest["schema_version"] == 1
+        assert manifest["schema_version"] == 2
         run = finished / "runs" / "tiny" / manifest["run"]
         assert len(list((run / "images").rglob("*.png"))) == 6
         assert list((run / "images").glob("part-*.parquet"))
@@ -119,7 +119,7 @@ def test_adding_a_prompt_generates_only_that_prompt(bench_command, tiny_suite, f
     bench_command(*tiny_suite.arguments(finished, "base"), "--prompts", more)
     runs = [json.loads(path.read_text()) for path in finished.glob("runs/tiny/base@*/manifest.json")]
     assert len(runs) == 2
-    larger = max(runs, key=lambda run: len(run["prompts"]))
+    larger = max(runs, key=lambda run: run["prompts"]["count"])
     assert larger["counts"]["images"] == 8
     assert larger["counts"]["images_generated"] == 2
     assert larger["counts"]["images_reused"] == 6

@@ -11,6 +11,7 @@ from bench.analysis.table.best import best_of
 from bench.analysis.table.caveats import notes as notes_of
 from bench.analysis.table.common_noise import other_noise
 from bench.analysis.table.corrected import differences_against
+from bench.analysis.table.method_rows import method_rows
 from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.methods.catalogue import display_rank
@@ -70,6 +71,7 @@ def build(
         best=best_of(rows, [one.name for one in facts]),
         curves=tuple(curves(rows)),
         common=captions,
+        methods=method_rows(ordered, [one.name for one in facts], reference),
         same_noise=not other_noise(rows),
     )
     notes = notes_of(table, reference) + [f"left out: {omitted.run} ({omitted.why})" for omitted in left_out]

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.analysis.checkpoints import method_groups
 from bench.analysis.comparable import library_notes
-from bench.analysis.compare import gap_notes, prompt_notes
 from bench.analysis.differences import LEAST_PROMPTS
+from bench.analysis.run_notes import gap_notes, prompt_notes
 from bench.analysis.table.common_noise import other_noise
 from bench.formatting import counted
 
@@ -106,12 +107,29 @@ def _failures(table: Table) -> Iterator[str]:
 
 
 def _of_methods(table: Table) -> Iterator[str]:
+    yield from _of_checkpoints(table)
     without = [row.name for row in table.rows if _text_left_out(row)]
     if without:
         yield f"what the weights of {', '.join(without)} say of text encoders was ignored (text_encoder = 'ignore')"
     for row in table.rows:
+        if row.run.doubt:
+            yield f"{row.name}: {row.run.doubt}"
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
         yield from gap_notes(table.differences.get(row.name, ()), f"{row.name} against {table.reference}")
+
+
+def _of_checkpoints(table: Table) -> Iterator[str]:
+    """What intervals say of training again: nothing, of methods with one checkpoint."""
+    groups = method_groups([row.run for row in table.rows])
+    alone = [group for group in groups if group.trained and not group.several]
+    if alone:
+        more = [group.name for group in alone if group.runs[0].checkpoint and group.runs[0].checkpoint.replicates]
+        how = f" (bench run --replicates adds those of {', '.join(more)})" if more else ""
+        yield (
+            f"one checkpoint of {', '.join(group.name for group in alone)}: intervals are over prompts and say nothing "
+            f"of another training seed{how}"
+        )
+    yield from (note for group in groups for note in group.notes)
 
 
 def _text_left_out(row: Row) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.analysis.checkpoints import MethodRuns
 from bench.analysis.differences import Difference
 from bench.analysis.stats import Interval
 from bench.formatting import counted
@@ -34,6 +35,20 @@ class Row:
     def in_reward(self, metric: str) -> bool:
         """True when the method was trained on this metric."""
         return metric in self.run.trained_on
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """A method over its checkpoints: a mean per metric, and differences against the table's reference."""
+
+    group: MethodRuns
+    cells: dict[str, Interval]
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method."""
+        return self.group.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Table:
     best: dict[str, Best] = field(default_factory=dict)  # per metric
     curves: tuple[Curve, ...] = ()  # methods at several settings, in order: what plots join by a line
     common: tuple[str, ...] = ()  # with --common: what all runs have, as captions
+    methods: tuple[MethodRow, ...] = ()  # over training seeds, where any method has several checkpoints
     same_noise: bool = False  # whether all methods are known to have been sampled from the same noise
 
     @property

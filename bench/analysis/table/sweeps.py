@@ -46,7 +46,7 @@ def parameters(row: Row) -> dict[str, str]:
         given |= {str(key): _text(value) for key, value in (method.get("settings") or {}).items()}
     for part in row.setting.split(","):
         key, equals, value = part.partition("=")
-        if equals:
+        if equals and key.strip() != "replicate":  # another training seed is no other setting
             given.setdefault(key.strip(), value.strip())
     if "update" in given:  # of a training (bench.pipeline.trajectory): it names the checkpoint, wherever that lies
         given.pop("weights", None)

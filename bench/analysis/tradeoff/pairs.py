@@ -12,10 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.analysis.differences import set_estimate
+from bench.analysis.differences import Difference, judged, same_pictures, set_estimate
 from bench.analysis.estimand import Pairing, Units, pair, prompt_clusters, units_of
 from bench.analysis.extrapolation import BlockMean
-from bench.analysis.stats import Floats
+from bench.analysis.stats import Floats, Interval
+from bench.analysis.summary import metric_interval
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import display_names
 
@@ -29,6 +30,7 @@ class Pairs:
     runs: tuple[Run, ...]
     methods: tuple[str, ...]
     _units: dict[tuple[str, str], Units] = field(default_factory=dict, repr=False, compare=False)
+    _means: dict[tuple[str, str], Interval] = field(default_factory=dict, repr=False, compare=False)
     _made: dict[tuple[str, str, str], Estimate] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -81,16 +83,24 @@ class Pairs:
         above, below = self.difference(a, b, metric).one_sided()
         return (above, below) if self.metrics[metric].higher else (below, above)
 
+    def compared(self, a: str, b: str, metric: str) -> Difference:
+        """b - a as it is judged everywhere, by itself and without a win rate: `corrected` makes several one family."""
+        facts, runs = self.metrics[metric], (self.run(a), self.run(b))
+        means = self.mean(a, metric), self.mean(b, metric)
+        return judged(facts, *means, self.difference(a, b, metric), same=same_pictures(*runs), win=False)
+
+    def interval(self, method: str, metric: str) -> Interval:
+        """The mean that is printed, with its interval; NaN where there is none."""
+        key = method, metric
+        if key not in self._means:
+            run = self.run(method)
+            found = metric_interval(run, metric) if metric in run.metrics else None
+            self._means[key] = found or Interval(math.nan, math.nan, math.nan, 0, reason="not scored")
+        return self._means[key]
+
     def mean(self, method: str, metric: str) -> float:
         """The mean that is printed; NaN where there is none."""
-        from bench.analysis.summary import metric_interval
-
-        run = self.run(method)
-        if metric not in run.metrics:
-            return math.nan
-        if self.metrics[metric].kind == "set":
-            return metric_interval(run, metric).mean
-        return self.units(method, metric).mean().mean
+        return self.interval(method, metric).mean
 
     def changes(self, a: str, b: str, metric: str) -> Floats:
         """b - a as a mean per cluster [C], oriented so that positive is better; NaN of clusters without a pair."""

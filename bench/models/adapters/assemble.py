@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.models.adapters.factors import TITLES, Factors, new_weight
 from bench.models.adapters.keys import Key
 from bench.models.adapters.names import Names, Target, Targets
 from bench.models.adapters.settings import Settings
-from bench.models.loading import first_few
+from bench.models.loading import first_few, read_header
 from bench.models.peft_files import PEFT_CONFIG, in_peft_layout
 from bench.runtime.log import ONCE, get_logger
 
@@ -96,7 +97,18 @@ class Assembly:
             every = len(self._unsaid) == self._with_rank
             which = "" if every else f" for {len(self._unsaid)} of its {self._with_rank} layers"
             beside = f" (there is no {PEFT_CONFIG} beside it)" if in_peft_layout(self.path) else ""
-            logger.warning(f"{self.path} states no alpha{which}{beside}; assuming alpha = rank (scale 1)", extra=ONCE)
+            logger.warning(
+                f"{self.path} states no alpha{which}{beside}{self._in_header()}; assuming alpha = rank (scale 1)",
+                extra=ONCE,
+            )
+
+    def _in_header(self) -> str:
+        """What kohya's header says of the training's alpha: tools that merge it into the factors leave it there."""
+        header = read_header(self.path)
+        alpha, rank = header.get("ss_network_alpha"), header.get("ss_network_dim")
+        if alpha is None or alpha == rank:
+            return ""
+        return f" for its layers (its header says that it was trained with alpha {alpha} at rank {rank})"
 
     # --- one layer
 
@@ -106,6 +118,8 @@ class Assembly:
         own = settings if settings.kind in (None, kind) or kind == "oft_r" else Settings()
         if kind in _RANKED:
             inner, said = factors.inner_rank, own.rank_of(group.key.layer)
+            if inner == 0:
+                raise MissingError(f"{self.path} is damaged: the factors of {group.key.layer} have rank 0")
             if kind == "lora" and said is not None and said != inner:
                 raise MissingError(
                     f"{self.path}: {own.source} states rank {said} for {group.key.layer}, but its matrices have "
@@ -143,6 +157,8 @@ class Assembly:
             raise MissingError(
                 f"{self.path} is damaged: the alpha of {group.key.layer} is not a number; download it again"
             )
+        if not math.isfinite(float(value)):
+            raise MissingError(f"{self.path} is damaged: the alpha of {group.key.layer} is {float(value)}")
         return float(value)
 
     def _add_factors(self, factors: Factors, group: Group, targets: Targets) -> None:
@@ -160,13 +176,15 @@ class Assembly:
         if not dense:
             for target in targets:
                 if target.path in self.layers.get(part, {}):
-                    raise MissingError(f"{self.path} is damaged: it has two adapters for the layer {target.path}")
+                    raise self._twice(target.path)
                 self.layers.setdefault(part, {})[target.path] = _rows_of(factors, target)
             return
         if "B_bias" in factors.tensors:
             raise MissingError(f"{self.path} is a DoRA with biases ({factors.name}), which is not read")
         made = new_weight(weight, factors, self.strength)
         for target in targets:
+            if f"{target.path}.weight" in self.weights.get(part, {}):
+                raise self._twice(target.path)
             rows = made if target.rows is None else made[target.rows]
             self.weights.setdefault(part, {})[f"{target.path}.weight"] = rows
 
@@ -251,6 +269,9 @@ class Assembly:
         if name in self.weights.get(part, {}):
             raise MissingError(f"{self.path} is damaged: it contains {name} twice")
         self.weights.setdefault(part, {})[name] = made
+
+    def _twice(self, layer: str) -> MissingError:
+        return MissingError(f"{self.path} is damaged: it has two adapters for the layer {layer}")
 
     def _other_shape(self, name: str, value: Tensor, weight: Tensor) -> MissingError:
         return MissingError(

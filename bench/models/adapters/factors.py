@@ -88,7 +88,8 @@ def difference(weight: Tensor, factors: Factors) -> Tensor:
         made = _product(tensors, "w1", "t1") * _product(tensors, "w2", "t2")
     elif factors.kind == "lokr":  # Kronecker product, arXiv 2212.10650
         first, second = (_kronecker_part(tensors, name) for name in ("w1", "w2"))
-        made = torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second)
+        # `torch.kron` fails on what an einsum of a Tucker core leaves in another order in memory.
+        made = torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
     else:
         raise ValueError(f"{factors.kind} is no sum")
     added: Tensor = factors.scale * made.reshape(weight.shape)

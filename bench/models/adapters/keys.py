@@ -67,6 +67,7 @@ _ENDINGS = tuple(
         (r"\.(?:lora_E|ranknum).*", "refused", "an AdaLoRA adapter"),
         (r"\.vera_.+", "refused", "a VeRA adapter"),
         (r"\.hra_.+", "refused", "an HRA adapter"),
+        (r":(?:up|down|alpha|rank)", "refused", "a LoRA in cloneofsimo's layout"),
     )
 )
 _MARKED = frozenset({"lora", "loha", "lokr", "oft", "oft_r", "oft_blocks", "diff"})

@@ -152,6 +152,7 @@ _UNET_OUTER = {
 }
 # diffusers' modulation of the last layers: scale first; the authors': shift first.
 _SWAPPED = {"final_layer.adaLN_modulation.1": "norm_out.linear"}
+_TEXT_ATTENTION = re.compile(r"(?P<attention>.*self_attn)\.(?P<layer>q|k|v|out)_proj")
 _PROCESSOR = re.compile(r"(?P<attention>.+)\.(?P<layer>to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj)")
 
 
@@ -178,6 +179,8 @@ class Names:
             if match := _PROCESSOR.fullmatch(path):
                 name = match["layer"].removesuffix(".0")
                 yield f"{match['attention']}.processor.{name}_lora", (Target(path),)
+            if match := _TEXT_ATTENTION.fullmatch(path):  # as diffusers once wrote the LoRA of a text encoder
+                yield f"{match['attention']}.to_{match['layer']}_lora", (Target(path),)
         config = getattr(network, "config", None)
         family = family_of_config({**_plain(config), "_class_name": type(network).__name__})
         if family in _ORIGINAL:

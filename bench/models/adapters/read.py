@@ -15,6 +15,7 @@ from bench.models.adapters.base_weights import base_places
 from bench.models.adapters.factors import Factors
 from bench.models.adapters.keys import NETWORK, PLAIN, Key, parse_key
 from bench.models.adapters.names import Names, Targets
+from bench.models.adapters.prepare import check_values, unwrapped
 from bench.models.adapters.refusals import of_another_model
 from bench.models.adapters.settings import Settings, read_settings
 from bench.models.families import family_of_config
@@ -54,16 +55,18 @@ def read_adapter(
     """
     base: Any = parts[NETWORK]
     family = family_of_config({**_config(base), "_class_name": type(base).__name__})
+    tensors = unwrapped(tensors, parts, family)
     keys = {key: parse_key(key, family) for key in tensors}
     _check_kinds(path, keys)
     adapter = Adapter(path)
     if ignore_text:
         adapter.left_out = tuple(sorted({one.part for one in keys.values()} - {NETWORK}))
         keys = {key: one for key, one in keys.items() if one.part == NETWORK}
+    check_values(path, keys, tensors)
     settings = read_settings(path, parts)
     strange: list[str] = []
     names = {part: Names(module) for part, module in parts.items() if any(one.part == part for one in keys.values())}
-    groups = _grouped(keys, tensors)
+    groups = _grouped(path, keys, tensors)
     found: list[tuple[Group, Targets]] = []
     for (part, layer), group in groups.items():
         targets = names[part].find(layer) if part in names else None
@@ -71,7 +74,7 @@ def read_adapter(
             strange.append(f"{group.key.prefix}{layer}")
         else:
             found.append((group, targets))
-    plain = _plain(keys, tensors, parts, names, strange)
+    plain = _plain(path, keys, tensors, parts, names, strange)
     if strange:
         raise of_another_model(path, base, keys.values(), strange, bool(found or plain))
     check_complete(path, (group for group, _ in found))
@@ -90,7 +93,16 @@ def _config(network: Any) -> dict[str, Any]:
     return dict(config) if isinstance(config, Mapping) else {}
 
 
+def _twice(path: Path, what: str) -> MissingError:
+    return MissingError(f"{path} is damaged: it contains {what} twice")
+
+
 def _check_kinds(path: Path, keys: Mapping[str, Key]) -> None:
+    if embedded := sorted(key for key in keys if key.startswith("bundle_emb.")):
+        raise MissingError(
+            f"{path} contains textual inversions beside its adapter ({embedded[0]}), which are not read from it: save "
+            "them in files of their own, name those in `embeddings`, and take them out of this one"
+        )
     refused = [(key, one.factor) for key, one in keys.items() if one.kind == "refused"]
     if refused:
         key, what = min(refused)
@@ -104,17 +116,21 @@ def _check_kinds(path: Path, keys: Mapping[str, Key]) -> None:
         raise MissingError(f"{path} contains several adapters ({', '.join(adapters)}): save one of them on its own")
 
 
-def _grouped(keys: Mapping[str, Key], tensors: Mapping[str, Tensor]) -> dict[tuple[str, str], Group]:
+def _grouped(path: Path, keys: Mapping[str, Key], tensors: Mapping[str, Tensor]) -> dict[tuple[str, str], Group]:
     groups: dict[tuple[str, str], Group] = {}
     for name, key in keys.items():
         if key.kind in (PLAIN, "original"):
             continue
         group = groups.setdefault((key.part, key.layer), Group(key))
-        (group.kinds.setdefault(key.kind, {}) if key.kind else group.shared)[key.factor] = tensors[name]
+        factors = group.kinds.setdefault(key.kind, {}) if key.kind else group.shared
+        if key.factor in factors:
+            raise _twice(path, f"the {key.factor} of {key.layer}")
+        factors[key.factor] = tensors[name]
     return groups
 
 
 def _plain(
+    path: Path,
     keys: Mapping[str, Key],
     tensors: Mapping[str, Tensor],
     parts: Mapping[str, nn.Module],
@@ -129,13 +145,18 @@ def _plain(
             continue
         own = f"{key.layer}.{key.factor}" if key.layer else key.factor
         targets = names[key.part].find(key.layer) if key.part in names else None
+        mine = found.setdefault(key.part, {})
         if own in inside.get(key.part, {}):
-            found.setdefault(key.part, {})[own] = tensors[name]
+            if own in mine:
+                raise _twice(path, own)
+            mine[own] = tensors[name]
         elif targets and key.factor in ("weight", "bias", "scale"):
             factor = key.factor.replace("scale", "weight")
             for target in targets:
                 value = tensors[name] if target.rows is None else tensors[name][target.rows]
-                found.setdefault(key.part, {})[f"{target.path}.{factor}"] = value
+                if f"{target.path}.{factor}" in mine:
+                    raise _twice(path, f"{target.path}.{factor}")
+                mine[f"{target.path}.{factor}"] = value
         else:
             strange.append(f"{key.prefix}{own}")
     return found

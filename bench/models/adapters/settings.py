@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,8 +89,8 @@ def _of_peft(path: Path, config: Mapping[str, Any], source: str) -> Settings:
     return Settings(
         rank=_number(path, source, config, "r", int) if kind != "OFT" or config.get("r") else None,
         alpha=_number(path, source, config, name, float),
-        ranks={str(key): int(value) for key, value in (config.get("rank_pattern") or {}).items()},
-        alphas={str(key): float(value) for key, value in (config.get("alpha_pattern") or {}).items()},
+        ranks=_pattern(path, source, config, "rank_pattern", int),
+        alphas=_pattern(path, source, config, "alpha_pattern", float),
         rank_stabilised=bool(config.get("use_rslora")),
         oft={key: config.get(key, _default("OFT", key)) for key in _OFT} | {"current": _since_018(config)}
         if kind == "OFT"
@@ -150,7 +151,7 @@ def _of_header(path: Path, parts: Iterable[str]) -> dict[str, Settings]:
     """From diffusers' metadata in the file's header: "unet.r", "text_encoder.lora_alpha", ..."""
     try:
         found = json.loads(read_header(path).get("lora_adapter_metadata") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MissingError(
             f"{path} has a damaged header (lora_adapter_metadata is not valid JSON): download it again"
         ) from error
@@ -165,16 +166,28 @@ def _of_header(path: Path, parts: Iterable[str]) -> dict[str, Settings]:
             for key, value in found.items()
             if key.startswith(prefixe)
         }
+        # diffusers' `save_lora_adapter` of a network alone writes PEFT's names as they are.
+        own |= {key: value for key, value in found.items() if "." not in key} if part == "network" else {}
         if own:
             made[part] = _of_peft(path, own, "its header")
     return made
+
+
+def _pattern(path: Path, source: str, config: Mapping[str, Any], key: str, kind: type[Any]) -> dict[str, Any]:
+    """Numbers by the patterns of layers' names that they are for."""
+    value = config.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise MissingError(f"{path}: {source} states {key} = {value!r}, but it must be an object: download it again")
+    return {
+        str(name): _number(path, source, {f"{key}.{name}": one}, f"{key}.{name}", kind) for name, one in value.items()
+    }
 
 
 def _number(path: Path, source: str, config: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
     value = config.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise MissingError(
             f"{path}: {source} states {key} = {value!r}, but it must be a number above 0: download the file again"
         )

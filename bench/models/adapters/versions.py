@@ -14,7 +14,7 @@ from typing import Any
 from bench.models.adapters.keys import NETWORK, PLAIN, Key, is_adapter, parse_key
 from bench.models.adapters.settings import is_changing
 from bench.models.families import part_of_names
-from bench.models.peft_files import LORA_FILES, config_beside, header_keys, trainer_config_beside
+from bench.models.peft_files import LORA_FILES, TRAINER_CONFIG, config_beside, header_keys, trainer_config_beside
 
 
 def adapter_file(path: Path) -> Path | None:
@@ -23,12 +23,25 @@ def adapter_file(path: Path) -> Path | None:
     return next((index for index in indices if index.is_file() and is_adapter(header_keys(index))), None)
 
 
-def read_otherwise(path: Path) -> bool:
-    """Whether version 1 made another network of the weights at `path` (a file or folder) than this one."""
+def read_otherwise(path: Path) -> str:
+    """What version 1 did with an adapter at `path` (a file or folder) that this one does not, as "put ... into ...".
+
+    "" for an adapter that both read alike, and for what is no adapter.
+    """
     file = adapter_file(path)
-    return file is not None and (
-        bool(whole_parameters(file)) or _alphas_differ(file) or _alpha_beside(file) or _changed_the_base(file)
-    )
+    if file is None:
+        return ""
+    if whole := whole_parameters(file):
+        return f"put whole parameters of {file.name} ({whole[0]}) into the base network"
+    if _alphas_differ(file):
+        return f"left out the alphas of {file.name}, which differ by layer, in attention layers"
+    if _alpha_beside(file):
+        return f"left out the alpha in {TRAINER_CONFIG} beside {file.name}"
+    if _alpha_in_header(file):
+        return f"left out the alpha in the header of {file.name}"
+    if _changed_the_base(file):
+        return f"took {file.name}, whose training changed the base weights (init_lora_weights), for an ordinary adapter"
+    return ""
 
 
 def whole_parameters(file: Path) -> list[str]:
@@ -68,6 +81,21 @@ def _alpha_beside(file: Path) -> bool:
     return isinstance(facts, dict) and facts.get("lora_alpha") not in (None, facts.get("lora_rank"))
 
 
+def _alpha_in_header(file: Path) -> bool:
+    """Whether diffusers' metadata of a network alone, whose names have no prefix, says another alpha than the rank."""
+    from safetensors import safe_open
+
+    if file.suffix != ".safetensors" or config_beside(file) is not None:
+        return False
+    with safe_open(str(file), framework="pt") as handle:
+        text = (handle.metadata() or {}).get("lora_adapter_metadata") or "{}"
+    try:
+        facts = json.loads(text)
+    except ValueError:  # told when it is loaded
+        return False
+    return isinstance(facts, dict) and facts.get("lora_alpha") not in (None, facts.get("r"))
+
+
 def _changed_the_base(file: Path) -> bool:
     config = config_beside(file)
     return config is not None and is_changing(_json(config).get("init_lora_weights"))
@@ -77,6 +105,6 @@ def _json(path: Path) -> dict[str, Any]:
     """A configuration; a damaged one is told about when it is loaded."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -71,7 +71,7 @@ def test_unknown_names_are_one_sentence_with_a_suggestion() -> None:
         metrics.load("fid", dtype="float23")
 
 
-@pytest.mark.parametrize("name", ["hpsv3", "mps"])
+@pytest.mark.parametrize("name", ["mps"])
 def test_unsupported_metrics_say_why(name: str) -> None:
     with pytest.raises(
         metrics.MetricError, match=rf"^metric '{name}' \(.*\) is not supported, because .*[^.]$"
@@ -82,8 +82,8 @@ def test_unsupported_metrics_say_why(name: str) -> None:
     assert metrics.info(name).to_dict()["unsupported"]
 
 
-def test_only_the_two_are_unsupported() -> None:
-    assert [name for name in metrics.names() if metrics.info(name).unsupported] == ["hpsv3", "mps"]
+def test_only_one_is_unsupported() -> None:
+    assert [name for name in metrics.names() if metrics.info(name).unsupported] == ["mps"]
 
 
 def test_register(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,9 +46,14 @@ def test_family_wise_error_and_power(line: Any) -> None:
     check(line, 200)
 
 
-@pytest.mark.parametrize("script", ["front_verdicts.py", "replicates_coverage.py", "overoptimisation_coverage.py"])
+SCRIPTS = ("front_verdicts.py", "replicates_coverage.py", "overoptimisation_coverage.py", "robust_coverage.py")
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "all_pairs_error.py"])
 def test_verdicts_of_several_methods(script: str) -> None:
     wanted = ("far methods, 32", "on the curve at 0.75", "seed 0.5, prompt 1.0, rest 0.5: 3", "index, normal, 32")
+    wanted += ("mean, normal, 32", "rate, prompts differ by 1.0, 32", "truth, normal, correlation 0.9, 32")
+    wanted += ("no method differs, normal, 32",)
     chosen = [line for line in lines_of(script) if any(text in line.name for text in wanted)]
     assert chosen
     for line in chosen:

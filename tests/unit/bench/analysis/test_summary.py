@@ -27,7 +27,7 @@ KEYS = {"mean", "ci_low", "ci_high", "n", "n_unscored", "direction", "kind", "ve
 def test_summary_has_the_schema_and_is_written(tmp_path: Path) -> None:
     store = make(tmp_path, "refl", prompts=6, samples=3)
     summary = summarise(store)
-    assert summary["schema_version"] == 1
+    assert summary["schema_version"] == 2
     assert (summary["suite"], summary["method"], summary["run"]) == ("shapes", "refl", store.name)
     assert summary["trained_on"] == ["pickscore"]
     assert all(metric.keys() >= KEYS for metric in summary["metrics"].values())

@@ -1,50 +1,34 @@
-"""Runs whose base network an older version may have changed are named, and no others."""
+"""Outdated runs are named with what removes them, and those that cannot be looked at are named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+import pytest
 
 from bench.doctor.spoiled import spoiled_runs
-from bench.store.records import Manifest
-from bench.store.run_store import RunStore
+from tests.unit.bench.models.test_old_runs import READ_ALIKE, READ_OTHERWISE, old_run, suite_of
+from tests.unit.bench.models.tiny import tiny_pipeline
 
 
-def run(results: Path, name: str, created: str, weights: str | None = None, **identity: object) -> None:
-    store = RunStore.create(results, "shapes", name, f"{abs(hash(name)) % 16**8:08x}")
-    method, tuned = {"weights": weights}, None if weights is None else "t" * 64
-    facts = {"model": "m" * 64, "tuned": tuned, **identity}
-    store.write_manifest(
-        Manifest("shapes", name, store.name, facts, {}, method, [], 1, provenance={"created": created})
-    )
-
-
-def adapter(path: Path, *more: str) -> str:
-    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-    keys = [f"{layer}.lora_A.weight", f"{layer}.lora_B.weight", *more]
-    save_file({key: torch.zeros(2, 2) for key in keys}, path)
-    return str(path)
-
-
-def test_the_company_of_a_file_with_whole_parameters(tmp_path: Path) -> None:
-    bad = adapter(tmp_path / "bad.safetensors", "unet.conv_out.weight")
-    good = adapter(tmp_path / "good.safetensors")
-    results = tmp_path / "results"
-    run(results, "base", "at ten")
-    run(results, "refl", "at ten", bad)
-    run(results, "draft", "at ten", good)
-    run(results, "dpo", "at eleven", good)
-    run(results, "aig", "at eleven", bad, loader_version=2)
-    run(results, "gone", "at noon", str(tmp_path / "gone.safetensors"))
-    found = {finding.subject.partition("@")[0]: finding for finding in spoiled_runs(results)}
-    assert set(found) == {"base", "refl", "draft", "gone"}
-    for name in ("base", "refl", "draft"):
-        assert found[name].mark == "suspect"
-        assert "put" in found[name].state
-        assert "unet.conv_out.weight" in found[name].state
-        assert found[name].fix.startswith("bench rm ")
-        assert not found[name].needed
-    assert found["gone"].state.endswith("are not here: whether they spoiled its base is not known")
+@pytest.mark.parametrize("gone", [False, True])
+def test_each_run_has_its_line(tmp_path: Path, gone: bool) -> None:
+    base, results = tiny_pipeline(tmp_path / "base"), tmp_path / "my results"
+    (tmp_path / "a").mkdir()
+    bad = READ_OTHERWISE["alphas by layer"][0](tmp_path, base)
+    suite = suite_of(base, refl=bad, draft=READ_ALIKE["LoRA"](tmp_path / "a", base))
+    runs = {name: old_run(results, suite, name) for name in ("base", "refl", "draft")}
+    if gone:
+        bad.unlink()
+    found = {finding.subject: finding for finding in spoiled_runs(results)}
+    finding = found[runs["refl"].name]
+    assert not finding.needed
+    if gone:
+        assert (finding.mark, finding.fix) == ("ok", "")
+        assert "are not on this machine" in finding.state
+        assert set(found) == {run.name for run in runs.values()}, "what its call did to the base network is not known"
+    else:
+        assert finding.mark == "suspect"
+        assert finding.fix.startswith(f"rm -r '{runs['refl'].path}'")
+        assert set(found) == {runs["refl"].name}
     assert not list(spoiled_runs(tmp_path / "empty"))

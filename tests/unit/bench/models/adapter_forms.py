@@ -177,9 +177,10 @@ def text(layout: str, alone: bool = False) -> Make:
             weight = getattr(world.plain.pipeline, part).get_submodule(layer).weight
             a, b = draw(2, weight.shape[1]), draw(len(weight), 2)
             added[part, layer] = 2.0 * b @ a
-            kohyas = layout == "kohya"
-            stem = f"lora_{number}_{name.replace('.', '_')}" if kohyas else f"{part}.{name}"
-            first, second = ("lora_down", "lora_up") if kohyas else ("lora_A", "lora_B")
+            first, second = ("lora_down", "lora_up") if layout == "kohya" else ("lora_A", "lora_B")
+            stem = f"lora_{number}_{name.replace('.', '_')}" if layout == "kohya" else f"{part}.{name}"
+            if layout == "to_q_lora":
+                stem, first, second = f"{part}.{name.replace('q_proj', 'to_q_lora')}", "down", "up"
             tensors |= {f"{stem}.{first}.weight": a, f"{stem}.{second}.weight": b, f"{stem}.alpha": torch.tensor(4.0)}
         if alone:
             case = replace(case, layers=[])
@@ -196,6 +197,10 @@ def linear(family: str) -> list[Piece]:
     """Linear layers of attention and feed-forward networks, alike in all families."""
     named = [one for one in DIFFUSERS[family] if one.name.endswith((*ATTENTION, "ff.net.2"))]
     return [one for one in named if "attn" in one.name or "ff" in one.name]
+
+
+def convolutions(family: str) -> list[Piece]:
+    return [one for one in DIFFUSERS[family] if "conv" in one.name or "attn1" in one.name]
 
 
 def differs(piece: Piece, rank: int) -> float:
@@ -226,6 +231,7 @@ FORMS = (
     Form("LoHa, PEFT", form(PEFT, truth.loha)),
     Form("LoKr, kohya", form(KOHYA, truth.lokr)),
     Form("LoKr, the authors' names", form(LAYOUTS[1], truth.lokr)),
+    Form("LoKr with Tucker cores, kohya", form(KOHYA, truth.lokr_tucker, pieces=convolutions), ("sd", "sdxl")),
     Form("LoKr, PEFT", form(PEFT, truth.lokr)),
     Form("OFT, kohya and LyCORIS (oft_blocks)", form(KOHYA, truth.rotated, alpha=lambda piece, rank: 1e3)),
     Form("OFT, LyCORIS with rescale", form(KOHYA, truth.rescaled, alpha=lambda piece, rank: None)),
@@ -240,6 +246,7 @@ FORMS = (
     Form("whole dump of a network with an adapter", with_whole(dump(""))),
     Form("with text encoders, kohya", text("kohya")),
     Form("with text encoders, diffusers", text("diffusers")),
+    Form("with text encoders, diffusers before 0.18 (to_q_lora)", text("to_q_lora"), ("sd",)),
     Form("text encoders alone, kohya", text("kohya", alone=True), ("sdxl", "sd3", "flux")),
 )  # fmt: skip
 

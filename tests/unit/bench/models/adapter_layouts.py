@@ -142,6 +142,13 @@ def header(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> 
     return saved(path / "x.safetensors", tensors, {"format": "pt", "lora_adapter_metadata": json.dumps(config)})
 
 
+def header_alone(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> Path:
+    """What diffusers' `save_lora_adapter` of a network writes: no prefix, in the header neither."""
+    tensors = {f"{layer.piece.name}.{key}": value for layer in layers for key, value in layer.peft.items()}
+    config = json.dumps(peft_config(layers, alphas))
+    return saved(path / "pytorch_lora_weights.safetensors", tensors, {"lora_adapter_metadata": config})
+
+
 def trainer(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) -> Path:
     """DanceGRPO and FastVideo: one rank and alpha in lora_config.json."""
     tensors = {
@@ -180,6 +187,8 @@ LAYOUTS = (
     Layout("PEFT of a compiled network", DIFFUSERS, peft("base_model.model._orig_mod."), peft=True, said=True),
     Layout("behind unet._orig_mod. or transformer._orig_mod.", DIFFUSERS, dotted("PART._orig_mod."), peft=True),
     Layout("behind model.", DIFFUSERS, dotted("model."), peft=True),
+    Layout("behind state_dict.pipe.unet. or the like", DIFFUSERS, dotted("state_dict.pipe.PART."), peft=True),
+    Layout("diffusers, save_lora_adapter (header)", DIFFUSERS, header_alone, peft=True, said=True),
     Layout("XLabs", {"flux": XLABS}, xlabs, peft=True),
 )  # fmt: skip
 BARE = frozenset({

@@ -160,6 +160,19 @@ def lokr(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
     return Layer(piece, "lokr", tensors, tensors, known, lambda old, scale: old + scale * added)
 
 
+def lokr_tucker(draw: Draw, piece: Piece, weight: Tensor, rank: int) -> Layer:
+    """LoKr of a convolution with a core in its second matrix. Other layers: a plain LoKr."""
+    if weight.ndim != 4 or weight.shape[-1] == 1:
+        return lokr(draw, piece, weight, rank)
+    out, inner = weight.shape[:2]
+    small = draw(2, 2)
+    core, a, b = draw(rank, rank, *weight.shape[2:]), draw(rank, out // 2), draw(rank, inner // 2)
+    large = torch.einsum("rskl,ro,si->oikl", core, a, b)
+    added = torch.cat([torch.cat([number * large for number in row], dim=1) for row in small], dim=0)
+    tensors = {"lokr_w1": small, "lokr_t2": core, "lokr_w2_a": a, "lokr_w2_b": b}
+    return Layer(piece, "lokr", tensors, tensors, rank, lambda old, scale: old + scale * added)
+
+
 def rotated(draw: Draw, piece: Piece, weight: Tensor, rank: int, rescaled: bool = False) -> Layer:
     """OFT of kohya and LyCORIS: blocks of the output's rows are rotated; alpha (here `rank`) bounds the angle."""
     del rank

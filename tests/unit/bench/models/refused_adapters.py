@@ -116,11 +116,61 @@ def odd_rotations(world: World, path: Path) -> Path:
     return saved(path / "x.safetensors", {key: torch.randn(2, 5, 5)})
 
 
+def filled(value: float | None, factor: str = "up") -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """The factors of this name filled with a value; None: as 8-bit integers."""
+
+    def change(one: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            key: (tensor.to(torch.int8) if value is None else torch.full_like(tensor, value))
+            if factor in key
+            else tensor
+            for key, tensor in one.items()
+        }
+
+    return change
+
+
+def of_rank_zero(one: dict[str, Tensor]) -> dict[str, Tensor]:
+    def cut_to_none(key: str, tensor: Tensor) -> Tensor:
+        return tensor[:0] if "lora_down" in key else tensor[:, :0] if "lora_up" in key else tensor
+
+    return {key: cut_to_none(key, tensor) for key, tensor in one.items()}
+
+
+def twice(prefix: str, ending: str = "lora_A.weight", shape: tuple[int, ...] = (2, 16)) -> Make:
+    """One tensor under two keys that mean the same."""
+    keys = [f"unet.{SD}.{half}.weight" for half in ("lora_A", "lora_B")]
+    other = prefix + (SD.replace(".", "_") if prefix.endswith("_") else SD)
+    more = {f"unet.{SD}.{ending}": torch.randn(*shape), f"{other}.{ending}": torch.randn(*shape)}
+    factors = dict(zip(keys, (torch.randn(2, 16), torch.randn(16, 2)), strict=True)) if "lora" in ending else {}
+    return lambda world, path: saved(path / "x.safetensors", factors | more)
+
+
+def split(world: World, path: Path) -> Path:
+    """PEFT's example trainers save each part of a pipeline in a folder of its own."""
+    for part in ("unet", "text_encoder"):
+        form(PEFT, pieces=attention)(world, path / part)
+    return path
+
+
+def bad_pattern(value: Any) -> Make:
+    return configured(rank_pattern={}, alpha_pattern=value)
+
+
 def pickled(world: World, path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "adapter_model.bin").write_bytes(b"PK\x03\x04")
     (path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2}))
     return path
+
+
+def bundled(world: World, path: Path) -> Path:
+    more = {"bundle_emb.cat.string_to_param.*": torch.zeros(1, 16)}
+    return tensors(lambda one: one | more)(world, path)
+
+
+def numbered(world: World, path: Path) -> Path:
+    return saved(path / "x.safetensors", {"unet:0:down": torch.randn(2, 16), "unet:0:up": torch.randn(16, 2)})
 
 
 CONVERT = r"initialised with init_lora_weights='{}', which changed the base weights.*Convert it with PEFT"
@@ -155,6 +205,18 @@ REFUSED = (
     Refused("first matrix with a bias", "sd", with_key(".lora_A.bias"), "first matrix has a bias"),
     Refused("several adapters in one file", "sd", two_adapters, r"contains several adapters \(a, b\)"),
     Refused("half of a layer is missing", "sd", tensors(only_down), "incomplete LoRA: it lacks .*lora_B; download"),
+    Refused("NaN in a factor", "sd", tensors(filled(float("nan"))), r"contains NaN or infinite values \(lora_"),
+    Refused("infinite factor", "sd", tensors(filled(float("inf"))), "contains NaN or infinite values"),
+    Refused("NaN as alpha", "sd", tensors(filled(float("nan"), "alpha")), "contains NaN or infinite values .*alpha"),
+    Refused("rank 0", "sd", tensors(of_rank_zero), "is damaged: the factors of .* have rank 0"),
+    Refused("factors as 8-bit integers", "sd", tensors(filled(None)), r"contains integers \(.*: int8\), where"),
+    Refused("one key twice", "sd", twice("module.unet."), "damaged: it contains the A of .* twice"),
+    Refused("one rotation twice", "sd", twice("lora_unet_", "oft_blocks", (2, 8, 8)), "damaged: it has two adapters"),
+    Refused("pattern that is no object", "sd", bad_pattern([3]), "states alpha_pattern = .*must be an object"),
+    Refused("pattern that is no number", "sd", bad_pattern({"to_q": "x"}), "states alpha_pattern.to_q = 'x', but"),
+    Refused("PEFT, a folder for each part", "sd", split, "adapters for text_encoder and unet in folders .*give X/unet"),
+    Refused("textual inversions inside (bundle_emb)", "sd", bundled, "contains textual inversions beside its adapter"),
+    Refused("cloneofsimo's layout", "sd", numbered, "has a LoRA in cloneofsimo's layout"),
     Refused("truncated file", "sd", cut, "is damaged .*download the file again"),
     Refused("LoRA of FLUX for Stable Diffusion", "sd", named(FLUX, SMALL), "is a LoRA for FLUX, and the suite's"),
     Refused("LoRA of SD for PixArt", "pixart", named(f"unet.{SD}", SMALL), "is a LoRA for Stable Diffusion 1"),

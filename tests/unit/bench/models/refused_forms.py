@@ -159,6 +159,43 @@ def pickled_base(world: World, path: Path) -> Path:
     return path
 
 
+def changed(change: Callable[[torch.Tensor], torch.Tensor], folder: bool = False) -> Make:
+    """The network with each tensor changed, as one file or in its folder."""
+
+    def make(world: World, path: Path) -> Path:
+        tensors = {key: change(value) for key, value in world.state.items()}
+        if not folder:
+            return write(path / "x.safetensors", tensors)
+        saved()(world, path)
+        write(path / WEIGHTS, tensors)
+        return path
+
+    return make
+
+
+def not_a_number(value: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(value, float("nan"))
+
+
+def integers(value: torch.Tensor) -> torch.Tensor:
+    return (value * 100).to(torch.int8)
+
+
+def whole_and_shards(world: World, path: Path) -> Path:
+    saved(**SHARDS)(world, path)
+    write(path / WEIGHTS, world.state)
+    return path
+
+
+def quantised(world: World, path: Path) -> Path:
+    saved()(world, path)
+    config = json.loads((path / "config.json").read_text())
+    settings = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (path / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
+    return path
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 PICKLED = "a pickled file .*can run code when it is read"
 REFUSED = (
     Refused("output folder with several checkpoints", "sd", outputs("checkpoint-500", "checkpoint-1000", "logs"),
@@ -169,6 +206,18 @@ REFUSED = (
     Refused("file with a bad header", "sd", file_at("x.safetensors", b"no"), "is damaged .*download the file again"),
     Refused("network folder, .bin only", "sd", only_pickled, r"contains no .safetensors file: .*\.bin can run code"),
     Refused("PEFT adapter_model.bin", "sd", bytes_at("adapter_model.bin"), f"contains adapter_model.bin, {PICKLED}"),
+    Refused("one file, NaN", "sd", changed(not_a_number), r"contains NaN or infinite values \(.*training diverged"),
+    Refused("network folder, NaN", "flux", changed(not_a_number, folder=True), "contains NaN or infinite values"),
+    Refused("one file, 8-bit integers", "sd", changed(integers), r"contains integers \(.*quantised weights"),
+    Refused("network folder, 8-bit integers", "sd", changed(integers, folder=True), r"contains integers \(.*quantised"),
+    Refused("shards and a whole file", "sd", whole_and_shards, r"contains one network twice, whole \(.*remove the one"),
+    Refused("quantised by bitsandbytes", "sd", quantised, r"is quantised \(bitsandbytes\), which is not supported"),
+    Refused("one file without tensors", "sd", lambda world, path: write(path / "x.safetensors", {}),
+            "contains no tensors"),
+    Refused("a Git LFS pointer", "sd", file_at("x.safetensors", POINTER),
+            "is damaged .a Git LFS pointer in place of the file.*download the file again"),
+    Refused("a web page", "sd", file_at("x.safetensors", b"<!DOCTYPE html><html><body>" + b"x" * 99),
+            "is damaged .a web page in place"),
     Refused("one .pt file", "sd", file_at("x.pt"), PICKLED),
     Refused("one .ckpt file", "sd", file_at("x.ckpt"), PICKLED),
     Refused("one .gguf file", "flux", file_at("x.gguf"), "is a GGUF file"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
 import torch
+from diffusers.loaders import TextualInversionLoaderMixin
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
@@ -111,6 +113,8 @@ def model_of(folders: dict[str, Path], family: str, **changes: Any) -> Any:
         ("sdxl", {"negative_prompt": NEGATIVE, "guidance_rescale": 0.7, "clip_skip": 1}),
         ("pixart", {"negative_prompt": NEGATIVE}),
         ("sd3", {"negative_prompt": NEGATIVE}),
+        ("sd3", {"clip_skip": 1}),
+        ("sd3", {"negative_prompt": NEGATIVE, "clip_skip": 1}),
         ("flux", {"negative_prompt": NEGATIVE}),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
@@ -174,19 +178,75 @@ def test_a_textual_inversion_of_another_model(folders: dict[str, Path], tmp_path
     assert set(model.networks) == {"base"}
 
 
+GIVEN: dict[str, Any] = {
+    "negative_prompt": NEGATIVE,
+    "guidance_rescale": 0.5,
+    "clip_skip": 1,
+    "embeddings": (("cat", "x.safetensors"),),
+}
+OF_DIFFUSERS = {  # besides, FluxPipeline reads textual inversions, which no family of transformers does here
+    "sd": {"negative_prompt", "guidance_rescale", "clip_skip", "embeddings"},
+    "sdxl": {"negative_prompt", "guidance_rescale", "clip_skip", "embeddings"},
+    "pixart": {"negative_prompt"},
+    "sd3": {"negative_prompt", "clip_skip"},
+    "flux": {"negative_prompt"},
+    "mine": set(),  # of a plug-in
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("family", OF_DIFFUSERS)
+def test_each_setting_is_read_or_refused(family: str, name: str) -> None:
+    conditions = PromptConditions(**{name: GIVEN[name]})
+    if name in OF_DIFFUSERS[family]:
+        check_conditions(family, conditions, [7.5], "base")
+        return
+    with pytest.raises(UsageError, match=rf"'base': {name} is not supported for models of family '{family}' \(it has"):
+        check_conditions(family, conditions, [7.5], "base")
+
+
 @pytest.mark.parametrize(
-    ("family", "given", "words"),
+    ("family", "pipeline"),
     [
-        ("pixart", {"clip_skip": 1}, "clip_skip is not part of what diffusers' pipeline of family 'pixart' does"),
-        ("flux", {"guidance_rescale": 0.5}, "guidance_rescale is not part of"),
-        ("sd3", {"embeddings": (("a", "b"),)}, "embeddings is not part of"),
-        ("mine", {"negative_prompt": "x"}, "family 'mine' does .it has none"),
-        ("sd", {"embeddings": ((" ", "b"),)}, "must be a word"),
+        ("sd", diffusers.StableDiffusionPipeline),
+        ("sdxl", diffusers.StableDiffusionXLPipeline),
+        ("pixart", diffusers.PixArtSigmaPipeline),
+        ("sd3", diffusers.StableDiffusion3Pipeline),
+        ("flux", diffusers.FluxPipeline),
     ],
 )
-def test_what_a_family_has_not_is_refused(family: str, given: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        check_conditions(family, PromptConditions(**given), [7.5], "base")
+def test_what_is_read_is_what_diffusers_has(family: str, pipeline: Any) -> None:
+    has = set(inspect.signature(pipeline.__call__).parameters) & GIVEN.keys()
+    if issubclass(pipeline, TextualInversionLoaderMixin) and family != "flux":
+        has.add("embeddings")
+    assert has == OF_DIFFUSERS[family]
+
+
+def test_a_token_must_be_a_word() -> None:
+    with pytest.raises(UsageError, match="must be a word"):
+        check_conditions("sd", PromptConditions(embeddings=((" ", "b"),)), [7.5], "base")
+
+
+@pytest.mark.parametrize("clip_skip", [None, 1])
+def test_sd3_encodes_as_diffusers(folders: dict[str, Path], clip_skip: int | None) -> None:
+    """The states and the pooled states of the prompt, and of the negative one, which has no clip_skip."""
+    with quiet():
+        pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(str(folders["sd3"]))
+    words = dict.fromkeys(("prompt", "prompt_2", "prompt_3"), PROMPT)
+    words |= {f"negative_{name}": NEGATIVE for name in words}
+    with torch.no_grad():
+        expected = pipeline.encode_prompt(**words, clip_skip=clip_skip, do_classifier_free_guidance=True)
+    model = model_of(folders, "sd3")
+    model.add_conditions("x", "base", PromptConditions(negative_prompt=NEGATIVE, clip_skip=clip_skip), {})
+    side = model.networks["x"].text or model.text
+    with torch.no_grad():
+        got, negative = model._encode_text(side, PROMPT), model._encode_negative(side, NEGATIVE)
+    assert torch.equal(got["text"], expected[0])
+    assert torch.equal(negative["text"], expected[1])
+    assert torch.equal(got["pooled"], expected[2])
+    assert torch.equal(negative["pooled"], expected[3])
+    plain = model._encode_text(model.text, PROMPT)
+    assert torch.equal(got["text"], plain["text"]) == (clip_skip is None)
 
 
 def test_what_has_no_effect_is_said(said: list[str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 from bench.errors import MissingError, UsageError
 from bench.models import weights
+from metrics.weights import digest_cache
+from metrics.weights.digest_cache import file_digest
 
 
 def model_folder(folder: Path, content: bytes = b"weights") -> Path:
@@ -72,9 +75,10 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = weights.sha256_file
-    monkeypatch.setattr(weights, "sha256_file", lambda path: (read.append(path.name), real(path))[1])
+    real = digest_cache._hashed
+    monkeypatch.setattr(digest_cache, "_hashed", lambda path: (read.append(path.name), real(path))[1])
     folder = model_folder(tmp_path / "a")
+    time.sleep(0.1)  # what changed this moment is not remembered
     before = weights.digest(folder)
     assert weights.digest(folder) == before
     assert sorted(read) == ["model.safetensors", "model_index.json"]
@@ -89,7 +93,7 @@ def test_the_hub_cache_is_trusted_to_name_its_blobs(tmp_path: Path) -> None:
     blobs = tmp_path / "blobs"
     blobs.mkdir()
     file = folder / "unet" / "model.safetensors"
-    blob = blobs / weights.sha256_file(file)
+    blob = blobs / file_digest(file)
     file.rename(blob)
     file.symlink_to(blob)
     assert weights.digest(folder) == plain
@@ -148,7 +152,7 @@ def test_the_configuration_that_is_read_with_a_lora_counts(tmp_path: Path, name:
     moved = peft_file(tmp_path / "b" / "other.safetensors")
     (moved.parent / "adapter_config.json").write_text(config.read_text())
     assert weights.digest(moved) == weights.digest(file)
-    weights.check_pin("x", file, weights.sha256_file(file))  # the file's own digest, as other tools say it
+    weights.check_pin("x", file, file_digest(file))  # the file's own digest, as other tools say it
     with pytest.raises(MissingError, match="have the sha256"):
         weights.check_pin("x", file, "0" * 64)
 
@@ -159,7 +163,7 @@ def test_a_configuration_that_is_not_read_does_not_count(tmp_path: Path) -> None
     (tmp_path / "adapter_config.json").write_text("{}")
     assert weights.digest(file) == before
     (tmp_path / "damaged.safetensors").write_bytes(b"\xff" * 9)
-    assert weights.digest(tmp_path / "damaged.safetensors") == weights.sha256_file(tmp_path / "damaged.safetensors")
+    assert weights.digest(tmp_path / "damaged.safetensors") == file_digest(tmp_path / "damaged.safetensors")
 
 
 def test_linked_folders_count(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 WRAPPERS = (
     "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "PART.module.", "PART._orig_mod.",
     "module.PART.", "model.", "model.diffusion_model.", "diffusion_model.", "base_model.model.", "state_dict.",
-    "denoiser.", "ema.", "model.PART.",
+    "denoiser.", "ema.", "model.PART.", "student.", "pipe.PART.", "online_model.net.",
 )  # fmt: skip
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 

@@ -75,8 +75,8 @@ def test_the_metrics_of_the_embedded_world_are_made_known() -> None:
 LIGHT = """
 import sys
 import bench, bench.errors, bench.formatting, bench.methods, bench.registry.metrics, bench.runtime.log
-import bench.runtime.provenance, bench.store.load_results, bench.store.records, bench.store.run_store, bench.suite.load
-import bench.suite.plan, metrics, prompts
+import bench.runtime.provenance, bench.analysis.load_results, bench.store.records, bench.store.run_store
+import bench.suite.load, bench.suite.plan, metrics, prompts
 bench.registry.metrics.metric_names(), bench.methods.method_names(), bench.suite.load.load_suite("shapes")
 heavy = {"torch", "pandas", "numpy", "pyarrow", "diffusers", "transformers", "PIL", "matplotlib", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))

@@ -29,7 +29,7 @@ make, card = fakes["make"], fakes["card"]
 
 FILES = {
     "index.html", "pareto.png", "pareto.svg", "pareto.pdf", "table.md", "table.csv", "table.tex", "differences.csv",
-    "scores.csv", "gallery.png",
+    "scores.csv", "gallery.png", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv",
 }  # fmt: skip
 
 

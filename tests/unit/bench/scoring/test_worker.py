@@ -20,7 +20,8 @@ from bench.scoring.missing import Missing, Target, find_missing
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
 from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
-from bench.store import atomic, run_store
+from bench.store import score_files
+from bench.store.parts import write_part as really_write_part
 from bench.store.records import ScoreRow
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
@@ -216,11 +217,11 @@ def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path, monk
     scorer = make(SeenSet("seen_set"), target(tmp_path, levels(4)))
     written: list[tuple[str, int]] = []
 
-    def write_part(folder: Path, rows: Sequence[Any], columns: Mapping[str, str], prefix: str = "part") -> None:
+    def write_part(folder: Path, rows: Sequence[Any], columns: Mapping[str, str], prefix: str, owner: str) -> None:
         written.append((prefix, len(rows)))
-        atomic.write_part(folder, rows, columns, prefix)
+        really_write_part(folder, rows, columns, prefix, owner)
 
-    monkeypatch.setattr(run_store, "write_part", write_part)
+    monkeypatch.setattr(score_files, "write_part", write_part)
     score(scorer)
     assert written == [("left_out", 4), ("part", 1)]
     assert rows_of(scorer)[None, None].value == scorer.target.store.scores("seen_set")[0].value

@@ -28,7 +28,9 @@ def test_an_outdated_run_is_left_out_and_refused_by_name(tmp_path: Path) -> None
     assert why_outdated(old) == "an older version made it"
     runs, left_out, named = open_runs(tmp_path)
     assert [run.method for run in runs] == ["new"]
-    assert [(omitted.method, omitted.why, omitted.finished) for omitted in left_out] == [("old", "outdated", True)]
+    assert [(omitted.method, omitted.why, omitted.finished) for omitted in left_out] == [
+        ("old", "outdated: an older version made it", True)
+    ]
     assert not named
     with pytest.raises(UsageError, match=r"old@00c0ffee is outdated: an older version made it"):
         open_runs(old.path)

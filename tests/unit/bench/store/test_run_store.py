@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from bench.errors import UsageError
-from bench.store import atomic as files
+from bench.store import parts
 from bench.store.atomic import atomic_write, to_json
+from bench.store.digests import write_protected
 from bench.store.records import ImageRow, Manifest, ScoreRow
 from bench.store.run_store import RunStore, find_runs
 
@@ -58,14 +60,18 @@ def test_the_layout_is_the_contract(store: RunStore, tmp_path: Path) -> None:
     store.append_scores("hpsv2.1", [ScoreRow("p1", 0, 0.25)], {"name": "hpsv2.1"})
     store.write_manifest(manifest())
     store.write_summary({"schema_version": 1, "metrics": {}})
-    names = [name.split("part-")[0] for name in files_under(tmp_path / "runs/shapes/refl@00c0ffee")]
+    names = [re.sub(r"(part-|prompts-).*", r"\1", n) for n in files_under(tmp_path / "runs/shapes/refl@00c0ffee")]
     assert names == [
         "images/p1/0.png",
-        "images/",
+        "images/part-",
         "manifest.json",
+        "manifest.json.sha256",
+        "prompts-",
         "scores/hpsv2.1/card.json",
-        "scores/hpsv2.1/",
+        "scores/hpsv2.1/card.json.sha256",
+        "scores/hpsv2.1/part-",
         "summary.json",
+        "summary.json.sha256",
     ]
     assert (store.name, store.suite) == ("refl@00c0ffee", "shapes")
 
@@ -78,8 +84,8 @@ def test_parquet_columns_are_the_contract(store: RunStore) -> None:
     images = pq.ParquetFile(next((store.path / "images").glob("part-*.parquet"))).schema_arrow
     scores = pq.ParquetFile(next((store.path / "scores/lpips").glob("part-*.parquet"))).schema_arrow
     assert images.names == ["prompt_id", "prompt", "sample", "seed", "path", "sha256", "seconds"]
-    assert scores.names == ["prompt_id", "sample", "value", "reason"]
-    assert images.metadata[b"bench_schema_version"] == b"1"
+    assert scores.names == ["prompt_id", "sample", "value", "reason", "image_sha256"]
+    assert images.metadata[b"bench_schema_version"] == b"2"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "", ".x", "a..b"])
@@ -147,26 +153,26 @@ def test_verified_images_tell_what_is_wrong(store: RunStore) -> None:
 def test_a_truncated_part_is_told_once_and_ignored(store: RunStore, said: list[str]) -> None:
     kept = add_image(store, "p1", 0)
     add_image(store, "p1", 1)
-    part = files.part_files(store.path / "images")[1]
+    part = parts.part_files(store.path / "images")[1]
     part.write_bytes(part.read_bytes()[:100])
     assert store.images() == [kept]
     assert store.images() == [kept]
     assert len(said) == 1
     assert str(part) in said[0]
-    assert "cannot be read (truncated?)" in said[0]
+    assert "is damaged (its content does not have the sha256 in its name)" in said[0]
 
 
 def test_a_part_with_other_columns_is_ignored(store: RunStore, said: list[str]) -> None:
-    files.write_part(store.path / "images", [{"x": "1"}], {"x": "string"})
+    parts.write_part(store.path / "images", [{"x": "1"}], {"x": "string"})
     assert store.images() == []
     assert len(said) == 1
 
 
 def test_a_part_of_a_newer_schema_is_an_error(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("bench.store.atomic.SCHEMA_VERSION", 2)
+        patch.setattr("bench.store.parts.SCHEMA_VERSION", 3)
         add_image(store, "p1", 0)
-    with pytest.raises(UsageError, match=r"newer version \(schema 2, this one reads up to 1\): upgrade"):
+    with pytest.raises(UsageError, match=r"newer version \(schema 3, this one reads up to 2\): upgrade"):
         store.images()
 
 
@@ -260,10 +266,10 @@ def test_manifest_and_summary_are_read_back(store: RunStore) -> None:
     assert not store.exists()
     assert store.summary() is None
     store.write_manifest(manifest())
-    store.write_summary({"schema_version": 1, "metrics": {"fid": {"mean": math.nan, "ci_low": np.float64("inf")}}})
+    store.write_summary({"schema_version": 2, "metrics": {"fid": {"mean": math.nan, "ci_low": np.float64("inf")}}})
     assert store.exists()
     assert store.manifest() == manifest()
-    assert store.summary() == {"schema_version": 1, "metrics": {"fid": {"mean": None, "ci_low": None}}}
+    assert store.summary() == {"schema_version": 2, "metrics": {"fid": {"mean": None, "ci_low": None}}}
 
 
 def test_a_run_folder_without_manifest_is_said_to_be_none(store: RunStore) -> None:
@@ -281,7 +287,7 @@ def test_a_damaged_manifest_is_one_sentence(store: RunStore, text: str) -> None:
 def test_a_newer_schema_of_manifest_and_summary(store: RunStore) -> None:
     store.write_manifest(manifest())
     for name, read in (("manifest.json", store.manifest), ("summary.json", store.summary)):
-        (store.path / name).write_text(json.dumps(manifest().to_dict() | {"schema_version": 2}))
+        write_protected(store.path / name, json.dumps(manifest().to_dict() | {"schema_version": 3}))
         with pytest.raises(UsageError, match=rf"{name} was written by a newer version .* upgrade imagerefl-bench"):
             read()
 
@@ -388,8 +394,9 @@ def test_file_and_folder_are_flushed_before_a_manifest_counts(store: RunStore, m
     store.write_manifest(manifest())
     names = [Path(name).name for name in flushed]
     assert set(names[:2]) == {"p1", "p2"}
-    assert names[2].startswith(".manifest.json.")
-    assert names[3] == store.name
+    written = [name for name in names[2:] if name != store.name]
+    assert [name.split(".")[1].partition("-")[0] for name in written] == ["prompts", "manifest", "manifest"]
+    assert names[3::2] == [store.name] * 3
 
 
 def test_json_has_null_for_what_is_not_finite() -> None:

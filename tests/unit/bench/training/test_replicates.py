@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import bench
 from bench.cli.app import execute
 from bench.errors import UsageError
+from bench.training.options import TrainOptions
 from bench.training.replicates import parse_seeds
 
 
@@ -35,14 +37,20 @@ def test_seeds_that_cannot_be(text: str, said: str) -> None:
         parse_seeds(text)
 
 
-def test_the_command_trains_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    trained: list[tuple[int, Path | None]] = []
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path | None]]:
+    """The seed and the folder of each training that was begun; that of seed 0 is there already."""
+    begun: list[tuple[int, Path | None]] = []
 
-    def train(objective: str, *, seed: int, out: Path | None, **_: object) -> Path | None:
-        trained.append((seed, out))
-        return out if seed else None  # the first one was there already
+    def train(objective: str, options: TrainOptions, *_: object) -> Path | None:
+        begun.append((options.seed, options.out))
+        return options.out if options.seed else None
 
-    monkeypatch.setattr(bench, "train", train, raising=False)
+    monkeypatch.setattr("bench.pipeline.train.run_training", train)
+    return begun
+
+
+def test_the_command_trains_each(trained: list[tuple[int, Path | None]], capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["train", "refl", "--seeds", "0-2", "--out", "results/made"]) == 0
     assert trained == [(seed, Path(f"results/made-seed{seed}")) for seed in range(3)]
     assert capsys.readouterr().out == "checkpoint: results/made-seed1\ncheckpoint: results/made-seed2\n"
@@ -52,3 +60,23 @@ def test_the_command_trains_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert trained == [(4, None), (5, Path("made"))], "the default folders are named by their seed"
     assert execute(["train", "refl", "--seeds", "0,1", "--seed", "3"]) == 2
     assert "both given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["0-2", "0,1,2", [0, 1, 2], (0, 1, 2), range(3)])
+def test_the_function_trains_each(trained: list[tuple[int, Path | None]], seeds: str | Sequence[int]) -> None:
+    made = bench.train("refl", seeds=seeds, out="made")
+    assert trained == [(seed, Path(f"made-seed{seed}")) for seed in range(3)]
+    assert made == [None, Path("made-seed1"), Path("made-seed2")]
+    assert bench.train("refl", seed=3, out="made") == Path("made")
+    assert bench.train("refl", seeds="3", out="made") == [Path("made-seed3")]
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [1.5], "x"])
+def test_the_function_refuses_what_the_command_refuses(
+    trained: list[tuple[int, Path | None]], seeds: str | Sequence[int]
+) -> None:
+    with pytest.raises(UsageError, match="--seeds"):
+        bench.train("refl", seeds=seeds)
+    with pytest.raises(UsageError, match="both given"):
+        bench.train("refl", seed=1, seeds="0,1")
+    assert not trained

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.analysis.load_results import load_results
 from bench.errors import UsageError
-from bench.store.load_results import load_results
 from bench.store.records import Manifest, ScoreRow
 from bench.store.run_store import RunStore
 
