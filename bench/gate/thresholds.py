@@ -231,9 +231,16 @@ def _number(where: str, key: str, value: Any) -> float:
     except OverflowError:  # an integer beyond any float
         number = math.inf
     if not math.isfinite(number):
-        told = repr(value)
-        raise UsageError(f"{where} {key} must be a number, not {told if len(told) <= 60 else f'{told[:57]}...'}")
+        raise UsageError(f"{where} {key} must be a number, not {_told(value)}")
     return number
+
+
+def _told(value: Any) -> str:
+    try:
+        told = repr(value)
+    except ValueError:  # an integer of thousands of digits, written in hexadecimal
+        return "an integer of thousands of digits"
+    return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def _dominances(file: _File, method: str, value: Any) -> list[Dominance]:
