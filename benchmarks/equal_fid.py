@@ -1,10 +1,11 @@
 """How often two methods of equal true FID, or KID, are marked as different: one is more diverse, one is nearer.
 
-    python benchmarks/equal_fid.py [--only TEXT] [--trials N] [--save FILE]
+    python benchmarks/equal_fid.py [--only TEXT] [--trials N] [--save FILE] [--commit ID]
 
 Features have a power-law spectrum, prompts share effects (60 % of the variance is the prompt's), 5 images a prompt, the
 jackknife has 20 blocks of whole prompts. Method A is shifted from the reference, B has 0.8 of its spread; both have the
-same true Frechet distance. A: "as measured" is what is printed on N images; "extrapolated" is what is compared.
+same true Frechet distance ("unequal": B has half the spread). FID is extrapolated, as it is compared; "as measured" is
+what is printed on N images. Of KID both are of one distribution ("unequal": the second has half the spread).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from simulate import Line, Rng, main
+from simulate import Line, Rng, Trials, cell, main
 
 from bench.analysis.extrapolation import block_mean
 
@@ -37,15 +38,15 @@ class Features:
         """The true Frechet distance of both methods."""
         return float(((1 - SPREAD) ** 2 * self.scale**2).sum())
 
-    def draw(self, rng: Rng, prompts: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features [prompts, samples, D] of both, sharing prompts and most of their noise."""
+    def draw(self, rng: Rng, prompts: int, spread: float = SPREAD) -> tuple[np.ndarray, np.ndarray]:
+        """Features [prompts, samples, D] of both, sharing prompts and most of their noise; B has `spread`."""
         shape = (prompts, SAMPLES, self.size)
         prompt, noise = rng.normal(size=(prompts, 1, self.size)), rng.normal(size=shape)
         other = 0.9 * noise + np.sqrt(1 - 0.81) * rng.normal(size=shape)
         shift = np.zeros(self.size)
         shift[3] = np.sqrt(self.truth)
         a = shift + self.scale * (np.sqrt(SHARE) * prompt + np.sqrt(1 - SHARE) * noise)
-        b = SPREAD * self.scale * (np.sqrt(SHARE) * prompt + np.sqrt(1 - SHARE) * other)
+        b = spread * self.scale * (np.sqrt(SHARE) * prompt + np.sqrt(1 - SHARE) * other)
         return a, b
 
 
@@ -95,65 +96,77 @@ def fid_values(features: np.ndarray, scale: np.ndarray) -> tuple[float, np.ndarr
     return frechet(parts, scale), np.array(left_out)
 
 
-def fid_line(size: int, prompts: int, *, extrapolate: bool, low: float, high: float) -> Line:
-    """Share of experiments in which the two methods are marked as different."""
+def fid(size: int, prompts: int, spread: float = SPREAD, *, extrapolate: bool = True) -> Trials:
+    """Whether the two methods are marked as different; those of `spread` 0.8 are equal."""
     world = Features(size)
 
-    def draw(rng: Rng, trials: int) -> np.ndarray:
+    def trials(rng: Rng, count: int) -> np.ndarray:
         found = []
-        for _ in range(trials):
-            (a, left_a), (b, left_b) = (fid_values(one, world.scale) for one in world.draw(rng, prompts))
+        for _ in range(count):
+            (a, left_a), (b, left_b) = (fid_values(one, world.scale) for one in world.draw(rng, prompts, spread))
             found.append(block_mean(b - a, left_b - left_a, 1, extrapolate=extrapolate).interval().excludes_zero)
         return np.array(found)
 
-    how = "extrapolated" if extrapolate else "as measured"
-    images = prompts * SAMPLES
-    return Line(f"equal FID {how}, D = {size}, N = {images} = {images / size:.0f} D", draw, low, high, 1000, 100)
+    return trials
 
 
-def value_line(size: int, prompts: int) -> Line:
-    """Share of extrapolated intervals of A that hold the true FID."""
+def true_fid(size: int, prompts: int) -> Trials:
+    """Whether the extrapolated interval of A holds the true FID."""
     world = Features(size)
 
-    def draw(rng: Rng, trials: int) -> np.ndarray:
+    def trials(rng: Rng, count: int) -> np.ndarray:
         found = []
-        for _ in range(trials):
+        for _ in range(count):
             whole, left_out = fid_values(world.draw(rng, prompts)[0], world.scale)
             one = block_mean(whole, left_out, 1, extrapolate=True).interval()
             found.append(one.low <= world.truth <= one.high)
         return np.array(found)
 
-    return Line(f"true FID held, D = {size}, N = {prompts * SAMPLES}", draw, 0.92, 0.98, 1000, 100)
+    return trials
 
 
-def kid_line(size: int, prompts: int) -> Line:
-    """Two draws of one distribution that share prompts: their KID is equal at any N."""
+def kid(size: int, prompts: int, spread: float = 1.0) -> Trials:
+    """Whether two draws that share prompts are marked; the second has `spread`, and with 1 they are equal at any N."""
     world = Features(size)
 
-    def draw(rng: Rng, trials: int) -> np.ndarray:
+    def trials(rng: Rng, count: int) -> np.ndarray:
         found = []
         reference = world.scale * rng.normal(size=(400, size))
-        for _ in range(trials):
+        for _ in range(count):
             prompt = rng.normal(size=(prompts, 1, size))
             both = []
-            for _ in range(2):
-                x = world.scale * (0.77 * prompt + 0.63 * rng.normal(size=(prompts, SAMPLES, size)))
+            for scale in (world.scale, spread * world.scale):
+                x = scale * (0.77 * prompt + 0.63 * rng.normal(size=(prompts, SAMPLES, size)))
                 both.append(kid_values(x, reference))
             (a, left_a), (b, left_b) = both
             found.append(block_mean(b - a, left_b - left_a, 1).interval().excludes_zero)
         return np.array(found)
 
-    return Line(f"equal KID, D = {size}, N = {prompts * SAMPLES}", draw, 0.0, 0.05, 1000, 100)
+    return trials
 
 
 def lines() -> list[Line]:
-    """What may be marked first; then what is not, and why."""
-    made = [fid_line(16, prompts, extrapolate=True, low=0.0, high=0.08) for prompts in (26, 52, 104)]
-    made += [fid_line(32, prompts, extrapolate=True, low=0.0, high=0.08) for prompts in (26, 52)]
-    made += [value_line(16, 26), value_line(16, 104), kid_line(16, 40), kid_line(64, 40)]
-    made += [fid_line(64, 32, extrapolate=False, low=0.3, high=1.0)]  # wrong: what used to be marked
+    """What may be marked, with its power beside it; then what is not, and why."""
+    made = []
+    for size, sizes in ((16, (26, 52, 104)), (32, (26, 52)), (64, (52, 104))):
+        for prompts in sizes:
+            images = prompts * SAMPLES
+            row, group = f"FID, D = {size}, N = {images} ({images / size:.0f} D)", "two methods, marked"
+            more = {"trials": 400 if size == 64 else 1000, "part": 200}
+            made.append(cell(group, row, "equal", fid(size, prompts), 0.0, 0.08, **more))
+            made.append(cell(group, row, "unequal", fid(size, prompts, 0.5), 0.0, 1.0, **more))
+    for size, prompts in ((16, 40), (64, 40), (64, 100)):
+        row = f"KID, D = {size}, N = {prompts * SAMPLES}"
+        more = {"trials": 1000 if prompts == 40 else 400, "part": 200}
+        made.append(cell(group, row, "equal", kid(size, prompts), 0.0, 0.05, **more))
+        made.append(cell(group, row, "unequal", kid(size, prompts, 0.5), 0.0, 1.0, **more))
+    wrong = fid(64, 32, extrapolate=False)  # what used to be marked
+    made.append(cell(group, "wrong: FID as measured, D = 64, N = 160 (2 D)", "equal", wrong, 0.3, 1.0, **more))
+    for size, prompts in ((16, 26), (16, 104)):
+        row, more = f"D = {size}, N = {prompts * SAMPLES}", {"trials": 1000, "part": 250}
+        made.append(cell("true FID held by the interval", row, "rate", true_fid(size, prompts), 0.92, 0.98, **more))
     return made
 
 
 if __name__ == "__main__":
-    main(__doc__, lines(), "rate")
+    main(__doc__, lines())

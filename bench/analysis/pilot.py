@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.estimand import Units, units_of
-from bench.analysis.means import SKEW_FACTOR, MeanStats, limits
+from bench.analysis.means import SKEW_FACTOR, MeanStats, limits, mean_stats, two_sided
 from bench.analysis.stats import POWER, t_quantile
 from bench.store.runs import Run
 
+LEVEL = 0.05  # at which the pilot's difference lies surely on one side
 _MOST = 10_000_000
 
 
@@ -33,14 +34,18 @@ class Spread:
     noise: float  # variance of one method's images of a prompt: what another seed changes
     prompts: int
     samples: int
+    side: int = 0  # of zero on which the pilot's difference surely lies: 1 or -1; 0: not known
 
     def variance(self, samples: int) -> float:
         """Of the difference on one prompt with so many images; that of the pilot where images are not told apart."""
         return self.between if math.isnan(self.within) else self.between + self.within / samples
 
     def detects(self, prompts: int, samples: int, level: float = 0.95) -> float:
-        """The smallest true difference that N x K tell with probability POWER, in the metric's unit."""
-        return _detects(self.variance(samples), self.skew, prompts, level)
+        """The smallest true difference that N x K tell with probability POWER, in the metric's unit.
+
+        On the side where the pilot surely saw it; else on either side, of which one is harder where values are skewed.
+        """
+        return _detects(self.variance(samples), self.skew, prompts, level, self.side)
 
     def prompts_for(self, target: float, samples: int) -> float:
         """How many prompts tell a difference of `target`; infinite for more than ten millions."""
@@ -73,14 +78,18 @@ class Spread:
         return math.nan if math.isnan(self.noise) else _detects(2 * self.noise / samples, 0.0, prompts, 0.95)
 
 
-def _detects(variance: float, skew: float, prompts: int, level: float) -> float:
-    """(t of the level + t of the power) standard errors; the first off the wider limit, which knows the skewness."""
+def _detects(variance: float, skew: float, prompts: int, level: float, side: int = 0) -> float:
+    """(t of the level + t of the power) standard errors; the first off the limit that has to exclude zero.
+
+    A difference above zero (`side` 1) is told by its lower limit; where the side is not known the wider one counts.
+    """
     error = math.sqrt(variance / prompts)
     if error == 0:
         return 0.0
     stats = MeanStats(np.zeros(()), np.asarray(error), np.asarray(SKEW_FACTOR * skew / math.sqrt(prompts)), prompts)
     low, high = limits(stats, level)
-    return float(max(-low, high)) + t_quantile(POWER, prompts - 1) * error
+    half = float(-low if side > 0 else high if side < 0 else max(-low, high))
+    return half + t_quantile(POWER, prompts - 1) * error
 
 
 def spreads(runs: Sequence[Run], reference: str = "base") -> list[Spread]:
@@ -120,4 +129,5 @@ def _spread(a: Units, b: Units, run: Run, lead: Run, metric: str) -> Spread | No
     skew = float((centred**3).mean() / (centred**2).mean() ** 1.5) if total > 0 else 0.0
     skew *= math.sqrt(n * (n - 1)) / (n - 2)
     kind = run.metrics[metric].kind
-    return Spread(metric, kind, f"{run.method} - {lead.method}", between, within, skew, noise, n, samples)
+    side = int(np.sign(means.mean())) if total > 0 and float(two_sided(mean_stats(means))) < LEVEL else 0
+    return Spread(metric, kind, f"{run.method} - {lead.method}", between, within, skew, noise, n, samples, side)

@@ -34,6 +34,7 @@ def verdicts(
     left_out: Sequence[LeftOut] = (),
     look: int | None = None,
     *,
+    of: int | None = None,
     common: bool = False,
 ) -> list[Verdict]:
     """Verdicts of all rules, in the order of the file, on summaries (or such as a baseline file has them).
@@ -45,7 +46,7 @@ def verdicts(
     """
     typed = [summary if isinstance(summary, Summary) else read_summary(summary) for summary in summaries]
     before = [read_summary(one) for one in (baseline or {}).get("summaries", [])]
-    level = 0.95 if look is None else look_level(look, _lines(limits, typed))
+    level = 0.95 if look is None else look_level(look, _lines(limits, typed), of)
     drops = drop_level(limits, typed) if look is None else level
     gate = Gate(limits, typed, before, left_out, drops, level, common, _seen([*typed, *before]))
     runs = Counter((summary.suite, summary.method) for summary in typed)

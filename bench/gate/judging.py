@@ -109,7 +109,8 @@ def _looked(baseline: Path | str | Mapping[str, Any] | None, summaries: Sequence
     """The number of this look, which is written to the ledger, and what is said of it."""
     if baseline is None or isinstance(baseline, Mapping):
         raise UsageError('looks = "nightly" counts looks in a file beside the baseline: give the baseline as a file')
-    ledger, key = read_ledger(Path(baseline)), key_of(summaries)
+    ledger = read_ledger(Path(baseline))
+    key = key_of(summaries, ledger.anchor)
     number = ledger.look(key)
     ledger.with_look(key).write()
     return number, ledger.told(number)

@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.analysis.opened import open_runs
 from bench.errors import UsageError
+from bench.formatting import counted
 from bench.gate.baseline import baseline_of, changes, changes_text, merged, read_baseline, worse, write_baseline
 from bench.gate.judging import Judged, judged, limits_of
-from bench.gate.ledger import begin
+from bench.gate.ledger import anchored, for_new_anchor
 from bench.gate.text import verdicts_text
 from bench.gate.verdict import Verdict, exit_code
 from bench.store.select import RunSources
@@ -51,10 +52,11 @@ def updated(
     refused = _refused(verdicts, strict) or ("" if accept else _needs_accept(verdicts, old, made, removed, nightly))
     if refused:
         return verdicts, f"{text}the baseline {baseline} was not changed: {refused}\n", 1
+    ledger = for_new_anchor(baseline) if nightly else None
     write_baseline(baseline, new)
-    if nightly:
-        begin(baseline)
-        text += "the looks of the nightly gate begin anew, against this baseline\n"
+    if ledger is not None:
+        looks = len(anchored(ledger, baseline).looks)
+        text += f"looks of the nightly gate go on being counted after {counted(looks, 'look')}, this choice included\n"
     kept = len(new["summaries"]) - len(made["summaries"])
     stay = f", and {kept} of other methods as they were" if kept else ""
     return verdicts, f"{text}wrote the baseline {baseline} of {len(made['summaries'])} runs{stay}\n", 0
@@ -108,5 +110,5 @@ def _needs_accept(
     if removed:
         return f"it {removed[0]}: {ask}"
     if old is not None and nightly:
-        return f'with looks = "nightly" the baseline is an anchor that no night moves: {ask}, and looks begin anew'
+        return f'with looks = "nightly" the baseline is an anchor that no night moves: {ask}; looks go on being counted'
     return ""

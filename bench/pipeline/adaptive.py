@@ -1,9 +1,9 @@
 """`bench run --until`: prompts are made, in a fixed random order, only until a question is answered.
 
-The looks are fixed beforehand: 32 prompts, twice as many each time, and all of them. Look k spends 5 % / (k (k + 1)) of
-error, shared among the lines (`bench.gate.ledger`), so that however often one looks, a line is decided wrongly in at
-most 5 %. It is one run that grows: its identity holds the ordered prompts, its manifest how far it came. Called again
-it goes on where it stopped.
+The looks are fixed beforehand: 32 prompts, twice as many every other time, and all of them. Each spends the same part
+of 5 % of error, shared among the lines (`bench.gate.ledger`), so that with all looks together any line is decided
+wrongly in at most 5 %. It is one run that grows: its identity holds the ordered prompts, its manifest how far it came.
+Called again it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -75,12 +75,10 @@ def read_rule(text: str, thresholds: Path | str | None, max_prompts: int | None)
 
 
 def looks(prompts: int) -> list[int]:
-    """The numbers of prompts at which is looked: 32, 64, 128, ... and all."""
-    found = []
-    number = FIRST_LOOK
-    while number < prompts:
+    """The numbers of prompts at which is looked: 32, 45, 64, 91, 128, ... and all."""
+    found: list[int] = []
+    while (number := round(FIRST_LOOK * 2 ** (len(found) / 2))) < prompts:
         found.append(number)
-        number *= 2
     return [*found, prompts]
 
 
@@ -126,7 +124,7 @@ def grow(
             generate(part, suite, stores, settings, progress)
             score_and_summarise(stores, scoring, settings.device, progress)
             runs = [read_run(store) for store in stores]
-            still, skipped = _open(runs, rule, limits, before, look)
+            still, skipped = _open(runs, rule, limits, before, (look, len(numbers)))
             stopped = "" if still and number < numbers[-1] else _stopped(still)
             _write(stores, rule, numbers, number, stopped, skipped)
             told = f"look {look} at {number} of {numbers[-1]} prompts: {len(still)} lines open"
@@ -178,9 +176,12 @@ def _baseline(limits: Thresholds | None) -> dict[str, Any] | None:
 
 
 def _open(
-    runs: Sequence[Run], rule: Rule, limits: Thresholds | None, before: dict[str, Any] | None, look: int
+    runs: Sequence[Run], rule: Rule, limits: Thresholds | None, before: dict[str, Any] | None, look: tuple[int, int]
 ) -> tuple[list[str], list[str]]:
-    """The lines that are not decided yet, and those on set metrics, which do not count (they stay undecided)."""
+    """At look k of so many: the lines that are not decided yet, and those on set metrics.
+
+    Those do not count; they stay undecided.
+    """
     if limits is None:
         return _wide(runs, rule, look), []
     summaries = [summary_from(run) for run in runs]
@@ -189,7 +190,7 @@ def _open(
         f"{rule.method} dominates" for rule in limits.rules if isinstance(rule, Dominance) and sets & set(rule.metrics)
     ]
     kept = replace(limits, rules=tuple(rule for rule in limits.rules if not _on_set(rule, sets)))
-    found = verdicts(kept, _comparable(summaries, before), before, (), look)
+    found = verdicts(kept, _comparable(summaries, before), before, (), look[0], of=look[1])
     return [f"{one.method} {one.name}" for one in found if one.status not in ("passed", "failed")], on_sets
 
 
@@ -204,10 +205,10 @@ def _comparable(summaries: Sequence[Summary], before: dict[str, Any] | None) -> 
     return [replace(summary, prompts_digest=None, prompts=0, prompt_order="") for summary in summaries]
 
 
-def _wide(runs: Sequence[Run], rule: Rule, look: int) -> list[str]:
+def _wide(runs: Sequence[Run], rule: Rule, look: tuple[int, int]) -> list[str]:
     """The differences to the first run whose interval is wider than asked; of one run, its means."""
     lines = [(run, name, size) for run in (runs[1:] or runs) for name, size in rule.sizes]
-    level, found = look_level(look, len(lines)), []
+    level, found = look_level(look[0], len(lines), look[1]), []
     for run, name, size in lines:
         mine = units_of(run, name)
         alone = len(runs) == 1

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-POWER = runpy.run_path(str(Path(__file__).parents[4] / "benchmarks" / "gate_power.py"))
+FOLDER = Path(__file__).parents[4] / "benchmarks"
+
+
+def _script() -> dict[str, Any]:
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return runpy.run_path(str(FOLDER / "gate_power.py"))
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+POWER = _script()
 
 
 @pytest.mark.slow
@@ -16,3 +29,10 @@ def test_another_seed_passes_and_a_planted_drop_is_caught(index: int) -> None:
     null, caught = POWER["power"](POWER["WORLDS"][index], cases=100)
     assert null["failed"] <= 5
     assert caught >= 80
+
+
+@pytest.mark.slow
+def test_what_plan_asks_for_lets_a_null_pass() -> None:
+    (world,) = [world for world in POWER["WORLDS"] if world.name.startswith("one metric, 32 prompts, what --plan")]
+    null, _ = POWER["power"](world, cases=60)
+    assert null["passed"] >= 48

@@ -47,6 +47,7 @@ def written(tmp_path: Path, text: str, baseline: Path) -> tuple[Path, Path]:
 def test_levels_of_all_looks_come_to_five_percent() -> None:
     assert sum(spent_at(look) for look in range(1, 2000)) == pytest.approx(0.05, abs=1e-4)
     assert look_level(1, 48) == pytest.approx(1 - 0.025 / 48)
+    assert [look_level(look, 2, of=4) for look in (1, 4)] == pytest.approx([1 - 0.005, 1 - 0.005])
 
 
 def test_looks_are_counted_beside_the_baseline(tmp_path: Path) -> None:
@@ -72,7 +73,31 @@ def test_an_anchor_is_not_moved_by_a_good_night(tmp_path: Path) -> None:
     assert (refused.code, before.read_bytes()) == (1, anchor)
     assert "an anchor that no night moves" in refused.text or "undecided" in refused.text
     accepted = check(tmp_path / "n1", gate, before, update_baseline=True, accept=True)
-    assert (accepted.code, "begin anew" in accepted.text) == (0, True)
+    assert (accepted.code, "go on being counted after 0 looks" in accepted.text) == (0, True)
+
+
+def test_renewing_the_anchor_does_not_begin_a_new_count(tmp_path: Path) -> None:
+    """Else a baseline that is renewed at each good night raises a false alarm in 40 % of 60 nights."""
+    gate, before = written(tmp_path, NIGHTLY, night(tmp_path / "anchor", 1))
+    check(night(tmp_path / "n1", 2), gate, before)
+    check(tmp_path / "n1", gate, before, update_baseline=True, accept=True)
+    third = check(night(tmp_path / "n2", 3), gate, before)
+    assert "Look 3 " in third.text  # the choice of a new anchor is one
+    assert "was changed" not in third.text
+    before.write_bytes(before.read_bytes() + b"\n")  # by hand
+    fourth = check(night(tmp_path / "n3", 4), gate, before)
+    assert "Look 4 " in fourth.text
+    assert "The baseline was changed since the last look; looks go on being counted." in fourth.text
+    assert "was changed" not in check(night(tmp_path / "n4", 5), gate, before).text
+
+
+def test_a_damaged_ledger_keeps_the_anchor_as_it_is(tmp_path: Path) -> None:
+    gate, before = written(tmp_path, NIGHTLY, night(tmp_path / "anchor", 1))
+    anchor = before.read_bytes()
+    ledger_path(before).write_text("{}")
+    with pytest.raises(UsageError, match="is not a ledger of looks"):
+        check(night(tmp_path / "n1", 2), gate, before, update_baseline=True, accept=True)
+    assert before.read_bytes() == anchor
 
 
 def test_a_drop_is_no_baseline_unless_accepted(tmp_path: Path) -> None:

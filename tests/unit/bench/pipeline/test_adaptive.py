@@ -22,7 +22,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_looks_are_fixed_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adaptive, "FIRST_LOOK", 32)
-    assert adaptive.looks(200) == [32, 64, 128, 200]
+    assert adaptive.looks(200) == [32, 45, 64, 91, 128, 181, 200]
     assert adaptive.looks(32) == [32]
     assert adaptive.looks(10) == [10]
 
