@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.limits import MOST_BYTES, MOST_PROMPT_BYTES, PromptError
+from prompts.limits import MOST_BYTES, PromptError
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +121,6 @@ def _without_comments(path: Path, text: str) -> list[tuple[int, str]]:
     # Lines end as in bytes: other characters that Python splits strings at may stand within a prompt.
     for number, raw in enumerate(re.split("\r\n|\n|\r", text), start=1):
         line = raw.strip()
-        if len(line.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
-            raise PromptError(f"{path}: line {number}: it has more than {MOST_PROMPT_BYTES:,} bytes")
         if _COMMENT.match(line):
             comments.append((number, line))
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 MOST_BYTES, MOST_PROMPT_BYTES = 256 << 20, 64 << 10
-"""Of a file, and of a prompt's line or cell in it: more is no prompt."""
+"""Of a file, and of a prompt in it: more is no prompt."""
 
 
 class PromptError(ValueError):

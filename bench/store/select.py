@@ -57,10 +57,10 @@ def open_runs(
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     for one_source, (found, named) in zip(_listed(source), sources, strict=True):
-        refuse = named and not (unfinished_too and isinstance(one_source, str))
+        begun_too = unfinished_too and isinstance(one_source, str)
         for one in found:
             store = _store_of(one)
-            opened = _opened(one, None if store is None else doubts.get(store.path), refuse)
+            opened = _opened(one, None if store is None else doubts.get(store.path), named, begun_too)
             runs += [opened] if isinstance(opened, Run) else []
             left_out += [opened] if isinstance(opened, LeftOut) else []
     unique = {(run.suite, run.path, run.name): run for run in runs}
@@ -83,14 +83,17 @@ def _store_of(run: RunStore | Run) -> RunStore | None:
     return run.store if isinstance(run, Run) else run
 
 
-def _opened(one: RunStore | Run, doubt: Doubt | None, refuse: bool) -> Run | LeftOut:
-    """A run, with its doubt; or why it is left out, which is an error (`refuse`) of one that was named by itself."""
+def _opened(one: RunStore | Run, doubt: Doubt | None, named: bool, begun_too: bool) -> Run | LeftOut:
+    """A run, with its doubt; or why it is left out, which is an error of one that was named by itself.
+
+    `begun_too`: it is none that it is not finished.
+    """
     store = _store_of(one)
     outdated = doubt is not None and doubt.certain
     if store is None or (isinstance(one, Run) and not outdated):
         assert isinstance(one, Run)
         return one
-    if outdated and refuse:
+    if outdated and named:
         raise UsageError(f"run {store.path} is outdated: {doubt.why if doubt else ''}")
     its = store.manifest()
     if outdated:
@@ -99,7 +102,7 @@ def _opened(one: RunStore | Run, doubt: Doubt | None, refuse: bool) -> Run | Lef
     if its.complete:
         run = read_run(store)
         return run if doubt is None else replace(run, doubt=doubt.why)
-    if refuse:
+    if named and not begun_too:
         raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` command that began it")
     return LeftOut(store.name, "not finished", its.method, its.suite, False, made_at(store), its.name)
 
