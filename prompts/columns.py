@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.forms import COLUMNS, MOST_PROMPT_BYTES, PromptError, Row, listed
+from prompts.forms import COLUMNS, Row, listed
+from prompts.limits import MOST_PROMPT_BYTES, PromptError
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
+
+from prompts.limits import MOST_BYTES, PromptError
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +41,6 @@ _MARKS = {
 _COMMENT = re.compile(r"#(?:\s|[#!]|$)")
 _WORD = re.compile(r"\w{1,40}")
 _SHOWN = 12
-MOST_BYTES, MOST_PROMPT_BYTES = 256 << 20, 64 << 10
-"""Of a file, and of a prompt's line or cell in it: more is no prompt."""
-
-
-class PromptError(ValueError):
-    """A prompt set or file that cannot be used; the text is one sentence with file and line (exit code 2)."""
-
-    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +121,6 @@ def _without_comments(path: Path, text: str) -> list[tuple[int, str]]:
     # Lines end as in bytes: other characters that Python splits strings at may stand within a prompt.
     for number, raw in enumerate(re.split("\r\n|\n|\r", text), start=1):
         line = raw.strip()
-        if len(line.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
-            raise PromptError(f"{path}: line {number}: it has more than {MOST_PROMPT_BYTES:,} bytes")
         if _COMMENT.match(line):
             comments.append((number, line))
             continue
@@ -151,8 +143,7 @@ def _counted(lines: Sequence[Any]) -> str:
 
 
 def _told(lines: Sequence[tuple[int, str]]) -> str:
-    number, line = lines[0]
-    return f"{number} ('{line[:60]}')"
+    return f"{lines[0][0]} ('{lines[0][1][:60]}')"
 
 
 def _check_first_line(path: Path, lines: Sequence[tuple[int, str]]) -> None:

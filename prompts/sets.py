@@ -17,8 +17,8 @@ from typing import ClassVar
 from prompts.catalogue import public_sets
 from prompts.columns import Prompt as Prompt
 from prompts.columns import prompts_of
-from prompts.forms import PromptError as PromptError
 from prompts.forms import rows_of
+from prompts.limits import PromptError as PromptError
 from prompts.public import Fetch, PublicSetError
 from prompts.public import rows_of as public_rows_of
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError, UsageError, unknown
 from bench.formatting import one_line
 from bench.store.outdated import Doubt, DoubtsOf, marked
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
+from bench.store.shown import shown_methods
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ def open_runs(
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     for one_source, (found, named) in zip(_listed(source), sources, strict=True):
-        refuse = named and not (unfinished_too and isinstance(one_source, str))
+        begun_too = unfinished_too and isinstance(one_source, str)
         for one in found:
             store = _store_of(one)
-            opened = _opened(one, None if store is None else doubts.get(store.path), refuse)
+            opened = _opened(one, None if store is None else doubts.get(store.path), named, begun_too)
             runs += [opened] if isinstance(opened, Run) else []
             left_out += [opened] if isinstance(opened, LeftOut) else []
     unique = {(run.suite, run.path, run.name): run for run in runs}
@@ -83,14 +83,17 @@ def _store_of(run: RunStore | Run) -> RunStore | None:
     return run.store if isinstance(run, Run) else run
 
 
-def _opened(one: RunStore | Run, doubt: Doubt | None, refuse: bool) -> Run | LeftOut:
-    """A run, with its doubt; or why it is left out, which is an error (`refuse`) of one that was named by itself."""
+def _opened(one: RunStore | Run, doubt: Doubt | None, named: bool, begun_too: bool) -> Run | LeftOut:
+    """A run, with its doubt; or why it is left out, which is an error of one that was named by itself.
+
+    `begun_too`: it is none that it is not finished.
+    """
     store = _store_of(one)
     outdated = doubt is not None and doubt.certain
     if store is None or (isinstance(one, Run) and not outdated):
         assert isinstance(one, Run)
         return one
-    if outdated and refuse:
+    if outdated and named:
         raise UsageError(f"run {store.path} is outdated: {doubt.why if doubt else ''}")
     its = store.manifest()
     if outdated:
@@ -99,7 +102,7 @@ def _opened(one: RunStore | Run, doubt: Doubt | None, refuse: bool) -> Run | Lef
     if its.complete:
         run = read_run(store)
         return run if doubt is None else replace(run, doubt=doubt.why)
-    if refuse:
+    if named and not begun_too:
         raise UsageError(f"run {store.path} is not finished: finish it with the `bench run` command that began it")
     return LeftOut(store.name, "not finished", its.method, its.suite, False, made_at(store), its.name)
 
@@ -171,43 +174,6 @@ def display_names(runs: Sequence[Run]) -> list[str]:
         for index, part in zip(indices, parts, strict=True):
             shown[index] = f"{name} ({part})" if part else name
     return shown
-
-
-def shown_methods(runs: Sequence[Run]) -> list[str]:
-    """The method of each run, with the settings by which runs of one method are told apart in this table.
-
-    A point of a sweep that lies at the method's own setting has it written out, as the others have; where several
-    checkpoints were given with --set weights=, each is named.
-    """
-    made = [_method_of(run) for run in runs]
-    rows = [str(one.get("row") or run.method.partition("[")[0]) for one, run in zip(made, runs, strict=True)]
-    found = []
-    for run, one, row in zip(runs, made, rows, strict=True):
-        family = [other for other, its in zip(made, rows, strict=True) if its == row]
-        swept = {key for other in family for key in dict(other.get("settings") or {})} - {"weights"}
-        mine = {key: value for key, value in dict(one.get("settings") or {}).items() if key != "weights"}
-        schedule = dict(one.get("schedule") or {})
-        for key in swept - mine.keys():
-            value = schedule.get(key, one.get(key))
-            if value is not None:
-                mine[key] = f"{value:g}" if isinstance(value, int | float) else str(value)
-        if len({other.get("weights") for other in family if "weights" in dict(other.get("settings") or {})}) > 1:
-            name = str(one.get("name") or "")
-            mine |= {"weights": weights} if (weights := _weights_in(name)) else {}
-        written = ",".join(f"{key}={value}" for key, value in mine.items())
-        changed = bool(swept) or "weights" in mine
-        found.append(f"{row}[{written}]" if changed and written and one else run.method)
-    return found
-
-
-def _method_of(run: Run) -> dict[str, Any]:
-    return dict(run.store.manifest().resolved_method or {}) if run.store is not None else {}
-
-
-def _weights_in(name: str) -> str:
-    """ "a.safetensors-1a2b3c4d" of "refl[power=2,weights=a.safetensors-1a2b3c4d]"."""
-    parts = name.partition("[")[2].rstrip("]").split(",")
-    return next((part.partition("=")[2] for part in parts if part.startswith("weights=")), "")
 
 
 def _differing(paths: Sequence[Path]) -> list[str]:

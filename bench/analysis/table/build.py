@@ -17,7 +17,8 @@ from bench.analysis.table.rows import N_RESAMPLES, Row, Table, family
 from bench.analysis.table.sweeps import curves
 from bench.methods.catalogue import display_rank
 from bench.store.runs import MetricFacts, Run, metric_order
-from bench.store.select import LeftOut, display_names, shown_methods
+from bench.store.select import LeftOut, display_names
+from bench.store.shown import shown_methods
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
