@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, named, reason_of, unreadable
 from bench.scoring.missing import Key, Missing, Target
+from bench.scoring.notes import image_notes, notes_on
 from bench.scoring.official import features_of_all, logged_note
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
@@ -24,7 +25,6 @@ from metrics.types import is_official
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.store.records import Manifest
     from bench.suite.schema import Reference
 
 logger = get_logger(__name__)
@@ -269,21 +269,6 @@ class Scorer:
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
             self.target.store.write_manifest(manifest)
-
-
-def image_notes(manifest: Manifest) -> list[str]:
-    """What was noted of images from elsewhere when they were taken: it stands beside every value of theirs."""
-    return [str(one) for one in dict(manifest.resolved_method.get("images") or {}).get("notes", ())]
-
-
-def notes_on(metric: Any, target: Target) -> list[str]:
-    """What an image or group metric has to say of its values for a run, such as how many of its prompts were cut."""
-    if not hasattr(metric, "notes_for"):
-        return list(metric.notes()) if hasattr(metric, "notes") else []
-    try:
-        return list(metric.notes_for([target.texts[prompt_id] for prompt_id in target.images]))
-    except Exception:  # a prompt that no tokenizer takes: its images have no value, and the reason is theirs
-        return []
 
 
 def sum_of(parts: Sequence[Any]) -> Any:
