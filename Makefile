@@ -45,6 +45,7 @@ run: $(STAMP)
 	@"$(PY)" -m bench run --suite shapes --method "$(METHODS)" --results "$(RESULTS)" </dev/null
 	@"$(PY)" -m bench report --results "$(RESULTS)" --out "$(RESULTS)/report" </dev/null
 	@echo "the report is in $(abspath $(RESULTS)/report)"
+	@echo "call bench as $(VENV)/bin/bench, or as bench after: . $(VENV)/bin/activate"
 
 # Two files of tests at a time, each whole in one process, since what tests share they share by file: the folders that a
 # fixture makes, or the settings of a library. `make WORKERS=0 test` takes them one after the other.

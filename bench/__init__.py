@@ -10,7 +10,9 @@ does, with a keyword for each flag:
     bench.compare(a, b)       paired differences of two runs
     bench.claims(file)        which sentences the runs carry
     bench.check(...)          verdicts against thresholds and a baseline
+    bench.make_reference(...) the statistics of reference images, in a file
     bench.train(...)          make a checkpoint
+    bench.remove_runs(runs)   remove runs with their images
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
 and what a file of one's own needs (`bench run --plugin my_methods.py`):
@@ -34,9 +36,11 @@ _PUBLIC = {
     "claims": "bench.study.claims",
     "compare": "bench.analysis.compare",
     "load_results": "bench.analysis.load_results",
+    "make_reference": "bench.pipeline.reference",
     "plan": "bench.pipeline.plan",
     "register_method": "bench.methods.catalogue",
     "register_model": "bench.registry.families",
+    "remove_runs": "bench.store.remove",
     "report": "bench.reporting.report",
     "run": "bench.pipeline.run",
     "score": "bench.pipeline.rescore",
@@ -50,9 +54,11 @@ __all__ = [
     "claims",
     "compare",
     "load_results",
+    "make_reference",
     "plan",
     "register_method",
     "register_model",
+    "remove_runs",
     "report",
     "run",
     "score",
@@ -67,11 +73,13 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
     from bench.pipeline.plan import plan
+    from bench.pipeline.reference import make_reference
     from bench.pipeline.rescore import score
     from bench.pipeline.run import run
     from bench.pipeline.train import train
     from bench.registry.families import register_model
     from bench.reporting.report import report
+    from bench.store.remove import remove_runs
     from bench.study.claims import claims
 
 

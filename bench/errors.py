@@ -7,16 +7,23 @@ the sentence and ends with `exit_code`; anything else that is raised is a bug an
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from metrics.errors import punctuated
 
 
 class BenchError(Exception):
-    """Base of all mistakes of the user; `str(error)` is the sentence to show, punctuated as all messages are."""
+    """Base of all mistakes of the user; `str(error)` is the sentence to show, punctuated as all messages are.
+
+    `failures` are the metrics that could not be scored, with their reasons, where that is the mistake; `stores` then
+    are the runs, whose other metrics are scored.
+    """
 
     exit_code: ClassVar[int] = 2
+    failures: Mapping[str, str] = MappingProxyType({})
+    stores: Sequence[Any] = ()
 
     def __init__(self, message: str) -> None:
         super().__init__(punctuated(message))

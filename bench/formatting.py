@@ -40,6 +40,31 @@ def one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
+def printable(text: str) -> str:
+    """Untrusted text of several lines without other control characters: it cannot steer a terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else " " for char in text)
+
+
+_ABSOLUTE = re.compile(r"(?<![\w/:.~\\])(?:~?/|[A-Za-z]:\\)[^\s'\"`,;:()\[\]<>]*[/\\](?=[^\s'\"`,;:()\[\]<>/\\])")
+
+
+def without_folders(text: str) -> str:
+    """The text with the last part of each absolute path alone: where files lie on a machine is nobody else's business.
+
+    >>> without_folders("the weights '/home/me/out/unet' of https://example.org/a/b")
+    "the weights 'unet' of https://example.org/a/b"
+    """
+    return _ABSOLUTE.sub("", text)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(text: str) -> str:
+    """A text for a cell of CSV that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def shorten(text: str) -> str:
     """On one line, cut to what a terminal shows."""
     text = one_line(text)

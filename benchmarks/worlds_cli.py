@@ -175,7 +175,9 @@ def compared(text: str, wanted: Sequence[Difference]) -> list[str]:
 def reported(folder: Path, wanted: Mapping[tuple[str, str], Difference]) -> list[str]:
     """What the report's files hold otherwise than wanted."""
     wrong = []
-    rows = {(r["method"], r["metric"]): r for r in csv.DictReader((folder / "differences.csv").open())}
+    rows = {
+        (r["method"], r["metric"]): r for r in csv.DictReader((folder / "differences.csv").read_text().splitlines())
+    }
     page = (folder / "index.html").read_text(encoding="utf-8")
     for key, one in wanted.items():
         interval = one.interval

@@ -96,8 +96,8 @@ def _read(entry: PublicSet, path: Path) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = list(READERS[entry.format](entry, text))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"no '{entry.key}'" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"no '{entry.key}'" if isinstance(error, KeyError) else (str(error).splitlines() or [""])[0][:120]
         raise PublicSetError(
             f"{path} cannot be read as {entry.format} of the public prompt set '{entry.name}' ({reason}): its source "
             "has changed; pass a file of your own with --prompts FILE"

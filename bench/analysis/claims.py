@@ -68,12 +68,15 @@ def judged_claims(
     strict: bool = False,
     results: Path | str = Path("results"),
     people: People | None = None,
+    suite: str | None = None,
 ) -> Claims:
     """Judge the claims of a ledger on runs (None: all of `results`), and on the votes of `people`.
 
-    `bench.claims` is this with the folder of a study. A ledger of human metrics alone needs no runs.
+    `bench.claims` is this with the folder of a study. A ledger of human metrics alone needs no runs. Of each method the
+    newest finished run is taken; `suite` (None: the ledger's) keeps the runs of one suite.
     """
-    ledger, suite = read_ledger(file)
+    ledger, of_ledger = read_ledger(file)
+    suite = of_ledger if suite is None else suite
     needed = runs is not None or any(claim.metric not in HUMAN_METRICS for claim in ledger)
     opened, left_out, _ = open_runs(results if runs is None else runs, results) if needed else ([], [], False)
     tell_outdated(left_out)
@@ -82,6 +85,8 @@ def judged_claims(
         if suite is None or run.suite == suite:
             newest[run.method] = run
             newest[run.name] = run
+    for run in opened:
+        newest |= {name: run for name in (run.given, run.name) if name and (suite is None or run.suite == suite)}
     found = tuple(judge(claim, newest, people) for claim in ledger)
     answers = {one.answer for one in found}
     failed = answers & ({"does not hold", "undecided"} if strict else {"does not hold"})

@@ -29,13 +29,13 @@ interval, with the worst case where the runs are scored differently (`bench.anal
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, suggest
+from bench.runtime.toml_text import parse_toml
 
 DIRECTIONS = ("above", "below", "within", "open")
 PROTOCOLS = ("corrected", "official")
@@ -69,11 +69,9 @@ class Claim:
 def read_ledger(file: Path | str) -> tuple[list[Claim], str | None]:
     """The claims of a ledger, and the suite that they are about. UsageError names the claim and the key."""
     try:
-        data = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        data = parse_toml(Path(file).read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the claims file {file}: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise UsageError(f"{file} is not valid TOML: {error}") from None
     listed, suite = data.get("claim"), data.get("suite")
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"{file} has no claims: write tables [[claim]] with {', '.join(_KEYS[:6])}")

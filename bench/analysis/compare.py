@@ -19,7 +19,8 @@ from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means
 from bench.errors import UsageError, unknown
 from bench.store.runs import MetricFacts, Run
-from bench.store.select import RunSource, display_names, other_checkpoints
+from bench.store.select import RunSource, display_names
+from bench.store.siblings import other_checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +118,7 @@ def compare(
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
+    suite: str | None = None,
 ) -> Comparison: ...
 @overload
 def compare(
@@ -129,6 +131,7 @@ def compare(
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
+    suite: str | None = None,
 ) -> Several | Comparison: ...
 def compare(
     a: RunSource,
@@ -140,14 +143,15 @@ def compare(
     common: bool = False,
     replicates: bool = False,
     metrics: Sequence[str] | None = None,
+    suite: str | None = None,
 ) -> Comparison | Several:
     """Paired differences b - a between two runs, or all pairs of more. Does what `bench compare` does.
 
-    Runs are folders, stores, or names in `results`. Of two runs: per metric and per prompt tag, with the `top` prompts
-    that changed most per metric (`Comparison`). With `others`, three runs or more: every pair in every metric, with
-    letters, ranks and the set that cannot be told from the best (`Several`). `common`: over the values that all runs
-    have; the notes say how many those are. `metrics` (names) are those that are compared, and so the family of tests
-    (None: all).
+    Runs are folders, stores, or names in `results`; `suite` chooses where runs of several suites fit a name. Of two
+    runs: per metric and per prompt tag, with the `top` prompts that changed most per metric (`Comparison`). With
+    `others`, three runs or more: every pair in every metric, with letters, ranks and the set that cannot be told from
+    the best (`Several`). `common`: over the values that all runs have; the notes say how many those are. `metrics`
+    (names) are those that are compared, and so the family of tests (None: all).
 
     `replicates`: also over the other checkpoints of each method (training seeds) that lie beside the runs; of three or
     more runs the methods are compared then, not the runs.
@@ -168,7 +172,7 @@ def compare(
     """
     from bench.analysis.several import compare_methods, compare_runs
 
-    runs = [_one_run(source, results) for source in (a, b, *others)]
+    runs = [_one_run(source, results, suite) for source in (a, b, *others)]
     _check_distinct(runs)
     siblings = _siblings(runs)
     unique = [*runs, *(siblings if replicates else ())]
@@ -270,8 +274,8 @@ def _methods(groups: Sequence[MethodRuns]) -> MethodComparison:
     return MethodComparison(a, b, corrected([method_difference(a, b, name) for name in both]))
 
 
-def _one_run(source: RunSource, results: Path | str) -> Run:
-    runs, left_out, _ = open_runs(source, results)
+def _one_run(source: RunSource, results: Path | str, suite: str | None) -> Run:
+    runs, left_out, _ = open_runs(source, results, suite)
     tell_outdated(left_out)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs[:6])

@@ -15,12 +15,18 @@ from bench.store.select import open_runs as opened_runs
 logger = get_logger(__name__)
 
 
-def open_runs(source: RunSources, results: Path | str = Path("results")) -> tuple[list[Run], list[LeftOut], bool]:
+def open_runs(
+    source: RunSources,
+    results: Path | str = Path("results"),
+    suite: str | None = None,
+    *,
+    unfinished_too: bool = False,
+) -> tuple[list[Run], list[LeftOut], bool]:
     """As `bench.store.select.open_runs`; runs whose weights an older version read otherwise are outdated as well.
 
     Runs of which that is not known, because their weights are not here, are in the log.
     """
-    runs, left_out, named = opened_runs(source, results, doubts)
+    runs, left_out, named = opened_runs(source, results, suite, doubts, unfinished_too=unfinished_too)
     for run in runs:
         if run.doubt:
             logger.warning(one_line(f"{run.name}: {run.doubt}"), extra=ONCE)

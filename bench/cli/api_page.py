@@ -25,8 +25,8 @@ that of the command: 2 wrong usage or bad input, 3 not comparable, 4 something n
 bugs.
 """
 _FUNCTIONS = (
-    "run", "plan", "score", "report", "compare", "check", "claims", "train", "load_results", "register_method",
-    "register_model",
+    "run", "plan", "score", "report", "compare", "check", "claims", "train", "make_reference", "load_results",
+    "remove_runs", "register_method", "register_model",
 )  # fmt: skip
 _METRICS = ("names", "info", "load", "register")
 _TYPES = ("Facts", "Request", "Card", "Kind", "Direction")

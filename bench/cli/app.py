@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from bench.cli.check import check
 from bench.cli.claims import claims
+from bench.cli.commands import Command
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.list import list_entries
-from bench.cli.options import with_plugins
+from bench.cli.options import QuietOption, VerboseOption, heard, with_common_options
 from bench.cli.plan import plan
+from bench.cli.reference import reference
 from bench.cli.report import report
+from bench.cli.rm import rm
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.study import STUDY
 from bench.cli.train import train
 from bench.cli.watch import watch
+from bench.formatting import one_line
 from bench.runtime.log import shown
 from metrics.errors import punctuated
 
@@ -38,9 +42,11 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "claims": claims,
+    "reference": reference,
     "train": train,
     "watch": watch,
     "list": list_entries,
+    "rm": rm,
     "doctor": doctor,
 }
 # Commands of several words: name -> what its help says, and the commands below it.
@@ -51,12 +57,15 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
 
 def _top(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """How much diversity did a reward-tuned text-to-image model pay for its quality?
 
     Start with: bench run --method base,refl,combined,imagerefl, then: bench report
     """
+    context.with_resource(heard(quiet, verbose))
     if version:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
@@ -69,42 +78,22 @@ def _top(
         typer.echo(context.get_help())
 
 
-class _Argument(TyperArgument):
-    """An argument whose help shows its metavar as it is: typer adds braces, brackets and the Python type to it."""
-
-    def get_usage_pieces(self, ctx: Any) -> list[str]:
-        return [self.display_name_raw]
-
-    def display_type_rich(self, ctx: Any) -> str | None:
-        return None
-
-
-class _Command(TyperCommand):
-    """A command with such arguments."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for parameter in self.params:
-            if isinstance(parameter, TyperArgument):
-                parameter.__class__ = _Argument  # typer has no hook for the class that it makes arguments of
-
-
 def build() -> typer.Typer:
     """The application with all its commands."""
     app = typer.Typer(
         name="bench",
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
-        app.command(name, cls=_Command)(with_plugins(command))
+        app.command(name, cls=Command)(with_common_options(command))
     for name, (text, commands) in GROUPS.items():
         group = typer.Typer(name=name, help=text, rich_markup_mode=app.rich_markup_mode, no_args_is_help=True)
         for word, command in commands.items():
-            group.command(word, cls=_Command)(command)
+            group.command(word, cls=Command)(command)
         app.add_typer(group)
     return app
 
@@ -167,6 +156,10 @@ def _no_thread(wrong: Exception) -> bool:
 def _usage(wrong: typer.TyperException) -> str:
     """A usage error as a sentence that says where help is."""
     text = wrong.format_message().strip().replace("Value error, ", "")
+    wrong_option = getattr(wrong, "option_name", None)
+    if wrong_option is not None and (options := getattr(wrong, "possibilities", None)):
+        close = difflib.get_close_matches(wrong_option, sorted(options), n=1, cutoff=0.5) or sorted(options)[:1]
+        text = f"No such option: {wrong_option}. Did you mean '{close[0]}'?"
     text = text if text.endswith((".", "?", ")")) else f"{text}."
     path = getattr(getattr(wrong, "ctx", None), "command_path", "bench")
     return f"{text} See '{path} --help'."
@@ -174,5 +167,5 @@ def _usage(wrong: typer.TyperException) -> str:
 
 def _fail(text: str, code: int) -> int:
     sys.stdout.flush() if sys.stdout is not None else None
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {one_line(text)}", file=sys.stderr)
     return code

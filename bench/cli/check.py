@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument, StudyOption, VerifyOption
+from bench.cli.options import (
+    CommonOption,
+    OnlySuiteOption,
+    ResultsOption,
+    RunsArgument,
+    StudyOption,
+    VerifyOption,
+)
 
 ThresholdsOption = Annotated[
     Path | None,
@@ -49,6 +56,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided verdict as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
     study: StudyOption = None,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check runs against thresholds, for continuous integration.
@@ -57,6 +65,7 @@ def check(
     the job summary.
     """
     import bench
+    from bench.cli.output import say
     from bench.gate.check import tell_actions, verdict_rows
 
     outcome = bench.check(
@@ -73,8 +82,9 @@ def check(
         summary=summary,
         study=study,
         results=results,
+        suite=suite,
     )
-    typer.echo(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
+    say(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
     for path in outcome.written:
         typer.echo(f"wrote {path}", err=True)
     typer.echo(tell_actions(outcome, os.environ), nl=False, err=as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import ResultsOption, RunsArgument, StudyOption
+from bench.cli.options import OnlySuiteOption, ResultsOption, RunsArgument, StudyOption
 
 
 def claims(
@@ -17,6 +17,7 @@ def claims(
     strict: Annotated[bool, typer.Option("--strict", help="Treat an undecided claim as a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     study: StudyOption = None,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Check published claims against runs.
@@ -27,7 +28,8 @@ def claims(
     """
     import bench
     from bench.analysis.claims import claim_rows
+    from bench.cli.output import say
 
-    found = bench.claims(file, runs or None, strict=strict, results=results, study=study)
-    typer.echo(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
+    found = bench.claims(file, runs or None, strict=strict, results=results, study=study, suite=suite)
+    say(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
     return found.code

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, split
+from bench.cli.options import CommonOption, OnlySuiteOption, ResultsOption, split
 
 
 def compare(
@@ -36,6 +36,7 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of aligned text.")] = False,
     common: CommonOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Of two runs: print the comparison as JSON.")] = False,
+    suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Show paired differences between two runs, or all pairs of more.
@@ -46,6 +47,7 @@ def compare(
     """
     import bench
     from bench.analysis.several import Several
+    from bench.cli.output import say
     from bench.errors import UsageError
     from bench.reporting.all_pairs import several_markdown, several_text
     from bench.reporting.comparison import comparison_markdown, comparison_text
@@ -56,11 +58,11 @@ def compare(
         raise UsageError("--json is of two runs and without --replicates: leave out one of them")
     chosen = split(metrics) or None
     how: dict[str, Any] = {"results": results, "common": common, "replicates": replicates, "metrics": chosen}
-    found = bench.compare(a, b, top, others=others or [], **how)
+    found = bench.compare(a, b, top, others=others or [], suite=suite, **how)
     if isinstance(found, Several):
-        typer.echo((several_markdown if markdown else several_text)(found).rstrip())
+        say((several_markdown if markdown else several_text)(found).rstrip())
     elif as_json:
-        typer.echo(json.dumps(found.data, indent=1))
+        say(json.dumps(found.data, indent=1))
     else:
-        typer.echo((comparison_markdown if markdown else comparison_text)(found).rstrip())
+        say((comparison_markdown if markdown else comparison_text)(found).rstrip())
     return 0

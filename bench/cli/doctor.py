@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import UsageError
+from bench.errors import MissingError, UsageError
 
 ResultsOption = Annotated[
     Path | None,
     typer.Option(
-        "--results", metavar="DIR", help="Results folder to search for runs that an older version may have spoiled."
+        "--results",
+        metavar="DIR",
+        envvar="BENCH_RESULTS",
+        show_envvar=True,
+        help="Results folder to search for runs that an older version may have spoiled.",
     ),
+]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option("--suite", metavar="NAME|FILE.toml", help="Instead, list what this suite needs and is not here."),
 ]
 VerifyOption = Annotated[
     bool,
@@ -49,6 +57,7 @@ ValuesOption = Annotated[
 
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also check whether the model hub can be reached.")] = False,
+    suite: SuiteOption = None,
     results: ResultsOption = None,
     verify_metrics: VerifyOption = False,
     official: OfficialOption = None,
@@ -56,11 +65,13 @@ def doctor(
     out: OutOption = None,
     values: ValuesOption = None,
 ) -> int:
-    """Check this installation and print commands that fix its problems."""
+    """Check this installation; print commands that fix its problems."""
     from bench.cli.output import show
     from bench.doctor.examine import Report, examine, verify
     from bench.doctor.spoiled import spoiled_runs
 
+    if suite is not None:
+        return _missing_for(suite)
     if verify_metrics:
         outcome = verify(official, cache, out, values)
         show(outcome.table())
@@ -80,3 +91,23 @@ def doctor(
         typer.echo(f"to fix {', '.join(subjects)}:\n    {command}")
     typer.echo(report.verdict)
     return report.exit_code
+
+
+def _missing_for(suite: str) -> int:
+    """Print what a suite lacks on this machine, all at once; 4 where it lacks something."""
+    from bench.cli.output import say, show
+    from bench.formatting import Table, counted
+    from bench.pipeline.plan import missing_for
+
+    found = missing_for(suite)
+    if not found:
+        say(f"suite {suite}: everything is here")
+        return 0
+    sizes = ["unknown" if one.megabytes is None else f"{one.megabytes:,.0f} MB" for one in found]
+    rows = tuple((one.what, one.name, size) for one, size in zip(found, sizes, strict=True))
+    show(Table(("what", "name", "size"), rows, right=frozenset({2})))
+    known = sum(one.megabytes or 0 for one in found)
+    unknown_sizes = sizes.count("unknown")
+    told = f", and {counted(unknown_sizes, 'unknown size')}" if unknown_sizes else ""
+    say(f"suite {suite}: {counted(len(found), 'thing')} missing, {known:,.0f} MB{told}; `bench run` asks the hub")
+    return MissingError.exit_code

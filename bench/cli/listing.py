@@ -1,21 +1,79 @@
-"""What there is (methods, models, metrics, prompt sets, suites), as plain tables. Light: no torch, no pandas."""
+"""What there is (methods, models, metrics, prompt sets, suites, runs), as plain tables. Light: no torch, no pandas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
 from bench.formatting import Table
 
 
-def table_of(topic: str | None) -> Table:
+def table_of(topic: str | None, results: Path = Path("results")) -> Table:
     """The table of one topic, or of the topics themselves; UsageError for an unknown one."""
     if topic is None:
-        rows = tuple((f"bench list {name}", (make.__doc__ or "").splitlines()[0]) for name, make in TOPICS.items())
+        shown = {**{name: make.__doc__ for name, make in TOPICS.items()}, RUNS: run_records.__doc__}
+        rows = tuple((f"bench list {name}", (text or "").splitlines()[0]) for name, text in shown.items())
         return Table(("command", "shows"), rows)
+    if topic == RUNS:
+        return _runs(run_records(results))
     if topic not in TOPICS:
-        raise unknown("topic", topic, TOPICS)
+        raise unknown("topic", topic, [*TOPICS, RUNS])
     return TOPICS[topic]()
+
+
+def records_of(topic: str | None, results: Path = Path("results")) -> list[dict[str, Any]]:
+    """The rows of a topic as plain JSON data, the head of the table as keys."""
+    if topic == RUNS:
+        return run_records(results)
+    table = table_of(topic)
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+
+
+RUNS = "runs"
+
+
+def run_records(results: Path) -> list[dict[str, Any]]:
+    """The runs of a results folder: method, name, prompts, images, whether finished, date and size."""
+    from bench.store.run_store import find_runs
+
+    found: list[dict[str, Any]] = []
+    for store in find_runs(results):
+        try:
+            manifest = store.manifest()
+        except BenchError as error:
+            found.append({"suite": store.suite, "run": store.name, "method": "", "error": str(error)})
+            continue
+        size = sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file())
+        found.append(
+            {
+                "suite": store.suite,
+                "run": store.name,
+                "method": manifest.method,
+                "name": manifest.name,
+                "prompts": len(manifest.prompts),
+                "images": int(manifest.counts.get("images") or 0),
+                "finished": manifest.complete,
+                "date": str(manifest.provenance.get("created") or ""),
+                "bytes": size,
+                "metrics": store.score_metrics(),
+            }
+        )
+    return found
+
+
+def _runs(records: Sequence[Mapping[str, Any]]) -> Table:
+    head = ("suite", "run", "name", "prompts", "images", "finished", "date", "size")
+    rows = []
+    for one in records:
+        if "error" in one:
+            rows.append((one["suite"], one["run"], "-", "-", "-", "unreadable", "-", "-"))
+            continue
+        date = str(one["date"])[:16].replace("T", " ") or "-"
+        count = (str(one["prompts"]), str(one["images"]), "yes" if one["finished"] else "no")
+        rows.append((one["suite"], one["run"], one["name"] or "-", *count, date, f"{one['bytes'] / 1e6:,.1f} MB"))
+    return Table(head, tuple(rows), right=frozenset({3, 4, 7}))
 
 
 def methods() -> Table:
@@ -54,10 +112,13 @@ def models() -> Table:
     from bench.methods.checkpoints import CHECKPOINTS
     from bench.registry.families import family_row, model_families
     from bench.suite.load import load_suite, suite_names
+    from bench.suite.schema import NO_MODEL
 
     used: dict[tuple[str, str], list[str]] = {}
     for name in suite_names():
         model = load_suite(name).model
+        if model.family == NO_MODEL:
+            continue
         used.setdefault((model.weights, model.family), []).append(name)
     rows = [
         (weights, family, f"base of {', '.join(names)}", "-", "-", "-", _pin(weights), "-")

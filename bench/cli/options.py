@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,9 @@ class Resume(StrEnum):
 
 RESUME = "missing|never|always"
 
-ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results folder.")]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Results folder.", envvar="BENCH_RESULTS", show_envvar=True)
+]
 SuiteOption = Annotated[
     str,
     typer.Option(
@@ -52,8 +55,15 @@ ProtocolOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps; auto takes the fastest one available."
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:1 or mps; auto takes the fastest one available.",
+        envvar="BENCH_DEVICE",
+        show_envvar=True,
     ),
+]
+OnlySuiteOption = Annotated[
+    str | None, typer.Option("--suite", metavar="NAME", help="Use only the runs of this suite.", show_default=False)
 ]
 CommonOption = Annotated[
     bool,
@@ -81,6 +91,14 @@ MethodOption = Annotated[
 ]
 PromptsOption = Annotated[
     str | None, typer.Option("--prompts", metavar="SET|FILE", help="Prompt set or file. [default: the suite's]")
+]
+PromptColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-column",
+        metavar="NAME",
+        help="Column of the prompt file that holds the prompts. [default: prompt, caption or text]",
+    ),
 ]
 SamplesOption = Annotated[
     int | None, typer.Option("--samples", metavar="K", help="Images per prompt. [default: the suite's]")
@@ -110,11 +128,15 @@ PluginOption = Annotated[
         show_default=False,
     ),
 ]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only, no progress.")
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print debug messages too.")]
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', or 'refl' if only one matches.",
+        help="Run folders, or names in the results folder: 'refl@1a2b3c4d', a --name, or the newest run of 'refl'.",
         show_default=False,
     ),
 ]
@@ -139,18 +161,52 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, str]:
     return settings
 
 
-def with_plugins(command: Callable[..., int]) -> Callable[..., int]:
-    """The command with the option --plugin, whose files are read before the command runs."""
+@contextlib.contextmanager
+def heard(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Messages from the level that -q or -v asks for; as before without them. Raises UsageError for both."""
+    from bench.cli import progress
+    from bench.runtime.log import shown
+
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other: pass one of them")
+    if not quiet and not verbose:
+        yield
+        return
+    before = progress.quiet.set(quiet)
+    try:
+        with shown("warning" if quiet else "debug"):
+            yield
+    finally:
+        progress.quiet.reset(before)
+
+
+def with_common_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with --plugin, whose files are read before it runs, and -q and -v."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, plugin: Sequence[Path] | None = None, **options: Any) -> int:
+    def run(
+        *arguments: Any,
+        plugin: Sequence[Path] | None = None,
+        quiet: bool = False,
+        verbose: bool = False,
+        **options: Any,
+    ) -> int:
         from bench.registry.plugins import load_plugins
 
-        load_plugins(plugin or ())
-        return command(*arguments, **options)
+        with heard(quiet, verbose):
+            load_plugins(plugin or ())
+            return command(*arguments, **options)
 
     signature = inspect.signature(command, eval_str=True)
-    extra = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=PluginOption)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])  # type: ignore[attr-defined]
-    run.__annotations__ = {**{p.name: p.annotation for p in signature.parameters.values()}, "plugin": PluginOption}
+    common: dict[str, tuple[Any, Any]] = {
+        "plugin": (PluginOption, None),
+        "quiet": (QuietOption, False),
+        "verbose": (VerboseOption, False),
+    }
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in common.items()
+    ]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *extra])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*signature.parameters.values(), *extra)}
     return run

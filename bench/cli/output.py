@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bench.formatting import Table, plain
+from bench.errors import BenchError
+from bench.formatting import Table, plain, printable
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 
+def say(text: object) -> None:
+    """Print to standard output; control characters of names and paths are left out."""
+    print(printable(str(text)))
+
+
 def show(table: Table) -> None:
     """Print to standard output, fitted to the terminal where there is one."""
     if not sys.stdout.isatty():
-        print(plain(table))
+        say(plain(table))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -30,18 +38,34 @@ def show(table: Table) -> None:
     Console().print(drawn)
 
 
+@contextlib.contextmanager
+def showing_the_others() -> Iterator[None]:
+    """Where some metrics failed: the table of the others, and then the error."""
+    try:
+        yield
+    except BenchError as error:
+        show_runs(error.stores)
+        raise
+
+
 def show_runs(stores: Sequence[RunStore], *, summarised: bool = False) -> None:
     """The table of runs, and where they are. `summarised`: their summaries were just made or verified."""
     from bench.reporting.brief import text_of_summaries
+    from bench.reporting.tables import WIDTH
 
-    shown = text_of_summaries(stores) if summarised else None
+    wide = max(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+    shown, told = text_of_summaries(stores, wide) if summarised else None, []
     if stores and shown is None:
         from bench.analysis.table.build import build
+        from bench.analysis.table.caveats import FAILED
         from bench.reporting.tables import text
         from bench.store.runs import read_run
 
-        shown = text(build([read_run(store) for store in stores]))
+        table = build([read_run(store) for store in stores])
+        shown, told = text(table, wide), [note for note in table.notes if FAILED in note]
     if shown is not None:
-        print(shown.rstrip())
+        say(shown.rstrip())
+    for note in told:
+        say(note)
     for store in stores:
-        print(f"run: {store.path}")
+        say(f"run: {store.path}")

@@ -14,6 +14,7 @@ from bench.cli.options import (
     MethodOption,
     MethodSettingsOption,
     MetricsOption,
+    PromptColumnOption,
     PromptsOption,
     ProtocolOption,
     ReplicatesOption,
@@ -31,6 +32,7 @@ def plan(
     method: MethodOption,
     suite: SuiteOption = "shapes",
     prompts: PromptsOption = None,
+    prompt_column: PromptColumnOption = None,
     samples: SamplesOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -56,6 +58,7 @@ def plan(
     folder.
     """
     import bench
+    from bench.cli.output import say
     from bench.pipeline.plan_text import plan_text
 
     found = bench.plan(
@@ -64,6 +67,7 @@ def plan(
         settings=parse_settings(settings),
         replicates=replicates,
         prompts=prompts,
+        prompt_column=prompt_column,
         samples=samples,
         limit=limit,
         seed=seed,
@@ -73,7 +77,7 @@ def plan(
         detect=sizes(detect),
         results=results,
     )
-    typer.echo(json.dumps(found.rows, indent=1) if as_json else plan_text(found).rstrip())
+    say(json.dumps(found.rows, indent=1) if as_json else plan_text(found).rstrip())
     return 0
 
 

@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 10.0
+quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether progress is not wanted (`bench -q`)."""
 
 
 class Lines:
@@ -52,6 +55,13 @@ class Lines:
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream or sys.stderr, flush=True)
+
+
+class Quiet(Lines):
+    """Says nothing (`bench -q`)."""
+
+    def _print(self, line: str) -> None:
+        """Ignored."""
 
 
 class Bar:
@@ -105,7 +115,9 @@ class Bar:
 @contextmanager
 def watching() -> Iterator[Bar | Lines]:
     """The progress that fits standard error, ended whatever happens."""
-    progress = Bar() if sys.stderr is not None and sys.stderr.isatty() else Lines()
+    progress: Bar | Lines = Bar() if sys.stderr is not None and sys.stderr.isatty() else Lines()
+    if quiet.get():
+        progress = Quiet()
     try:
         yield progress
     finally:

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import CommonOption, ResultsOption, RunsArgument, StudyOption, VerifyOption
+from bench.cli.options import (
+    CommonOption,
+    OnlySuiteOption,
+    ResultsOption,
+    RunsArgument,
+    StudyOption,
+    VerifyOption,
+)
 
 
 def report(
@@ -29,6 +36,7 @@ def report(
     ] = None,
     common: CommonOption = False,
     study: StudyOption = None,
+    suite: OnlySuiteOption = None,
     verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
@@ -39,11 +47,13 @@ def report(
     Without RUN, it covers all comparable runs in the results folder.
     """
     import bench
+    from bench.cli.output import say
 
     folder = out or results / "report"
     written = bench.report(
         runs or None,
         folder,
+        suite,
         reference=reference,
         gallery=gallery,
         results=results,
@@ -51,7 +61,7 @@ def report(
         study=study,
         verify=verify,
     )
-    typer.echo(f"report: {folder}")
+    say(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
-        typer.echo(f"  {path}")
+        say(f"  {path}")
     return 0

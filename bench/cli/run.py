@@ -15,6 +15,7 @@ from bench.cli.options import (
     MethodOption,
     MethodSettingsOption,
     MetricsOption,
+    PromptColumnOption,
     PromptsOption,
     ProtocolOption,
     ReplicatesOption,
@@ -52,6 +53,10 @@ MaxPromptsOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be made, fetched and told (as 'bench plan').")
 ]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the run, by which it is found; for one method at a time."),
+]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", metavar="N", help="Images per batch. [default: found from the device's memory]"),
@@ -65,6 +70,7 @@ def run(
     method: MethodOption,
     suite: SuiteOption = "shapes",
     prompts: PromptsOption = None,
+    prompt_column: PromptColumnOption = None,
     samples: SamplesOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -78,6 +84,7 @@ def run(
     until: UntilOption = None,
     thresholds: ThresholdsOption = None,
     max_prompts: MaxPromptsOption = None,
+    name: NameOption = None,
     dry_run: DryRunOption = False,
     results: ResultsOption = Path("results"),
     dtype: DtypeOption = None,
@@ -89,20 +96,22 @@ def run(
     Methods in one call share the denoising steps that they have in common.
     """
     import bench
-    from bench.cli.output import show_runs
+    from bench.cli.output import show_runs, showing_the_others
     from bench.cli.progress import watching
     from bench.pipeline.plan_text import plan_text
 
     what: dict[str, Any] = {"settings": parse_settings(settings), "metrics": split(metrics) or None}
-    what |= {"prompts": prompts, "samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
+    what |= {"prompts": prompts, "prompt_column": prompt_column}
+    what |= {"samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
     what |= {"protocol": protocol, "replicates": replicates}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
     how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
     how |= {"batch_size": batch_size, "compile": compile_networks}
+    how |= {"name": name}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
-    with watching() as progress:
+    with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
     show_runs(stores, summarised=True)
     return 0

@@ -10,20 +10,44 @@ import typer
 from bench.cli.options import (
     DeviceOption,
     MetricsOption,
+    PromptColumnOption,
     ProtocolOption,
     ResultsOption,
     RunsArgument,
     VerifyOption,
     split,
 )
+from bench.generation.layouts import LAYOUTS
 
 
 def score(
     runs: RunsArgument = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Score the images DIR/PROMPT_ID/SAMPLE.png.")
+        Path | None, typer.Option(metavar="DIR", help="Score the images in this folder, DIR/PROMPT_ID/SAMPLE.png.")
     ] = None,
     prompts: Annotated[str | None, typer.Option(metavar="SET|FILE", help="Prompt set or file of these images.")] = None,
+    prompt_column: PromptColumnOption = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"How the files name prompts and samples: {', '.join(LAYOUTS)}. [default: found from the names]",
+        ),
+    ] = None,
+    allow_lossy: Annotated[
+        bool, typer.Option("--allow-lossy", help="Also take JPEG, WebP and AVIF images; every value notes it.")
+    ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="What set metrics compare with: a folder, .zip, .npz, or datasets:OWNER/NAME. [default: the suite's]",
+        ),
+    ] = None,
+    reference_network: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC", help="Metric whose network made mu and sigma of the --reference FILE.npz."),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run made of these images.")] = None,
     suite: Annotated[
         str | None,
@@ -39,18 +63,24 @@ def score(
 ) -> int:
     """Score existing runs, or images from any source.
 
-    Generates nothing. With --images, --prompts and --name, the images of a folder become a run of their own.
+    Generates nothing. With --images, --suite, --prompts and --name, the images of a folder become a run of their own.
+    Without --prompts, --metrics fid --reference DIR compares two folders of images.
     """
     import bench
-    from bench.cli.output import show_runs
+    from bench.cli.output import show_runs, showing_the_others
     from bench.cli.progress import watching
 
-    with watching() as progress:
+    with showing_the_others(), watching() as progress:
         stores = bench.score(
             runs or None,
             suite=suite,
             images=images,
             prompts=prompts,
+            prompt_column=prompt_column,
+            layout=layout,
+            allow_lossy=allow_lossy,
+            reference=reference,
+            reference_network=reference_network,
             name=name,
             metrics=split(metrics) or None,
             protocol=protocol,

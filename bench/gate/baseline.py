@@ -112,13 +112,13 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict[str, Any]:
+def baseline_of(runs: RunSources, results: Path | str = Path("results"), suite: str | None = None) -> dict[str, Any]:
     """The content of a baseline file of these runs: comparable ones of one suite, one run a method.
 
     UsageError for several suites, for several runs of one method, or for a run that is not finished;
     NotComparableError for a run that is not comparable with the others: what is left out would be missed unsaid.
     """
-    opened, unfinished, named = open_runs(runs, results)
+    opened, unfinished, named = open_runs(runs, results, suite)
     tell_outdated(unfinished)
     suites = sorted({run.suite for run in opened})
     if len(suites) > 1:
@@ -151,6 +151,8 @@ def baseline_of(runs: RunSources, results: Path | str = Path("results")) -> dict
 
 def _summary(run: Run) -> dict[str, Any]:
     summary = summary_data(run)
+    if run.given:
+        summary["name"] = run.given
     if run.store is not None:
         made = run.store.manifest().provenance
         summary["provenance"] = {key: made[key] for key in _KEPT if key in made}

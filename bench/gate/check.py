@@ -69,6 +69,7 @@ def check(
     summary: Path | str | None = None,
     results: Path | str = Path("results"),
     study: Path | str | None = None,
+    suite: str | None = None,
     verify: bool = False,
 ) -> Outcome:
     """Judge runs by thresholds, or renew the baseline. Does what `bench check` does; the verdicts are its items.
@@ -79,7 +80,7 @@ def check(
     that all runs have. `study` is the folder of a human preference study, for bounds on what people say. `verify` reads
     all pictures, also those that look unchanged. `plan`: also how large each allowance must be to pass when nothing
     changed. `update_baseline` writes these runs to the baseline, which a drop that fails or is undecided prevents
-    unless `accept`.
+    unless `accept`. `suite`: only runs of that suite. A name means the newest run, finished or not.
 
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
@@ -91,29 +92,29 @@ def check(
     chosen = results if runs is None else runs
     with verifying(verify):
         if update_baseline:
+            if isinstance(baseline, dict):
+                raise UsageError("update_baseline needs a file to write: pass its path as baseline")
             if common:
                 raise UsageError("a baseline stores every value of its runs: use --update-baseline without --common")
             if (junit or summary) and thresholds is None:
                 raise UsageError("--junit and --summary write verdicts, which need thresholds: pass --thresholds FILE")
-            outcome = _updated(chosen, thresholds, baseline, results, (strict, accept), study)
+            outcome = _updated(chosen, thresholds, baseline, (results, suite), (strict, accept), study)
         else:
-            outcome = _judged(chosen, thresholds, baseline, results, (strict, common, plan), study)
+            outcome = _judged(chosen, thresholds, baseline, (results, suite), (strict, common, plan), study)
     return replace(outcome, written=tuple(_written(outcome, junit, summary)))
 
 
 def _updated(
     runs: RunSources,
     thresholds: Path | str | None,
-    baseline: Path | str | dict[str, Any] | None,
-    results: Path | str,
+    baseline: Path | str | None,
+    where: tuple[Path | str, str | None],
     how: tuple[bool, bool],
     study: Path | str | None,
 ) -> Outcome:
-    strict, accept = how
-    if isinstance(baseline, dict):
-        raise UsageError("update_baseline needs a file to write: pass its path as baseline")
+    (results, suite), (strict, accept) = where, how
     path = None if baseline is None else Path(baseline)
-    found, text, code = updated(runs, thresholds, path, results, strict=strict, accept=accept, study=study)
+    found, text, code = updated(runs, thresholds, path, results, strict=strict, accept=accept, study=study, suite=suite)
     return Outcome(found, text, code, strict)
 
 
@@ -121,14 +122,14 @@ def _judged(
     runs: RunSources,
     thresholds: Path | str | None,
     baseline: Path | str | dict[str, Any] | None,
-    results: Path | str,
+    where: tuple[Path | str, str | None],
     how: tuple[bool, bool, bool],
     study: Path | str | None,
 ) -> Outcome:
-    strict, common, plan = how
+    (results, suite), (strict, common, plan) = where, how
     if thresholds is None:
         raise UsageError("no thresholds are given: pass --thresholds FILE, for example results/thresholds/shapes.toml")
-    made = judged(runs, thresholds, baseline, results, common=common, study=study)
+    made = judged(runs, thresholds, baseline, results, common=common, study=study, suite=suite)
     code = exit_code(made.verdicts, strict)
     text = verdicts_text(made.verdicts, code) + (f"{made.told}\n" if made.told else "")
     return Outcome(made.verdicts, text + (_planned(made) if plan else ""), code, strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def judged(
     common: bool = False,
     looking: bool = True,
     study: Path | str | None = None,
+    suite: str | None = None,
 ) -> Judged:
     """The verdicts on runs by a thresholds file, and a baseline (file) for drops.
 
@@ -62,11 +63,11 @@ def judged(
     Raises UsageError for a malformed file, an unknown method, metric or key, drops without a baseline, or no runs;
     NotComparableError when runs named one by one may not stand side by side.
     """
-    as_read, unfinished, named = open_runs(runs, results)
+    as_read, unfinished, named = open_runs(runs, results, suite, unfinished_too=True)
     opened = with_training(as_read)
     for sentence in training_notes(as_read, display_names(as_read)):
         logger.warning(one_line(sentence))
-    limits = limits_of(opened, thresholds)
+    limits = limits_of(opened, thresholds, unfinished)
     named_file = limits.baseline if baseline is None else baseline
     before = named_file if isinstance(named_file, Mapping) or named_file is None else read_baseline(named_file)
     _require_baseline(limits, before)
@@ -79,17 +80,23 @@ def judged(
             logger.warning(one_line(caption))
     for sentence in dict.fromkeys(sentence for run in chosen for sentence in cluster_notes(run)):
         logger.warning(one_line(sentence))
-    wanted = {rule.method for rule in limits.rules}
-    wanted |= {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
+    wanted = _wanted(limits)
     names = [run.name for run in chosen]
     wanted_runs = [
         (run, run.name if names.count(run.name) == 1 else shown)
         for run, shown in zip(chosen, display_names(chosen), strict=True)
         if run.method in wanted
     ]
+    called = _called(wanted, opened, chosen)
     summaries = [summary_from(run, name) for run, name in wanted_runs]
+    summaries += [replace(summary_from(run), method=name) for name, run in called]
     if any(is_human(bound.metric) for bound in limits.bounds):
-        summaries = with_people(summaries, [run for run, _ in wanted_runs], limits.bounds, people_of(study))
+        people_runs = [*(run for run, _ in wanted_runs), *(run for _, run in called)]
+        summaries = with_people(summaries, people_runs, limits.bounds, people_of(study))
+    left_out += [
+        replace(one, method=one.given) for one in unfinished if one.given in wanted and one.given != one.method
+    ]
+    before = with_names(before, wanted)
     _refuse_percent_of_frechet(limits, summaries)
     look, told = None, ""
     if limits.looks == "nightly" and looking and before is not None:
@@ -132,39 +139,66 @@ def _refuse_percent_of_frechet(limits: Thresholds, summaries: Sequence[Summary])
                 )
 
 
-def limits_of(runs: RunSources, thresholds: Path | str) -> Thresholds:
+def _wanted(limits: Thresholds) -> set[str]:
+    """The methods, or names of runs, that the rules are about."""
+    over = {rule.over for rule in limits.rules if isinstance(rule, Dominance)}
+    return {rule.method for rule in limits.rules} | over
+
+
+def _called(wanted: set[str], opened: Sequence[Run], chosen: Sequence[Run]) -> list[tuple[str, Run]]:
+    """The runs that rules call by their id or their given name, in place of a method."""
+    methods = {run.method for run in chosen}
+    found = []
+    for name in sorted(wanted - methods):
+        by_id = [run for run in opened if run.name == name]
+        found += [(name, run) for run in by_id or [run for run in opened if run.given == name]]
+    return found
+
+
+def with_names(baseline: Mapping[str, Any] | None, wanted: set[str]) -> Mapping[str, Any] | None:
+    """A baseline whose summaries are also found by the names that their runs were given."""
+    if baseline is None:
+        return None
+    summaries = list(baseline.get("summaries", []))
+    again = [{**one, "method": one["name"]} for one in summaries if one.get("name") in wanted - {one["method"]}]
+    return {**baseline, "summaries": [*summaries, *again]}
+
+
+def limits_of(runs: Sequence[Run], thresholds: Path | str, left_out: Sequence[LeftOut] = ()) -> Thresholds:
     """Read a thresholds file whose names are those of the catalogues and of the runs."""
-    opened = open_runs(runs)[0]
-    return read_thresholds(thresholds, _known_methods(opened), _known_metrics(opened))
+    return read_thresholds(thresholds, _known_methods(runs, left_out), _known_metrics(runs))
 
 
 def _judged_runs(
     runs: Sequence[Run], unfinished: Sequence[LeftOut], limits: Thresholds, named: bool
 ) -> tuple[list[Run], list[LeftOut]]:
     """The runs to judge, per suite: of a folder the newest of each method, as far as comparable; and those left out."""
-    suites = sorted({run.suite for run in runs})
+    suites = sorted({run.suite for run in runs} | ({one.suite for one in unfinished} if named else set()))
     chosen = [limits.suite] if limits.suite else suites
     if limits.suite and limits.suite not in suites:
         raise UsageError(f"{limits.path} applies to suite {limits.suite}, but all runs belong to {', '.join(suites)}")
     kept: list[Run] = []
     left_out: list[LeftOut] = []
     for suite in chosen:
-        members = [run for run in runs if run.suite == suite]
+        members, absent = [run for run in runs if run.suite == suite], [one for one in unfinished if one.suite == suite]
         if named:
             require_comparable(members)
             kept += members
+            left_out += absent
             continue
-        members, begun = newest_of(members, [one for one in unfinished if one.suite == suite])
+        members, begun = newest_of(members, absent)
         same, others = largest_comparable(members) if members else ([], [])
         kept += same
         left_out += [*others, *begun]
     return kept, left_out
 
 
-def _known_methods(runs: Sequence[Run]) -> list[str]:
+def _known_methods(runs: Sequence[Run], left_out: Sequence[LeftOut]) -> list[str]:
     from bench.methods.catalogue import method_names
 
-    return [*method_names(), *(run.method for run in runs)]
+    of_runs = (name for run in runs for name in (run.method, run.given, run.name) if name)
+    others = (name for one in left_out for name in (one.method, one.given) if name)
+    return [*method_names(), *of_runs, *others]
 
 
 def _known_metrics(runs: Sequence[Run]) -> list[str]:

@@ -22,7 +22,6 @@ margin = { lpips = 0.01 } # optional: how much worse a metric may be, in its uni
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from typing import Any
 
 from bench.analysis.people import HUMAN_METRICS
 from bench.errors import UsageError, suggest
+from bench.gate.numbers import read_number
 from bench.gate.toml_lines import line_of
 from bench.store.atomic import read_bytes
 from metrics.types import is_official
@@ -219,21 +219,10 @@ def _bound(file: _File, method: str, metric: str, rule: str, value: Any) -> Boun
     where = f"{file.path}, line {line}: [{method}.{metric.split(OVER)[0]}]"
     if rule not in RULES:
         raise UsageError(f"{where} has an unknown key '{rule}'.{suggest(rule, RULES)} Known keys: {', '.join(RULES)}.")
-    number = _number(where, rule, value)
+    number = read_number(where, rule, value)
     if rule.startswith("max_drop") and number < 0:
         raise UsageError(f"{where} {rule} must not be negative: it is the largest loss allowed")
     return Bound(method, metric, rule, number, line)
-
-
-def _number(where: str, key: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
-    except OverflowError:  # an integer beyond any float
-        number = math.inf
-    if not math.isfinite(number):
-        told = repr(value)
-        raise UsageError(f"{where} {key} must be a number, not {told if len(told) <= 60 else f'{told[:57]}...'}")
-    return number
 
 
 def _dominances(file: _File, method: str, value: Any) -> list[Dominance]:
@@ -279,7 +268,7 @@ def _dominance(file: _File, method: str, table: Mapping[str, Any], nth: int) -> 
 def _margins(where: str, head: str, metrics: list[str], margin: Any) -> tuple[float, ...]:
     if not isinstance(margin, dict):
         raise UsageError(f"{where}: {head} margin must be a table such as {{ {metrics[0]} = 0.01 }}")
-    flat = {name: _number(f"{where}: {head} margin", name, value) for name, value in _flat(margin)}
+    flat = {name: read_number(f"{where}: {head} margin", name, value) for name, value in _flat(margin)}
     for name, value in flat.items():
         if name not in metrics:
             raise UsageError(

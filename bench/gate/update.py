@@ -28,6 +28,7 @@ def updated(
     strict: bool,
     accept: bool,
     study: Path | str | None = None,
+    suite: str | None = None,
 ) -> tuple[tuple[Verdict, ...], str, int]:
     """Write these runs as the new baseline: the verdicts, what is printed, and the exit code.
 
@@ -36,13 +37,13 @@ def updated(
     metric that is worse than in the old baseline needs `accept`. Methods that these runs do not have stay.
     """
     if baseline is None and thresholds is not None:
-        baseline = limits_of(open_runs(runs, results)[0], thresholds).baseline
+        baseline = limits_of(open_runs(runs, results, suite)[0], thresholds).baseline
     if baseline is None:
         raise UsageError("--update-baseline needs a file to write: pass --baseline FILE")
     old = read_baseline(baseline) if baseline.exists() else None
-    made = baseline_of(runs, results)
+    made = baseline_of(runs, results, suite)
     new, removed = merged(old, made, baseline)
-    found = _judged(runs, thresholds, old or made, (results, study), made)
+    found = _judged(runs, thresholds, old or made, (results, study), made, suite)
     nightly = found is not None and found.limits.looks == "nightly"
     verdicts = found.verdicts if found else ()
     text = changes_text(changes(old, made)) + "".join(f"{line}\n" for line in removed)
@@ -67,6 +68,7 @@ def _judged(
     before: Mapping[str, Any],
     where: tuple[Path | str, Path | str | None],
     made: Mapping[str, Any],
+    suite: str | None,
 ) -> Judged | None:
     """The rules of the methods that are renewed; the others stay as they are, and a new one has no drop yet."""
     if thresholds is None:
@@ -75,7 +77,7 @@ def _judged(
 
     methods = {one["method"] for one in made["summaries"]}
     known = {(one["method"], metric) for one in before["summaries"] for metric in one["metrics"]}
-    found = judged(runs, thresholds, before, where[0], looking=False, study=where[1])
+    found = judged(runs, thresholds, before, where[0], looking=False, study=where[1], suite=suite)
     kept = [
         verdict
         for verdict in found.verdicts

@@ -102,7 +102,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     """The manifest of a run, with what of the one that is there stays."""
     new = Manifest(
         suite=suite.name,
-        method=plan.method.name,
+        method=plan.method.judged_name,
         run=plan.name,
         identity=dict(plan.identity),
         resolved_suite=suite.resolved(),
@@ -118,7 +118,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     if old.complete and old.samples > plan.samples:
         new.samples = old.samples  # fewer samples of a finished run are still all of its samples
     new.provenance, new.timings, new.cards, new.notes = old.provenance, old.timings, old.cards, old.notes
-    new.counts, new.grown = new.counts | old.counts, old.grown
+    new.counts, new.grown, new.name = new.counts | old.counts, old.grown, old.name
     new.status = old.status
     return new
 
@@ -183,8 +183,8 @@ def _is_older(identity: Mapping[str, Any], today: Mapping[str, Any], read_otherw
 def _adopt(run: Run) -> int:
     """Take over images from runs that differ in nothing but the set of prompts; returns how many."""
     wanted = {item.key: item.prompt for item in run.plan.items if item.key in run.missing}
-    taken, method = 0, f"{run.plan.method.safe_name}@"
-    others = [one for one in find_runs(run.store.path.parent) if one.name.startswith(method)]
+    taken = 0
+    others = [one for one in find_runs(run.store.path.parent) if one.name.startswith(run.plan.method.row_name)]
     outdated = {path for path, doubt in doubts(others).items() if doubt.certain} if wanted else set()
     for other in others:
         if not wanted or other.name == run.plan.name or other.path in outdated:

@@ -73,6 +73,14 @@ class Method:
         return re.sub(r"\.{2,}", ".", words).strip("-.")[:80]
 
     @property
+    def judged_name(self) -> str:
+        """The name that gates and tables know it by: other weights, as each new checkpoint has, are no other method."""
+        if "weights" not in dict(self.settings):
+            return self.name
+        others = ",".join(f"{key}={value}" for key, value in self.settings if key != "weights")
+        return f"{self.row_name}[{others}]" if others else self.row_name
+
+    @property
     def row_name(self) -> str:
         """The name in the catalogue, whatever settings were given."""
         return self.row or self.name

@@ -10,7 +10,6 @@ from typing import Any
 from bench.errors import MissingError
 from bench.models.families import TITLES, base_folder, family_of_config, family_of_index, family_of_keys
 from bench.models.loading import check_config
-from bench.models.lora import is_lora
 from bench.models.peft_files import LORA_FILES
 from bench.models.single_file import keys_of
 from bench.registry.families import FAMILIES
@@ -149,6 +148,8 @@ def what_config(config: Mapping[str, Any]) -> str | None:
 def what_keys(keys: Iterable[str]) -> str | None:
     """What the tensors of a file are of; None if nothing tells."""
     names = list(keys)
+    from bench.models.lora import is_lora  # it brings torch, which a look at folders does not need
+
     if is_lora(names):
         return "a LoRA"
     for pattern, what in _KEYS:

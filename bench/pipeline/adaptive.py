@@ -28,7 +28,7 @@ from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method, method_names
 from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
-from bench.pipeline.prepare import planned
+from bench.pipeline.prepare import check_scoring, planned
 from bench.registry.metrics import metric_names
 from bench.runtime.progress import Progress
 from bench.store.run_store import RunStore, lock_runs
@@ -112,6 +112,7 @@ def grow(
         if name not in scoring.metrics:
             raise UsageError(f"--until {name}: the suite does not score {name}; add it with --metrics")
     plans = [ordered(plan, suite.seed, rule.max_prompts) for plan in planned(suite, methods)]
+    check_scoring(suite, plans, results)
     stores = [RunStore.create(results, suite.name, plan.method.safe_name, plan.hash8) for plan in plans]
     numbers, before = looks(len(plans[0].prompts)), _baseline(limits)
     with lock_runs(stores):

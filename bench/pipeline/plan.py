@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import metrics as catalogue
+import prompts
 from bench.analysis.pilot import Spread, spreads
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import counted
 from bench.generation.generate import actions_for
 from bench.generation.recording import refuse_outdated
@@ -23,9 +24,10 @@ from bench.sampling.tree import build_tree, executed, needed
 from bench.scoring.metric_weights import here
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
+from bench.suite.load import load_suite
 from bench.suite.plan import RunPlan, make_plan, weights_names
 from bench.suite.prompts import load_prompts
-from bench.suite.schema import Suite
+from bench.suite.schema import NO_MODEL, Suite
 from metrics.weights.hub import cached
 
 
@@ -94,6 +96,7 @@ def plan(
     *,
     settings: Mapping[str, Setting] | None = None,
     prompts: str | Path | None = None,
+    prompt_column: str | None = None,
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -115,11 +118,12 @@ def plan(
     10
     """
     load_plugins(plugins)
-    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
-    wanted = load_prompts(chosen.prompts)
+    wanted = load_prompts(chosen.prompts, chosen.prompt_column)
     fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(scored_by(chosen, protocol))]
     absent = {one.name for one in fetch}
     names = weights_names(chosen, resolved)
@@ -152,6 +156,37 @@ def plan(
         pilot=f"{counted(len(earlier), 'earlier run')} of {chosen.name} in {results}" if earlier else "",
         detectable=tuple(_detectable(earlier, len(plans[0].prompts), chosen.samples, dict(detect or {}))),
     )
+
+
+def missing_for(suite: Suite | str | Path) -> list[Fetch]:
+    """Everything that a suite needs and this machine has not: weights of the model, of its methods and of its metrics,
+    its prompts and reference images, with megabytes where the catalogue says them. Nothing is fetched.
+    """
+    from bench.scoring.reference import reference_identity
+
+    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
+    weights = [told.weights for told in chosen.methods.values() if told.weights]
+    named = {} if chosen.model.family == NO_MODEL else {chosen.model.weights: "base model"}
+    named |= dict.fromkeys(weights, "tuned weights")
+    found = []
+    for name, what in named.items():
+        try:
+            there = cached(split_pin(name)[0]) is not None if hub_name(split_pin(name)[0]) else bool(digest_of(name))
+        except BenchError:
+            there = False
+        found += [] if there else [Fetch(name, what, None)]
+    found += _metrics_to_fetch(chosen)
+    if chosen.model.family != NO_MODEL:
+        try:
+            prompts.load(chosen.prompts, column=chosen.prompt_column)
+        except prompts.MissingPromptsError:
+            found.append(Fetch(chosen.prompts, "prompts", None))
+    if chosen.reference is not None:
+        try:
+            reference_identity(chosen.reference)
+        except MissingError:
+            found.append(Fetch(str(chosen.reference.path), "reference images", None))
+    return found
 
 
 def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:

@@ -14,7 +14,8 @@ from bench.methods.catalogue import Method
 from bench.methods.conditions import check_conditions, conditions_of
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
-from bench.suite.load import load_suite
+from bench.store.run_store import RunStore
+from bench.suite.load import check_model, load_suite
 from bench.suite.plan import RunPlan, guidance_of, make_plan, weights_names
 from bench.suite.prompts import load_prompts
 from bench.suite.protocol import under_protocol
@@ -29,8 +30,13 @@ Setting = str | int | float | Sequence[str | int | float]
 
 
 def chosen_suite(suite: Suite | str | Path, **overrides: Any) -> Suite:
-    """The suite, loaded where it is named, with what replaces its settings (None: its own)."""
-    return (suite if isinstance(suite, Suite) else load_suite(suite)).override(**overrides)
+    """The suite, loaded where it is named, with what replaces its settings (None: its own).
+
+    Raises UsageError, also for a suite without a model, which makes no images.
+    """
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
+    check_model(loaded)
+    return loaded.override(**overrides)
 
 
 def scored_by(suite: Suite, protocol: str, *, making: bool = False) -> Suite:
@@ -72,13 +78,27 @@ def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
     for method in methods:
         conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()
         check_conditions(suite.model.family, conditions, sides, method.name)
-    prompts = load_prompts(suite.prompts)  # before the weights, which may be many gigabytes to fetch
+    prompts = load_prompts(
+        suite.prompts, suite.prompt_column
+    )  # before the weights, which may be many gigabytes to fetch
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
     check_digests(methods, digests)
     trained = [_with_training(method) if method.weights in digests else method for method in methods]
     from bench.models.reading import loader_versions  # reads tensors
 
     return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+
+
+def check_scoring(suite: Suite, plans: Sequence[RunPlan], results: Path) -> None:
+    """Find what cannot be scored before the first image is made. Raises MissingError or UsageError.
+
+    Nothing is asked where all runs are finished: then nothing is made, and scoring says what it misses.
+    """
+    from bench.scoring.ready import check_metrics_load
+
+    stores = [RunStore(results / "runs" / suite.name / plan.name) for plan in plans]
+    if not all(store.exists() and store.manifest().complete for store in stores):
+        check_metrics_load(suite)
 
 
 def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:

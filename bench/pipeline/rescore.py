@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 from bench.generation.external import take_images
 from bench.models.old_runs import doubts
-from bench.pipeline.finish import has_all_images, mark_complete, score_and_summarise
+from bench.pipeline.finish import completing, has_all_images, mark_complete, score_and_summarise
 from bench.pipeline.prepare import scored_by
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
@@ -20,7 +23,7 @@ from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
 from bench.suite.load import load_suite, suite_from
 from bench.suite.prompts import load_prompts
-from bench.suite.schema import Suite
+from bench.suite.schema import Suite, check_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,12 @@ def score(
     suite: Suite | str | Path | None = None,
     images: Path | str | None = None,
     prompts: Path | str | None = None,
+    prompt_column: str | None = None,
     name: str | None = None,
+    layout: str | None = None,
+    allow_lossy: bool = False,
+    reference: Path | str | None = None,
+    reference_network: str | None = None,
     metrics: Sequence[str] | None = None,
     protocol: str = "corrected",
     results: Path | str = Path("results"),
@@ -43,8 +51,13 @@ def score(
     """Score runs again without generating, or take images from anywhere as a run. Does what `bench score` does.
 
     `runs` are run folders, stores, or names in `results`. Their metrics, with weights, options and reference, come
-    from `suite` if one is given, else from the suite that each run was made with; `metrics` names some of them. With
-    `images` (DIR/<prompt_id>/<sample>.png) also `prompts` and `name` are needed, and the suite says how to score.
+    from `suite` if one is given, else from the suite that each run was made with; `metrics` names some of them.
+
+    With `images`, a folder in one of the layouts of `bench.generation.layouts` (`layout`; None: found by itself), also
+    `suite`, `prompts` and `name` are needed, and the suite says how to score. Lossy files (JPEG, WebP, AVIF) are taken
+    with `allow_lossy`. `reference` are the images or statistics (`reference_network` states whose, where an .npz does
+    not) that set metrics compare with, in place of the suite's. Without `prompts`, only set metrics can be scored, of
+    all images in the folder: then `metrics` and a reference are needed, and suite and name have defaults.
     `protocol` "official" scores as the evaluation code of ImageReFL does, under names of their own
     ("hpsv2.1@official", docs/protocol.md); other values stay.
     `verify` reads all pictures, also those whose size, times and inode did not change since they were verified.
@@ -58,19 +71,79 @@ def score(
     """
     load_plugins(plugins)
     check_device(device)
+    given = {"layout": layout, "prompt-column": prompt_column, "allow-lossy": allow_lossy or None}
+    table = _reference(reference, reference_network)
+    if runs is None and images is not None and prompts is None and (reference is not None or metrics is not None):
+        suite, name = _without_prompts(suite, Path(images), name, metrics)
+        given.pop("allow-lossy")
+        _check_no(given, "without --prompts")
+    else:
+        source = {"images": images, "suite": suite if runs is None else None, "prompts": prompts, "name": name}
+        absent = [f"--{key}" for key, value in source.items() if value is None]
+        _check_source(runs is not None, absent, len(source))
     chosen = suite if suite is None or isinstance(suite, Suite) else load_suite(suite)
-    source = {"images": images, "suite": suite if runs is None else None, "prompts": prompts, "name": name}
-    absent = [f"--{key}" for key, value in source.items() if value is None]
-    _check_source(runs is not None, absent, len(source))
     with verifying(verify):
         if images is None or name is None:
+            _check_no(given, "without --images")
             stores = run_stores(runs or (), Path(results))
             for path, doubt in doubts(stores).items():
                 logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
-            return _rescore(stores, (chosen, metrics, protocol), device, progress)
+            return _rescore(stores, (chosen, metrics, table, protocol), device, progress)
         assert chosen is not None  # demanded by `_check_source`
-        adopting = chosen.override(prompts=str(prompts), metrics=metrics)
-        return _adopt(Path(images), (adopting, protocol), name, Path(results), device, progress)
+        taken = None if prompts is None else str(prompts)
+        adopting = chosen.override(prompts=taken, prompt_column=prompt_column, metrics=metrics, reference=table)
+        _check_reference(adopting, prompts is not None)
+        listed = None if prompts is None else load_prompts(adopting.prompts, adopting.prompt_column)[: adopting.limit]
+        how: dict[str, Any] = {"layout": layout, "allow_lossy": allow_lossy}
+        take = partial(take_images, Path(images), listed, adopting, name, Path(results), **how)
+        return _adopt(take, scored_by(adopting, protocol), device, progress)
+
+
+def _reference(path: Path | str | None, network: str | None) -> dict[str, str] | None:
+    """The table [reference] of a suite for a path that is given with a call."""
+    if path is None:
+        if network is not None:
+            raise UsageError("--reference-network applies only to --reference FILE.npz")
+        return None
+    table = {"kind": "folder", "path": str(path)}
+    return table if network is None else {**table, "network": network}
+
+
+def _without_prompts(
+    suite: Suite | str | Path | None, images: Path, name: str | None, metrics: Sequence[str] | None
+) -> tuple[Suite | str | Path, str]:
+    """The suite and the name of a run of images without prompts: the published scorers, and the folder's name."""
+    from metrics import Kind, info
+
+    if not metrics:
+        raise UsageError("--images without --prompts scores set metrics only: name them, for example --metrics fid")
+    check_metrics(metrics)
+    for one in metrics:
+        if info(one).kind != Kind.SET:
+            raise UsageError(f"metric '{one}' needs prompts: pass --prompts FILE (without them, only set metrics)")
+    called = re.sub(r"[^A-Za-z0-9._-]+", "-", images.absolute().name).strip("-._") or "images"
+    return suite or "images", name or called
+
+
+def _check_no(given: Mapping[str, object], where: str) -> None:
+    for key, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{key} has no meaning {where}: omit it")
+
+
+def _check_reference(suite: Suite, with_prompts: bool) -> None:
+    """UsageError for set metrics that nothing can be compared with: told before an image is copied."""
+    from bench.scoring.reference import reference_identity
+    from metrics import Kind, info
+
+    sets = [name for name in suite.metrics if info(name).kind == Kind.SET]
+    if suite.reference is not None and (sets or not with_prompts):
+        reference_identity(suite.reference)
+    elif sets:
+        raise UsageError(
+            f"metric '{sets[0]}' compares with reference images, but suite '{suite.name}' has none: "
+            "pass --reference DIR"
+        )
 
 
 def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
@@ -79,30 +152,35 @@ def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
     if not runs and len(absent) == of:
         raise UsageError("nothing to score: give runs, or --images with --suite, --prompts and --name")
     if not runs and absent:
-        raise UsageError(f"--images also needs {' and '.join(absent)}")
+        which = "; --suite images is the one with the published scorers" if "--suite" in absent else ""
+        raise UsageError(f"--images also needs {' and '.join(absent)}{which}")
 
 
 def _rescore(
     stores: Sequence[RunStore],
-    how: tuple[Suite | None, Sequence[str] | None, str],
+    how: tuple[Suite | None, Sequence[str] | None, dict[str, str] | None, str],
     device: str,
     progress: Progress | None,
 ) -> list[RunStore]:
     """Score runs, those of equal metrics together, so that they share features and loaded models.
 
-    `how`: by which suite (None: each its own), with which of its metrics, by which protocol.
+    `how`: by which suite (None: each its own), with which of its metrics and what reference, by which protocol.
     """
-    given, metrics, protocol = how
+    given, metrics, reference, protocol = how
     groups: dict[str, tuple[Suite, list[RunStore]]] = {}
     for store in stores:
-        suite = (given or suite_of(store)).override(metrics=metrics)
+        suite = (given or suite_of(store)).override(metrics=metrics, reference=reference)
         same = suite.model_dump_json(include={"metrics", "reference", "label"})
         groups.setdefault(same, (suite, []))[1].append(store)
     groups = {same: (scored_by(suite, protocol), group) for same, (suite, group) in groups.items()}
     with lock_runs(stores):
         for store in stores:
             broken_pictures(store.path, store.name, store.images())
-        values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+        try:
+            values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+        except BenchError as error:
+            error.stores = [store for store in stores if error.failures and store.score_metrics()]
+            raise
         if metrics is None and given is None and protocol == "corrected":  # all that the run's own suite asks for
             mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
@@ -110,16 +188,16 @@ def _rescore(
     return list(stores)
 
 
-def _adopt(
-    images: Path, how: tuple[Suite, str], name: str, results: Path, device: str, progress: Progress | None
-) -> list[RunStore]:
-    """Take `images`/<prompt_id>/<sample>.png as a run of method `name`, and score them by a suite and a protocol."""
-    suite, scoring = how[0], scored_by(*how)
-    chosen = load_prompts(suite.prompts)[: suite.limit]
-    store = take_images(images, chosen, suite, name, results)
-    with lock_runs([store]):
-        score_and_summarise([store], scoring, device, progress)
-        mark_complete([store])
+def _adopt(take: Callable[[], RunStore], suite: Suite, device: str, progress: Progress | None) -> list[RunStore]:
+    """Take images as a run, and score them."""
+    store = take()
+    try:
+        with lock_runs([store]), completing([store], partial=True):
+            score_and_summarise([store], suite, device, progress)
+    except BenchError:
+        if not store.manifest().complete and not store.score_metrics():
+            store.remove()  # it was made of copies by this call, and would only make its name ambiguous
+        raise
     return [store]
 
 

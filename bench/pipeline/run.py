@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError, unknown
 from bench.generation.generate import Settings, generate
 from bench.methods.catalogue import Method
-from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
-from bench.pipeline.prepare import Setting, chosen_suite, planned, resolved_methods, scored_by
+from bench.pipeline.finish import completing, score_and_summarise
+from bench.pipeline.prepare import Setting, check_scoring, chosen_suite, planned, resolved_methods, scored_by
 from bench.pipeline.unchanged import unchanged
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.store.names import check_given, give_name
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
 
@@ -30,6 +32,7 @@ def run(
     *,
     settings: Mapping[str, Setting] | None = None,
     prompts: str | Path | None = None,
+    prompt_column: str | None = None,
     samples: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -37,6 +40,7 @@ def run(
     metrics: Sequence[str] | None = None,
     protocol: str = "corrected",
     dtype: str | None = None,
+    name: str | None = None,
     results: Path | str = Path("results"),
     resume: str = "missing",
     device: str = "auto",
@@ -53,19 +57,22 @@ def run(
 
     `suite` is a `Suite`, or the name or path of one; `methods` are names or resolved methods (one may stand alone). All
     methods of one call see the same noise and share their common steps. `settings` are those of `--set`: a value, or
-    several for a sweep ({"switch_step": [20, 30]}). `prompts`, `samples`, `limit`, `seed`, `metrics` (names) and
-    `dtype` replace the suite's. `replicates`: with every checkpoint that the suite names as a replicate of a method's
-    training, each a run of its own. `protocol` "official" scores those metrics that the evaluation code of ImageReFL
-    computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md). `resume` is "missing"
-    (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is found by the device's
-    memory; `compile` compiles the networks.
+    several for a sweep ({"switch_step": [20, 30]}). `prompts`, `prompt_column`, `samples`, `limit`, `seed`,
+    `metrics` (names) and `dtype` replace the suite's. `replicates`: with every checkpoint that the suite names as a
+    replicate of a method's training, each a run of its own. `protocol` "official" scores those metrics that the
+    evaluation code of ImageReFL computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md).
+    `resume` is "missing" (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is
+    found by the device's memory; `compile` compiles the networks.
+
+    `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
     `max_prompts` (`bench.pipeline.adaptive`).
 
     Raises BenchError, one sentence each: UsageError (wrong input), MissingError (weights, package or device absent).
-    What was finished stays, and the same call goes on from there.
+    What was finished stays, and the same call goes on from there. What cannot be scored is told before the first image;
+    where a metric fails all the same, the runs are finished with the others, and the error has them as `stores`.
 
     >>> import bench
     >>> stores = bench.run("shapes", ["base"], limit=1, samples=1, metrics=["pickscore"], results=RESULTS)
@@ -73,7 +80,8 @@ def run(
     ['shapes']
     """
     load_plugins(plugins)
-    overrides = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
+    overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
     _check_choices(resume, engine, device, batch_size)
@@ -82,21 +90,29 @@ def run(
     if until is not None:
         from bench.pipeline.adaptive import grow, read_rule
 
+        if name is not None:
+            raise UsageError("--name does not go with --until: give the name with a second call, without --until")
         rule = read_rule(until, thresholds, max_prompts)
         made_with = Settings(batch_size, device, resume, compile)
         return grow((chosen, scoring), resolved, rule, Path(results), made_with, progress)
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
+    if name is not None:
+        check_given(name, len(plans))
+    check_scoring(scoring, plans, Path(results))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         if resume != "never" and unchanged(plans, (chosen, scoring), stores):
+            if name is not None:
+                give_name(stores[0], name, Path(results))
             logger.info("nothing to do: all images and scores exist")
             return stores
         made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-        values = score_and_summarise(stores, scoring, device, progress)
-        check_images(stores)
-        mark_complete(stores)
+        if name is not None:
+            give_name(stores[0], name, Path(results))
+        with completing(stores):
+            values = score_and_summarise(stores, scoring, device, progress)
     if made == 0 and values == 0:
         logger.info("nothing to do: all images and scores exist")
     return stores

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.analysis.stats import Interval
 from bench.analysis.table.build import order_metrics, order_runs
+from bench.analysis.table.caveats import FAILED
 from bench.analysis.table.rows import Row, Table
 from bench.errors import BenchError
-from bench.reporting.tables import text
+from bench.reporting.tables import WIDTH, text
 from bench.store.runs import Run, facts_from_card, metric_order
 from bench.store.select import display_names
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 
-def text_of_summaries(stores: Sequence[RunStore]) -> str | None:
-    """What `bench.reporting.tables.text` says of the runs; None where a summary is not that of the stored rows."""
+def text_of_summaries(stores: Sequence[RunStore], width: int = WIDTH) -> str | None:
+    """What `bench.reporting.tables.text` says of the runs; None where more is to be read than their summaries.
+
+    That is a summary not of the stored rows, or a metric that could not be scored.
+    """
     try:
         found = [_run(store) for store in stores]
     except BenchError:
@@ -30,13 +34,15 @@ def text_of_summaries(stores: Sequence[RunStore]) -> str | None:
     ordered = order_runs([one[0] for one in found if one is not None])
     rows = tuple(Row(shown, run, cells[run.name]) for shown, run in zip(display_names(ordered), ordered, strict=True))
     first = ordered[0]
-    return text(Table(first.suite, first.title, order_metrics(ordered), rows, None))
+    return text(Table(first.suite, first.title, order_metrics(ordered), rows, None), width)
 
 
 def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:
     """A run without its rows, and the intervals in its summary."""
     summary, manifest = store.summary(), store.manifest()
     if summary is None or summary.get("run") != store.name or summary.get("made_of") != store.parts():
+        return None
+    if any(note.startswith(FAILED) for notes in manifest.notes.values() for note in notes):
         return None
     label = manifest.resolved_suite.get("label")
     metrics = [facts_from_card(name, store.score_card(name) or {}, label) for name in store.score_metrics()]
@@ -54,6 +60,8 @@ def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:
         metrics={facts.name: facts for facts in sorted(metrics, key=metric_order)},
         scores=cast(Any, None),
         title=str(manifest.resolved_suite.get("title") or ""),
+        store=store,
+        given=manifest.name,
     )
     return run, {name: _interval(entry) for name, entry in summary["metrics"].items()}
 

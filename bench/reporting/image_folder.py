@@ -11,8 +11,13 @@ from bench.errors import UsageError
 from bench.store.atomic import make_folder, remove_folder, write_error
 from bench.store.leftovers import clean_leftovers, temporary_name
 
-_MARK = "made-by-bench-report.txt"
+MARK = "made-by-bench-report.txt"
 _TEXT = "Images of the page beside this folder. `bench report` rewrites it each time.\n"
+
+
+def in_the_way(path: Path) -> UsageError:
+    """The error for what lies where a report would be written."""
+    return UsageError(f"{path} already exists and was not created by `bench report`; move it or pass another --out")
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
@@ -20,11 +25,9 @@ def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
 
     A folder that was not made by this function is never touched: UsageError.
     """
-    if folder.exists() and not (folder / _MARK).is_file():
+    if folder.exists() and not (folder / MARK).is_file():
         if files:
-            raise UsageError(
-                f"{folder} already exists and was not created by `bench report`; move it or pass another --out"
-            )
+            raise in_the_way(folder)
         return
     clean_leftovers(folder.parent, deep=False)
     fresh = temporary_name(folder)
@@ -42,7 +45,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
 
 def _fill(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     make_folder(folder)
-    (folder / _MARK).write_text(_TEXT, encoding="utf-8")
+    (folder / MARK).write_text(_TEXT, encoding="utf-8")
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

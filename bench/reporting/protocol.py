@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.table.caveats import noted
 from bench.analysis.table.common_noise import leading
 from bench.analysis.table.sweeps import GUIDANCE, parameters
+from bench.formatting import without_folders
 from bench.reporting.cells import number
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ _KINDS = {
 
 
 def plain(value: Any) -> str:
-    """A setting as text: lists in order, tables as "key value", true and false as yes and no."""
+    """A setting as text: lists in order, tables as "key value", true and false as yes and no; paths without folders."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {plain(one)}" for key, one in value.items() if one not in (None, {}, []))
     if isinstance(value, (list, tuple)):
         return ", ".join(map(plain, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else without_folders(str(value))
 
 
 def metric_card(table: Table, facts: MetricFacts) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def protocol(table: Table) -> Pairs:
     rows: Pairs = [
         ("Suite", table.suite),
         ("Prompts", f"{len(run.prompts):,} (digest {run.prompts_digest})"),
-        ("Prompt set", str(suite.get("prompts") or "")),
+        ("Prompt set", plain(suite.get("prompts") or "")),
         ("Images", f"{run.samples} per prompt, {run.n_images:,} per method"),
         ("Model", plain(suite.get("model") or "")),
         ("Sampler", _shared(table, "sampler")),

@@ -24,8 +24,6 @@ __all__ = ["report"]
 
 _N_RESAMPLES = 2000
 _REFERENCE = "base"
-# Not every table has them.
-_SOMETIMES = ("differences.csv", "gallery.png", "methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv")
 
 
 def report(
@@ -56,7 +54,8 @@ def report(
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
     `study` is the folder of a human preference study: what people say is a section of its suite's page.
     `verify` reads all pictures, also those that look unchanged.
-    Returns the files written. UsageError: nothing to report, or `out` cannot be written.
+    The files are written to a new folder, which takes the place of `out` when it is whole. Returns them. UsageError:
+    nothing to report, or `out` cannot be written, or holds something that no report made.
 
     >>> import bench
     >>> "table.md" in [path.name for path in bench.report(results=RESULTS, out=OUT, gallery=0)]
@@ -64,19 +63,23 @@ def report(
     """
     from bench.analysis.comparable import require_comparable
     from bench.analysis.opened import open_runs
+    from bench.reporting.output_folder import check_folder
     from bench.store.pictures import verifying
 
     out = Path(results) / "report" if out is None else Path(out)
     with verifying(verify):
-        opened, unfinished, named = open_runs(results if runs is None else runs, results)
+        kept = None if runs is None else suite
+        opened, unfinished, named = open_runs(results if runs is None else runs, results, kept)
     suites = _suites(opened, suite, reference)
     subset = not named if comparable_only is None else comparable_only
     if named and not subset and len(suites) > 1:
         require_comparable(opened)  # they were meant to stand side by side: the error names the suites
+    folders = {name: out / name if len(suites) > 1 else out for name in suites}
+    for folder in folders.values():
+        check_folder(folder)  # before the work
     people = _people(study, suites, results)
     written: list[Path] = []
-    for name in suites:
-        folder = Path(out) / name if len(suites) > 1 else Path(out)
+    for name, folder in folders.items():
         members = [run for run in opened if run.suite == name]
         absent = [omitted for omitted in unfinished if omitted.suite == name]
         table, larger = _table(members, absent, subset, (reference, n_resamples, common))
@@ -138,7 +141,7 @@ def write(
     larger: Run | None = None,
     people: StudyFindings | None = None,
 ) -> list[Path]:
-    """Write all files of one table into a folder; returns their paths.
+    """Write all files of one table into a folder, which is swapped when all are there; returns their paths.
 
     `larger`: the reference on a larger prompt set, by which means are narrowed; `people`: what a study found.
     """
@@ -146,13 +149,11 @@ def write(
     from bench.reporting.findings import findings_of, found_files
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
+    from bench.reporting.output_folder import fresh_folder
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
-    from bench.store.atomic import atomic_write, make_folder
-    from bench.store.leftovers import clean_leftovers
+    from bench.store.atomic import atomic_write
 
-    make_folder(out)
-    clean_leftovers(out, deep=False)
     findings = findings_of(table, larger)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
@@ -167,12 +168,10 @@ def write(
     contents.update(_pictures(table))
     found = (findings, people)
     contents["index.html"], beside = _page(table, joint, out, gallery, (contents["pareto.svg"], *found))
-    replace_folder(out / FOLDER, beside)
-    for name in _SOMETIMES:
-        if name not in contents:  # of an earlier report, which had what this one has not
-            (out / name).unlink(missing_ok=True)
-    for name, content in contents.items():
-        atomic_write(out / name, content)
+    with fresh_folder(out) as fresh:
+        replace_folder(fresh / FOLDER, beside)
+        for name, content in contents.items():
+            atomic_write(fresh / name, content)
     return [out / name for name in contents]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.differences import SURE, UNSURE
 from bench.analysis.in_reward import dagger_line
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Table
-from bench.formatting import aligned, escape_markdown, markdown_table
+from bench.formatting import csv_text, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, CellText, difference_cells, header, mean_cells
 from bench.reporting.findings import Findings, markdown_parts
 from bench.reporting.seeds import seeds_text
@@ -70,7 +71,7 @@ def means_csv(table: Table) -> str:
     head = ["method", "run", "trained_on"] + [facts.name + part for facts in table.metrics for part in parts]
     rows = []
     for row in table.rows:
-        line = [row.name, row.run.name, " ".join(row.run.trained_on)]
+        line = [*map(csv_text, (row.name, row.run.name, " ".join(row.run.trained_on)))]
         for facts in table.metrics:
             one = row.cells.get(facts.name)
             texts = [""] * 5 if one is None else [*map(_digits, (one.mean, one.low, one.high)), one.n, one.n_unscored]
@@ -101,32 +102,88 @@ def differences_csv(table: Table) -> str:
                 difference.detects,
             )
             counts = [str(i.n), str(i.n_unscored), better, "yes" if difference.sure else ""]
-            rows.append([name, table.reference or "", difference.facts.name, *map(_digits, values), *counts])
+            names = map(csv_text, (name, table.reference or "", difference.facts.name))
+            rows.append([*names, *map(_digits, values), *counts])
     return _written(head, rows)
 
 
 def scores_csv(table: Table) -> str:
-    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason."""
+    """scores.csv: every value of every run, in the columns of `bench.load_results`; NaN is empty, with its reason.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     import pandas as pd
 
     rows = pd.concat([row.run.tidy() for row in table.rows], ignore_index=True)
+    for column in rows.select_dtypes(exclude="number"):
+        rows[column] = rows[column].map(csv_text, na_action="ignore")
     return str(rows.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
 # --- plain text ----------------------------------------------------------------------------------------------------
 
 
-def text(table: Table) -> str:
-    """The first table for a terminal: methods as columns, a metric a line, so that it fits 100 characters."""
-    head = ["", *(row.name for row in table.rows)]
-    columns = mean_cells(table)
-    lines = [
-        [header(facts, table), *(_plain(columns[i][j]) for i in range(len(table.rows)))]
-        for j, facts in enumerate(table.metrics)
+WIDTH = 80
+
+
+def text(table: Table, width: int = WIDTH) -> str:
+    """The first table for a terminal: a method a line, as many metrics side by side as `width` holds, then the next.
+
+    Names and numbers are never broken: where a name leaves no room beside it, its values stand below it.
+    """
+    names = ["method", *(row.name for row in table.rows)]
+    cells = mean_cells(table)
+    columns = [
+        _column(header(facts, table), [_plain(line[j]) for line in cells]) for j, facts in enumerate(table.metrics)
     ]
+    beside = max(map(len, names)) <= width // 2
+    left = max(map(len, names)) if beside else 2
+    blocks = [_block(group, names, left, beside) for group in _groups(columns, width - left)]
     trained = f"{dagger_line()}. " if table.trained_metrics else ""
+    said = textwrap.wrap(f"{trained}{table.protocol}.", width, break_long_words=False, break_on_hyphens=False)
     seeds = seeds_text(table)
-    return aligned(head, lines) + f"{trained}{table.protocol}.\n" + (f"\n{seeds}" if seeds else "")
+    return "\n\n".join(blocks) + "\n" + "\n".join(said) + "\n" + (f"\n{seeds}" if seeds else "")
+
+
+_Column = tuple[list[str], list[str]]
+"""The lines of a head, and a cell for each method; all of one width."""
+
+
+def _column(head: str, cells: Sequence[str]) -> _Column:
+    widest = max(map(len, (*cells, *head.split())))
+    lines = textwrap.wrap(head, widest, break_long_words=False, break_on_hyphens=False) or [""]
+    widest = max(map(len, (*lines, *cells)))
+    return [line.rjust(widest) for line in lines], [cell.rjust(widest) for cell in cells]
+
+
+def _groups(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Neighbouring columns that fit side by side, two spaces before each; at least one."""
+    groups: list[list[_Column]] = []
+    room = 0
+    for column in columns:
+        needed = 2 + len(column[0][0])
+        if not groups or needed > room:
+            groups.append([])
+            room = width
+        groups[-1].append(column)
+        room -= needed
+    return groups or [[]]
+
+
+def _block(columns: Sequence[_Column], names: Sequence[str], left: int, beside: bool) -> str:
+    height = max((len(head) for head, _ in columns), default=1)
+    heads = [[*[" " * len(head[0])] * (height - len(head)), *head] for head, _ in columns]
+    lines = []
+    for k in range(height):
+        label = names[0] if k == height - 1 else ""
+        lines.append("  ".join([label.ljust(left) if beside else " " * left, *(head[k] for head in heads)]).rstrip())
+    for i, name in enumerate(names[1:]):
+        if not beside:
+            lines.append(name)
+        lines.append(
+            "  ".join([name.ljust(left) if beside else " " * left, *(cells[i] for _, cells in columns)]).rstrip()
+        )
+    return "\n".join(lines)
 
 
 def _plain(cell: CellText) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import metrics
 from bench.runtime.devices import out_of_memory
@@ -16,6 +16,7 @@ from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.memory import release
 from bench.scoring.missing import Key, Target
 from bench.scoring.reader import Reader
+from bench.store.images import without_addresses
 from bench.store.outdated import UNEXPECTED, UNREADABLE
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metrics.base.features import FeatureMetric
+
+T = TypeVar("T")
 
 MULTIPLE = 4
 """Batches are filled up to it: kernels treat what is left over of a vector's width otherwise in the last digit."""
@@ -86,7 +89,7 @@ class Chunk:
                 if fault is None:
                     missing.append(key)
                 else:
-                    made[key] = UNREADABLE + fault
+                    made[key] = unreadable(key, fault)
         cached = self._tools.cache.features_of(metric)
         kept = cached.get([self.rows[key].sha256 for key in missing])
         made |= {key: kept[self.rows[key].sha256] for key in missing if self.rows[key].sha256 in kept}
@@ -135,7 +138,22 @@ class Chunk:
 
     def _input(self, metric: FeatureMetric, key: Key) -> Tensor | str:
         picture = self.picture(key)
-        return UNREADABLE + picture if isinstance(picture, str) else prepared(metric, picture)
+        return unreadable(key, picture) if isinstance(picture, str) else named(key, prepared(metric, picture))
+
+
+def unreadable(key: Key, fault: str) -> str:
+    """The reason of values that an image cannot have: the image, and its fault."""
+    return f"{UNREADABLE}{file_of(key)}: {fault}"
+
+
+def named(key: Key, found: T) -> T | str:
+    """What was made of an image alone; a reason that calls it "image 0" says its name instead."""
+    return found.replace("image 0", file_of(key), 1) if isinstance(found, str) else found
+
+
+def file_of(key: Key) -> str:
+    """An image as messages call it."""
+    return f"{key[0]}/{key[1]}.png"
 
 
 def prepared(metric: FeatureMetric, picture: Image) -> Tensor | str:
@@ -182,5 +200,5 @@ def reason_of(error: Exception) -> str:
     """
     if out_of_memory(error):
         raise error
-    text = (str(error).strip().splitlines() or [""])[0][:300]
+    text = without_addresses((str(error).strip().splitlines() or [""])[0][:300])
     return text if isinstance(error, metrics.MetricError) else f"{UNEXPECTED}{type(error).__name__}: {text}"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError
+from bench.scoring.given_statistics import read_statistics, statistics_identity
+from bench.scoring.reference_files import Files, content_of, files_of, is_statistics
 from bench.store.atomic import atomic_write, make_folder, read_bytes, remove_damaged
 from bench.store.digests import digest_in_name, sha256_of
 from bench.store.leftovers import temporary_name
-from metrics.types import digest_of
-from metrics.weights.state_dict import sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,23 +30,28 @@ logger = logging.getLogger(__name__)
 CHUNK = 64
 Source = tuple[str, "Callable[[], Image]"]
 """A reference image: the sha256 of its file or, where it is drawn, of its pixels; and how to get it."""
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def reference_identity(reference: Reference) -> dict[str, Any]:
-    """What decides the reference images: the drawing's count and seed, or the files' names and contents."""
+    """What decides the reference: the drawing's count and seed, the files' names and contents, or the statistics.
+
+    Raises MissingError for a reference that is absent, UsageError for one that cannot be used.
+    """
     if reference.kind == "shapes":
         return {"kind": "shapes", "count": reference.count, "seed": reference.seed}
-    files = {path.name: sha256(path) for path in _files(reference)}
-    return {"kind": "folder", "files": len(files), "content": digest_of(files=files)}
+    if is_statistics(reference):
+        return statistics_identity(reference)
+    return content_of(files_of(reference))
 
 
 def reference_sources(reference: Reference) -> Iterator[list[Source]]:
     """The reference images in chunks of at most 64. Raises MissingError for a folder absent or empty."""
     if reference.kind == "folder":
-        files = _files(reference)
-        for start in range(0, len(files), CHUNK):
-            yield [(sha256(path), partial(_open, path)) for path in files[start : start + CHUNK]]
+        files = files_of(reference)
+        facts = files.facts()
+        for start in range(0, len(files.names), CHUNK):
+            names = files.names[start : start + CHUNK]
+            yield [(_key(*facts[name]), partial(_open, files, name)) for name in names]
         return
     import numpy as np
     from PIL import Image
@@ -59,20 +64,23 @@ def reference_sources(reference: Reference) -> Iterator[list[Source]]:
         yield [(hashlib.sha256(pixels.tobytes()).hexdigest(), partial(Image.fromarray, pixels)) for pixels in drawn]
 
 
-def _open(path: Path) -> Image:
-    """A reference image in its own mode: it becomes RGB where a generated one does, in the metric."""
-    from bench.store.images import decode
+def _key(digest: str, turned: bool) -> str:
+    """What features are kept under: a file whose pixels are turned has others than its bytes had before that."""
+    return hashlib.sha256(f"{digest} upright".encode()).hexdigest() if turned else digest
+
+
+def _open(files: Files, name: str) -> Image:
+    """A reference image, upright and in its own mode: it becomes RGB where a generated one does, in the metric."""
+    from bench.store.images import decode, upright
     from metrics.errors import BadInputError
     from metrics.images import to_pil
 
-    try:
-        found = decode(read_bytes(path))
-    except OSError as error:
-        found = str(error.strerror)
+    path = f"{files.where}/{name}"
+    found = decode(files.read(name))
     if isinstance(found, str):
         raise MissingError(f"reference image {path} cannot be used ({found}): replace it")
     try:
-        return to_pil([found], convert=False)[0]
+        return to_pil([upright(found)], convert=False)[0]
     except BadInputError as error:
         raise MissingError(f"reference image {path}: {str(error).removeprefix('image 0 ')}") from None
 
@@ -80,10 +88,13 @@ def _open(path: Path) -> Image:
 def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cache: Path, tools: Tools) -> Any:
     """The metric's statistics of the reference images; `kind` is their class, `cache` the folder they are kept in.
 
-    Features of the images are shared with other metrics of the same network.
+    Features of the images are shared with other metrics of the same network. Raises MissingError (absent) or UsageError
+    (statistics of another network, or that are none).
     """
     from bench.scoring.feature_cache import features_identity
 
+    if is_statistics(reference):
+        return read_statistics(metric, kind, reference)
     identity: dict[str, Any] = {"metric": metric.card.digest, "reference": reference_identity(reference)}
     by_features = bool(getattr(metric, "by_features", False))
     if by_features:
@@ -97,14 +108,20 @@ def reference_statistics(metric: Any, kind: type[Any], reference: Reference, cac
     stem = f"{metric.card.name}-{name}"
     if (kept := _kept(cache, stem, kind)) is not None:
         return kept
+    total = statistics_of_images(metric, reference, tools)
+    _save(total, cache, stem)
+    return total
+
+
+def statistics_of_images(metric: Any, reference: Reference, tools: Tools) -> Any:
+    """The metric's statistics of the reference images, computed now, from their features where it has any."""
     total = None
     for sources in reference_sources(reference):
-        if by_features:
+        if getattr(metric, "by_features", False):
             part = metric.statistics_of(_features(metric, sources, tools))
         else:
             part = metric.statistics([get() for _, get in sources])
         total = part if total is None else total + part
-    _save(total, cache, stem)
     return total
 
 
@@ -159,15 +176,3 @@ def _save(statistics: Any, cache: Path, stem: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-
-
-def _files(reference: Reference) -> list[Path]:
-    folder = Path(str(reference.path)).expanduser()
-    if not folder.is_dir():
-        raise MissingError(f"the reference folder {folder} does not exist: correct reference.path in the suite")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
-    if strange := next((path for path in files if not path.is_file()), None):
-        raise MissingError(f"{strange} in the reference folder is not a regular file: remove it")
-    if len(files) < 2:
-        raise MissingError(f"the reference folder {folder} contains {len(files)} images: at least 2 are needed")
-    return files

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.errors import BenchError, MissingError, UsageError
+from bench.errors import BenchError
 from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory, too_little_memory
 from bench.runtime.log import ONCE, get_logger
@@ -25,6 +25,7 @@ from bench.scoring.leakage import with_leakage
 from bench.scoring.memory import Models
 from bench.scoring.missing import Target, cards_differ, find_missing, target_of
 from bench.scoring.reader import KEEP_BYTES, reading
+from bench.scoring.ready import failed
 from bench.scoring.worker import Scorer
 from bench.store.images import image_size
 from bench.store.leftovers import clean_leftovers
@@ -90,7 +91,7 @@ def score(
             _tell_faults(target)
             _note_cards(target.store, scopes, suite)
     if failures:
-        raise _failed(failures)
+        raise failed(failures, "The other metrics are scored")
     return made
 
 
@@ -255,11 +256,3 @@ def _note_cards(store: RunStore, names: Iterable[str], suite: Suite) -> None:
     if (cards, notes) != (manifest.cards, manifest.notes):
         manifest.cards, manifest.notes = cards, notes
         store.write_manifest(manifest)
-
-
-def _failed(failures: Failures) -> BenchError:
-    """One error for all metrics that could not be loaded; missing things are said before wrong settings."""
-    sentences = [f"metric '{name}' could not be scored: {str(error).rstrip('.')}" for name, error in failures.items()]
-    codes = {int(getattr(error, "exit_code", 2)) for error in failures.values()}
-    kind = MissingError if 4 in codes else UsageError
-    return kind("; ".join(sentences) + ". The other metrics are scored.")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import metrics
 from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
-from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of
+from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, named, reason_of, unreadable
 from bench.scoring.missing import Key, Missing, Target
+from bench.scoring.notes import image_notes, notes_on
 from bench.scoring.official import features_of_all, logged_note
 from bench.scoring.reference import reference_statistics
 from bench.store.outdated import UNREADABLE
@@ -150,13 +151,13 @@ class Scorer:
         if self.by_features:
             return chunk.features(self.metric, keys)
         pictures = {key: chunk.picture(key) for key in keys}
-        return {key: UNREADABLE + one if isinstance(one, str) else one for key, one in pictures.items()}
+        return {key: unreadable(key, one) if isinstance(one, str) else one for key, one in pictures.items()}
 
     def _score_images(self, chunk: Chunk, keys: Sequence[Key]) -> None:
         seen = self._seen(chunk, keys)
         usable = [key for key in keys if not isinstance(seen[key], str)]
         values = each_or_why([(seen[key], self.target.texts[key[0]]) for key in usable], self._values)
-        found: dict[Key, float | str] = dict(zip(usable, values, strict=True))
+        found: dict[Key, float | str] = {key: named(key, one) for key, one in zip(usable, values, strict=True)}
         for key in keys:
             self._add(*key, found[key] if key in found else seen[key])
 
@@ -255,7 +256,7 @@ class Scorer:
             return
         # The jackknife rows first: the row of the whole set says that all are there.
         self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
-        self._add(None, None, value, min(self.target.count, getattr(against, "n", self.target.count)))
+        self._add(None, None, value, min(self.target.count, getattr(against, "n", 0) or self.target.count))
 
     def _keep_notes(self, sentences: Sequence[str], *, told: bool = True) -> None:
         """Say what the reader of the values should know (unless it is `told` in tables only), and keep it."""
@@ -264,19 +265,10 @@ class Scorer:
             logger.warning(f"{named}{sentence}", extra=ONCE)
         self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()
+        sentences = [*sentences, *image_notes(manifest)]
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
             self.target.store.write_manifest(manifest)
-
-
-def notes_on(metric: Any, target: Target) -> list[str]:
-    """What an image or group metric has to say of its values for a run, such as how many of its prompts were cut."""
-    if not hasattr(metric, "notes_for"):
-        return list(metric.notes()) if hasattr(metric, "notes") else []
-    try:
-        return list(metric.notes_for([target.texts[prompt_id] for prompt_id in target.images]))
-    except Exception:  # a prompt that no tokenizer takes: its images have no value, and the reason is theirs
-        return []
 
 
 def sum_of(parts: Sequence[Any]) -> Any:

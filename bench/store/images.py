@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
 
 def decode(data: bytes) -> Image | str:
     """The image in these bytes, in its own mode, or a clause that says why it cannot be decoded."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -49,5 +50,43 @@ def decode(data: bytes) -> Image | str:
             return picture.copy()
     except Image.DecompressionBombError:  # PIL's own limit lies above ours
         return f"it has more pixels than the {MAX_PIXELS:,} allowed"
+    except UnidentifiedImageError:  # its own text is the memory address of the bytes
+        return "it cannot be decoded (it is no image file)" if data else "it cannot be decoded (the file is empty)"
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        return f"it cannot be decoded ({error})"
+        return f"it cannot be decoded ({without_addresses(str(error))})"
+
+
+def without_addresses(text: str) -> str:
+    """The text without memory addresses, which say nothing and differ each time."""
+    return re.sub(r"<([\w.]+) object at 0x[0-9a-fA-F]+>|\s*at 0x[0-9a-fA-F]+", lambda found: found[1] or "", text)
+
+
+_ORIENTATION = 0x0112
+
+
+def has_orientation(source: Path | bytes) -> bool:
+    """Whether an image file, or its bytes, says that it is shown otherwise than its pixels are stored."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes: whether an image can be used is decided where it is decoded
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+                return opened.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, KeyError, TypeError):
+        return False
+
+
+def upright(image: Image) -> Image:
+    """The image as its EXIF orientation says that it is shown; the same where that says nothing.
+
+    One rule for all images from elsewhere, those that are scored and those of a reference.
+    """
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError):  # EXIF that says nothing that can be read
+        return image

@@ -170,6 +170,7 @@ class Manifest:
     timings: dict[str, Number] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: dict[str, list[Text]] = field(default_factory=dict)  # metric -> what a reader of its values should know
+    name: Text = ""  # given with --name: one run of a results folder has it
     grown: dict[str, Any] = field(default_factory=dict)  # of an adaptive run: how far it came, and why it stopped
     schema_version: Annotated[int, Strict()] = SCHEMA_VERSION
 
@@ -181,6 +182,8 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, schema version and status first."""
         data = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        if not self.name:
+            del data["name"]
         return {key: data.pop(key) for key in ("schema_version", "status", "suite", "method", "run")} | data
 
 

@@ -22,6 +22,7 @@ from bench.store.atomic import (
     link_or_copy,
     make_folder,
     png_bytes,
+    remove_folder,
     sync_folder,
     to_json,
 )
@@ -177,6 +178,11 @@ class RunStore(ScoreFiles):
         """Make the images saved so far durable."""
         while self._unsynced:
             sync_folder(self._unsynced.pop())
+
+    def remove(self) -> None:
+        """Remove the run with all that is in its folder, at once for whoever looks."""
+        with self.lock(clean=False):
+            remove_folder(self.path)
 
 
 @contextlib.contextmanager

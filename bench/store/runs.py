@@ -15,8 +15,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.runtime.log import ONCE, get_logger
+from bench.store.checkpoint import Checkpoint, checkpoint_of
 from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
@@ -102,17 +104,6 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
-
-    of: str  # the method without the number of the replicate
-    weights: str  # their name
-    digest: str
-    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
-    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
-
-
 @dataclass(frozen=True)
 class Run:
     """A run as the judges see it. `scores` has the columns metric, prompt_id, sample, value, reason, one row a value.
@@ -143,6 +134,7 @@ class Run:
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tuned: str = ""  # digest of the tuned weights that ran; "": none, or not on record
+    given: str = ""  # the name that it was given with --name
     doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
@@ -212,7 +204,7 @@ def read_run(store: RunStore) -> Run:
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
-        method=manifest.method,
+        method=one_line(manifest.method),
         name=manifest.run,
         path=Path(store.path),
         prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
@@ -224,11 +216,12 @@ def read_run(store: RunStore) -> Run:
         conditions=_conditions(manifest),
         counts=dict(manifest.counts),
         timings=dict(manifest.timings),
-        notes={name: list(sentences) for name, sentences in manifest.notes.items()},
-        title=str(suite_facts.get("title") or ""),
+        notes={name: [one_line(one) for one in sentences] for name, sentences in manifest.notes.items()},
+        title=one_line(str(suite_facts.get("title") or "")),
         store=store,
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
+        given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
         tuned=_weights_of(str(manifest.identity.get("tuned") or "")),
         checkpoint=checkpoint_of(manifest),
@@ -265,21 +258,6 @@ def _believed(
         return (row.prompt_id, row.sample) in broken
 
     return [replace(row, value=math.nan, reason=REPLACED) if spoiled(row) else row for row in scores]
-
-
-def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
-    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
-    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
-    if not digest:
-        return None
-    row = str(method.get("row") or manifest.method)
-    methods = (manifest.resolved_suite or {}).get("methods")
-    told = methods.get(row) if isinstance(methods, Mapping) else None
-    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
-    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
-    of = str(method.get("replicate_of") or manifest.method)
-    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

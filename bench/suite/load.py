@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.suite.schema import _PROMPT_ENDINGS, Suite, _validated, check_metrics
+from bench.runtime.toml_text import parse_toml
+from bench.suite.schema import NO_MODEL, Suite, _validated, check_metrics
+from prompts.forms import ENDINGS as _PROMPT_ENDINGS
 
 _FOLDER = Path(__file__).parent / "ready"
 
@@ -40,6 +41,15 @@ def load_suite(name_or_path: str | Path) -> Suite:
     return suite
 
 
+def check_model(suite: Suite) -> None:
+    """UsageError for a suite that has no model, and so neither makes images nor trains."""
+    if suite.model.family == NO_MODEL:
+        raise UsageError(
+            f"suite '{suite.name}' has no model: it scores images from elsewhere, with "
+            f"`bench score --images DIR --suite {suite.name}`"
+        )
+
+
 def suite_from(data: Mapping[str, Any], where: str) -> Suite:
     """The suite in plain data, such as a manifest's. Raises UsageError that begins with `where`."""
     return _validated(dict(data), where)
@@ -52,7 +62,7 @@ def _check_names(suite: Suite, where: str) -> None:
 
     known = method_names()
     try:
-        if suite.model.family not in FAMILIES:
+        if suite.model.family not in (*FAMILIES.names(), NO_MODEL):
             raise unknown("model family", suite.model.family, FAMILIES.names())
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():
@@ -66,17 +76,15 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     if path.exists() and not path.is_dir() and not path.is_file():
         raise UsageError(f"{where} is not a regular file, as a suite file must be")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8-sig"), where)
     except FileNotFoundError:
         raise UsageError(f"suite file {where} does not exist") from None
     except IsADirectoryError:
         raise UsageError(f"{where} is a folder, not a suite file") from None
     except OSError as error:
         raise UsageError(f"suite file {where} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{where}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{where}: not a suite file: its values are nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {error}; save it as UTF-8") from None
 
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import prompts
 from bench.formatting import markdown_table
 from bench.suite.load import load_suite, suite_names
 from bench.suite.resolve import resolve_method
-from bench.suite.schema import Suite
+from bench.suite.schema import NO_MODEL, Suite
 
 _HEAD = """# Ready suites and public prompts
 
@@ -91,6 +91,8 @@ def _licence(prompt_set: prompts.PublicSet) -> str:
 def _facts(suite: Suite) -> tuple[str, ...]:
     name, _, revision = suite.model.weights.partition("@")
     model = f"`{name}` at {revision[:12]} ({suite.model.family})" if revision else f"`{name}` ({suite.model.family})"
+    if suite.model.family == NO_MODEL:
+        return (f"`{suite.name}`", "none: images from elsewhere", "given with --prompts", "-", "-", "-", "-")
     embedded = suite.model.embedded_guidance
     guidance = f"{suite.guidance:g}" if embedded is None else f"{embedded:g}, embedded"
     methods = []

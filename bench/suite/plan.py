@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Container, Mapping, Sequence
@@ -14,6 +15,7 @@ from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
 from bench.registry.families import FAMILIES
+from bench.suite.resolve import short_weights
 from bench.suite.schema import MOST_IMAGES
 from prompts import Prompt
 
@@ -87,10 +89,23 @@ def make_plan(
             "--samples or --limit"
         )
     plans = []
-    for method in methods:
+    for method in (with_digest(method, digests) for method in methods):
         identity = identity_of(suite, method, chosen, digests) | _loader_version(suite, method, loaders or {})
         plans.append(RunPlan(method, hash8(identity), identity, chosen, suite.samples))
     return list({plan.name: plan for plan in plans}.values())
+
+
+def with_digest(method: Method, digests: Mapping[str, str]) -> Method:
+    """The method whose name also has the digest of a local checkpoint that was given with --set weights=.
+
+    The last part of a path is "unet" or "model.safetensors" for most.
+    """
+    weights = dict(method.settings).get("weights")
+    short = None if weights is None else short_weights(weights)
+    if weights is None or short == weights.partition("#")[0] or weights not in digests:
+        return method
+    named = f"weights={short}"
+    return dataclasses.replace(method, name=method.name.replace(named, f"{named}-{digests[weights][:8]}", 1))
 
 
 def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests: Mapping[str, str]) -> dict[str, Any]:

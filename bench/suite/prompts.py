@@ -12,9 +12,12 @@ from prompts import Prompt
 logger = get_logger(__name__)
 
 
-def load_prompts(name_or_path: str) -> list[Prompt]:
-    """The prompts of a set or a file. Raises PromptError, or MissingError for a public set that cannot be had."""
-    return prompts.load(name_or_path, fetch=_fetch)
+def load_prompts(name_or_path: str, column: str | None = None) -> list[Prompt]:
+    """The prompts of a set or a file, where `column` may name the column that holds them.
+
+    Raises PromptError, or MissingError for a public set that cannot be had.
+    """
+    return prompts.load(name_or_path, fetch=_fetch, column=column)
 
 
 def _fetch(dataset: str, revision: str, file: str) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
@@ -155,7 +156,7 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
     for key, value in chosen:
         owner = row.schedule if key in row.schedule.fields else _with_guidance(row, suite)
         if getattr(owner, key) != value:
-            changed.append((key, _plain(value)))
+            changed.append((key, value if key == "weights" else _plain(value)))
         if key in row.schedule.fields:
             method = dataclasses.replace(method, schedule=dataclasses.replace(method.schedule, **{key: value}))
         else:
@@ -164,8 +165,15 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
             method = dataclasses.replace(method, trained_on=(), trained_on_data=())
     if not changed:
         return method
-    suffix = ",".join(f"{key}={value}" for key, value in changed)
+    suffix = ",".join(f"{key}={short_weights(value) if key == 'weights' else value}" for key, value in changed)
     return dataclasses.replace(method, name=f"{row.name}[{suffix}]", settings=tuple(changed))
+
+
+def short_weights(weights: str) -> str:
+    """Weights as names show them: of a path its last part, of the hub the whole name."""
+    path = weights.partition("#")[0]
+    is_path = path.startswith(("/", ".", "~")) or Path(path).expanduser().exists()
+    return Path(path).name or path if is_path else path
 
 
 def _plain(value: Any) -> str:

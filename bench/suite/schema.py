@@ -13,7 +13,8 @@ from bench.methods.conditions import NAMES
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
-_PROMPT_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
+NO_MODEL = "none"
+"""The family of a suite without a model: it scores images from elsewhere, and makes none."""
 
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -28,7 +29,7 @@ Skip = Annotated[Whole, Field(ge=1)]
 MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "metrics", "dtype")
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
 class _Part(BaseModel):
@@ -37,6 +38,8 @@ class _Part(BaseModel):
 
 class ModelSpec(_Part):
     """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
+
+    The family "none" is that of a suite that only scores images (`bench score --images`).
 
     For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
     the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
@@ -119,7 +122,10 @@ class MetricSpec(_Part):
 class Reference(_Part):
     """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
 
-    `name` says which published set they are (such as "coco-val2017"), so that it is said which methods saw it.
+    `path` may be a folder (with subfolders), a zip, a folder or repository of `datasets` ("datasets:owner/name", whose
+    `split` and `column` may be named), or an .npz file of statistics. `network` states the metric whose features the
+    statistics are of, where the file does not. `name` says which published set they are (such as "coco-val2017"), so
+    that it is said which methods saw it.
     """
 
     kind: Literal["shapes", "folder"]
@@ -127,6 +133,9 @@ class Reference(_Part):
     seed: Annotated[Whole, Field(ge=0)] = 0
     path: Text | None = None
     name: Text | None = None
+    network: Text | None = None
+    split: Text | None = None
+    column: Text | None = None
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Reference:
@@ -138,6 +147,7 @@ class Reference(_Part):
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
     of them can be scored with the rest as the suite means it.
@@ -152,6 +162,7 @@ class Suite(_Part):
     cluster: Text | None = None
     model: ModelSpec
     prompts: Text
+    prompt_column: Text | None = None
     samples: Annotated[Whole, Field(ge=1, le=MOST_SAMPLES)] = 5
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 42
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -203,11 +214,15 @@ class Suite(_Part):
         return self
 
     def override(self, **changes: Any) -> Suite:
-        """A copy with other samples, seed, limit, prompts, dtype or metrics (names); None leaves a value alone.
+        """A copy with other samples, seed, limit, prompts, dtype, metrics (names) or reference (its table).
+
+        None leaves a value alone.
 
         A metric that the suite does not configure is taken with its published weights. Raises UsageError.
         """
         given = {key: value for key, value in changes.items() if value is not None}
+        if "prompts" in given:  # the suite's column is that of its own file
+            given.setdefault("prompt_column", None)
         for key in given:
             if key not in _OVERRIDES:
                 raise unknown("override", key, _OVERRIDES)
@@ -234,6 +249,11 @@ class Suite(_Part):
                 del table["torchmetrics"]
         if not self.unselected:
             del data["unselected"]
+        if self.prompt_column is None:
+            del data["prompt_column"]
+        for key in ("network", "split", "column"):
+            if self.reference is not None and data["reference"][key] is None:
+                del data["reference"][key]
         return data
 
     def _choose(self, names: Iterable[str]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class PromptData:
     def __init__(self, suite: Suite, drawing: Drawing = Drawing()) -> None:
         from bench.suite.prompts import load_prompts
 
-        self._texts = [prompt.text for prompt in load_prompts(suite.prompts)]
+        self._texts = [prompt.text for prompt in load_prompts(suite.prompts, suite.prompt_column)]
         self._drawing = drawing
 
     def captions(self, count: int, rng: np.random.Generator, number: int = 1) -> list[str]:

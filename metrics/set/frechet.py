@@ -28,7 +28,7 @@ def trace_root(first: Array, second: Array) -> float:
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """The squared Frechet distance of two sets (what FID reports); NaN if one has fewer than two images."""
-    if a.n < 2 or b.n < 2:
+    if not (a.has_covariance and b.has_covariance):
         return float("nan")
     first, second = a.covariance, b.covariance
     difference = a.mean - b.mean

@@ -58,12 +58,13 @@ class FeatureSetMetric(FeatureMetric, SetMetric[S]):
         found = super().notes(n)
         against = ""
         if reference is not None:
-            against = f" against {reference.n:,} reference images (sha256 {reference.digest[:12]})"
+            of = f"{reference.n:,} reference images" if reference.n else "given statistics of unstated images"
+            against = f" against {of} (sha256 {reference.digest[:12]})"
         if n is not None:
             equal = ": compare only over equally many" if self.depends_on_count else ""
             found.append(f"{self.card.facts.title} over {n:,} images{against}{equal}")
             found += self._few(n, "images")
-        if reference is not None:
+        if reference is not None and reference.n:
             found += self._few(reference.n, "reference images")
         return found
 

@@ -90,6 +90,16 @@ class Moments:
         scatter = self.scatter + other.scatter + np.outer(step, step) * (self.n * share)
         return type(self)(total, self.mean + step * share, scatter, self.backbone)
 
+    @classmethod
+    def given(cls, mean: Array, covariance: Array, backbone: str = "") -> GivenMoments:
+        """Moments that somebody else computed, mean [D] and covariance [D, D], of an unknown number of images."""
+        return GivenMoments(0, mean, covariance, backbone)
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether there are enough images for a covariance."""
+        return self.n >= 2
+
     @property
     def digest(self) -> str:
         """sha256 (hex) of the content, by which a reference is told."""
@@ -110,6 +120,8 @@ class Moments:
                 n=self.n,
                 mean=self.mean,
                 scatter=self.scatter,
+                mu=self.mean,  # these two for other tools, which read no more
+                sigma=self.covariance if self.has_covariance else self.scatter,
                 backbone=self.backbone,
                 digest=self.digest,
             )
@@ -122,6 +134,22 @@ class Moments:
             cls(int(held["n"]), held["mean"], held["scatter"], str(held["backbone"])), held["digest"], path
         )
         return found
+
+
+class GivenMoments(Moments):
+    """A mean and a covariance of an unknown number of images, which counts as 0: nothing can be merged with them."""
+
+    __slots__ = ()
+
+    @property
+    def has_covariance(self) -> bool:
+        """True: it was given."""
+        return True
+
+    @property
+    def covariance(self) -> Array:
+        """As it was given."""
+        return self.scatter
 
 
 @dataclass(frozen=True, slots=True, eq=False)

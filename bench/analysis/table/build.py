@@ -18,6 +18,7 @@ from bench.analysis.table.sweeps import curves
 from bench.methods.catalogue import display_rank
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import LeftOut, display_names
+from bench.store.shown import shown_methods
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
@@ -28,7 +29,11 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 
 def order_runs(runs: Sequence[Run]) -> list[Run]:
     """In the order of the catalogue's rows, base first; methods that it does not have by name; sweeps by setting."""
-    return sorted(runs, key=lambda run: (display_rank(family(run.method)), _natural(run.method), run.name))
+    named = sorted(
+        zip(shown_methods(runs), runs, strict=True),
+        key=lambda one: (display_rank(family(one[1].method)), _natural(one[0]), one[1].name),
+    )
+    return [run for _, run in named]
 
 
 def order_metrics(runs: Sequence[Run]) -> tuple[MetricFacts, ...]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
     from bench.store.runs import MetricFacts
 
+FAILED = "could not be scored: "
+"""How the note of a metric begins that failed in a run."""
 _SET_IMAGES = 5_000  # the protocol of the ImageReFL paper
 _PROTOCOL_SAMPLES = 5
 
@@ -88,7 +90,20 @@ def _of_metrics(table: Table) -> Iterator[str]:
             missing = ", ".join(row.name for row in table.rows if facts.name not in row.cells)
             yield f"{facts.display} was not scored for {missing}"
         yield from _said(table, facts)
+    yield from _failures(table)
     yield from library_notes([row.run for row in table.rows])
+
+
+def _failures(table: Table) -> Iterator[str]:
+    """Metrics without a column: no run of the table has a value of theirs."""
+    columns = {facts.name for facts in table.metrics}
+    of: dict[tuple[str, str], list[str]] = {}
+    for row in table.rows:
+        for name, sentences in row.run.notes.items():
+            for sentence in (one for one in sentences if one.startswith(FAILED) and name not in columns):
+                of.setdefault((name, sentence), []).append(row.name)
+    for (name, sentence), methods in of.items():
+        yield f"{name} of {', '.join(methods)} {sentence}"
 
 
 def _of_methods(table: Table) -> Iterator[str]:

@@ -25,12 +25,13 @@ class Row:
     @property
     def family(self) -> str:
         """The method without its sweep setting: "combined" for "combined[switch_step=20]"."""
-        return family(self.name)
+        return family(self.run.method if self.run.given else self.name)
 
     @property
     def setting(self) -> str:
         """The sweep setting of the method: "switch_step=20" for "combined[switch_step=20]", else ""."""
-        return self.name.split("@", 1)[0].partition("[")[2].rstrip("]")
+        name = self.run.method if self.run.given else self.name
+        return name.split("@", 1)[0].partition("[")[2].rstrip("]")
 
     def in_reward(self, metric: str) -> bool:
         """True when the method was trained on this metric."""

@@ -137,7 +137,8 @@ const report = (() => {
   // --- what plots share -----------------------------------------------------------------------------------------
 
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  const CONFIG = { displaylogo: false, showSendToCloud: false, responsive: true,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: "pareto" } };
   const narrow = () => window.innerWidth < 720;
 

@@ -89,7 +89,7 @@ def test_reported_stands_beside_measured(results: Path) -> None:
         (HEAD + 'metric = "lpips"\ndirection = "above"\nof = "base"\n', "a share needs over as well as of"),
         (HEAD + 'metric = "lpips"\ndirection = "above"\nby = "x"\n', "by must be a number"),
         ((HEAD + 'metric = "lpips"\ndirection = "above"\n') * 2, "two claims with the id 'a'"),
-        ("x = [", "is not valid TOML"),
+        ("x = [", "not valid TOML"),
     ],
 )
 def test_mistakes_name_the_claim_and_the_key(results: Path, text: str, message: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bench.analysis.table.build import build
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation import generate as stage
 from bench.pipeline import rescore
@@ -97,7 +98,8 @@ def test_run_makes_images_scores_summaries_and_a_second_run_nothing(
     summary = base.summary()
     assert summary is not None
     assert set(summary["metrics"]) == {"fake_image", "fake_group", "fake_set"}
-    assert sorted(fake_metrics.LOADED) == ["fake_group", "fake_image", "fake_set"]
+    # Once before the first image, so that nothing is found too late, and once to score.
+    assert sorted(fake_metrics.LOADED) == sorted(2 * ["fake_group", "fake_image", "fake_set"])
     # combined shares base's first three steps: only the last is its own, without guidance.
     assert combined.manifest().counts["network_evaluations_needed"] == 6 * (3 * 2 + 1)
     assert combined.manifest().counts["network_evaluations_executed"] == 6
@@ -248,12 +250,55 @@ def test_a_new_metric_scores_without_generating(
 
 
 def test_a_metric_that_cannot_be_loaded_loses_nothing(suite: Suite, tmp_path: Path, said: list[str]) -> None:
-    with pytest.raises(MissingError, match="metric 'fake_absent' could not be scored: its weights"):
-        pipeline.run(suite.override(metrics=["fake_absent", "fake_image"]), ["base"], results=tmp_path)
-    (store,) = pipeline.run(suite.override(metrics=["fake_image"]), ["base"], results=tmp_path)
-    assert said[-1].startswith("nothing to do")
-    assert store.score_metrics() == ["fake_image"]
+    """Before the first image it is an error; of a run that is there, the others are scored, and it is said."""
+    both = suite.override(metrics=["fake_absent", "fake_image"])
+    with pytest.raises(MissingError, match=r"metric 'fake_absent' could not be scored: its weights.*No image was made"):
+        pipeline.run(both, ["base"], results=tmp_path)
+    assert not list(tmp_path.glob("runs"))
+    pipeline.run(suite.override(metrics=["fake_group"]), ["base"], results=tmp_path)
+    with pytest.raises(
+        MissingError, match=r"metric 'fake_absent' could not be scored: .*The other metrics are sco"
+    ) as e:
+        pipeline.run(both, ["base"], results=tmp_path)
+    (store,) = e.value.stores
+    assert store.score_metrics() == ["fake_group", "fake_image"]
+    assert store.manifest().complete
     assert store.summary() is not None
+    table = build([read_run(store)])
+    assert any(note.startswith("fake_absent of base could not be scored: its weights") for note in table.notes)
+
+
+def test_a_metric_that_fails_after_all_is_noted_until_it_is_scored(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> None:
+        raise MissingError("gone")
+
+    whole = suite.override(metrics=["fake_image", "fake_set"])
+    with monkeypatch.context() as patched:
+        patched.setattr("bench.scoring.worker.reference_statistics", late)
+        with pytest.raises(MissingError, match="metric 'fake_set' could not be scored: gone") as caught:
+            pipeline.run(whole, ["base"], results=tmp_path)
+    (store,) = caught.value.stores
+    assert (store.manifest().complete, store.score_metrics()) == (True, ["fake_image"])
+    assert store.manifest().notes["fake_set"] == ["could not be scored: gone"]
+    rescore.score([store.path])
+    assert store.score_metrics() == ["fake_image", "fake_set"]
+    assert "could not be scored: gone" not in store.manifest().notes.get("fake_set", [])
+
+
+def test_a_failed_score_of_foreign_images_leaves_no_run(suite: Suite, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "p1.png")
+    with pytest.raises(MissingError, match="fake_absent"):
+        rescore.score(
+            images=tmp_path,
+            suite=suite,
+            prompts=suite.prompts,
+            name="mine",
+            metrics=["fake_absent"],
+            results=tmp_path / "results",
+        )
+    assert not list((tmp_path / "results").glob("runs/*/*"))
 
 
 def test_an_image_that_a_metric_fails_on_is_nan_with_the_reason(suite: Suite, tmp_path: Path, said: list[str]) -> None:

@@ -75,7 +75,7 @@ def test_a_changed_file_is_found_even_where_its_features_are_kept(tools: Tools, 
     chunk = Chunk(run, ["p1"], tools, frozenset())
     chunk.read_ahead(set(), set(chunk.rows))
     found = chunk.features(metric, list(chunk.rows))
-    assert found["p1", 1] == "the image cannot be used: not a PNG file"
+    assert found["p1", 1] == "the image cannot be used: p1/1.png: not a PNG file"
     assert isinstance(found["p1", 0], torch.Tensor)
     assert run.faults == {("p1", 1): "not a PNG file"}
 
@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_used_costs_itself_only(tools: Tools, tmp_path: 
     assert {key[1]: row for key, row in found.items() if isinstance(row, str)} == {
         1: "it is refused",  # a sentence of the metric stands alone
         3: "the metric failed: RuntimeError: the network fails",  # the first line of anything else, with its type
-        4: "the image cannot be used: truncated",
+        4: "the image cannot be used: p1/4.png: truncated",
     }
     good = SeenImage("seen_image")
     alone = chunk_of(target(tmp_path / "good", {"p1": [20, 40]}), tools, [good], ["p1"]).features

@@ -347,7 +347,7 @@ def test_a_damaged_image_is_tried_again_once_it_is_whole(make: Make, tmp_path: P
     path.write_bytes(whole[:60])
     scorer = make(SeenImage("seen_image"), run)
     score(scorer)
-    assert rows_of(scorer)["p00", 1].reason == "the image cannot be used: truncated"
+    assert rows_of(scorer)["p00", 1].reason == "the image cannot be used: p00/1.png: truncated"
     path.write_bytes(whole)
     again = make(SeenImage("seen_image"), run)
     assert again.missing.images == {("p00", 1)}

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -171,20 +172,18 @@ def postgres_programs() -> tuple[str, str] | None:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL server of the tests' own; its address."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     programs = postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server on this machine (`apt-get install postgresql`)")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="study-postgres-"))  # beside pytest's folders, which are root's alone
     drop = []
     if os.geteuid() == 0:  # it refuses to run as root
         if subprocess.run(["id", "postgres"], capture_output=True).returncode != 0 or not shutil.which("setpriv"):
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres to run it as")
         drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        for path in (folder, folder.parent, folder.parent.parent):
-            path.chmod(path.stat().st_mode | 0o055)
         shutil.chown(folder, "postgres", "postgres")
     data, port = folder / "data", free_port()
     subprocess.run(
@@ -201,6 +200,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for(address: str) -> None:

@@ -155,9 +155,12 @@ def test_guessed_links_are_refused_and_then_slowed_down(client: Any, sessions: S
 
 def test_a_link_that_asks_too_often_is_told_to_wait(rater: Callable[..., Any]) -> None:
     one = rater()
-    replies = [one.get("/state") for _ in range(140)]
-    assert replies[-1].status_code == 429
-    assert int(replies[-1].headers["retry-after"]) >= 1
+    for _ in range(5000):  # 120 at once, then 20 a second: a slow machine asks longer until it has asked too often
+        reply = one.get("/state")
+        if reply.status_code != 200:
+            break
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) >= 1
     assert rater("r0002").get("/state").status_code == 200
 
 

@@ -155,3 +155,29 @@ def test_paths_beside_the_suite_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     suite = load_suite("mine/x.toml")
     assert (suite.prompts, suite.model.weights) == ("mine/p.txt", "mine/model")
     assert suite.metrics["lpips"].weights == "owner/name"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 100_000, "not usable as TOML: its values are nested too deeply"),
+        ("samples = " + "9" * 5000, "not usable as TOML: it contains an integer of too many digits"),
+        ("samples = 0x" + "f" * 5000, "samples is an integer beyond the 64 bits of TOML"),
+        ('title = "\\ud83d"', "not valid TOML: "),
+    ],
+)
+def test_what_toml_cannot_mean(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text + "\n" + MINIMAL)
+    with pytest.raises(UsageError) as caught:
+        load_suite(path)
+    assert str(caught.value).startswith(f"{path}: {words}")
+
+
+def test_the_column_of_the_prompts(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("recaption,n\nx,1\n")
+    suite = load_suite(write(tmp_path, MINIMAL.replace('"shapes"', '"p.csv"\nprompt_column = "recaption"', 1)))
+    assert (suite.prompts, suite.prompt_column) == (str(tmp_path / "p.csv"), "recaption")
+    assert Suite.model_validate(suite.resolved()) == suite
+    assert suite.override(prompts="other.csv").prompt_column is None
+    assert suite.override(prompts="other.csv", prompt_column="y").prompt_column == "y"
+    assert "prompt_column" not in suite.override(prompts="other.csv").resolved()

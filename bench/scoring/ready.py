@@ -1,0 +1,50 @@
+"""Whether a suite's metrics can score at all: asked before the first image is made, which may be hours of work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import metrics
+from bench.errors import BenchError, MissingError, UsageError
+from bench.registry.metrics import ensure_metrics
+from bench.runtime.devices import out_of_memory
+from bench.scoring.identity import scope_of
+from bench.scoring.memory import release
+from bench.scoring.metric_weights import load_metric
+
+if TYPE_CHECKING:
+    from bench.suite.schema import Suite
+
+
+def check_metrics_load(suite: Suite) -> None:
+    """Find, fetch and load the weights of every metric, one after the other on the CPU, and the reference images.
+
+    Raises MissingError or UsageError, one sentence for all metrics that cannot be had.
+    """
+    ensure_metrics()
+    failures: dict[str, Exception] = {}
+    for name, spec in suite.metrics.items():
+        try:
+            scope_of(name, spec, suite)
+            if metrics.info(name).kind == metrics.Kind.SET and suite.reference is None:
+                raise UsageError(f"it compares with reference images, but suite '{suite.name}' has none ([reference])")
+            load_metric(name, spec, "cpu", suite.label)
+        except (BenchError, metrics.MetricError) as error:
+            failures[name] = error
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):  # where they are scored, models take turns on a device with room for them
+                raise
+        release()
+    if failures:
+        raise failed(failures, "No image was made")
+
+
+def failed(failures: Mapping[str, Exception], end: str) -> BenchError:
+    """One error for all metrics that cannot be had; missing things are said before wrong settings."""
+    reasons = {name: str(error).rstrip(".") for name, error in failures.items()}
+    sentences = [f"metric '{name}' could not be scored: {reason}" for name, reason in reasons.items()]
+    codes = {int(getattr(error, "exit_code", 2)) for error in failures.values()}
+    error = (MissingError if 4 in codes else UsageError)(f"{'; '.join(sentences)}. {end}")
+    error.failures = reasons
+    return error
