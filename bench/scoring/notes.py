@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.store.records import Manifest
 
 if TYPE_CHECKING:
-    from bench.scoring.worker import Target
+    from bench.scoring.missing import Target
 
 
 def image_notes(manifest: Manifest) -> list[str]:
