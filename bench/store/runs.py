@@ -21,6 +21,7 @@ from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
 from bench.store.ties import Ties
+from bench.store.trained import Checkpoint, checkpoint_of, trained_on_of, tuned_of
 from bench.store.values import strangers, usable
 from metrics.types import Direction
 
@@ -100,17 +101,6 @@ def facts_from_card(name: str, card: Mapping[str, Any], label: str | None = None
         digest=str(digest),
         card={**card, "digest": str(digest)},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
-
-    of: str  # the method without the number of the replicate
-    weights: str  # their name
-    digest: str
-    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
-    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
 
 
 @dataclass(frozen=True)
@@ -218,7 +208,7 @@ def read_run(store: RunStore) -> Run:
         prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
         samples=manifest.samples,
         n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
-        trained_on=() if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on),
+        trained_on=trained_on_of(manifest),
         metrics=metrics,
         scores=_joined(frames),
         conditions=_conditions(manifest),
@@ -230,14 +220,9 @@ def read_run(store: RunStore) -> Run:
         tags={str(p["id"]): tuple(map(str, p["tags"])) for p in manifest.prompts if p.get("tags")},
         cluster=str(suite_facts.get("cluster") or ""),
         left_out={name: values for name, values in left_out.items() if values},
-        tuned=_weights_of(str(manifest.identity.get("tuned") or "")),
+        tuned=tuned_of(manifest),
         checkpoint=checkpoint_of(manifest),
     )
-
-
-def _weights_of(tuned: str) -> str:
-    """The digest in a run's identity without how strongly, or without what, the weights act."""
-    return tuned.partition(" ")[0].partition("*")[0]
 
 
 def _believed(
@@ -265,21 +250,6 @@ def _believed(
         return (row.prompt_id, row.sample) in broken
 
     return [replace(row, value=math.nan, reason=REPLACED) if spoiled(row) else row for row in scores]
-
-
-def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
-    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
-    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
-    if not digest:
-        return None
-    row = str(method.get("row") or manifest.method)
-    methods = (manifest.resolved_suite or {}).get("methods")
-    told = methods.get(row) if isinstance(methods, Mapping) else None
-    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
-    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
-    of = str(method.get("replicate_of") or manifest.method)
-    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
 
 
 def _kind(scores: Sequence[ScoreRow]) -> str:

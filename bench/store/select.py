@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.errors import UsageError, unknown
 from bench.store.outdated import Doubt, DoubtsOf, marked, why_outdated
 from bench.store.run_store import RunStore, find_runs
-from bench.store.runs import Run, checkpoint_of, read_run
+from bench.store.runs import Run, read_run
+from bench.store.trained import checkpoint_of
 
 RunSource = str | Path | RunStore | Run
 """A run folder, a suite's or a results folder; the name of a run in the results folder; or an opened run."""

@@ -1,0 +1,48 @@
+"""What the manifest of a run says of its tuned weights: which they are, what they were trained on, their replicates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.store.records import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tuned weights of a run, and which trainings of one method with other seeds there are."""
+
+    of: str  # the method without the number of the replicate
+    weights: str  # their name
+    digest: str
+    recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
+    replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
+
+
+def tuned_of(manifest: Manifest) -> str:
+    """The digest of the tuned weights in a run's identity, without how strongly, or without what, they act."""
+    return str(manifest.identity.get("tuned") or "").partition(" ")[0].partition("*")[0]
+
+
+def trained_on_of(manifest: Manifest) -> tuple[str, ...]:
+    """The metrics that a run's weights were trained on, as it says; none where no tuned weights ran."""
+    return () if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on)
+
+
+def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
+    """The tuned weights of a run from its manifest; None of a base model, or of pictures made elsewhere."""
+    method, digest = manifest.resolved_method or {}, manifest.identity.get("tuned")
+    if not digest:
+        return None
+    row = str(method.get("row") or manifest.method)
+    methods = (manifest.resolved_suite or {}).get("methods")
+    told = methods.get(row) if isinstance(methods, Mapping) else None
+    rest = {key: value for key, value in manifest.identity.items() if key not in ("tuned", "loader_version")}
+    recipe = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    replicates = tuple(map(str, (told or {}).get("replicates") or ()))
+    of = str(method.get("replicate_of") or manifest.method)
+    return Checkpoint(of, str(method.get("weights") or ""), str(digest), recipe, replicates)
