@@ -260,9 +260,9 @@ class Scorer:
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences if told else ():
             logger.warning(f"{named}{sentence}", extra=ONCE)
-        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()
         sentences = [*sentences, *image_notes(manifest)]
+        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
             self.target.store.write_manifest(manifest)
