@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from bench.analysis.in_reward import with_training
 from bench.analysis.stats import Interval
 from bench.analysis.table.build import order_metrics, order_runs
 from bench.analysis.table.caveats import FAILED
@@ -14,6 +15,7 @@ from bench.errors import BenchError
 from bench.reporting.tables import WIDTH, text
 from bench.store.runs import Run, facts_from_card, metric_order
 from bench.store.select import display_names
+from bench.store.trained import trained_on_of, tuned_of
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
@@ -31,7 +33,7 @@ def text_of_summaries(stores: Sequence[RunStore], width: int = WIDTH) -> str | N
     if not found or None in found:
         return None
     cells = {run.name: intervals for run, intervals in (one for one in found if one is not None)}
-    ordered = order_runs([one[0] for one in found if one is not None])
+    ordered = with_training(order_runs([one[0] for one in found if one is not None]))
     rows = tuple(Row(shown, run, cells[run.name]) for shown, run in zip(display_names(ordered), ordered, strict=True))
     first = ordered[0]
     return text(Table(first.suite, first.title, order_metrics(ordered), rows, None), width)
@@ -56,7 +58,8 @@ def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:
         prompts=tuple((str(prompt["id"]), str(prompt["text"])) for prompt in manifest.prompts),
         samples=manifest.samples,
         n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
-        trained_on=tuple(manifest.trained_on),
+        trained_on=trained_on_of(manifest),
+        tuned=tuned_of(manifest),
         metrics={facts.name: facts for facts in sorted(metrics, key=metric_order)},
         scores=cast(Any, None),
         title=str(manifest.resolved_suite.get("title") or ""),

@@ -195,10 +195,7 @@ class Scorer:
             return reason_of(error)
 
     def _gather(self, chunk: Chunk, keys: Sequence[Key]) -> None:
-        """Add images to the blocks of their prompts; a block holds a text once an image of it failed.
-
-        Prompts of one cluster are in one block: what is not independent is left out together.
-        """
+        """Add images to the blocks of their prompts (a text once an image failed); one cluster is left out together."""
         order = self.target.clusters or {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
         clusters = 1 + max(order.values())
         count = min(MOST_BLOCKS, clusters)
@@ -263,9 +260,9 @@ class Scorer:
         named = "" if self.kind == metrics.Kind.SET else f"{self.name}: "  # a set metric's begin with its title
         for sentence in sentences if told else ():
             logger.warning(f"{named}{sentence}", extra=ONCE)
-        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         manifest = self.target.store.manifest()
         sentences = [*sentences, *image_notes(manifest)]
+        self.card["notes"] = list(sentences)  # beside the values: what becomes of the manifest, they stay together
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
             self.target.store.write_manifest(manifest)

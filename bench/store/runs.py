@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.runtime.log import ONCE, get_logger
-from bench.store.checkpoint import Checkpoint, checkpoint_of
 from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
 from bench.store.ties import Ties
+from bench.store.trained import Checkpoint, checkpoint_of, trained_on_of, tuned_of
 from bench.store.values import strangers, usable
 from metrics.types import Direction
 
@@ -210,7 +210,7 @@ def read_run(store: RunStore) -> Run:
         prompts=tuple((str(p["id"]), str(p["text"])) for p in manifest.prompts),
         samples=manifest.samples,
         n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
-        trained_on=() if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on),
+        trained_on=trained_on_of(manifest),
         metrics=metrics,
         scores=_joined(frames),
         conditions=_conditions(manifest),
@@ -223,14 +223,9 @@ def read_run(store: RunStore) -> Run:
         cluster=str(suite_facts.get("cluster") or ""),
         given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
-        tuned=_weights_of(str(manifest.identity.get("tuned") or "")),
+        tuned=tuned_of(manifest),
         checkpoint=checkpoint_of(manifest),
     )
-
-
-def _weights_of(tuned: str) -> str:
-    """The digest in a run's identity without how strongly, or without what, the weights act."""
-    return tuned.partition(" ")[0].partition("*")[0]
 
 
 def _believed(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench.store.checkpoint import checkpoint_of
 from bench.store.outdated import why_outdated
 from bench.store.run_store import find_runs
 from bench.store.runs import Run, read_run
+from bench.store.trained import checkpoint_of
 
 
 def other_checkpoints(run: Run) -> list[Run]:

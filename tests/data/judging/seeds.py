@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.store.checkpoint import Checkpoint
 from bench.store.run_store import RunStore
 from bench.store.runs import Run
+from bench.store.trained import Checkpoint
 
 HERE = Path(__file__).parent
 fakes = runpy.run_path(str(HERE / "fakes.py"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -101,8 +100,12 @@ def test_other_weights_are_the_same_method(suite: Suite, weights: Path, tmp_path
 def test_images_of_a_run_under_an_older_name_are_taken_over(suite: Suite, weights: Path, tmp_path: Path) -> None:
     settings = {"weights": str(weights / "out-step6" / "unet")}
     (store,) = run(suite, tmp_path, "combined", settings=settings)
-    old = store.path.with_name(f"combined-weights-tmp-somewhere@{store.name.partition('@')[2]}")
-    shutil.move(store.path, old)
+    old = RunStore.create(tmp_path, store.suite, "combined-weights-tmp-somewhere", store.name.partition("@")[2])
+    manifest = store.manifest()
+    manifest.run = old.name
+    old.write_manifest(manifest)
+    old.append_images([row for row in (old.adopt_image(store, row) for row in store.images()) if row is not None])
+    store.remove()
     (again,) = run(suite, tmp_path, "combined", settings=settings)
     assert again.manifest().counts["images_generated"] == 0
     assert again.manifest().counts["images_reused"] == 2

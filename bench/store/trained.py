@@ -1,4 +1,4 @@
-"""Which tuned weights made a run, from its manifest: by this, the trainings of one method with other seeds are told."""
+"""What the manifest of a run says of its tuned weights: which they are, what they were trained on, their replicates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bench.store.records import Manifest
+if TYPE_CHECKING:
+    from bench.store.records import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,16 @@ class Checkpoint:
     digest: str
     recipe: str  # digest of everything else that makes the run's pictures: equal for two checkpoints of one method
     replicates: tuple[str, ...] = ()  # the names of all checkpoints of that training, where the suite names any
+
+
+def tuned_of(manifest: Manifest) -> str:
+    """The digest of the tuned weights in a run's identity, without how strongly, or without what, they act."""
+    return str(manifest.identity.get("tuned") or "").partition(" ")[0].partition("*")[0]
+
+
+def trained_on_of(manifest: Manifest) -> tuple[str, ...]:
+    """The metrics that a run's weights were trained on, as it says; none where no tuned weights ran."""
+    return () if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on)
 
 
 def checkpoint_of(manifest: Manifest) -> Checkpoint | None:
