@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.reporting.tables import WIDTH, text
 from bench.store.runs import Run, facts_from_card, metric_order
 from bench.store.select import display_names
-from bench.store.trained import trained_on_of, tuned_of
+from bench.store.trained import checkpoint_of, trained_on_of, tuned_of
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
@@ -24,19 +24,25 @@ if TYPE_CHECKING:
 def text_of_summaries(stores: Sequence[RunStore], width: int = WIDTH) -> str | None:
     """What `bench.reporting.tables.text` says of the runs; None where more is to be read than their summaries.
 
-    That is a summary not of the stored rows, or a metric that could not be scored.
+    That is a summary not of the stored rows, a metric that could not be scored, or several checkpoints of one method.
     """
     try:
         found = [_run(store) for store in stores]
     except BenchError:
         return None
-    if not found or None in found:
+    if not found or None in found or _training_seeds(stores):
         return None
     cells = {run.name: intervals for run, intervals in (one for one in found if one is not None)}
     ordered = with_training(order_runs([one[0] for one in found if one is not None]))
     rows = tuple(Row(shown, run, cells[run.name]) for shown, run in zip(display_names(ordered), ordered, strict=True))
     first = ordered[0]
     return text(Table(first.suite, first.title, order_metrics(ordered), rows, None), width)
+
+
+def _training_seeds(stores: Sequence[RunStore]) -> bool:
+    """Whether several runs are checkpoints of one method: what is said of the method is made of all their rows."""
+    made = [one.of for one in (checkpoint_of(store.manifest()) for store in stores) if one is not None]
+    return len(set(made)) < len(made)
 
 
 def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:

@@ -16,7 +16,7 @@ import pytest
     [
         (["--method", "refk"], "Did you mean 'refl'?"),
         (["--method", "base", "--metrics", "atribute_accuracy"], "Did you mean 'attribute_accuracy'?"),
-        (["--method", "base", "--metrics", "hpsv3"], "metric 'hpsv3' is not supported, because"),
+        (["--method", "base", "--metrics", "mps"], "metric 'mps' is not supported, because"),
         (["--method", "base", "--prompts", "hpdv2-tst"], "Did you mean 'hpdv2-test'?"),
         (["--method", "base", "--samples", "0"], "samples"),
         (["--method", "base", "--samples", "-3"], "samples"),
@@ -61,7 +61,7 @@ def test_suite_file_with_an_unknown_key(error_of, tiny_suite, tmp_path: Path) ->
         ('{"id": "a..b", "text": "x"}\n', "a..b"),
         ('{"id": "/etc/passwd", "text": "x"}\n', "/etc/passwd"),
         ('{"id": "a", "text": "  "}\n', "line 1"),
-        ("[1, 2]\n", "line 1"),
+        ("[1, 2]\n", "item 1"),
     ],
 )
 def test_bad_prompt_file(error_of, tiny_suite, tmp_path: Path, content: str, said: str) -> None:

@@ -54,6 +54,8 @@ def test_an_image_that_is_none(
 
 
 def test_numbers_of_samples_have_an_end(error_of, tiny_suite, mine: Path, tmp_path: Path) -> None:
+    (mine / "blue").mkdir(exist_ok=True)
+    (mine / "blue" / "0.png").write_bytes((mine / "red" / "0.png").read_bytes())  # so that the numbers are no seeds
     (mine / "red" / "1.png").rename(mine / "red" / "184467440737.png")
     assert "a sample's number must be below 100,000" in error_of(2, *taking(tiny_suite, mine, tmp_path))
 
@@ -62,8 +64,8 @@ def test_numbers_of_samples_have_an_end(error_of, tiny_suite, mine: Path, tmp_pa
     ("content", "words"),
     [
         ('{"id": "a", "text": "t", "tags": ' + "[" * 60_000, "nested too deeply"),
-        ('{"id": "a", "text": "t", "n": ' + "7" * 6000 + "}", "not valid JSON"),
-        ('{"id": "a", "text": "half \\udc00 of it"}', "a lone surrogate"),
+        ('{"id": "a", "text": "t", "n": ' + "7" * 6000 + "}", "an integer of too many digits"),
+        ('{"id": "a", "text": "half \\udc00 of it"}', "half of a surrogate pair"),
         ("x" * 70_000, "more than 65,536 bytes"),
         (None, "is not a regular file"),
     ],

@@ -88,7 +88,7 @@ def test_options_are_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
         text = out(capsys, command, "--help")
         places = [text.index(f"\n{title}:\n") for title in ("What is evaluated", "Where it goes", "Options")]
         assert places == sorted(places)
-    assert "\nWhat is evaluated:" not in out(capsys, "claims", "--help")
+    assert "\nWhat is evaluated:" not in out(capsys, "rm", "--help")
 
 
 def test_completion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

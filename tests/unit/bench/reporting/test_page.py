@@ -87,7 +87,7 @@ def test_untrusted_text_is_never_markup(folder: Path) -> None:
     assert not any(attributes.get("src") == "x" for _, attributes in reader.elements)
     assert "<script>alert(1)" not in text
     assert data["prompts"][1]["text"] == ATTACK
-    assert any(method["name"] == ATTACK for method in data["methods"])
+    assert any("{{ 7 * 7 }}" in method["name"] for method in data["methods"])  # of a path only the last part is shown
     assert "{{ 7 * 7 }}" in reader.text
 
 
