@@ -70,4 +70,5 @@ def _sentence(error: Any, path: Path) -> str:
         return f"{path} has an unknown key '{key}' (of a newer version?).{hint}"
     shown = repr(finding["input"])
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    return f"{path} is damaged: {key}: {finding['msg'].lower()}, got {shown}; {_ADVICE}"
+    said = str(finding["msg"]).removeprefix("Value error, ")
+    return f"{path} is damaged: {key}: {said[:1].lower()}{said[1:]}, got {shown}; {_ADVICE}"

@@ -31,7 +31,8 @@ def shown_methods(runs: Sequence[Run]) -> list[str]:
             mine |= {"weights": weights} if (weights := _weights_in(name)) else {}
         written = ",".join(f"{key}={value}" for key, value in mine.items())
         changed = bool(swept) or "weights" in mine
-        found.append(f"{row}[{written}]" if changed and written and one else run.method)
+        head = run.method.partition("[")[0]
+        found.append(f"{head}[{written}]" if changed and written and one else run.method)
     return found
 
 

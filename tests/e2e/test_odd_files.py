@@ -53,11 +53,11 @@ def test_an_image_that_is_none(
     assert words in error_of(2, *taking(tiny_suite, mine, tmp_path))
 
 
-def test_numbers_of_samples_have_an_end(error_of, tiny_suite, mine: Path, tmp_path: Path) -> None:
-    (mine / "blue").mkdir(exist_ok=True)
-    (mine / "blue" / "0.png").write_bytes((mine / "red" / "0.png").read_bytes())  # so that the numbers are no seeds
+def test_large_numbers_are_seeds_and_said(bench_command, tiny_suite, mine: Path, tmp_path: Path) -> None:
     (mine / "red" / "1.png").rename(mine / "red" / "184467440737.png")
-    assert "a sample's number must be below 100,000" in error_of(2, *taking(tiny_suite, mine, tmp_path))
+    said = bench_command(*taking(tiny_suite, mine, tmp_path)).stderr
+    assert "file names are seeds (0, 184467440737)" in said
+    assert "red/184467440737.png = sample 1 of red" in said
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("samples", "5", "samples: input should be a valid integer, got '5'"),
     ("samples", True, "samples: input should be a valid integer, got True"),
     ("samples", 10**9, "samples: input should be less than or equal to 100000"),
-    ("suite", "../../x", "suite: value error, must be 1 to 100 of"),
+    ("suite", "../../x", "suite: must be 1 to 100 of"),
     ("suite", ["tiny"], "suite: input should be a valid string"),
     ("status", "finished", "status: input should be 'running' or 'complete'"),
     ("trained_on", 5, "trained_on: input should be a valid list"),
@@ -63,11 +63,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("timings", {"generate_seconds": "long"}, "timings.generate_seconds"),
     ("notes", {"fid": "biased"}, "notes.fid: input should be a valid list"),
     ("cards", {"fid": []}, "cards.fid: input should be a valid dictionary"),
-    ("prompts", [{"id": "../p1", "text": "x"}], "prompts: value error, must be 1 to 100 of"),
+    ("prompts", [{"id": "../p1", "text": "x"}], "prompts: must be 1 to 100 of"),
     ("prompts", [{"id": "p1", "text": None}], "prompt 1 must have strings as id and text"),
     ("prompts", [{"id": "p1"}], "prompt 1 must have an id, a text and tags"),
     ("prompts", [{"id": "p1", "text": "x"}] * 2, "two prompts have one id"),
-    ("run", "refl@00C0FFEE", "run: value error, must be <method>@<8 hex digits>"),
+    ("run", "refl@00C0FFEE", "run: must be <method>@<8 hex digits>"),
     ("identity", [1], "identity: input should be a valid dictionary"),
 ]
 
