@@ -55,7 +55,7 @@ def export_hub_results(
 
     >>> import bench
     >>> [path.name for path in bench.export_hub_results("refl", OUT, dataset="me/bench", results=RESULTS)]
-    ['README.md', 'imagerefl-bench-shapes-refl.yaml']
+    ['README.md', 'imagerefl-bench-small-refl.yaml']
     """
     if dataset is not None and not _OWNER_AND_NAME.fullmatch(dataset):
         raise UsageError(f"--dataset {dataset}: write the benchmark's repository on the hub as owner/name")
