@@ -57,7 +57,8 @@ def batches(
     """A study with new chances after each look; `stop` at the look at which the last pair is decided."""
     names = [f"m{i}" for i in range(len(world.quality))]
     effects = world.prompt_sd * rng.normal(size=(world.prompts, len(names)))
-    plan, parts, pairs = planned_looks(total, len(world.pairs)), [], world.pairs
+    plan, pairs = planned_looks(total, len(world.pairs)), world.pairs
+    parts: list[tuple[np.ndarray, ...]] = []
     number = {(names[a], names[b]): i for i, (a, b) in enumerate(pairs.tolist())}
     count, found = batch // world.per_rater, Verdicts()
     for part in range(total // batch):
