@@ -158,8 +158,8 @@ def _same_content(path: Path, data: bytes) -> None:
     there, here = sha256_file(path), hashlib.sha256(data).hexdigest()
     if there != here:
         raise UsageError(
-            f"{path} was made twice and differs: its sha256 is {there}, that of the second {here}. The devices or "
-            "libraries of the workers are not the same: use one kind for a run, or remove the file and run again"
+            f"{path} was made twice and differs: its sha256 is {there}, that of the second {here}; use workers of "
+            "one kind (device, libraries) for a run, or remove the file and run again"
         )
 
 
