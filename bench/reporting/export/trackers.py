@@ -74,6 +74,13 @@ def track(
     Does what `--track` does. `report`: the folder of a report of these runs, whose plots and tables are a further run
     of the tracker. UsageError (unknown tracker, no runs) and MissingError (not installed) are raised; what the tracker
     itself raises is logged as one warning, and what came before it stays.
+
+    >>> import bench
+    >>> try:
+    ...     bench.track("base", "notebook", results=RESULTS)
+    ... except bench.errors.UsageError as error:
+    ...     print(error)
+    unknown tracker 'notebook'...
     """
     check_tracker(tracker)
     from bench.analysis.opened import open_runs
