@@ -22,6 +22,7 @@ from bench.runtime import provenance
 from bench.runtime.devices import prepare_torch
 from bench.runtime.progress import Progress, Silent
 from bench.sampling.batches import make_work
+from bench.sampling.guided_steps import with_guider
 from bench.sampling.tree import Action, actions_of
 from bench.store.outdated import LOADER_VERSION
 from bench.store.replace import starting_again
@@ -138,7 +139,17 @@ def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tup
         side: (name := _network_name(plan, side), float(value), name in embedded) for side, value in guidance.items()
     }
     base = sides.get("base", ("base", 1.0, False))
-    return actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
+    actions = actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
+    return with_guider(actions, plan.method.guider, _weak_name(plan))
+
+
+def _weak_name(plan: RunPlan) -> str:
+    """What the weak network of autoguidance is called; "" without one."""
+    weak = str(plan.identity.get("guider", {}).get("weak") or "")
+    if plan.method.guider.skipped is None:
+        return weak
+    side = "base" if "base" in plan.identity["guidance"] else "tuned"
+    return f"{_network_name(plan, side)}|{weak}"
 
 
 def _network_name(plan: RunPlan, side: str) -> str:
@@ -179,6 +190,16 @@ def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         acting = conditions.on_side(float(plan.identity["guidance"][side]))
         files = {token: resolve(weights) for token, weights in acting.embeddings}
         model.add_conditions(_network_name(plan, side), plain, acting, files)
+    _add_weak(model, plan)
+
+
+def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:
+    """The weak network of autoguidance: other weights, or the guided side's network with blocks left out."""
+    guider, name = plan.method.guider, _weak_name(plan)
+    if guider.weak_weights is not None:
+        model.add_network(name, resolve(guider.weak_weights))
+    elif guider.skipped is not None:
+        model.add_weak(name, name.rpartition("|")[0], guider.skipped)
 
 
 def _commits(plan: RunPlan, suite: Suite) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.methods.conditions import NAMES
+from bench.methods.guider import PLAIN, Guider
 from bench.methods.schedule import Schedule
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
@@ -24,6 +25,7 @@ class Method:
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
     `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
+    `guider` is how guidance is applied (`bench.methods.guider`).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
@@ -57,6 +59,7 @@ class Method:
     marker: str = ""
     replicate_of: str = ""
     replicate: int | None = None
+    guider: Guider = PLAIN
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -96,6 +99,9 @@ class Method:
         del data["colour"], data["marker"]
         if self.replicate is None:  # manifests of other runs stay what they were
             del data["replicate_of"], data["replicate"]
+        data["guider"] = self.guider.to_dict()
+        if self.guider.plain:
+            del data["guider"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
         for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
             if not data[name] and data[name] != "":

@@ -67,13 +67,17 @@ class Flux(PipelineModel):
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """Prediction for packed latents; with guidance > 1 (true CFG) two evaluations, as diffusers makes them."""
+        if guidance <= 1.0:
+            return super().predict(network, latents, t, cond, 1.0)
+        without, with_text = self.predict_pair(network, latents, t, cond)
+        return without + guidance * (with_text - without)
+
+    def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """Predictions without and with the prompt, each evaluated for itself, as diffusers does."""
         cond = cond.of(network)
         with_text = super().predict(network, latents, t, cond, 1.0)
-        if guidance <= 1.0:
-            return with_text
         empty = {name: cond.empty[name].expand_as(state) for name, state in cond.states.items()}
-        without = super().predict(network, latents, t, Conditioning(empty, cond.empty), 1.0)
-        return without + guidance * (with_text - without)
+        return super().predict(network, latents, t, Conditioning(empty, cond.empty), 1.0), with_text
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         rows, half = len(latents), self.side // 2

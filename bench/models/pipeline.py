@@ -23,8 +23,10 @@ from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
 from bench.models.recognise import family_of_pipeline, read_index
+from bench.models.rescale import rescaled
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
+from bench.models.skipping import Skipped, check_skipped, leaving_out
 from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
@@ -220,6 +222,12 @@ class PipelineModel(PromptEncoding, Pictures):
                 guidance_rescale=conditions.guidance_rescale or 0.0,
             )
 
+    def add_weak(self, name: str, of: str, skipped: Skipped) -> None:
+        """Add the network `of` without some of its blocks under another name; UsageError if it has no such blocks."""
+        if name not in self.networks:
+            check_skipped(self.networks[of].module, skipped)
+            self.networks[name] = dataclasses.replace(self.networks[of], skipped=skipped)
+
     def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
         """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""
         key = (id(side), clip_skip, tuple(sorted(embeddings.items())))
@@ -254,18 +262,29 @@ class PipelineModel(PromptEncoding, Pictures):
 
         A network of a latent consistency model takes its guidance as an input, in one evaluation.
         """
-        module, cond, known = self._ready.ready(network), cond.of(network), self.networks[network]
+        cond, known = cond.of(network), self.networks[network]
         if known.guidance_is_embedded:
-            return self._evaluate(
-                module, latents, t, {**cond.states, GUIDANCE: self._guidance(module, latents, guidance)}
-            )
+            embedded = {GUIDANCE: self._guidance(known.module, latents, guidance)}
+            return self._output(network, latents, t, {**cond.states, **embedded})
         if guidance <= 1.0:
-            return self._evaluate(module, latents, t, cond.states)
-        both = {name: torch.cat([cond.empty[name].expand_as(state), state]) for name, state in cond.states.items()}
-        times = torch.cat([t, t]) if t.ndim else t
-        without, with_text = self._evaluate(module, torch.cat([latents, latents]), times, both).chunk(2)
+            return self._output(network, latents, t, cond.states)
+        without, with_text = self.predict_pair(network, latents, t, cond)
         guided = without + guidance * (with_text - without)
         return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
+
+    def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """Predictions for scaled latents [N, ...] without and with the prompt, as one batch of 2 N."""
+        cond = cond.of(network)
+        both = {name: torch.cat([cond.empty[name].expand_as(state), state]) for name, state in cond.states.items()}
+        times = torch.cat([t, t]) if t.ndim else t
+        without, with_text = self._output(network, torch.cat([latents, latents]), times, both).chunk(2)
+        return without, with_text
+
+    def _output(self, network: str, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """The output of the network by name, made ready, without the blocks that it leaves out."""
+        module = self._ready.ready(network)
+        with leaving_out(module, self.networks[network].skipped):
+            return self._evaluate(module, latents, t, states)
 
     def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
         """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
@@ -276,13 +295,6 @@ class PipelineModel(PromptEncoding, Pictures):
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""
         raise NotImplementedError
-
-
-def rescaled(guided: Tensor, with_text: Tensor, factor: float) -> Tensor:
-    """The guided prediction with its deviation moved towards that of the conditional one, as diffusers does."""
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
-
-    return torch.as_tensor(rescale_noise_cfg(guided, with_text, guidance_rescale=factor))
 
 
 def load_class(kind: str) -> Any:

@@ -103,8 +103,8 @@ def check_scoring(suite: Suite, plans: Sequence[RunPlan], results: Path) -> None
 
 def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
     """The weights names of the networks that run."""
-    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
-    return list(dict.fromkeys([suite.model.weights, *tuned]))
+    named = [name for method in methods for name in (method.weights, method.guider.weak_weights)]
+    return list(dict.fromkeys([suite.model.weights, *(name for name in named if name is not None and name in digests)]))
 
 
 def _with_training(method: Method) -> Method:
