@@ -134,7 +134,7 @@ class DiffusionModel(Protocol):
         """The network's guided prediction for scaled latents [N, ...] at timestep t, of the latents' shape."""
 
     def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
-        """Predictions (without, with the prompt) for scaled latents [N, ...], which guiders combine."""
+        """Predictions (with, without the prompt) for scaled latents [N, ...], which guiders combine."""
 
     def decode(self, latents: Tensor, network: str = BASE) -> Tensor:
         """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU, by the autoencoder of this network."""

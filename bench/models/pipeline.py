@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.base import BASE, Conditioning, Network, TextSide
+from bench.models.base import BASE, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
+from bench.models.guided import Guided
 from bench.models.loading import check_config, dtypes, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
 from bench.models.own_parts import check_parameterisation, own_parts
 from bench.models.parts import load_part
 from bench.models.recognise import family_of_pipeline, read_index
-from bench.models.rescale import rescaled
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
-from bench.models.skipping import Skipped, check_skipped, leaving_out
+from bench.models.skipping import Skipped, check_skipped
 from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
@@ -37,16 +36,11 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-GUIDANCE = "guidance"
-"""Name of the embedded guidance among the states that a network of a latent consistency model is given."""
-
-
-class PipelineModel(PromptEncoding, Pictures):
+class PipelineModel(Guided, PromptEncoding, Pictures):
     """The parts of a diffusers pipeline folder, with the arithmetic of the pipeline's own `__call__`.
 
     Prompts are encoded by the pipeline's own `encode_prompt`, one at a time, so that a prompt's states do not depend on
-    which others a run has. Whether a network predicts noise, velocity or flow is the scheduler's business. Guidance is
-    classifier-free (Ho and Salimans 2022, arXiv 2207.12598, in Imagen's parametrisation: 1 means none).
+    which others a run has. Whether a network predicts noise, velocity or flow is the scheduler's business.
     """
 
     family: ClassVar[str]
@@ -256,45 +250,6 @@ class PipelineModel(PromptEncoding, Pictures):
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:
         """What else the family's pipeline gives to `set_timesteps`, if the scheduler takes it."""
         return {}
-
-    def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
-        """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run as one batch of 2 N.
-
-        A network of a latent consistency model takes its guidance as an input, in one evaluation.
-        """
-        cond, known = cond.of(network), self.networks[network]
-        if known.guidance_is_embedded:
-            embedded = {GUIDANCE: self._guidance(known.module, latents, guidance)}
-            return self._output(network, latents, t, {**cond.states, **embedded})
-        if guidance <= 1.0:
-            return self._output(network, latents, t, cond.states)
-        without, with_text = self.predict_pair(network, latents, t, cond)
-        guided = without + guidance * (with_text - without)
-        return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
-
-    def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
-        """Predictions for scaled latents [N, ...] without and with the prompt, as one batch of 2 N."""
-        cond = cond.of(network)
-        both = {name: torch.cat([cond.empty[name].expand_as(state), state]) for name, state in cond.states.items()}
-        times = torch.cat([t, t]) if t.ndim else t
-        without, with_text = self._output(network, torch.cat([latents, latents]), times, both).chunk(2)
-        return without, with_text
-
-    def _output(self, network: str, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """The output of the network by name, made ready, without the blocks that it leaves out."""
-        module = self._ready.ready(network)
-        with leaving_out(module, self.networks[network].skipped):
-            return self._evaluate(module, latents, t, states)
-
-    def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
-        """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
-        scale = torch.tensor(guidance - 1).repeat(len(latents))
-        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=module.config.time_cond_proj_dim)
-        return torch.as_tensor(embedded).to(latents.device, latents.dtype)
-
-    def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""
-        raise NotImplementedError
 
 
 def load_class(kind: str) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.models.base import Conditioning, DiffusionModel
-from bench.models.rescale import rescaled
+from bench.models.guided import rescaled
 from bench.sampling.rules import NoisyPrompt, Projected, Weaker, ZeroStar
 from bench.sampling.tree import Side
 
@@ -42,7 +42,7 @@ def guided(
         weak = model.predict(rule.weak, latents, t, cond, 1.0)
         result = weak + side.guidance * (with_text - weak)
     else:
-        without, with_text = _pair(model, side, latents, t, cond)
+        with_text, without = _pair(model, side, latents, t, cond)
         if isinstance(rule, Projected):
             key = (side.network, rule)
             difference = with_text - without
@@ -61,8 +61,8 @@ def _pair(model: Any, side: Side, latents: Tensor, t: Tensor, cond: Conditioning
         raise UsageError(
             f"the model family of {type(model).__name__} has no predict_pair, which guiders need: leave the method out"
         )
-    without, with_text = model.predict_pair(side.network, latents, t, cond)
-    return without, with_text
+    with_text, without = model.predict_pair(side.network, latents, t, cond)
+    return with_text, without
 
 
 def projected(difference: Tensor, with_text: Tensor, rule: Projected) -> Tensor:

@@ -222,8 +222,8 @@ def _finish(method: Method, suite: Suite) -> Method:
     sides = {"base": method.base_guidance, "tuned": method.tuned_guidance}
     running = [sides["base"]] if any(one < 1.0 for one in weights) else []
     running += [sides["tuned"]] if any(weights) else []
-    method.guider.check(method.name, [float(one or 1.0) for one in running], suite.sampler.steps)
     method.guider.check_family(method.name, suite.model.family, suite.model.true_cfg)
+    method.guider.check(method.name, [float(one or 1.0) for one in running], suite.sampler.steps)
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     if method.weights is None and any(weights):

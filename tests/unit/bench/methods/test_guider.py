@@ -49,7 +49,8 @@ def test_settings_name_the_run_and_are_in_its_identity() -> None:
         "guidance_interval[start=0.1,base_guidance=5]",
         "guidance_interval[start=0.3,base_guidance=5]",
     ]
-    assert identity(suite, "guidance_interval", start="0.3")["guider"] == {
+    said = identity(suite, "guidance_interval", start="0.3")["guider"]
+    assert said == {
         "kind": "interval",
         "start": 0.3,
         "stop": 0.8,

@@ -24,9 +24,9 @@ from bench.errors import UsageError
 from bench.methods.guider import Guider
 from bench.models.load import load_model
 from bench.models.weights import resolve
+from bench.sampling.guided_steps import with_guider
 from bench.sampling.loop import as_batch, run_tree
 from bench.sampling.noise import generators, initial_noise, noise_seed
-from bench.sampling.guided_steps import with_guider
 from bench.sampling.tree import actions_of, build_tree, executed, needed
 from bench.suite.load import load_suite
 from tests.unit.bench.models.families import family_pipeline
