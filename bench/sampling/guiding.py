@@ -104,4 +104,4 @@ def _annealed(state: Tensor, rule: NoisyPrompt, noise: Tensor) -> Tensor:
     wanted_mean, wanted = before.mean(dims, keepdim=True), before.std(dims, keepdim=True)
     # States of zeros (an absent encoder) without noise have no deviation to divide by: they stay zeros.
     restored = (after - mean) / deviation.clamp_min(torch.finfo(after.dtype).tiny) * wanted + wanted_mean
-    return (rule.psi * restored + (1.0 - rule.psi) * after).to(state.dtype)
+    return torch.as_tensor((rule.psi * restored + (1.0 - rule.psi) * after).to(state.dtype))
