@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
@@ -183,7 +183,7 @@ def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
     if plan.identity["tuned"] is not None:
         # A family of one's own may have an `add_network` that knows nothing of text encoders.
         more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
-        model.add_network(str(plan.identity["tuned"]), resolve(str(method.weights)), method.lora_scale, **more)
+        _add_tuned(model, plan, more)
     conditions = conditions_of(suite, method)
     for side in plan.identity.get("conditions", {}):
         plain = "base" if side == "base" else str(plan.identity["tuned"])
@@ -191,6 +191,17 @@ def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         files = {token: resolve(weights) for token, weights in acting.embeddings}
         model.add_conditions(_network_name(plan, side), plain, acting, files)
     _add_weak(model, plan)
+
+
+def _add_tuned(model: DiffusionModel, plan: RunPlan, more: Mapping[str, Any]) -> None:
+    """The tuned network: one checkpoint, or the average of several."""
+    method, name = plan.method, str(plan.identity["tuned"])
+    if not method.parts:
+        model.add_network(name, resolve(str(method.weights)), method.lora_scale, **more)
+        return
+    for weights, _ in method.parts:
+        model.add_network(weights, resolve(weights), method.lora_scale, **more)
+    model.add_soup(name, method.parts)
 
 
 def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:

@@ -1,4 +1,4 @@
-"""Training-free baselines: rows of the catalogue without tuned weights. Their settings: `bench.methods.guider`.
+"""Baselines without training of their own: rows of the catalogue. Their settings: `bench.methods.guider`.
 
 A claim that training keeps diversity has to beat these: they buy quality or diversity from the base model at sampling
 time. Defaults are starting points within the ranges of the papers, not tuned to any model: sweep them with --set.
@@ -12,6 +12,27 @@ from bench.methods.schedule import Schedule
 
 _BASE = Schedule("constant", value=0.0)
 
+AVERAGED = (
+    Method(
+        "interpolated",
+        "Interpolated weights",
+        Schedule("constant", value=1.0),
+        ratio=0.5,
+        citation="Wortsman et al. 2022, WiSE-FT, arXiv 2109.01903: weights between the base and the tuned network",
+        train="refl",
+        colour="#4b6584",
+        marker="P",
+    ),
+    Method(
+        "soup",
+        "Soup of checkpoints",
+        Schedule("constant", value=1.0),
+        ratio=1.0,
+        citation="Rame et al. 2023, Rewarded soups, arXiv 2306.04488; Wortsman et al. 2022, arXiv 2203.05482",
+        colour="#c44569",
+        marker="P",
+    ),
+)
 GUIDED = (
     Method(
         "guidance_interval",

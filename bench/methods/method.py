@@ -26,6 +26,8 @@ class Method:
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
     `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
     `guider` is how guidance is applied (`bench.methods.guider`).
+    With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
+    towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
@@ -60,6 +62,9 @@ class Method:
     replicate_of: str = ""
     replicate: int | None = None
     guider: Guider = PLAIN
+    soup: tuple[str, ...] = ()
+    ratios: tuple[float, ...] = ()
+    ratio: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -89,6 +94,15 @@ class Method:
         return self.row or self.name
 
     @property
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """(weights name, share) of what the tuned network is averaged of; () where it is one of the weights itself."""
+        if self.ratio is None:
+            return ()
+        names = self.soup or ((self.weights,) if self.weights else ())
+        shares = self.ratios or (1.0 / len(names),) * len(names) if names else ()
+        return tuple((name, self.ratio * share) for name, share in zip(names, shares, strict=True))
+
+    @property
     def uses_weights(self) -> bool:
         """Whether the method has a tuned side at all, whatever its settings."""
         return not (self.schedule.kind == "constant" and self.schedule.value == 0)
@@ -102,6 +116,8 @@ class Method:
         data["guider"] = self.guider.to_dict()
         if self.guider.plain:
             del data["guider"]
+        if self.ratio is None:
+            del data["soup"], data["ratios"], data["ratio"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
         for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
             if not data[name] and data[name] != "":

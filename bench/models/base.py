@@ -115,6 +115,9 @@ class DiffusionModel(Protocol):
     def add_conditions(self, name: str, of: str, conditions: PromptConditions, embeddings: Mapping[str, Path]) -> None:
         """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
 
+    def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
+        """Add the average of networks that were added, (name, share) each; the rest to 1 is the base's share."""
+
     def add_weak(self, name: str, of: str, skipped: tuple[str, tuple[int, ...]]) -> None:
         """Add the network `of` without the blocks (path of their list, indices) under another name."""
 

@@ -63,6 +63,9 @@ class MethodOverride(Part):
     noise_scale: Annotated[Number, Field(ge=0)] | None = None
     psi: Weight | None = None
     weak: Text | None = None
+    soup: tuple[Text, ...] | None = None
+    ratios: tuple[Number, ...] | None = None
+    ratio: Number | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -165,6 +165,7 @@ def _loader_version(suite: Suite, method: Method, loaders: Mapping[str, int]) ->
     """The version of how the weights of the sides that run are read, where it has changed."""
     names = {"base": suite.model.weights, "tuned": method.weights}
     used = [str(names[side]) for side in guidance_of(suite, method)]
+    used += [name for name, _ in method.parts]
     used += [method.guider.weak_weights] if method.guider.weak_weights is not None else []
     found = [loaders[name] for name in used if name in loaders]
     return {"loader_version": max(found)} if found else {}
@@ -175,6 +176,9 @@ def _tuned(method: Method, digests: Mapping[str, str]) -> str:
 
     What is left out of them is said, where something is.
     """
+    if method.parts:
+        shares = "+".join(f"{digests[name]}*{number_text(share)}" for name, share in method.parts)
+        return f"soup {shares}" + (" without text encoders" if method.text_encoder == "ignore" else "")
     digest = digests[str(method.weights)]
     strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
     return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
@@ -202,6 +206,7 @@ def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
         for method in methods
         if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
     ]
+    used += [name for method in methods for name, _ in method.parts]
     used += [method.guider.weak_weights for method in methods if method.guider.weak_weights is not None]
     embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
     return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))

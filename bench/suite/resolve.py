@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps"})
 _TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
-_WEIGHTS = frozenset({"weights", "weak"})
-_LISTS = frozenset({"table"})
+_WEIGHTS = frozenset({"weights", "weak", "soup"})
+_LISTS = frozenset({"table", "ratios"})
 _NOISE_FAMILIES = frozenset({"sd", "sdxl", "pixart"})
 """Families whose networks predict noise for the most part."""
 _SCHEDULE = frozenset(itertools.chain.from_iterable(FIELDS.values()))
@@ -79,6 +79,7 @@ def setting_names(method: Method) -> tuple[str, ...]:
         if method.uses_weights
         else ()
     )
+    own = (*own, "soup", "ratios", "ratio") if method.ratio is not None else own
     return (*own, *method.guider.fields, "base_guidance", *_CONDITIONS)
 
 
@@ -143,6 +144,8 @@ def _values(key: str, text: str) -> list[Any]:
     """The values of a sweep: "20,30" -> [20, 30]. Weights and tables are one value each."""
     if key in _TEXT:
         return [text]
+    if key == "soup":
+        return [tuple(part.strip() for part in text.split(","))]
     if key in _LISTS:
         return [tuple(_number(key, part) for part in text.split(","))]
     values = [_number(key, part) for part in text.split(",") if part.strip()]
@@ -173,16 +176,17 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
         part = next((name for name in ("schedule", "guider") if key in getattr(row, name).fields), None)
         owner = getattr(row, part) if part else _with_guidance(row, suite)
         if getattr(owner, key) != value:
-            changed.append((key, value if key in _WEIGHTS else _plain(value)))
+            changed.append((key, _plain(value)))
         if part:
             method = dataclasses.replace(method, **{part: dataclasses.replace(getattr(method, part), **{key: value})})
         else:
             method = dataclasses.replace(method, **{key: value})
-        if key == "weights" and value != row.weights:  # what the suite says of its own checkpoint holds no longer
+        # What the suite says of its own checkpoint holds for no other.
+        if key in ("weights", "soup") and value != getattr(row, key):
             method = dataclasses.replace(method, trained_on=(), trained_on_data=())
     if not changed:
         return method
-    suffix = ",".join(f"{key}={short_weights(value) if key in _WEIGHTS else value}" for key, value in changed)
+    suffix = ",".join(f"{key}={_shown(value) if key in _WEIGHTS else value}" for key, value in changed)
     return dataclasses.replace(method, name=f"{row.name}[{suffix}]", settings=tuple(changed))
 
 
@@ -193,9 +197,15 @@ def short_weights(weights: str) -> str:
     return Path(path).name or path if is_path else path
 
 
+def _shown(weights: str) -> str:
+    """Weights names, several with commas between them, as a method's name shows them."""
+    return "+".join(map(short_weights, weights.split(",")))
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(number_text(part) for part in value)
+        texts = all(isinstance(part, str) for part in value)
+        return ",".join(value) if texts else "/".join(number_text(part) for part in value)
     return value if isinstance(value, str) else number_text(value)
 
 
@@ -226,10 +236,25 @@ def _finish(method: Method, suite: Suite) -> Method:
     method.guider.check(method.name, [float(one or 1.0) for one in running], suite.sampler.steps)
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
+    method = _with_parts(method)
     if method.weights is None and any(weights):
         raise MissingError(no_weights(method, suite))
     check_checkpoint_family(method, suite)
     return method if method.trained_on else dataclasses.replace(method, trained_on=rewards_of(method.weights))
+
+
+def _with_parts(method: Method) -> Method:
+    """The method with the first of its soup as its weights. Raises UsageError for shares that do not fit it."""
+    if method.ratio is None:
+        return method
+    names, shares = method.soup, method.ratios
+    if shares and len(shares) != len(names):
+        raise UsageError(f"method '{method.name}': {len(shares)} ratios for a soup of {len(names)} checkpoints")
+    if len(set(names)) != len(names) or any(not name for name in names):
+        raise UsageError(f"method '{method.name}': its soup must name each checkpoint once, got {', '.join(names)}")
+    if not all(math.isfinite(share) for share in (*shares, method.ratio)):
+        raise UsageError(f"method '{method.name}': ratios must be finite numbers")
+    return dataclasses.replace(method, weights=names[0]) if names else method
 
 
 def _with_family_defaults(method: Method, suite: Suite) -> Method:

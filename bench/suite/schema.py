@@ -180,7 +180,7 @@ class Suite(Part):
                 if table[name] is None or table[name] == {}:
                     del table[name]
         for table in data["methods"].values():
-            for name in ("text_encoder", "guider", *ALL_FIELDS):
+            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio"):
                 if table[name] is None:
                     del table[name]
             if not table["replicates"]:
