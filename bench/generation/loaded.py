@@ -1,0 +1,93 @@
+"""The model of several runs, with all their networks, ready to make batches: what one process or worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.generation.batch_size import starting_size
+from bench.generation.batches import Maker
+from bench.generation.networks import actions_for, add_networks, embedded_networks
+from bench.models.load import load_model
+from bench.models.weights import resolve
+from bench.runtime import provenance
+from bench.runtime.devices import prepare_torch
+from bench.store.outdated import LOADER_VERSION
+from bench.suite.plan import RunPlan, weights_names
+from metrics.weights.hub import commit_of
+
+if TYPE_CHECKING:
+    from bench.generation.recording import Recorder
+    from bench.runtime.progress import Progress
+    from bench.sampling.batches import Work
+    from bench.store.records import Manifest
+    from bench.suite.schema import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to generate; nothing here changes what an image is (but for the last bit of sums: see docs/models.md).
+
+    `batch_size` of None is found: by the device's memory, or what a run was begun with. `resume`: "missing" makes what
+    is not there or damaged; "always" the same (every file is verified in both); "never" makes all images anew and
+    replaces the old run once they are complete. `compile` compiles the networks with torch.compile.
+    """
+
+    batch_size: int | None = None
+    device: str = "cpu"
+    resume: str = "missing"
+    compile: bool = False
+
+
+class Loaded:
+    """A model with the networks of all `plans`. `at_a_time`: how many images it takes; 0 while nobody said."""
+
+    def __init__(self, plans: Sequence[RunPlan], suite: Suite, settings: Settings) -> None:
+        self.plans = list(plans)
+        self.at_a_time = 0
+        self._suite = suite
+        self.model = load_model(resolve(suite.model.weights), suite, prepare_torch(settings.device))
+        for plan in plans:
+            add_networks(self.model, plan, suite)
+        if settings.compile:
+            self.model.compile()
+        embedded = embedded_networks(self.model)
+        self._actions = {plan.name: actions_for(plan, suite.sampler.steps, embedded) for plan in plans}
+        self._prompts = {prompt.id: prompt.text for plan in plans for prompt in plan.prompts}
+        self._prepared = False
+
+    def note(self, manifests: Iterable[Manifest]) -> None:
+        """Note in the manifests of the plans, in their order, where they are made, and of which commits."""
+        made_with = {**provenance.collect(str(self.model.device)), "loader_version": LOADER_VERSION}
+        for plan, manifest in zip(self.plans, manifests, strict=True):
+            manifest.provenance = dict(manifest.provenance or made_with)
+            if commits := _commits(plan, self._suite):
+                manifest.provenance["commits"] = commits
+
+    def fitting_size(self) -> int:
+        """How many images fit the device at a time (`bench.generation.batch_size`)."""
+        self._prepare()
+        prompts = [prompt.text for prompt in self.plans[0].prompts]
+        guidance = max(float(value) for plan in self.plans for value in plan.identity["guidance"].values())
+        return starting_size(self.model, self._suite.resolution, prompts, guidance)
+
+    def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
+        """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
+        self._prepare()
+        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress)
+        try:
+            maker.make(work)
+        finally:
+            self.at_a_time = maker.size
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self.model.prepare(list(dict.fromkeys(self._prompts.values())))
+            self._prepared = True
+
+
+def _commits(plan: RunPlan, suite: Suite) -> dict[str, str]:
+    """The commit of the hub's repository that each weights name of a run came from; local weights have none."""
+    found = {name: commit_of(resolve(name)) for name in weights_names(suite, [plan.method])}
+    return {name: commit for name, commit in found.items() if commit is not None}
