@@ -8,8 +8,8 @@ import pytest
 
 import metrics
 from bench.analysis.claims_ledger import read_ledger
-from bench.methods.checkpoints import CHECKPOINTS
 from bench.methods.catalogue import method_names
+from bench.methods.checkpoints import CHECKPOINTS
 
 LEDGERS = sorted(Path(__file__).parents[2].joinpath("results/claims").glob("*.toml"))
 
