@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import (
+    AddressOption,
     DeviceOption,
+    EngineOption,
+    GpusOption,
     MetricsOption,
     PromptColumnOption,
     ProtocolOption,
     ResultsOption,
     RunsArgument,
+    ShardOption,
     VerifyOption,
+    WorkersOption,
     split,
 )
 from bench.generation.layouts import LAYOUTS
@@ -58,6 +63,11 @@ def score(
     metrics: MetricsOption = None,
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus_per_worker: GpusOption = None,
+    shard: ShardOption = None,
     verify: VerifyOption = False,
     results: ResultsOption = Path("results"),
 ) -> int:
@@ -86,8 +96,14 @@ def score(
             protocol=protocol,
             results=results,
             device=device,
+            engine=engine,
+            workers=workers,
+            address=address,
+            gpus_per_worker=gpus_per_worker,
+            shard=shard,
             verify=verify,
             progress=progress,
         )
-    show_runs(stores)
+    if stores:
+        show_runs(stores)
     return 0

@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.engines.engine import ENGINES, Engine
 from bench.engines.local import LOCAL
 from bench.errors import MissingError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from bench.suite.schema import Suite
 
 MOST_WORKERS = 10_000
 HOW_TO_GET_RAY = "pip install 'imagerefl-bench[ray]'"
@@ -36,7 +40,9 @@ class EngineOptions:
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise UsageError(f"--workers must be 1 to {MOST_WORKERS:,}, got {self.workers}")
         if self.gpus_per_worker is not None and not 0 <= self.gpus_per_worker <= 64:
-            raise UsageError(f"--gpus-per-worker must be 0 to 64 (0.5: two workers share one), got {self.gpus_per_worker}")
+            raise UsageError(
+                f"--gpus-per-worker must be 0 to 64 (0.5: two workers share one), got {self.gpus_per_worker}"
+            )
         if self.engine == "ray":
             check_ray()
 
@@ -50,14 +56,17 @@ def check_ray() -> None:
 
 
 @contextlib.contextmanager
-def chosen_engine(options: EngineOptions) -> Iterator[Engine]:
-    """The engine; what it starts ends with the block. The options were checked."""
+def chosen_engine(options: EngineOptions, scoring: Suite | None = None) -> Iterator[Engine]:
+    """The engine; what it starts ends with the block. The options were checked.
+
+    `scoring`: the suite of the metrics that will be asked for, if that is known.
+    """
     if options.engine == "local":
         yield LOCAL
         return
     from bench.engines.ray import RayEngine
 
-    engine = RayEngine(options)
+    engine = RayEngine(options, scoring)
     try:
         yield engine
     finally:

@@ -75,7 +75,7 @@ def run(
     `engine` "ray" makes and scores on a Ray cluster: at `address` ("auto": the one this machine is in; None: one of its
     own on this machine), with `workers` processes of `gpus_per_worker` GPUs each (docs/scale.md). `shard` "2/8" makes
     the second of eight shares of the work in one results folder; the last share that ends completes the runs, and
-    until then they are `running`. Images and values are the same in each of these ways, to the bit.
+    until then they are `running`, and the calls return none. Images and values are the same either way, to the bit.
 
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
@@ -121,15 +121,14 @@ def run(
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
     job = Job(plans, (chosen, scoring), stores, made_with, name, progress)
     if share is not None:
-        run_share(job, share)
-        return stores
+        return stores if run_share(job, share) else []
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         if resume != "never" and unchanged(plans, (chosen, scoring), stores):
             if name is not None:
                 give_name(stores[0], name, Path(results))
             logger.info("nothing to do: all images and scores exist")
             return stores
-        with chosen_engine(options) as work:
+        with chosen_engine(options, scoring) as work:
             made = complete(job, work)
     if not made:
         logger.info("nothing to do: all images and scores exist")

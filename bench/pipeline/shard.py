@@ -30,8 +30,8 @@ def check_share(options: EngineOptions, resume: str, until: str | None) -> None:
         raise UsageError("--until looks at all prompts so far: it does not go with --shard")
 
 
-def run_share(job: Job, share: Share) -> None:
-    """Make and score a share of the job, and complete the runs if no other share is at work or missing."""
+def run_share(job: Job, share: Share) -> bool:
+    """Make and score a share of the job; complete the runs if no other share is at work or missing, and say whether."""
     suite, scoring = job.suites
     shared = workers_of(job.stores, share)
     with at_work(shared):
@@ -45,7 +45,7 @@ def run_share(job: Job, share: Share) -> None:
         found = zip(job.stores, there, strict=True)
         return "; ".join(f"{store.name} has {count} of {wanted} images" for store, count in found if count < wanted)
 
-    finish_if_last(job.stores, share, missing, lambda: complete(job, LOCAL))
+    return finish_if_last(job.stores, share, missing, lambda: complete(job, LOCAL))
 
 
 def workers_of(stores: Sequence[RunStore], share: Share) -> list[SharedRunStore]:
@@ -59,11 +59,11 @@ def finish_if_last(
     """Finish the runs if nobody else works on them and nothing of other shares is missing; else say what is."""
     with ExitStack() as stack:
         places = sorted({store.path for store in stores}, key=lambda path: str(path.absolute()))
-        if not all([stack.enter_context(last_one(path)) for path in places]):
-            logger.warning(f"shard {share} is done; others are at work, and the last one completes the runs")
+        if not all(stack.enter_context(last_one(path)) for path in places):
+            logger.info(f"shard {share} is done; others are at work, and the last one completes the runs")
             return False
         if left := missing():
-            logger.warning(f"shard {share} is done; {left}: the other shards make them, or the same call without --shard")
+            logger.info(f"shard {share} is done; {left}: other shards make the rest, or the same call without --shard")
             return False
         finish()
     return True

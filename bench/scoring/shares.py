@@ -15,6 +15,7 @@ from bench.scoring.memory import Models
 from bench.scoring.missing import target_of
 from bench.scoring.piece import Piece, Pieces, Records, missing_of, pieces_of
 from bench.scoring.reader import reading
+from bench.store.run_store import RunStore
 from bench.store.shared_store import SharedRunStore
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def score_share(
     """
     progress = progress or Silent()
     ensure_metrics()
-    pieces = [piece for store in stores for piece in _pieces(store, suite, share, resolution)]
+    pieces = [piece for store in stores for piece in pieces_of_share(store, suite, share, resolution)]
     names = [name for name in suite.metrics if any(name in piece.missing for piece in pieces)]
     if not pieces:
         return 0
@@ -58,7 +59,16 @@ def score_share(
     return made
 
 
-def _pieces(store: SharedRunStore, suite: Suite, share: Share, resolution: int | None) -> list[Piece]:
+def left_in_pieces(store: RunStore, suite: Suite) -> int:
+    """How many values of images and groups a run lacks."""
+    ensure_metrics()
+    target = target_of(store)
+    missing = missing_of(target, suite, [row.key for rows in target.images.values() for row in rows])
+    return sum(len(one.images) + len(one.prompts) for one in missing.values())
+
+
+def pieces_of_share(store: RunStore, suite: Suite, share: Share, resolution: int | None) -> list[Piece]:
+    """Of a share the pieces whose images are all there. `resolution` of images that are still being made, else None."""
     target, manifest = target_of(store), store.manifest()
     listed = chunks(target) if resolution is None else planned_chunks(manifest, resolution)
     low, high = share.range_of(len(listed))
