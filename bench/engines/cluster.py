@@ -12,8 +12,8 @@ import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from bench.engines.choose import EngineOptions, check_ray
 from bench.engines.dispatch import WorkerDied
+from bench.engines.options import EngineOptions, check_ray
 from bench.engines.worker import Making, Reply, Setup, Worker
 from bench.errors import MissingError, UsageError
 from bench.formatting import one_line

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.choose import EngineOptions
 from bench.engines.cluster import MOST_DEATHS, Cluster
 from bench.engines.dispatch import Dispatcher, WorkerDied
 from bench.engines.local import LOCAL
+from bench.engines.options import EngineOptions
 from bench.engines.worker import Making
 from bench.errors import MissingError
 from bench.runtime.log import get_logger

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.engines.choose import EngineOptions, chosen_engine
+from bench.engines.choose import chosen_engine
 from bench.engines.engine import Engine
+from bench.engines.options import EngineOptions
 from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 from bench.generation.external import take_images

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.engines.choose import EngineOptions, chosen_engine
+from bench.engines.choose import chosen_engine
+from bench.engines.options import EngineOptions
 from bench.errors import UsageError, unknown
 from bench.generation.loaded import Settings
 from bench.methods.catalogue import Method

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from bench.engines.choose import EngineOptions
 from bench.engines.local import LOCAL
+from bench.engines.options import EngineOptions
 from bench.errors import UsageError
 from bench.generation.shares import at_work, generate_share
 from bench.pipeline.job import Job, complete

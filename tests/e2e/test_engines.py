@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,6 @@ def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds:
 
 def images(results: Path) -> int:
     return len(list(results.rglob("images/*/*.png")))
-
-
-@pytest.fixture
-def ended(bench_command: Any) -> Iterator[Any]:
-    yield bench_command
 
 
 def test_shards_at_once_of_which_one_is_killed(

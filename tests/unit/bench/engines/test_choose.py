@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.engines.choose import EngineOptions, chosen_engine
+from bench.engines.choose import chosen_engine
 from bench.engines.local import LOCAL
+from bench.engines.options import EngineOptions
 from bench.errors import BenchError, MissingError, UsageError
 
 
