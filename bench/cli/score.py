@@ -17,7 +17,11 @@ from bench.cli.options import (
     ProtocolOption,
     ResultsOption,
     RunsArgument,
+<<<<<<< HEAD
     ShardOption,
+=======
+    TrackOption,
+>>>>>>> main
     VerifyOption,
     WorkersOption,
     split,
@@ -69,6 +73,7 @@ def score(
     gpus_per_worker: GpusOption = None,
     shard: ShardOption = None,
     verify: VerifyOption = False,
+    track: TrackOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -77,9 +82,10 @@ def score(
     Without --prompts, --metrics fid --reference DIR compares two folders of images.
     """
     import bench
-    from bench.cli.output import show_runs, showing_the_others
+    from bench.cli.output import check_track, show_runs, showing_the_others, track_runs
     from bench.cli.progress import watching
 
+    check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.score(
             runs or None,
@@ -104,6 +110,11 @@ def score(
             verify=verify,
             progress=progress,
         )
+<<<<<<< HEAD
     if stores:
         show_runs(stores)
+=======
+    show_runs(stores)
+    track_runs(stores, track)
+>>>>>>> main
     return 0
