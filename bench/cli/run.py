@@ -28,11 +28,8 @@ from bench.cli.options import (
     SeedOption,
     ShardOption,
     SuiteOption,
-<<<<<<< HEAD
-    WorkersOption,
-=======
     TrackOption,
->>>>>>> main
+    WorkersOption,
     parse_settings,
     split,
 )
@@ -128,11 +125,7 @@ def run(
     check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
-<<<<<<< HEAD
-    if stores:
+    if stores:  # none of a shard that is not the last
         show_runs(stores, summarised=True)
-=======
-    show_runs(stores, summarised=True)
-    track_runs(stores, track)
->>>>>>> main
+        track_runs(stores, track)
     return 0

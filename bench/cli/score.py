@@ -17,11 +17,8 @@ from bench.cli.options import (
     ProtocolOption,
     ResultsOption,
     RunsArgument,
-<<<<<<< HEAD
     ShardOption,
-=======
     TrackOption,
->>>>>>> main
     VerifyOption,
     WorkersOption,
     split,
@@ -110,11 +107,7 @@ def score(
             verify=verify,
             progress=progress,
         )
-<<<<<<< HEAD
-    if stores:
+    if stores:  # none of a shard that is not the last
         show_runs(stores)
-=======
-    show_runs(stores)
-    track_runs(stores, track)
->>>>>>> main
+        track_runs(stores, track)
     return 0
