@@ -60,11 +60,12 @@ class JournaledPart(Part):
     """A part that its worker records itself, in files of its own."""
 
     cut: Cut = field(default_factory=lambda: Cut(0, ()))
+    least: float = 0.0  # seconds between two files of rows: many workers must not write as many as images
     recorded_at: float = field(default_factory=time.monotonic)
 
     def record(self, after: float = 0.0) -> None:
         """Record the saved images and what was spent, if the last time was more than `after` seconds ago."""
-        if time.monotonic() - self.recorded_at < after:
+        if after and time.monotonic() - self.recorded_at < max(after, self.least):
             return
         made = self.taken()
         self.store.append_images(made.rows)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+FILES_A_SECOND = 4
+"""Files of rows that all shares of a run write together, at most."""
+
 
 @contextmanager
 def at_work(stores: Sequence[SharedRunStore]) -> Iterator[None]:
@@ -65,7 +68,8 @@ def generate_share(
     made_by.at_a_time = at_a_time
     _compare(runs, made_by)
     shared = {store.name: store for store in stores}
-    parts = {run.plan.name: JournaledPart(run.plan, shared[run.store.name], cut=run.cut) for run in runs}
+    least = share.count / FILES_A_SECOND
+    parts = {run.plan.name: JournaledPart(run.plan, shared[run.store.name], cut=run.cut, least=least) for run in runs}
     try:
         made_by.make(work, parts, progress)
     finally:
