@@ -40,7 +40,8 @@ def run_tree(
     # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
     noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
     # Flow matching schedulers start from plain noise and take latents as they are.
-    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+    dtype = getattr(model, "latents_dtype", None) or model.dtype
+    latents = noise.to(model.device, dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
     yield from _run(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
 
 

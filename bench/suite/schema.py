@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
+from bench.suite.fields import Guidance, Number, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.model_spec import ModelSpec
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
 NO_MODEL = "none"
 """The family of a suite without a model: it scores images from elsewhere, and makes none."""
-
-Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Weight = Annotated[Number, Field(ge=0, le=1)]
-Guidance = Annotated[Number, Field(ge=1)]
-Prompt = Annotated[str, Field(strict=True)]
-Skip = Annotated[Whole, Field(ge=1)]
-
 
 # What is beyond these is a mistake in the number: it would keep a machine busy without a word.
 MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
@@ -32,34 +30,15 @@ MOST_IMAGES = 100_000_000
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
-
-    The family "none" is that of a suite that only scores images (`bench score --images`).
-
-    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
-    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
-    """
-
-    family: Text = "sd"
-    weights: Text
-    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
-    true_cfg: bool = False
-
-
-class Sampler(_Part):
+class Sampler(Part):
     """A diffusers scheduler by class name, the number of denoising steps T, and options that replace its config's."""
 
     scheduler: Text = "DDPMScheduler"
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
 
-class MethodOverride(_Part):
+class MethodOverride(Part):
     """What a suite says about a method of the catalogue, or (with `like`) a method that it adds.
 
     `replicates` are the checkpoints of the same training with other seeds, `weights` the one of them that is run by
@@ -83,7 +62,7 @@ class MethodOverride(_Part):
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
     clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = {}
+    embeddings: dict[str, Text] = Field(default={})
     text_encoder: Literal["ignore"] | None = None
     trained_on: tuple[Text, ...] | None = None
     trained_on_data: tuple[Text, ...] | None = None
@@ -108,18 +87,18 @@ class MethodOverride(_Part):
         return self
 
 
-class MetricSpec(_Part):
+class MetricSpec(Part):
     """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
 
     With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
     """
 
     weights: Text | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     torchmetrics: Text | None = None
 
 
-class Reference(_Part):
+class Reference(Part):
     """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
 
     `path` may be a folder (with subfolders), a zip, a folder or repository of `datasets` ("datasets:owner/name", whose
@@ -144,7 +123,7 @@ class Reference(_Part):
         return self
 
 
-class Suite(_Part):
+class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
@@ -173,10 +152,10 @@ class Suite(_Part):
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
     clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = {}
-    methods: dict[str, MethodOverride] = {}
+    embeddings: dict[str, Text] = Field(default={})
+    methods: dict[str, MethodOverride] = Field(default={})
     metrics: dict[str, MetricSpec] = Field(min_length=1)
-    unselected: dict[str, MetricSpec] = {}
+    unselected: dict[str, MetricSpec] = Field(default={})
     reference: Reference | None = None
 
     @field_validator("name")
@@ -292,8 +271,8 @@ def _validated(data: dict[str, Any], where: str) -> Suite:
 
 def _keys_beside(keys: list[str]) -> list[str]:
     """The keys that are allowed where an unknown one stands."""
-    parts: dict[str, type[_Part]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
-    named: dict[str, type[_Part]] = {"methods": MethodOverride, "metrics": MetricSpec}
+    parts: dict[str, type[Part]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
+    named: dict[str, type[Part]] = {"methods": MethodOverride, "metrics": MetricSpec}
     if len(keys) == 1:
         return list(Suite.model_fields)
     part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])

@@ -22,7 +22,7 @@ from bench.suite.plan import RunPlan, make_plan
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
 from prompts import Prompt
-from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.families import FAMILIES, family_pipeline, scheduler_of, tiny_network
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
 METHODS = ["base", "refl", "combined"]
@@ -354,12 +354,12 @@ def test_the_embedded_guidance_is_part_of_the_identity(suite: Suite) -> None:
     assert plain.hash8 != other.hash8
 
 
-@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+@pytest.mark.parametrize("family", FAMILIES[1:])
 def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> None:
     """From a suite to pictures on the disk: methods together equal methods alone."""
     folder = family_pipeline(family, tmp_path / "pipeline")
     tiny_network(family, 5).save_pretrained(tmp_path / "tuned")
-    flow = family in ("sd3", "flux")
+    kind = scheduler_of(family)
     suite = Suite.model_validate(
         {
             "name": "tiny",
@@ -369,7 +369,7 @@ def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> N
             "samples": 2,
             "resolution": 32,
             "guidance": 1.0 if family == "flux" else 3.0,
-            "sampler": {"scheduler": "FlowMatchEulerDiscreteScheduler" if flow else "DDPMScheduler", "steps": 4},
+            "sampler": {"scheduler": "DDPMScheduler" if kind == "EulerDiscreteScheduler" else kind, "steps": 4},
             "methods": {
                 name: {"weights": str(tmp_path / "tuned")} | more
                 for name, more in {"refl": {}, "combined": {"switch_step": 3}, "aig": {}}.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import diffusers
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bench.models.load import load_model
 from bench.models.loading import quiet
@@ -33,6 +35,11 @@ CASES = [
     ("sd3", FLOW, {}),
     ("sd3", FLOW, {"stochastic_sampling": True}),
     ("flux", FLOW, {}),
+    ("flux2", FLOW, {}),
+    ("z_image", FLOW, {}),
+    ("qwen_image", FLOW, {}),
+    ("sana", "DPMSolverMultistepScheduler", {}),
+    ("sana", FLOW, {}),
 ]
 NAMES = {
     "sdxl": ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
@@ -44,7 +51,11 @@ NAMES = {
         "negative_prompt_attention_mask",
     ),
     "flux": ("prompt_embeds", "pooled_prompt_embeds"),
+    "flux2": ("prompt_embeds",),
+    "sana": ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask"),
 }
+PACKED = ("flux", "flux2", "qwen_image")
+"""Families whose latents are tokens: 2 x 2 patches."""
 NAMES |= {"sd3": NAMES["sdxl"], "pixart-alpha": NAMES["pixart"]}
 
 
@@ -61,10 +72,16 @@ def suite_for(family: str, scheduler: str, options: dict[str, Any], **changes: A
 
 
 @torch.no_grad()  # with gradients attention takes another path, which moves the last bits
-def encoded(pipeline: Any, family: str) -> dict[str, Tensor]:
+def encoded(pipeline: Any, family: str) -> dict[str, Any]:
     """Each prompt encoded alone by the pipeline, as we do; encoding together moves the last bit."""
     rows = []
     for _, text, _ in ITEMS:
+        if family == "qwen_image":
+            rows.append(pipeline.encode_prompt(text, max_sequence_length=512)[:1])
+            continue
+        if family == "z_image":
+            rows.append(pipeline.encode_prompt(text))
+            continue
         if family == "sd":
             rows.append(pipeline.encode_prompt(text, "cpu", 1, True))
         elif family == "sd3":
@@ -72,18 +89,54 @@ def encoded(pipeline: Any, family: str) -> dict[str, Tensor]:
         elif family.startswith("pixart"):
             length = 120 if family == "pixart-alpha" else 300
             rows.append(pipeline.encode_prompt(text, max_sequence_length=length))
+        elif family == "sana":
+            rows.append(pipeline.encode_prompt(text, complex_human_instruction=instruction_of(pipeline)))
         else:
             rows.append(pipeline.encode_prompt(text))
+    if family == "z_image":
+        return {
+            name: [one for row in rows for one in row[index]]
+            for index, name in enumerate(("prompt_embeds", "negative_prompt_embeds"))
+        }
+    if family == "qwen_image":
+        mask = pad_sequence([torch.ones(row[0].shape[1], dtype=torch.long) for row in rows], batch_first=True)
+        negative, _ = pipeline.encode_prompt(" ", max_sequence_length=512)
+        return {
+            "prompt_embeds": pad_sequence([row[0][0] for row in rows], batch_first=True),
+            "prompt_embeds_mask": mask,
+            "negative_prompt_embeds": negative.repeat(len(rows), 1, 1),
+        }
     return {name: torch.cat([row[index] for row in rows]) for index, name in enumerate(NAMES[family])}
 
 
+def instruction_of(pipeline: Any) -> list[str]:
+    return list(inspect.signature(type(pipeline).__call__).parameters["complex_human_instruction"].default)
+
+
+def as_the_pipeline_takes(family: str, noise: Tensor, guidance: float) -> dict[str, Any]:
+    """Noise and guidance in the shapes and conventions of the family's own `__call__`."""
+    if family == "flux2":  # which packs a grid of patches itself
+        half = int(noise.shape[1] ** 0.5)
+        return {"latents": noise.transpose(1, 2).reshape(len(noise), -1, half, half), "guidance_scale": guidance}
+    if family == "z_image":
+        return {"latents": noise, "guidance_scale": guidance - 1}
+    if family == "qwen_image":
+        return {"latents": noise, "true_cfg_scale": guidance}
+    return {"latents": noise, "guidance_scale": guidance}
+
+
 def diffusers_result(
-    folder: Path, case: tuple[str, str, dict[str, Any]], guidance: float, network: Any = None
+    folder: Path,
+    case: tuple[str, str, dict[str, Any]],
+    guidance: float,
+    network: Any = None,
+    dtype: torch.dtype = torch.float32,
+    **asked: Any,
 ) -> tuple[Tensor, Tensor]:
     """Final latents and uint8 pictures of diffusers' own `__call__`."""
     family, scheduler, options = case
     with quiet():
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(str(folder))
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(str(folder), torch_dtype=dtype)
         pipeline.set_progress_bar_config(disable=True)
         pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config, **options)
     part = "unet" if hasattr(pipeline, "unet") else "transformer"
@@ -91,7 +144,8 @@ def diffusers_result(
         setattr(pipeline, part, network)
     if part == "unet":
         pipeline.unet.to(memory_format=torch.channels_last)
-    pipeline.vae.to(memory_format=torch.channels_last)
+    if family != "qwen_image":  # whose autoencoder has a third axis
+        pipeline.vae.to(memory_format=torch.channels_last)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False)  # weights that want a gradient take other kernels, even where none is made
@@ -101,8 +155,10 @@ def diffusers_result(
         return step(output, t, sample, **{**given, "generator": generators(7, IDS, SAMPLES, next(counter))})
 
     pipeline.scheduler.step = with_our_noise
-    shape = (64 // 4, 16) if family == "flux" else (4, 8, 8)
+    shape = (64 // 4, 16) if family in PACKED else (4, 8, 8)
     more: dict[str, Any] = {"use_resolution_binning": False, "negative_prompt": None} if "pixart" in family else {}
+    if family == "sana":
+        more = {"use_resolution_binning": False, "negative_prompt": None}
     finals: list[Tensor] = []
     decode = pipeline.vae.decode
 
@@ -111,10 +167,11 @@ def diffusers_result(
         return decode(latents, **given)
 
     pipeline.vae.decode = watched
-    more |= {"height": 32, "width": 32, "output_type": "np", "num_inference_steps": STEPS, "guidance_scale": guidance}
+    more |= {"height": 32, "width": 32, "output_type": "np", "num_inference_steps": STEPS}
     with quiet():
         noise = initial_noise(7, IDS, SAMPLES, shape)
-        pictures = pipeline(**encoded(pipeline, family), latents=noise, **more).images
+        more |= as_the_pipeline_takes(family, noise, guidance) | asked
+        pictures = pipeline(**encoded(pipeline, family), **more).images
     return finals[0], torch.from_numpy((pictures * 255).round().astype("uint8")).permute(0, 3, 1, 2)
 
 
