@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bench.errors import UsageError
 from bench.models.load import load_model
 from bench.models.loading import quiet
 from bench.sampling.loop import as_batch, run_tree
@@ -271,3 +274,96 @@ def test_a_decoder_without_memory_takes_fewer_at_a_time(
     limit = 0
     with pytest.raises(torch.OutOfMemoryError):
         model.decode(latents)
+
+
+RULES = [
+    ("flux2", FLOW, {}),
+    ("z_image", FLOW, {}),
+    ("qwen_image", FLOW, {}),
+    ("sana", "DPMSolverMultistepScheduler", {}),
+]
+
+
+@pytest.mark.parametrize("case", RULES, ids=lambda case: case[0])
+def test_families_of_2026_equal_diffusers_in_half_precision(
+    folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]
+) -> None:
+    """Z-Image and Sana keep latents in float32 there, whatever the network computes in; the others do not."""
+    model: Any = load_model(folders[case[0]], suite_for(*case, dtype="bfloat16"))
+    expected, pictures = diffusers_result(folders[case[0]], case, 5.0, dtype=torch.bfloat16)
+    tree = build_tree({"run": actions_of([0.0] * STEPS, ("base", 5.0))})
+    ((_, latents),) = run_tree(model, tree, as_batch(model, 7, ITEMS))
+    assert latents.dtype == (torch.float32 if case[0] in ("z_image", "sana") else torch.bfloat16)
+    assert torch.equal(model._unscaled(latents).to(model.vae.dtype), expected)
+    assert torch.equal(model.decode(latents), pictures)
+
+
+@pytest.mark.parametrize(
+    ("rules", "moves"),
+    [
+        ({"cfg_normalization": 1.0}, True),
+        ({"cfg_normalization": 1000.0}, False),
+        ({"cfg_truncation": 0.3}, True),
+        ({"cfg_truncation": 1.0}, False),
+        ({"cfg_normalization": 0.9, "cfg_truncation": 0.5}, True),
+    ],
+    ids=str,
+)
+def test_guidance_rules_of_z_image(folders: dict[str, Path], rules: dict[str, float], moves: bool) -> None:
+    case = ("z_image", FLOW, {})
+    finals = {}
+    for name, asked in {"plain": {}, "rules": rules}.items():
+        suite = suite_for(*case)
+        for key, value in asked.items():
+            setattr(suite.model, key, value)
+        model: Any = load_model(folders["z_image"], suite)
+        tree = build_tree({"run": actions_of([0.0] * STEPS, ("base", 5.0))})
+        ((_, finals[name]),) = run_tree(model, tree, as_batch(model, 7, ITEMS))
+    expected, _ = diffusers_result(folders["z_image"], case, 5.0, **rules)
+    assert torch.equal(model._unscaled(finals["rules"]), expected)
+    assert torch.equal(finals["rules"], finals["plain"]) != moves
+
+
+@pytest.mark.parametrize("case", RULES, ids=lambda case: case[0])
+def test_the_prompt_acts(folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]) -> None:
+    model: Any = load_model(folders[case[0]], suite_for(*case))
+    noise = torch.randn(2, *model.latents_shape, generator=torch.Generator().manual_seed(1))
+    cond, t = model.encode(["a red circle", "a large star"]), torch.tensor(500.0)
+    with torch.inference_mode():
+        with_text = model.predict("base", noise, t, cond, 1.0)
+        other = model.predict("base", noise, t, cond.take([1, 0]), 1.0)
+        guided = model.predict("base", noise, t, cond, 5.0)
+    scale = float(with_text.abs().max())
+    assert float((with_text - other).abs().max()) / scale > 1e-4
+    assert float((with_text - guided).abs().max()) / scale > 1e-4
+
+
+def test_a_distilled_pipeline_has_no_guidance(folders: dict[str, Path], tmp_path: Path) -> None:
+    """diffusers ignores it; a number that says guidance where there was none is worse than a refusal."""
+    folder = Path(shutil.copytree(folders["flux2"], tmp_path / "distilled"))
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "is_distilled": True}))
+    case = ("flux2", FLOW, {})
+    model: Any = load_model(folder, suite_for(*case))
+    expected, _ = diffusers_result(folder, case, 4.0)
+    tree = build_tree({"run": actions_of([0.0] * STEPS, ("base", 1.0))})
+    ((_, latents),) = run_tree(model, tree, as_batch(model, 7, ITEMS))
+    assert torch.equal(model._unscaled(latents), expected)
+    guided = build_tree({"run": actions_of([0.0] * STEPS, ("base", 4.0))})
+    with pytest.raises(UsageError, match="is step-distilled .* set the suite's guidance .* to 1"):
+        list(run_tree(model, guided, as_batch(model, 7, ITEMS)))
+
+
+@pytest.mark.parametrize(("family", "limit"), [("flux2", 512), ("z_image", 512), ("qwen_image", 512), ("sana", 300)])
+def test_prompts_are_cut_where_diffusers_cuts_them(
+    folders: dict[str, Path], said: list[str], family: str, limit: int
+) -> None:
+    """A prompt of as many tokens as are allowed keeps its last one, and one more is told of."""
+    model: Any = load_model(folders[family], suite_for(*next(case for case in CASES if case[0] == family)))
+    most = model._token_limit()
+    beyond = len(model.tokenizers[-1]("").input_ids)  # of Gemma's: its first token
+    whole, other, cut = "a" * (most - beyond), "a" * (most - beyond - 1) + "b", "a" * (most - beyond) + "b"
+    states = model.encode([whole, other, cut]).states["text"]
+    assert states.shape[1] == limit
+    assert not torch.equal(states[0], states[1])
+    assert [line for line in said if f"1 prompt is longer than the text encoder's limit of {most} tokens" in line]
