@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from bench.registry.families import GUIDANCE_RULES
-from bench.suite.fields import Number, Part, Text, Weight
+from bench.suite.override import Number, Part, Text, Weight
 
 
 class ModelSpec(Part):

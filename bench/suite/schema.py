@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
-from bench.suite.fields import Guidance, Number, Part, Prompt, Skip, Text, Weight, Whole
+from bench.methods.guider import ALL_FIELDS
 from bench.suite.model_spec import ModelSpec
+from bench.suite.override import Guidance, MethodOverride, Number, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
@@ -35,56 +31,7 @@ class Sampler(Part):
 
     scheduler: Text = "DDPMScheduler"
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
-    options: dict[str, Any] = Field(default={})
-
-
-class MethodOverride(Part):
-    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds.
-
-    `replicates` are the checkpoints of the same training with other seeds, `weights` the one of them that is run by
-    itself (default: the first).
-    """
-
-    like: Text | None = None
-    title: Text | None = None
-    weights: Text | None = None
-    replicates: tuple[Text, ...] = ()
-    schedule: Literal["constant", "step", "reversed_step", "linear", "power", "sigmoid", "table"] | None = None
-    switch_step: Annotated[Whole, Field(ge=0)] | None = None
-    value: Weight | None = None
-    power: Annotated[Number, Field(gt=0)] | None = None
-    centre: Number | None = None
-    sharpness: Number | None = None
-    table: tuple[Weight, ...] | None = None
-    base_guidance: Guidance | None = None
-    tuned_guidance: Guidance | None = None
-    lora_scale: Annotated[Number, Field(gt=0)] | None = None
-    negative_prompt: Prompt | None = None
-    guidance_rescale: Weight | None = None
-    clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = Field(default={})
-    text_encoder: Literal["ignore"] | None = None
-    trained_on: tuple[Text, ...] | None = None
-    trained_on_data: tuple[Text, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_replicate(cls, data: Any) -> Any:
-        named = data.get("replicates") if isinstance(data, dict) else None
-        if data and isinstance(named, list | tuple) and named and data.get("weights") is None:
-            return {**data, "weights": named[0]}
-        return data
-
-    @model_validator(mode="after")
-    def _several_replicates(self) -> MethodOverride:
-        twice = next((one for one in self.replicates if self.replicates.count(one) > 1), None)
-        if twice is not None:
-            raise ValueError(f"names the replicate '{twice}' twice: each is the checkpoint of another training seed")
-        if len(self.replicates) == 1:
-            raise ValueError("has one replicate: name two checkpoints or more, or write it as weights")
-        if self.replicates and self.weights not in self.replicates:
-            raise ValueError(f"has weights '{self.weights}', which must be one of its replicates")
-        return self
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class MetricSpec(Part):
@@ -94,7 +41,7 @@ class MetricSpec(Part):
     """
 
     weights: Text | None = None
-    options: dict[str, Any] = Field(default={})
+    options: dict[str, Any] = Field(default_factory=dict)
     torchmetrics: Text | None = None
 
 
@@ -152,10 +99,10 @@ class Suite(Part):
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
     clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = Field(default={})
-    methods: dict[str, MethodOverride] = Field(default={})
+    embeddings: dict[str, Text] = Field(default_factory=dict)
+    methods: dict[str, MethodOverride] = Field(default_factory=dict)
     metrics: dict[str, MetricSpec] = Field(min_length=1)
-    unselected: dict[str, MetricSpec] = Field(default={})
+    unselected: dict[str, MetricSpec] = Field(default_factory=dict)
     reference: Reference | None = None
 
     @field_validator("name")
@@ -219,8 +166,9 @@ class Suite(Part):
                 if table[name] is None or table[name] == {}:
                     del table[name]
         for table in data["methods"].values():
-            if table["text_encoder"] is None:
-                del table["text_encoder"]
+            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio"):
+                if table[name] is None:
+                    del table[name]
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
