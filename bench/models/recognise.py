@@ -150,7 +150,7 @@ def what_keys(keys: Iterable[str]) -> str | None:
     if is_lora(names):
         return "a LoRA"
     family = family_of_keys(names)
-    known = ((".", f"a network of {TITLES[family]}"),) if family else ()
+    known: list[tuple[str, str]] = [(".", f"a network of {TITLES[family]}")] if family else []
     for pattern, what in (*_KEYS, *known, *_OTHER_NETWORKS):
         found = re.compile(pattern)
         if any(found.search(name) for name in names):

@@ -11,8 +11,8 @@ FAMILIES: Registry[str] = Registry("model family", "bench.models")
 """Family name -> "module:Class" with a classmethod `load(folder, suite, device)`; of built-in rows the module is one of
 the adapters in `bench.models`, which this floor does not import."""
 
-GUIDANCE_RULES = ("cfg_normalization", "cfg_truncation")
-"""Settings of a suite's model that say how guidance acts, for families whose pipelines have them."""
+GUIDANCE_RULES = {"cfg_normalization": 0.0, "cfg_truncation": 1.0}
+"""Settings of a suite's model that say how guidance acts, for families whose pipelines have them -> what does nothing."""
 
 
 @dataclass(frozen=True, slots=True)

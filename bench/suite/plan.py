@@ -120,8 +120,9 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     # Only where it is said, so that the identities of all other runs stay what they were.
     embedded, family = suite.model.embedded_guidance, suite.model.family
     said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
-    rules = {name: getattr(suite.model, name) for name in GUIDANCE_RULES}
-    said |= {name: float(value) for name, value in rules.items() if value is not None and max(guidance.values()) > 1.0}
+    if max(guidance.values()) > 1.0:
+        rules = {name: getattr(suite.model, name) for name in GUIDANCE_RULES}
+        said |= {name: float(value) for name, value in rules.items() if value not in (None, GUIDANCE_RULES[name])}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
     if not method.guider.plain:

@@ -12,7 +12,7 @@ from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.suite.model_spec import ModelSpec
-from bench.suite.override import Guidance, MethodOverride, Number, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.override import Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 

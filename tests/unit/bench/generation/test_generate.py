@@ -16,6 +16,7 @@ from bench.generation.batch_size import LARGEST, largest_batch, starting_size
 from bench.generation.cutting import smaller_batches
 from bench.generation.generate import Settings, generate
 from bench.models import decoding as pictures
+from bench.models.load import check_guidance
 from bench.models.sd import StableDiffusion
 from bench.sampling.batches import Work, cut
 from bench.store.run_store import RunStore
@@ -356,6 +357,25 @@ def test_the_embedded_guidance_is_part_of_the_identity(suite: Suite) -> None:
     assert "embedded_guidance" not in plain.identity
     assert other.identity["embedded_guidance"] == 2.0
     assert plain.hash8 != other.hash8
+
+
+def test_guidance_rules_are_part_of_the_identity_where_they_act(suite: Suite) -> None:
+    def with_rules(guidance: float = 4.0, **rules: float) -> Suite:
+        model = suite.model.model_copy(update={"family": "z_image", **rules})
+        return suite.model_copy(update={"model": model, "guidance": guidance})
+
+    def identity(one: Suite) -> dict[str, Any]:
+        return plans_of(one, ["base"])[0].identity
+
+    said = identity(with_rules(cfg_normalization=1.0, cfg_truncation=0.5))
+    assert (said["cfg_normalization"], said["cfg_truncation"]) == (1.0, 0.5)
+    plain = identity(with_rules())
+    assert identity(with_rules(cfg_normalization=0.0, cfg_truncation=1.0)) == plain  # which is to do nothing
+    assert identity(with_rules(1.0, cfg_truncation=0.5)) == identity(with_rules(1.0))  # nothing to act on
+    assert "cfg_truncation" not in suite.model.model_dump()
+    other = suite.model_copy(update={"model": suite.model.model_copy(update={"cfg_truncation": 0.5})})
+    with pytest.raises(UsageError, match="cfg_truncation applies only to family 'z_image', and this one is"):
+        check_guidance(other, {})
 
 
 @pytest.mark.parametrize("family", FAMILIES[1:])
