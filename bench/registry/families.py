@@ -12,7 +12,7 @@ FAMILIES: Registry[str] = Registry("model family", "bench.models")
 the adapters in `bench.models`, which this floor does not import."""
 
 GUIDANCE_RULES = {"cfg_normalization": 0.0, "cfg_truncation": 1.0}
-"""Settings of a suite's model that say how guidance acts, for families whose pipelines have them -> what does nothing."""
+"""Settings of a suite's model that say how guidance acts, where a pipeline has them -> the value that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
