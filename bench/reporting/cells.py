@@ -39,9 +39,12 @@ _TONES = {"▲": "better", "▼": "worse", "△": "better unsure", "▽": "worse
 
 
 def decimals(intervals: Iterable[Interval]) -> int:
-    """Digits after the point for a column: two significant digits of the median half width, or four of the value."""
+    """Digits after the point for a column: two significant digits of the median half width, or four of the value.
+
+    An interval that is open on one side has no half width.
+    """
     kept = [interval for interval in intervals if math.isfinite(interval.mean)]
-    halves = sorted((one.high - one.low) / 2 for one in kept if one.high > one.low)
+    halves = sorted((one.high - one.low) / 2 for one in kept if math.inf > one.high > one.low > -math.inf)
     if halves:
         return _clip(1 - math.floor(math.log10(halves[len(halves) // 2])))
     largest = max((abs(one.mean) for one in kept), default=0.0)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_COLUMNS = 3
+MOST_OF_A_NAME = 27  # characters beside a point
 _NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0)
 
 
@@ -219,22 +220,33 @@ def point_names(table: Table) -> dict[str, str]:
 
     A method at its own setting keeps its name, on a curve as well.
     """
-    names = {row.name: _brief(row.name) for row in table.rows}
+    names = {row.name: row.name for row in table.rows}
     plain = {row.name for row in table.rows if not row.setting}
     crossed = Counter(name for curve in table.curves for name, _ in curve.members)
     for curve in table.curves:
         swept = [(name, value) for name, value in curve.members if name not in plain and crossed[name] == 1]
         for i, (name, value) in enumerate(swept):
-            names[name] = value if i else _brief(f"{curve.family} {curve.parameter}={value}")
-    return names
+            names[name] = value if i else f"{curve.family} {curve.parameter}={value}"
+    return dict(zip(names, brief_names(list(names.values())), strict=True))
 
 
-def _brief(name: str) -> str:
-    return textwrap.shorten(name, 26, placeholder=" …") if " " in name else _cut(name, 26)
+def brief_names(names: Sequence[str], most: int = MOST_OF_A_NAME) -> list[str]:
+    """Names with the middle of long ones left out, since checkpoints differ at the end; different names stay different.
+
+    >>> brief_names(["our-method-with-a-long-name-step-00500", "our-method-with-a-long-name-step-01000", "base"])
+    ['our-method-wi…e-step-00500', 'our-method-wi…e-step-01000', 'base']
+    """
+    longest = max(map(len, names), default=0)
+    for length in range(most, longest + 1):
+        made = [_cut(name, length) for name in names]
+        if len(set(made)) == len(set(names)):
+            return made
+    return list(names)
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[: length - 1 - half]}…{text[len(text) - half :]}"
 
 
 def _obstacles(axes: Axes, points: Sequence[tuple[Row, Interval, Interval]], scale: float) -> list[Box]:

@@ -17,6 +17,7 @@ from bench.analysis.tradeoff import Pairs
 from bench.reporting.all_pairs import pairs_section
 from bench.reporting.cells import CellText, difference_cells, mean_cells, number
 from bench.reporting.findings import Findings
+from bench.reporting.headline import headline_section
 from bench.reporting.protocol import environments, metric_card, origins, protocol
 from bench.reporting.robust import robust_section
 from bench.reporting.seeds import seeds_section
@@ -58,6 +59,10 @@ class Section:
     title: str
     fill: Callable[[Material], Content | None]
     scripts: tuple[str, ...] = ()
+
+
+def _summary(material: Material) -> Content:
+    return headline_section(material.table, material.findings)
 
 
 def _tradeoff(material: Material) -> Content:
@@ -121,6 +126,7 @@ def _notes(material: Material) -> Content | None:
 
 
 SECTIONS = (
+    Section("summary", "Summary", _summary),
     Section("tradeoff", "Trade-off", _tradeoff, scripts=("names.js", "plots.js")),
     Section("table", "Table", _table),
     Section("differences", "Differences", _differences),

@@ -75,4 +75,12 @@ interface Drawn {
   front: Point[];
   x: Axis;
   y: Axis;
+  unnamed: number;
+}
+
+/** Where the middle of a point's name stands, in pixels from the point; `far`: a line leads to it. */
+interface Place {
+  dx: number;
+  dy: number;
+  far: boolean;
 }
