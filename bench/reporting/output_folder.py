@@ -18,7 +18,7 @@ from bench.store.leftovers import clean_leftovers, temporary_name
 NAMES = frozenset(
     {"index.html", "index_files", "pareto.png", "pareto.svg", "pareto.pdf", "gallery.png"}
     | {"table.md", "table.csv", "table.tex", "differences.csv", "scores.csv"}
-    | {"methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv"}
+    | {"methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv", "tags.csv"}
 )
 """What reports write; the next report replaces or removes it."""
 _GENERATOR = b'<meta name="generator" content="imagerefl-bench'

@@ -110,7 +110,7 @@ def test_axes_can_be_chosen(opened: Any) -> None:
         "(() => { const l = document.getElementById('pareto').layout;"
         " return [l.yaxis.title.text, l.xaxis.range[0] > l.xaxis.range[1]]; })()"
     )
-    assert "PickScore (shapes) ↑ · training reward" in title
+    assert "PickScore (shapes) ↑<br>training reward · difference to base" in title
     assert backwards
     open_symbols = page.evaluate(
         "document.getElementById('pareto').data.filter((t) => t.marker && t.marker.symbol.endsWith('-open')).length"

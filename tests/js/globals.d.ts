@@ -59,6 +59,12 @@ interface Point {
   y: Value;
 }
 
+/** A part of the view that an address can hold: `write` returns the values that this report does not have. */
+interface View {
+  read(): string[];
+  write(values: string[]): string[];
+}
+
 interface Size {
   width: number;
   height: number;

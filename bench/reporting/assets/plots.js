@@ -46,13 +46,14 @@
   const measured = (kinds) => metricOptions(kinds).map(([k, label, group]) => [`m${k}`, label, group]);
 
   /**
-   * The methods that have both values.
+   * The methods that have both values, of those that are shown.
    * @param {Axis} x
    * @param {Axis} y
    * @returns {Point[]}
    */
   function pointsOf(x, y) {
     return data.methods.flatMap((method, m) => {
+      if (!pageState.shown.has(m)) return [];
       const xm = x.value(m), ym = y.value(m);
       return xm && ym ? [{ method, m, x: xm, y: ym }] : [];
     });
@@ -281,7 +282,7 @@
       hoverlabel: { align: "left", font: { family: FONT, size: 12.5 }, namelength: -1 } };
     if (!points.length) {
       Plotly.react(target, [], { ...base, xaxis: { visible: false }, yaxis: { visible: false },
-        annotations: [{ text: "No method was scored on both axes", showarrow: false, font: { size: 13 } }] }, { ...CONFIG, staticPlot: true });
+        annotations: [{ text: "No method that is shown was scored on both axes", showarrow: false, font: { size: 13 } }] }, { ...CONFIG, staticPlot: true });
       return { points, front: [], x, y, unnamed: 0 };
     }
     const front = onFront(points, x, y);
@@ -318,15 +319,18 @@
   /** @param {Drawn} drawn */
   function showFront({ points, front, x, y, unnamed }) {
     const text = $("front");
-    if (!points.length) { text.textContent = ""; return; }
+    const hidden = pageState.hiddenNames();
+    const away = hidden.length ? ` Hidden here and in the tables of methods: ${hidden.join(", ")}; verdicts, bands and corrections are those of all methods.` : "";
+    if (!points.length) { text.textContent = away.trim(); return; }
     const verdicts = known(x, y)?.verdict; // differences move all points alike, so they have the same front
     const named = (/** @type {Point[]} */ chosen) => chosen.map((point) => point.method.name).join(", ");
     const judged = (/** @type {string} */ verdict) => named(points.filter((point) => verdicts?.[point.m] === verdict)) || "none";
-    const missing = data.methods.length - points.length;
+    const missing = pageState.shown.size - points.length;
     text.replaceChildren(
       element("b", {}, "On the front of the means: "), `${named(front)}.`,
       verdicts ? ` At 5 % over all methods of this plot: surely on the front: ${judged("surely on the front")}; surely dominated: ${judged("surely dominated")}; undecided: ${judged("undecided")}.` : "",
-      missing ? ` ${missing} of ${data.methods.length} methods are not shown: not scored on both axes.` : "",
+      missing ? ` ${missing} of ${pageState.shown.size} methods are not shown: not scored on both axes.` : "",
+      away,
       unnamed ? ` ${unnamed} of the names find no room beside their points: touch or hover a point to read it.` : "",
       y.role === "training reward" ? " The vertical axis is a training reward: what methods gain on it was bought by optimising it, so read it next to a held-out one." : "");
   }
@@ -337,7 +341,7 @@
     for (const [key, label] of measured(["group", "set"])) {
       const plot = element("span", { class: "small", style: "display:block" });
       const button = element("button", { type: "button", "aria-pressed": "false", title: `Show ${label} above`,
-        onclick: () => { chosen.x.value = key; update(); } }, element("span", { class: "cap" }, label), plot);
+        onclick: () => { chosen.x.value = key; update(); pageState.changed(); } }, element("span", { class: "cap" }, label), plot);
       panels.push({ key, button, plot });
       $("multiples").append(button);
     }
@@ -368,6 +372,12 @@
   makePanels();
   fit();
   if (everything.length) update();
+
+  const nameOf = (/** @type {string} */ key) => (key === "" ? "" : key[0] === "c" ? data.costs[Number(key.slice(1))].name : data.metrics[Number(key.slice(1))].name);
+  for (const [key, select] of Object.entries(chosen)) pageState.registerSelect(key, select, nameOf, update);
+  const mode = find("axis-mode");
+  if (mode) pageState.registerSelect("values", mode, (value) => (value === "differences" ? "paired" : "means"), update);
+  pageState.onMethods(() => { if (everything.length) update(); });
 
   let wide = window.innerWidth, timer = 0;
   addEventListener("resize", () => {
