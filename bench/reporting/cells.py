@@ -152,8 +152,14 @@ def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:
     return list(found), cells
 
 
-def header(facts: MetricFacts, table: Table) -> str:
-    """Title, label, direction, and N for set metrics, whose value depends on it."""
+def header(facts: MetricFacts, table: Table, label: bool = True) -> str:
+    """Title, label, direction, and N for set metrics, whose value depends on it; `label`: whether its label is said."""
     sizes = {row.run.n_images for row in table.rows if facts.name in row.cells}
     n = f", N={sizes.pop()}" if facts.kind == "set" and len(sizes) == 1 else ""
-    return f"{facts.display} {facts.arrow}{n}"
+    return f"{facts.display if label else facts.title} {facts.arrow}{n}"
+
+
+def common_label(table: Table) -> str:
+    """The label that all metrics have, which can be said once; "" where they differ or have none."""
+    labels = {facts.label or "" for facts in table.metrics}
+    return labels.pop() if len(labels) == 1 else ""

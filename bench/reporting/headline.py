@@ -17,7 +17,7 @@ from bench.analysis.differences import LEAST_PROMPTS, Difference
 from bench.analysis.in_reward import in_reward
 from bench.analysis.table.rows import Table
 from bench.formatting import counted, escape_markdown
-from bench.reporting.cells import DAGGER, CellText, decimals, difference_cell
+from bench.reporting.cells import DAGGER, CellText, common_label, decimals, difference_cell
 from bench.reporting.findings import Findings
 from bench.reporting.plots import diversity_axes, quality_axes
 from bench.store.runs import MetricFacts
@@ -82,19 +82,13 @@ def headline(table: Table, findings: Findings | None = None) -> Headline:
         return Headline(f"{why[0].upper()}{why[1:]}.", (), "")
     digits = _digits([one for _, _, differences in compared for one in differences])
     sentences = [_sentence(table, name, trained, own, digits) for name, trained, own in compared]
-    label = _common_label(table)
+    label = common_label(table)
     lead = " ".join(filter(None, [f"All metrics are those of ({label})." if label else "", _lead(table, findings)]))
     return Headline(lead, tuple(sentences), _certainty(table, compared))
 
 
-def _common_label(table: Table) -> str:
-    """The label that all metrics have, which is said once; "" where they differ or have none."""
-    labels = {facts.label or "" for facts in table.metrics}
-    return labels.pop() if len(labels) == 1 else ""
-
-
 def _title(table: Table, facts: MetricFacts) -> str:
-    return facts.title if _common_label(table) else facts.display
+    return facts.title if common_label(table) else facts.display
 
 
 _Compared = tuple[str, Sequence[str], Sequence[Difference]]

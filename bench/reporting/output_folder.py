@@ -17,6 +17,7 @@ from bench.store.leftovers import clean_leftovers, temporary_name
 
 NAMES = frozenset(
     {"index.html", "index_files", "pareto.png", "pareto.svg", "pareto.pdf", "gallery.png"}
+    | {"plot.png", "plot.svg", "plot.pdf"}
     | {"table.md", "table.csv", "table.tex", "differences.csv", "scores.csv"}
     | {"methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv", "tags.csv"}
 )

@@ -16,7 +16,7 @@ from bench.analysis.table.rows import Table
 from bench.reporting.cells import DAGGER, MINUS, decimals
 from bench.reporting.findings import findings_of
 from bench.reporting.headline import SHOWN, headline, headline_markdown, headline_section
-from bench.reporting.plots import brief_names
+from bench.reporting.point_labels import brief_names
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
