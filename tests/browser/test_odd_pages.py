@@ -50,7 +50,7 @@ def test_one_method_with_one_sample_and_no_reference(chromium: Any, tmp_path: Pa
     report(tmp_path, tmp_path / "out", n_resamples=50)
     page = visited(chromium, tmp_path / "out")
     assert page.evaluate("document.getElementById('axis-mode')") is None
-    assert "No method was scored on both axes" in page.inner_text("#pareto")
+    assert "No method that is shown was scored on both axes" in page.inner_text("#pareto")
     assert "diversity cannot be scored" in page.inner_text("#notes")
 
 
