@@ -17,6 +17,7 @@ from bench.cli.commands import Command
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import EXPORT
+from bench.cli.leaderboard import leaderboard
 from bench.cli.list import list_entries
 from bench.cli.options import QuietOption, VerboseOption, heard, with_common_options
 from bench.cli.plan import plan
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "claims": claims,
+    "leaderboard": leaderboard,
     "reference": reference,
     "train": train,
     "watch": watch,
