@@ -6,6 +6,7 @@ does, with a keyword for each flag:
     bench.run(...)            generate what is missing, score it, summarise it
     bench.plan(...)           what a run would make, fetch and cost, and what it could tell
     bench.score(...)          score runs again, or images from anywhere
+    bench.import_scores(...)  scores of others as a run
     bench.report(...)         the page, tables and Pareto plots
     bench.compare(a, b)       paired differences of two runs
     bench.claims(file)        which sentences the runs carry
@@ -43,6 +44,7 @@ _PUBLIC = {
     "compare": "bench.analysis.compare",
     "export_croissant": "bench.reporting.export.croissant",
     "export_hub_results": "bench.reporting.export.hub_results",
+    "import_scores": "bench.pipeline.import_scores",
     "leaderboard": "bench.reporting.leaderboard.leaderboard",
     "load_results": "bench.analysis.load_results",
     "make_reference": "bench.pipeline.reference",
@@ -66,6 +68,7 @@ __all__ = [
     "compare",
     "export_croissant",
     "export_hub_results",
+    "import_scores",
     "leaderboard",
     "load_results",
     "make_reference",
@@ -87,6 +90,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.gate.check import check
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
+    from bench.pipeline.import_scores import import_scores
     from bench.pipeline.plan import plan
     from bench.pipeline.reference import make_reference
     from bench.pipeline.rescore import score
