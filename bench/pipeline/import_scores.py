@@ -94,6 +94,17 @@ def import_scores(
     only where these are equal to theirs.
 
     Raises UsageError, one sentence each: a column, prompt, sample, metric or value that cannot be, or a row twice.
+
+    >>> import bench
+    >>> from pathlib import Path
+    >>> folder = Path(OUT)
+    >>> folder.mkdir()
+    >>> card = "source = 'a colleague'\\n[metrics.mine]\\nkind = 'image'\\ndirection = 'higher'\\n"
+    >>> files = {"s.csv": "prompt,sample,metric,value\\na cat,0,mine,0.5\\n", "card.toml": card, "p.txt": "a cat\\n"}
+    >>> sizes = [(folder / name).write_text(text) for name, text in files.items()]
+    >>> given = {"suite": "images", "prompts": folder / "p.txt", "name": "theirs", "results": folder}
+    >>> bench.import_scores(folder / "s.csv", folder / "card.toml", **given).manifest().complete
+    True
     """
     check_given(name)
     given = _read_card(Path(card))
