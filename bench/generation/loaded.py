@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
+from bench.generation.choosing import Choosing
 from bench.generation.networks import actions_for, add_networks, embedded_networks
 from bench.models.load import load_model
 from bench.models.weights import resolve
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from bench.generation.recording import Recorder
     from bench.runtime.progress import Progress
     from bench.sampling.batches import Work
-    from bench.store.records import Manifest
     from bench.suite.schema import Suite
 
 
@@ -54,16 +54,19 @@ class Loaded:
             self.model.compile()
         embedded = embedded_networks(self.model)
         self._actions = {plan.name: actions_for(plan, suite.sampler.steps, embedded) for plan in plans}
+        self._chosen = {
+            plan.name: Choosing.load(plan.method.search, suite, str(self.model.device))
+            for plan in plans
+            if plan.method.search is not None
+        }
         self._prompts = {prompt.id: prompt.text for plan in plans for prompt in plan.prompts}
         self._prepared = False
 
-    def note(self, manifests: Iterable[Manifest]) -> None:
-        """Note in the manifests of the plans, in their order, where they are made, and of which commits."""
+    def facts(self) -> list[dict[str, Any]]:
+        """Of each plan where it is made, and of which commits (`provenance` of a manifest)."""
         made_with = {**provenance.collect(str(self.model.device)), "loader_version": LOADER_VERSION}
-        for plan, manifest in zip(self.plans, manifests, strict=True):
-            manifest.provenance = dict(manifest.provenance or made_with)
-            if commits := _commits(plan, self._suite):
-                manifest.provenance["commits"] = commits
+        commits = [_commits(plan, self._suite) for plan in self.plans]
+        return [{**made_with, **({"commits": found} if found else {})} for found in commits]
 
     def fitting_size(self) -> int:
         """How many images fit the device at a time (`bench.generation.batch_size`)."""
@@ -75,7 +78,7 @@ class Loaded:
     def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
         """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
         self._prepare()
-        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress)
+        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress, self._chosen)
         try:
             maker.make(work)
         finally:
