@@ -97,7 +97,7 @@ def _missing_for(suite: str) -> int:
     """Print what a suite lacks on this machine, all at once; 4 where it lacks something."""
     from bench.cli.output import say, show
     from bench.formatting import Table, counted
-    from bench.pipeline.plan import missing_for
+    from bench.pipeline.fetching import missing_for
 
     found = missing_for(suite)
     if not found:

@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
 from bench.generation.recording import COUNTS, Run, open_run, refuse_outdated
+from bench.generation.served import check_no_settings, make_served
 from bench.methods.conditions import conditions_of
 from bench.models.load import check_guidance, load_model
 from bench.models.weights import resolve
@@ -95,6 +96,11 @@ def _generate(
 
 def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: Progress) -> None:
     by_name = {run.plan.name: run for run in runs if run.n_missing}
+    if suite.model.endpoint is not None:
+        check_no_settings(settings)
+        with _recording(by_name):
+            make_served(by_name, suite, progress)
+        return
     prompts = {item.key: item.prompt for run in runs for item in run.plan.items}
     model = _load(by_name, suite, settings)
     for run in by_name.values():

@@ -9,7 +9,8 @@ from bench.errors import UsageError, unknown
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device, prepare_torch
 from bench.suite.load import load_suite
-from bench.suite.schema import Reference, Suite
+from bench.suite.reference import Reference
+from bench.suite.schema import Suite
 
 
 def make_reference(

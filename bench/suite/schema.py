@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
+from bench.suite.parts import CLOSED, Number, Text, Whole
+from bench.suite.reference import Reference
+from bench.suite.served import ENDPOINT, EndpointSpec, check_served, server_decides
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
 NO_MODEL = "none"
 """The family of a suite without a model: it scores images from elsewhere, and makes none."""
 
-Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Text = Annotated[str, Field(strict=True, min_length=1)]
 Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
 Prompt = Annotated[str, Field(strict=True)]
@@ -26,29 +26,38 @@ Skip = Annotated[Whole, Field(ge=1)]
 
 
 # What is beyond these is a mistake in the number: it would keep a machine busy without a word.
-MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
+MOST_SAMPLES, MOST_STEPS, MOST_PIXELS = 100_000, 100_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = CLOSED
 
 
 class ModelSpec(_Part):
     """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
 
-    The family "none" is that of a suite that only scores images (`bench score --images`).
+    The family "none" is that of a suite that only scores images (`bench score --images`). With `kind` "endpoint" a
+    server makes the images (`bench.suite.served`), and `weights` is the name that it serves the model under.
 
     For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
     the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
     """
 
+    kind: Literal["local", "endpoint"] = "local"
     family: Text = "sd"
     weights: Text
+    endpoint: EndpointSpec | None = None
     embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
     true_cfg: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _family_of_endpoint(cls, data: Any) -> Any:
+        is_served = isinstance(data, dict) and data.get("kind") == ENDPOINT
+        return {"family": ENDPOINT, **data} if is_served else data
 
 
 class Sampler(_Part):
@@ -119,31 +128,6 @@ class MetricSpec(_Part):
     torchmetrics: Text | None = None
 
 
-class Reference(_Part):
-    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
-
-    `path` may be a folder (with subfolders), a zip, a folder or repository of `datasets` ("datasets:owner/name", whose
-    `split` and `column` may be named), or an .npz file of statistics. `network` states the metric whose features the
-    statistics are of, where the file does not. `name` says which published set they are (such as "coco-val2017"), so
-    that it is said which methods saw it.
-    """
-
-    kind: Literal["shapes", "folder"]
-    count: Annotated[Whole, Field(ge=2, le=MOST_REFERENCES)] = 2000
-    seed: Annotated[Whole, Field(ge=0)] = 0
-    path: Text | None = None
-    name: Text | None = None
-    network: Text | None = None
-    split: Text | None = None
-    column: Text | None = None
-
-    @model_validator(mode="after")
-    def _folder_has_path(self) -> Reference:
-        if self.kind == "folder" and self.path is None:
-            raise ValueError("needs a path, since its kind is 'folder'")
-        return self
-
-
 class Suite(_Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
@@ -168,7 +152,7 @@ class Suite(_Part):
     limit: Annotated[Whole, Field(ge=1)] | None = None
     sampler: Sampler = Sampler()
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float16", "bfloat16", "server"] = "float32"
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -178,6 +162,16 @@ class Suite(_Part):
     metrics: dict[str, MetricSpec] = Field(min_length=1)
     unselected: dict[str, MetricSpec] = {}
     reference: Reference | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _server_decides(cls, data: Any) -> Any:
+        return server_decides(data)
+
+    @model_validator(mode="after")
+    def _check_served(self) -> Suite:
+        check_served(self)
+        return self
 
     @field_validator("name")
     @classmethod
@@ -244,6 +238,8 @@ class Suite(_Part):
                 del table["text_encoder"]
             if not table["replicates"]:
                 del table["replicates"]
+        if self.model.endpoint is None:
+            del data["model"]["kind"], data["model"]["endpoint"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
             if table["torchmetrics"] is None:
                 del table["torchmetrics"]
@@ -292,8 +288,8 @@ def _validated(data: dict[str, Any], where: str) -> Suite:
 
 def _keys_beside(keys: list[str]) -> list[str]:
     """The keys that are allowed where an unknown one stands."""
-    parts: dict[str, type[_Part]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
-    named: dict[str, type[_Part]] = {"methods": MethodOverride, "metrics": MetricSpec}
+    parts: dict[str, type[BaseModel]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
+    named: dict[str, type[BaseModel]] = {"methods": MethodOverride, "metrics": MetricSpec}
     if len(keys) == 1:
         return list(Suite.model_fields)
     part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])
