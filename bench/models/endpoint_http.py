@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,6 +105,7 @@ class Client:
         timer.daemon = True
         self._sockets.add(sock)
         timer.start()
+        answer: HTTPResponse | None = None
         try:
             body = None if payload is None else json.dumps(payload, allow_nan=False).encode()
             connection.request(method, f"{parts.path}{path}", body, self._headers(body is not None))
@@ -116,6 +117,8 @@ class Client:
         finally:
             timer.cancel()
             self._sockets.discard(sock)
+            if answer is not None:
+                answer.close()
             connection.close()
             sock.close()
 
@@ -128,7 +131,7 @@ class Client:
         return headers
 
 
-def _read(answer: Any, most: int) -> bytes:
+def _read(answer: HTTPResponse, most: int) -> bytes:
     content = bytearray()
     while part := answer.read(min(_READ, most + 1 - len(content))):
         content += part
