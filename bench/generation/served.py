@@ -16,7 +16,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import counted, one_line
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
 from bench.models.endpoint import Drawing, Served, open_served, served_name
-from bench.models.endpoint_draw import NoPicture, draw, seed_of
+from bench.models.endpoint_draw import NoPicture, draw
 from bench.runtime import provenance
 from bench.runtime.log import get_logger
 from bench.runtime.progress import Progress
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bench.suite.schema import Suite
 
 logger = get_logger(__name__)
+
+SEED_BITS = 31
+"""All servers and what they are written in take seeds of this size; more bits are lost by some."""
 
 
 def make_served(runs: Mapping[str, Run], suite: Suite, progress: Progress) -> None:
@@ -182,6 +185,17 @@ class _Maker:
                 f"{self.served.where} makes no images any more ({reason}; then, for a harmless prompt: {error}). What "
                 "is finished is kept: mend the server and run the same command again."
             ) from None
+
+
+def seed_of(seed: int, prompt_id: str, sample: int) -> int:
+    """The seed that the server gets for one picture: 31 bits of what local noise starts from.
+
+    >>> seed_of(42, "p1", 0) == seed_of(42, "p1", 0) != seed_of(42, "p1", 1)
+    True
+    """
+    from bench.sampling.noise import noise_seed
+
+    return noise_seed(seed, prompt_id, sample, 0) >> (63 - SEED_BITS)
 
 
 def check_no_settings(settings: Settings) -> None:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 TRIES = 3
 """Of a request whose answer is a failure of the server, or no picture."""
-SEED_BITS = 31
-"""All servers and what they are written in take seeds of this size; more bits are lost by some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +24,6 @@ class NoPicture:
 
     reason: str
     refused: bool = False
-
-
-def seed_of(seed: int, prompt_id: str, sample: int) -> int:
-    """The seed that the server gets for one picture: 31 bits of what local noise starts from.
-
-    >>> seed_of(42, "p1", 0) == seed_of(42, "p1", 0) != seed_of(42, "p1", 1)
-    True
-    """
-    from bench.sampling.noise import noise_seed
-
-    return noise_seed(seed, prompt_id, sample, 0) >> (63 - SEED_BITS)
 
 
 def draw(served: Served, prompt: str, seed: int, drawing: Drawing) -> Image | NoPicture:

@@ -14,8 +14,8 @@ import pytest
 import bench
 from bench.analysis.compare import compare
 from bench.errors import BenchError, MissingError, UsageError
+from bench.generation.served import seed_of
 from bench.models import endpoint_draw, endpoint_retry
-from bench.models.endpoint_draw import seed_of
 from bench.pipeline.run import run
 from bench.store.run_store import RunStore, find_runs
 from bench.suite.schema import Suite
