@@ -27,7 +27,7 @@ from bench.suite.plan import Item
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bench.generation.generate import Settings
+    from bench.generation.loaded import Settings
     from bench.suite.schema import Suite
 
 logger = get_logger(__name__)

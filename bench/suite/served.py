@@ -6,15 +6,12 @@ What the server alone decides (scheduler, dtype) is written "server" in the suit
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator
 
 from bench.suite.parts import CLOSED, Number, Text, Whole
-
-if TYPE_CHECKING:
-    from bench.suite.schema import Suite
 
 ENDPOINT = "endpoint"
 """The kind of such a model, and the family that its suite has in place of one that is loaded here."""
@@ -96,8 +93,8 @@ def server_decides(data: Any) -> Any:
     return {"dtype": SERVER, **data, "sampler": sampler}
 
 
-def check_served(suite: Suite) -> None:
-    """ValueError where a suite and the kind of its model contradict each other."""
+def check_served(suite: Any) -> None:
+    """ValueError where a suite (a `Suite`) and the kind of its model contradict each other."""
     model, scheduler = suite.model, suite.sampler.scheduler
     if model.kind != ENDPOINT:
         if model.family == ENDPOINT or model.endpoint is not None:
