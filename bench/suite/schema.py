@@ -12,8 +12,9 @@ from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.methods.search import ALL_FIELDS as SEARCH
-from bench.suite.override import Guidance, MethodOverride, Number, Part, Prompt, Skip, Text, Weight, Whole
-from bench.suite.served import ENDPOINT, EndpointSpec, check_served, server_decides
+from bench.suite.model_spec import ModelSpec
+from bench.suite.override import Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.served import check_served, server_decides
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
@@ -25,30 +26,6 @@ MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_00
 MOST_IMAGES = 100_000_000
 """Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
-
-
-class ModelSpec(Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
-
-    The family "none" is that of a suite that only scores images (`bench score --images`). With `kind` "endpoint" a
-    server makes the images (`bench.suite.served`), and `weights` is the name that it serves the model under.
-
-    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
-    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
-    """
-
-    kind: Literal["local", "endpoint"] = "local"
-    family: Text = "sd"
-    weights: Text
-    endpoint: EndpointSpec | None = None
-    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
-    true_cfg: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _family_of_endpoint(cls, data: Any) -> Any:
-        is_served = isinstance(data, dict) and data.get("kind") == ENDPOINT
-        return {"family": ENDPOINT, **data} if is_served else data
 
 
 class Sampler(Part):
@@ -206,8 +183,6 @@ class Suite(Part):
                     del table[name]
             if not table["replicates"]:
                 del table["replicates"]
-        if self.model.endpoint is None:
-            del data["model"]["kind"], data["model"]["endpoint"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
             if table["torchmetrics"] is None:
                 del table["torchmetrics"]
