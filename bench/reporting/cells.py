@@ -156,7 +156,12 @@ def header(facts: MetricFacts, table: Table, label: bool = True) -> str:
     """Title, label, direction, and N for set metrics, whose value depends on it; `label`: whether its label is said."""
     sizes = {row.run.n_images for row in table.rows if facts.name in row.cells}
     n = f", N={sizes.pop()}" if facts.kind == "set" and len(sizes) == 1 else ""
-    return f"{facts.display if label else facts.title} {facts.arrow}{n}"
+    return f"{facts.display if label else bare_title(facts)} {facts.arrow}{n}"
+
+
+def bare_title(facts: MetricFacts) -> str:
+    """The title without its label, for where that is said beside it."""
+    return facts.title.replace(f" ({facts.label})", "") if facts.label else facts.title
 
 
 def common_label(table: Table) -> str:

@@ -17,7 +17,7 @@ from bench.analysis.differences import LEAST_PROMPTS, Difference
 from bench.analysis.in_reward import in_reward
 from bench.analysis.table.rows import Table
 from bench.formatting import counted, escape_markdown
-from bench.reporting.cells import DAGGER, CellText, common_label, decimals, difference_cell
+from bench.reporting.cells import DAGGER, CellText, bare_title, common_label, decimals, difference_cell
 from bench.reporting.findings import Findings
 from bench.reporting.plots import diversity_axes, quality_axes
 from bench.store.runs import MetricFacts
@@ -88,7 +88,7 @@ def headline(table: Table, findings: Findings | None = None) -> Headline:
 
 
 def _title(table: Table, facts: MetricFacts) -> str:
-    return facts.title if common_label(table) else facts.display
+    return bare_title(facts) if common_label(table) else facts.display
 
 
 _Compared = tuple[str, Sequence[str], Sequence[Difference]]

@@ -16,6 +16,7 @@ from bench.analysis.table.rows import Table
 from bench.reporting.cells import DAGGER, MINUS, decimals
 from bench.reporting.findings import findings_of
 from bench.reporting.headline import SHOWN, headline, headline_markdown, headline_section
+from bench.reporting.latex import latex
 from bench.reporting.point_labels import brief_names
 from bench.store.select import open_runs
 
@@ -105,6 +106,18 @@ def test_a_column_with_limits_open_on_one_side_has_digits() -> None:
     """A sweep read at equal reward has such limits: the report of a sweep of five settings stopped here."""
     assert decimals([Interval(0.1, -math.inf, 0.2, 9), Interval(0.1, 0.05, math.inf, 9)]) == 4
     assert decimals([Interval(0.1, 0.05, 0.15, 9), Interval(0.1, -math.inf, 0.2, 9)]) == 3
+
+
+def test_a_label_that_a_title_has_itself_is_said_once(tmp_path: Path) -> None:
+    named = {"pickscore": fakes["card"]("pickscore", title="PickScore (shapes)")}
+    for name in ("base", "refl"):
+        make(tmp_path, name, prompts=8, samples=1, metrics=("pickscore",), cards=named)
+    table = build(open_runs(tmp_path)[0], n_resamples=20)
+    found = headline(table)
+    assert found.lead == "All metrics are those of (shapes)."
+    assert "(shapes)" not in found.sentences[0].text
+    assert latex(table).count("(shapes)") == 2  # the captions
+    assert "PickScore $" in latex(table)
 
 
 def test_ten_checkpoints_get_ten_labels() -> None:
