@@ -85,10 +85,10 @@ def difference(stored: Any, facts: Mapping[str, Any]) -> str:
 def still_to_do(out: Path, facts: Mapping[str, Any]) -> bool:
     """False if `out` is this training, finished. Raises UsageError if something else is there."""
     checkpoint.recover(out)
+    clean_leftovers(checkpoint.log_folder(out))  # of a call that was killed, whether or not there is more to do
     found = checkpoint.read_facts(out)
     other = difference(found, facts)
     if not other:
-        clean_leftovers(checkpoint.log_folder(out))
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         why = f" ({other})" if isinstance(found, dict) else ""

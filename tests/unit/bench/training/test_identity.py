@@ -66,6 +66,21 @@ def test_a_changed_suite_of_the_same_name_is_another_training(what: str, suite: 
         still_to_do(out, after)
 
 
+def test_what_a_killed_training_left_goes_when_it_goes_on(
+    suite: Suite, left_by_a_kill: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """The training is not finished: its temporary files go before it continues."""
+    logs = tmp_path / "made.log"
+    (logs / "samples").mkdir(parents=True)
+    left = [left_by_a_kill(logs / "state.pt.sha256"), left_by_a_kill(logs / "samples/step-000002.png")]
+    for path in left:
+        path.write_bytes(b"half")
+    (logs / "log.csv").write_text("step\n")
+    assert still_to_do(tmp_path / "made", facts(suite))
+    assert not any(path.exists() for path in left)
+    assert (logs / "log.csv").exists()
+
+
 def test_other_weights_to_start_from_are_another_training(suite: Suite, tiny_suite: TinySuite, tmp_path: Path) -> None:
     shutil.copytree(tiny_suite.tuned, tmp_path / "tuned")
     options = replace(REFL, init=str(tmp_path / "tuned"))
