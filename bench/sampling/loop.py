@@ -7,7 +7,7 @@ import inspect
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,11 +21,23 @@ from bench.sampling.tree import Action, Segment, cost
 
 
 @dataclass(frozen=True, slots=True)
+class Norms:
+    """Of the steps that evaluate both networks: their indices, and |tuned| / |base| of each sample, float32 [S, N].
+
+    The values stay on the model's device: nothing waits for them before they are asked for.
+    """
+
+    steps: tuple[int, ...]
+    ratios: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """N samples that go through the network together: item n is (prompt_ids[n], samples[n]).
 
     `stream` is which of several streams of noise they take ("" is the one of every method), `noise` an initial noise
-    of their own, float32 [N, ...] on the CPU.
+    of their own, float32 [N, ...] on the CPU. `norms`, where it is given, is filled by run name with how long the tuned
+    predictions are beside the base's.
     """
 
     seed: int
@@ -34,6 +46,7 @@ class Batch:
     cond: Conditioning
     stream: str = ""
     noise: Tensor | None = None
+    norms: dict[str, Norms] | None = None
 
 
 def run_tree(
@@ -56,14 +69,15 @@ def run_tree(
 
 @dataclass(slots=True)
 class Memory:
-    """What a trajectory remembers from step to step: its scheduler, and the state of its guiders."""
+    """What a trajectory remembers from step to step: its scheduler, the state of its guiders, and ratios of norms."""
 
     scheduler: Any
     guiders: State
+    ratios: dict[int, Tensor] = field(default_factory=dict)
 
     def copy(self) -> Memory:
         """For another branch. No step writes into the tensors of the guiders' state."""
-        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders))
+        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders), dict(self.ratios))
 
 
 @torch.inference_mode()
@@ -77,7 +91,10 @@ def _advance(
         action = segment.actions[index - segment.start]
         for call in range(first, last):
             t = scheduler.timesteps[call]
-            prediction = _predict(model, action, scaled(scheduler, latents, t), t, (batch, call, memory.guiders))
+            sides = _predict(model, action, scaled(scheduler, latents, t), t, (batch, call, memory.guiders))
+            if batch.norms is not None and len(sides) == 2 and call == first:
+                memory.ratios[index] = norm_ratio(*sides)
+            prediction = _sum(action, sides)
             executed[segment.runs[0]] += cost(action) * len(batch.samples)
             extra = {}
             if takes_noise:
@@ -91,6 +108,9 @@ def _run(
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     latents = _advance(model, segment, batch, latents, memory, executed)
     if not segment.children:
+        if batch.norms is not None and memory.ratios:
+            norms = Norms(tuple(memory.ratios), torch.stack(list(memory.ratios.values())))
+            batch.norms.update(dict.fromkeys(segment.runs, norms))
         yield segment.runs, latents
     for nth, child in enumerate(segment.children):
         # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
@@ -105,15 +125,23 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
     return latents if scale is None else torch.as_tensor(scale(latents, t))
 
 
-def _predict(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, at: tuple[Batch, int, State]) -> Tensor:
-    """The step's prediction under the rules of its sides; `at` is (batch, index of the timestep, guiders' state)."""
+def norm_ratio(base: Tensor, tuned: Tensor) -> Tensor:
+    """|tuned| / |base| of each sample, float32 [N], of predictions [N, ...] (NormGuard, arXiv 2606.27771)."""
+    lengths = [one.flatten(1).float().norm(dim=1) for one in (base, tuned)]
+    return lengths[1] / lengths[0]
+
+
+def _predict(
+    model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, at: tuple[Batch, int, State]
+) -> list[Tensor]:
+    """Each side's prediction under its rule; `at` is (batch, index of the timestep, guiders' state)."""
     batch, call, state = at
 
     def noise_of(shape: Sequence[int]) -> Tensor:
         drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, f"{batch.stream}prompt")
         return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn]).to(latents.device)
 
-    return _sum(action, [guided(model, side, latents, t, batch.cond, (state, noise_of)) for side in action])
+    return [guided(model, side, latents, t, batch.cond, (state, noise_of)) for side in action]
 
 
 def _sum(action: Action, predictions: Sequence[Tensor]) -> Tensor:
