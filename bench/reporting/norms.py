@@ -26,10 +26,10 @@ SHOWN = 7
 
 @dataclass(frozen=True, slots=True)
 class NormLine:
-    """One method: its row in the table, a text for each shown step, and the images that these are of."""
+    """One method: its row in the table, (ratio, interval) for each shown step, and the images that these are of."""
 
     row: Row
-    cells: list[str]
+    cells: list[tuple[str, str]]
     images: str
 
 
@@ -50,19 +50,19 @@ def norms_section(table: Table) -> dict[str, object] | None:
     return {"steps": shown, "lines": lines, "every": len(shown) == len(steps)}
 
 
-def ratio_text(rows: Sequence[NormRow]) -> str:
-    """ "1.023 [1.011, 1.035]": the mean over prompts of their images' mean, with a 95 % t interval over prompts."""
+def ratio_text(rows: Sequence[NormRow]) -> tuple[str, str]:
+    """("1.023", "[1.011, 1.035]"): the mean over prompts of their images' mean, with a 95 % t interval over prompts."""
     by_prompt: dict[str, list[float]] = {}
     for one in rows:
         if math.isfinite(one.ratio):
             by_prompt.setdefault(one.prompt_id, []).append(one.ratio)
     means = [fmean(values) for values in by_prompt.values()]
     if not means:
-        return "-"
+        return "-", ""
     if len(means) == 1:
-        return f"{means[0]:.3f} (one prompt)"
+        return f"{means[0]:.3f}", "one prompt"
     half = t_quantile(0.975, len(means) - 1) * stdev(means) / math.sqrt(len(means))
-    return f"{fmean(means):.3f} [{fmean(means) - half:.3f}, {fmean(means) + half:.3f}]"
+    return f"{fmean(means):.3f}", f"[{fmean(means) - half:.3f}, {fmean(means) + half:.3f}]"
 
 
 def _norms(row: Row) -> list[NormRow]:

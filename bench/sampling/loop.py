@@ -128,7 +128,7 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
 def norm_ratio(base: Tensor, tuned: Tensor) -> Tensor:
     """|tuned| / |base| of each sample, float32 [N], of predictions [N, ...] (NormGuard, arXiv 2606.27771)."""
     lengths = [one.flatten(1).float().norm(dim=1) for one in (base, tuned)]
-    return lengths[1] / lengths[0]
+    return torch.as_tensor(lengths[1] / lengths[0])
 
 
 def _predict(
