@@ -31,7 +31,7 @@ class Features:
     def scale(self) -> np.ndarray:
         """Standard deviations [D] of the reference."""
         variance = 1 / np.arange(1, self.size + 1.0)
-        return np.sqrt(variance * self.size / variance.sum())
+        return np.asarray(np.sqrt(variance * self.size / variance.sum()))
 
     @property
     def truth(self) -> float:
@@ -53,7 +53,7 @@ class Features:
 def frechet(parts: Sequence[tuple[int, np.ndarray, np.ndarray]], scale: np.ndarray) -> float:
     """Distance to the reference N(0, scale^2), of moments (n, sum, sum of products) of some blocks."""
     n = sum(part[0] for part in parts)
-    total, products = sum(part[1] for part in parts), sum(part[2] for part in parts)
+    total, products = (np.sum([np.asarray(part[k]) for part in parts], axis=0) for k in (1, 2))
     mean = total / n
     covariance = (products - n * np.outer(mean, mean)) / (n - 1)
     roots = np.sqrt(np.clip(np.linalg.eigvalsh(scale[:, None] * covariance * scale[None]), 0, None))
@@ -66,7 +66,7 @@ def kid_values(features: np.ndarray, reference: np.ndarray) -> tuple[float, np.n
     size, m = x.shape[1], len(reference)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / size + 1) ** 3
+        return np.asarray((a @ b.T / size + 1) ** 3)
 
     member = np.eye(BLOCKS)[where]  # [N, blocks]
     own, across, theirs = kernel(x, x), kernel(x, reference).sum(axis=1), kernel(reference, reference)
@@ -75,7 +75,7 @@ def kid_values(features: np.ndarray, reference: np.ndarray) -> tuple[float, np.n
     def value(kept: np.ndarray) -> np.ndarray:  # [N, sets] of 0 and 1
         n = kept.sum(axis=0)
         within = ((own @ kept) * kept).sum(axis=0) - np.diag(own) @ kept
-        return within / (n * (n - 1)) - 2 * (across @ kept) / (n * m) + constant
+        return np.asarray(within / (n * (n - 1)) - 2 * (across @ kept) / (n * m) + constant)
 
     return float(value(np.ones((len(x), 1)))[0]), value(1 - member)
 

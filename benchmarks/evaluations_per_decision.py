@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def trunk() -> float:
 
 def variances(results: Path, metric: str) -> tuple[float, float, float]:
     """Variance of a prompt's refl - base: other prompts; the same prompts; the same prompts and noise."""
-    names = {"metrics": list(METRICS), "results": results}
+    names: dict[str, Any] = {"metrics": list(METRICS), "results": results}
     base, refl = (read_run(store) for store in bench.run("shapes", ["base", "refl"], **names))
     (other,) = (read_run(store) for store in bench.run("shapes", ["refl"], seed=43, **names))
     a, b, c = (_means(run, metric) for run in (base, refl, other))
@@ -97,9 +98,9 @@ def main() -> None:
         parts = [prompts_only / unpaired, both / prompts_only]
         each = [f"{share * shared * math.prod(parts):.3f}" for share, _ in used.values()]
         lines.append([metric, *(f"{part:.3f}" for part in parts), *each])
-    head = ("refl - base in", "same prompts", "same noise", *(f"N = {prompts}" for prompts in used))
+    columns = ("refl - base in", "same prompts", "same noise", *(f"N = {prompts}" for prompts in used))
     print("against unpaired, separate runs that give the same interval:\n")
-    print("\n".join(markdown_table(head, lines, right=range(1, len(head)))))
+    print("\n".join(markdown_table(columns, lines, right=range(1, len(columns)))))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def error(draw: Draw, prompts: int) -> Callable[[Rng, int], np.ndarray]:
 
     def trials(rng: Rng, count: int) -> np.ndarray:
         p = two_sided(mean_stats(draw(rng, (count, TESTS, prompts))))
-        return np.nanmin(np.where(np.isfinite(p), p, 1.0), axis=1) < ALPHA / TESTS
+        return np.asarray(np.nanmin(np.where(np.isfinite(p), p, 1.0), axis=1) < ALPHA / TESTS)
 
     return trials
 

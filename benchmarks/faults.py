@@ -9,6 +9,9 @@ bit. Trials that are in the file are not made again. A trial is *silent* where a
 the fault, and shows other numbers; *lost* where finished work or a right number cannot be had again by that command.
 """
 
+# mypy: disable-error-code="misc"
+# Lambdas with defaults have no types of their own.
+
 from __future__ import annotations
 
 import argparse

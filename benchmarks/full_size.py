@@ -75,7 +75,7 @@ def child(given: argparse.Namespace) -> None:
             print(f"{words}, {resident()}, peak so far {peak_memory() / gib:.2f} GiB", flush=True)
         return predict(self, *arguments)
 
-    StableDiffusion.predict = timed  # type: ignore[method-assign]
+    StableDiffusion.predict = timed  # type: ignore[assignment, method-assign]
     folder = Path(given.folder)
     suite = suite_of(folder, given)
     manifests = make_runs(suite, resolve_methods(METHODS, suite), folder / "results", batch_size=given.samples)

@@ -73,7 +73,7 @@ def values_of(metric: str, effect: np.ndarray, samples: int, rng: np.random.Gene
         return 5 + np.exp(0.7 * effect)[:, None] + rng.exponential(size=shape)
     images = rng.normal(size=shape) * np.exp(0.4 * effect)[:, None]
     i, j = np.triu_indices(samples, 1)
-    return np.abs(images[:, i] - images[:, j]).mean(axis=1, keepdims=True)
+    return np.asarray(np.abs(images[:, i] - images[:, j]).mean(axis=1, keepdims=True))
 
 
 def simulated(world: World, method: str, number: int, seed: int, fall: dict[str, float], root: int = 0) -> Run:

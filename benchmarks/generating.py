@@ -42,7 +42,7 @@ def network_steps(suite: Suite, methods: Sequence[Method]) -> tuple[int, int]:
 
 def total(manifests: Sequence[Manifest]) -> tuple[float, int, int]:
     """(seconds, network evaluations executed, images) of several runs."""
-    seconds = sum(float(manifest.timings["generate_seconds"]) for manifest in manifests)
+    seconds = sum(float(manifest.timings["generate_seconds"] or 0.0) for manifest in manifests)
     evaluations = sum(int(manifest.counts["network_evaluations_executed"]) for manifest in manifests)
     return seconds, evaluations, sum(int(manifest.counts["images_generated"]) for manifest in manifests)
 

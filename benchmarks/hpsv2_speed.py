@@ -30,7 +30,7 @@ PROMPT = "a watercolour of two foxes in the snow"
 def time_original(folder: Path, rounds: int) -> None:
     """Run by the originals' interpreter: print a line of JSON (seconds, values) for each round that stdin asks for."""
     sys.path.insert(0, str(PARITY))
-    import official
+    import official  # type: ignore[import-not-found, unused-ignore]
 
     official.prepare(folder)
     official.no_tk()

@@ -25,7 +25,9 @@ def units(values: np.ndarray, bounds: Bounds | None = None, noise: str = "") -> 
     return Units(prompts, values, np.arange(len(values)), bounds, (noise,) if noise else None)
 
 
-def data(method: str, metrics: Mapping[str, np.ndarray], seed: int, bounds: Mapping[str, Bounds] | None = None) -> dict:
+def data(
+    method: str, metrics: Mapping[str, np.ndarray], seed: int, bounds: Mapping[str, Bounds] | None = None
+) -> dict[str, Any]:
     """A summary of a baseline file: metric -> values [P, K] of images."""
     found: dict[str, Any] = {}
     for name, values in metrics.items():
@@ -56,7 +58,7 @@ def data(method: str, metrics: Mapping[str, np.ndarray], seed: int, bounds: Mapp
     }
 
 
-def summaries(*made: dict) -> list[Summary]:
+def summaries(*made: dict[str, Any]) -> list[Summary]:
     """As the gate reads them."""
     return [read_summary(one) for one in made]
 

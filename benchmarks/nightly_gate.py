@@ -56,7 +56,7 @@ def eroded(draw: Draw, spread: float) -> Callable[[Rng, int], np.ndarray]:
     def trials(rng: Rng, count: int) -> np.ndarray:
         anchor, now = draw(rng, (count, 1, PROMPTS)), draw(rng, (count, 8, PROMPTS))
         drop = mean_stats(anchor - now + fall * np.arange(1, 9)[None, :, None])
-        return (limits(drop, levels(8, LINES))[0] > 0).any(axis=1)
+        return np.asarray((limits(drop, levels(8, LINES))[0] > 0).any(axis=1))
 
     return trials
 

@@ -48,8 +48,8 @@ def gains(base: np.ndarray, method: np.ndarray) -> tuple[Gain, Gain]:
     where = np.repeat(np.arange(prompts), SAMPLES)
     found = []
     for k in range(METRICS):
-        both = [prompt_moments(one[:, :, k].ravel(), where, prompts) for one in (base, method)]
-        gain = standardised_gain(*both)
+        a, b = (prompt_moments(one[:, :, k].ravel(), where, prompts) for one in (base, method))
+        gain = standardised_gain(a, b)
         assert gain is not None
         found.append(gain)
     return found[0], mean_gain(found[1:])

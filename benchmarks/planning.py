@@ -35,7 +35,7 @@ def spread_of(world: str) -> float:
 
 def decides(values: np.ndarray) -> np.ndarray:
     """Whether the difference is told from zero, on the side where it is."""
-    return (two_sided(mean_stats(values)) < 0.05) & (values.mean(axis=-1) > 0)
+    return np.asarray((two_sided(mean_stats(values)) < 0.05) & (values.mean(axis=-1) > 0))
 
 
 def values(rng: Rng, world: str, side: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -147,7 +147,7 @@ def _paired(a: RunStore, b: RunStore, metric: str) -> str:
 def generated(results: Path, made: dict[str, RunStore]) -> Iterator[list[str]]:
     """Traps 2, 8 and 9, of how pictures are made."""
     base, refl, combined = (made[name] for name in ("base", "refl", "combined"))
-    names = {"metrics": ["pickscore", "lpips"]}
+    names: dict[str, Any] = {"metrics": ["pickscore", "lpips"]}
     extra = with_extra_step(lambda: bench.run("shapes", ["refl"], results=results / "extra-step", **names))
     (other,) = bench.run("shapes", ["refl"], seed=43, results=results, **names)
     (guided,) = bench.run("shapes", ["combined"], settings={"tuned_guidance": GUIDANCE}, results=results, **names)
@@ -174,7 +174,7 @@ def with_extra_step(work: Callable[[], Any]) -> Any:
             latents = take_step(scheduler, prediction, last, latents, extra)
         yield from sampling._run(model, tree, batch, latents, model.new_scheduler(), Counter())
 
-    sampling.run_tree = run_tree  # type: ignore[assignment]
+    sampling.run_tree = run_tree
     try:
         return work()
     finally:

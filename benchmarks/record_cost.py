@@ -58,7 +58,7 @@ def measure(count: int, records: int) -> str:
             whole = timed(lambda: store.write_manifest(manifest), records)
             now = timed(lambda: store.write_counts(manifest), records)
             part = timed(lambda: store.append_images(rows), records)
-            read = timed(lambda: store.manifest(), records)  # type: ignore[arg-type, return-value]
+            read = timed(lambda: store.manifest(), records)  # type: ignore[arg-type]
     share = METHODS * (now[0] + part[0]) / SECONDS_BETWEEN_PARTS
     cells = [f"{1000 * one:.1f}" for pair in (before, now, part, whole, read) for one in pair]
     return f"| {count:,} | " + " | ".join(cells) + f" | {share:.2%} |"

@@ -59,7 +59,8 @@ def dominance_line(prompts: int, spread: float) -> Line:
     def draw(rng: Rng, trials: int) -> np.ndarray:
         found = []
         for _ in range(trials):
-            one = dominance_rates(*images(rng, prompts), np.arange(prompts), ("a", "b"), (True, True)).dominates
+            a, b = images(rng, prompts)
+            one = dominance_rates(list(a), list(b), np.arange(prompts), ("a", "b"), (True, True)).dominates
             found.append(one.low <= truth <= one.high)
         return np.array(found)
 

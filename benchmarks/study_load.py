@@ -22,7 +22,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bench.study
 from bench.errors import UsageError
@@ -63,7 +65,7 @@ class Session:
             self.client.close()
 
 
-def timed(call, *arguments):  # type: ignore[no-untyped-def]
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     """Seconds that a call took, and what it returned."""
     begun = time.perf_counter()
     value = call(*arguments)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,9 @@ def raters_of(rng: Rng, world: World, count: int) -> Raters:
     )
 
 
-def answers(rng: Rng, world: World, who: Raters, rater: np.ndarray, effects: np.ndarray, pair: np.ndarray) -> tuple:
+def answers(
+    rng: Rng, world: World, who: Raters, rater: np.ndarray, effects: np.ndarray, pair: np.ndarray
+) -> tuple[Any, Any]:
     """(y, left) of votes: `rater` [N] of `who`, effects of the prompt [N, M], and the pair [N, 2]; sides at random."""
     n, rows = len(rater), np.arange(len(rater))
     utility = np.asarray(world.quality) + effects + who.taste[rater]

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "all weights": {},
     "all weights, checkpointing": {"checkpointing": True},
     "LoRA rank 8": {"lora_rank": 8},

@@ -70,8 +70,8 @@ def lines() -> list[Line]:
         for prompts in (48, 120):
             more = {"trials": trials, "part": 100}
             made.append(cell(group, row, f"none true, {prompts}", table(methods, prompts, 0.0), 0.0, 0.06, **more))
-            draw = table(methods, prompts, 3.0)
-            made.append(cell(group, row, f"planted, {prompts}", draw, 0.0, 1.0, mean=True, **more))
+            planted = table(methods, prompts, 3.0)
+            made.append(cell(group, row, f"planted, {prompts}", planted, 0.0, 1.0, mean=True, **more))
     return made
 
 

@@ -108,7 +108,13 @@ def write(results: Path, world: World, method: str, metrics: Metrics, seed: int)
     store = RunStore.create(results, "shapes", method, hash8)
     listed = [{"id": f"p{i:04d}", "text": f"a shape, number {text}", "tags": []} for i, text in enumerate(world.texts)]
     for name, values in metrics.items():
-        card = {"name": name, "version": "1", "kind": KINDS[name], "direction": "higher", "title": name}
+        card: dict[str, object] = {
+            "name": name,
+            "version": "1",
+            "kind": KINDS[name],
+            "direction": "higher",
+            "title": name,
+        }
         if name in BOUNDS:
             card |= {"low": BOUNDS[name].low, "high": BOUNDS[name].high}
         card["digest"] = hashlib.sha256(repr(card).encode()).hexdigest()

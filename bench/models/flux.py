@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.models.base import Conditioning, TextSide
+from bench.models.base import TextSide
 from bench.models.pipeline import PipelineModel
 from bench.models.schedulers import resolution_shift
 
@@ -42,6 +42,7 @@ class Flux(PipelineModel):
         "tokenizer_2": "transformers:T5TokenizerFast",
     }
     patch = 2
+    separate_passes = True
 
     def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
         super().__init__(folder, suite, device)
@@ -64,16 +65,6 @@ class Flux(PipelineModel):
         steps = self.sampler.steps
         sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
         return {"sigmas": sigmas, "mu": resolution_shift(scheduler.config, self.latents_shape[0])}
-
-    def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
-        """Prediction for packed latents; with guidance > 1 (true CFG) two evaluations, as diffusers makes them."""
-        cond = cond.of(network)
-        with_text = super().predict(network, latents, t, cond, 1.0)
-        if guidance <= 1.0:
-            return with_text
-        empty = {name: cond.empty[name].expand_as(state) for name, state in cond.states.items()}
-        without = super().predict(network, latents, t, Conditioning(empty, cond.empty), 1.0)
-        return without + guidance * (with_text - without)
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         rows, half = len(latents), self.side // 2

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from bench.errors import MissingError, UsageError, unknown
-from bench.models.base import BASE, Conditioning, Network, TextSide
+from bench.models.base import BASE, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
+from bench.models.guided import Guided
 from bench.models.loading import check_config, dtypes, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
@@ -35,16 +35,11 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-GUIDANCE = "guidance"
-"""Name of the embedded guidance among the states that a network of a latent consistency model is given."""
-
-
-class PipelineModel(PromptEncoding, Pictures):
+class PipelineModel(Guided, PromptEncoding, Pictures):
     """The parts of a diffusers pipeline folder, with the arithmetic of the pipeline's own `__call__`.
 
     Prompts are encoded by the pipeline's own `encode_prompt`, one at a time, so that a prompt's states do not depend on
-    which others a run has. Whether a network predicts noise, velocity or flow is the scheduler's business. Guidance is
-    classifier-free (Ho and Salimans 2022, arXiv 2207.12598, in Imagen's parametrisation: 1 means none).
+    which others a run has. Whether a network predicts noise, velocity or flow is the scheduler's business.
     """
 
     family: ClassVar[str]
@@ -248,41 +243,6 @@ class PipelineModel(PromptEncoding, Pictures):
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:
         """What else the family's pipeline gives to `set_timesteps`, if the scheduler takes it."""
         return {}
-
-    def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
-        """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run as one batch of 2 N.
-
-        A network of a latent consistency model takes its guidance as an input, in one evaluation.
-        """
-        module, cond, known = self._ready.ready(network), cond.of(network), self.networks[network]
-        if known.guidance_is_embedded:
-            return self._evaluate(
-                module, latents, t, {**cond.states, GUIDANCE: self._guidance(module, latents, guidance)}
-            )
-        if guidance <= 1.0:
-            return self._evaluate(module, latents, t, cond.states)
-        both = {name: torch.cat([cond.empty[name].expand_as(state), state]) for name, state in cond.states.items()}
-        times = torch.cat([t, t]) if t.ndim else t
-        without, with_text = self._evaluate(module, torch.cat([latents, latents]), times, both).chunk(2)
-        guided = without + guidance * (with_text - without)
-        return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
-
-    def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
-        """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
-        scale = torch.tensor(guidance - 1).repeat(len(latents))
-        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=module.config.time_cond_proj_dim)
-        return torch.as_tensor(embedded).to(latents.device, latents.dtype)
-
-    def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""
-        raise NotImplementedError
-
-
-def rescaled(guided: Tensor, with_text: Tensor, factor: float) -> Tensor:
-    """The guided prediction with its deviation moved towards that of the conditional one, as diffusers does."""
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
-
-    return torch.as_tensor(rescale_noise_cfg(guided, with_text, guidance_rescale=factor))
 
 
 def load_class(kind: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from bench.models.base import TextSide
-from bench.models.pipeline import GUIDANCE, PipelineModel
+from bench.models.guided import GUIDANCE
+from bench.models.pipeline import PipelineModel
 
 
 class StableDiffusion(PipelineModel):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.models.base import TextSide
-from bench.models.pipeline import GUIDANCE, PipelineModel
+from bench.models.guided import GUIDANCE
+from bench.models.pipeline import PipelineModel
 
 
 class StableDiffusionXL(PipelineModel):

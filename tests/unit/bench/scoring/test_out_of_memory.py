@@ -12,13 +12,14 @@ import torch
 import bench.scoring.score as stage
 from bench.errors import MissingError
 from bench.store.outdated import is_current
-from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, run_of
+from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, register, run_of
 
 
 @pytest.mark.parametrize("kind", ["seen_image", "seen_group", "seen_set"])
 def test_nothing_is_stored_and_the_next_call_makes_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    register()
     made = {"seen_image": SeenImage, "seen_group": SeenGroup, "seen_set": SeenSet}
     store = run_of(tmp_path, {"p1": [20, 30], "p2": [40, 50]})
     seen = made[kind].seen
