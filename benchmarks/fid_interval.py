@@ -64,12 +64,9 @@ def main() -> None:
     print(f"({torch.get_num_threads()} of {available_cores()} threads)")
     print(f"before: {before:.1f} s")
     print(f"now: {factored + now:.1f} s ({factored:.1f} s of them the reference's factor, once for all runs of a call)")
-    print(
-        f"value {exact:.6f}, off by {abs(value - exact):.1e}; left-out values' deviation {np.std(wanted):.6f}, off by"
-    )
-    print(
-        f"{abs(np.std(left_out) - np.std(wanted)):.1e}, each by at most {np.abs(np.subtract(left_out, wanted)).max():.1e}"
-    )
+    spread, most = float(np.std(wanted)), float(np.abs(np.subtract(left_out, wanted)).max())
+    print(f"value {exact:.6f}, off by {abs(value - exact):.1e}")
+    print(f"left-out values: deviation {spread:.6f}, each off by at most {most:.1e}")
 
 
 if __name__ == "__main__":
