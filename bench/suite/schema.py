@@ -108,15 +108,21 @@ class MethodOverride(_Part):
         return self
 
 
+DType = Literal["float32", "float16", "bfloat16"]
+
+
 class MetricSpec(_Part):
     """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
 
     With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
+    `dtype` is that of its networks; `tf32` lets CUDA multiply float32 as TensorFloat-32. Both are part of its card.
     """
 
     weights: Text | None = None
     options: dict[str, Any] = {}
     torchmetrics: Text | None = None
+    dtype: DType = "float32"
+    tf32: bool = False
 
 
 class Reference(_Part):
@@ -168,7 +174,7 @@ class Suite(_Part):
     limit: Annotated[Whole, Field(ge=1)] | None = None
     sampler: Sampler = Sampler()
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: DType = "float32"
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -245,8 +251,9 @@ class Suite(_Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            if table["torchmetrics"] is None:
-                del table["torchmetrics"]
+            for key, default in (("torchmetrics", None), ("dtype", "float32"), ("tf32", False)):
+                if table[key] == default:
+                    del table[key]
         if not self.unselected:
             del data["unselected"]
         if self.prompt_column is None:

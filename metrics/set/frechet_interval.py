@@ -115,7 +115,8 @@ def _factor(covariance: Tensor) -> Tensor:
     """L with L L^T = covariance [D, D], from eigh, without the directions that are rounding: [D, rank]."""
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     kept = values > values[-1].clamp(min=0.0) * len(values) * _EPSILON
-    return vectors[:, kept] * values[kept].sqrt()
+    factor: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return factor
 
 
 def _block(block: Moments, factor: Tensor) -> Tensor:

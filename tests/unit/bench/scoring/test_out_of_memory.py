@@ -34,9 +34,7 @@ def test_nothing_is_stored_and_the_next_call_makes_it(
         monkeypatch.setattr(one, "seen", network)
     monkeypatch.setattr(stage, "scope_of", lambda *_: SimpleNamespace(digest="s", asked={}))
     monkeypatch.setattr("bench.scoring.memory.load_metric", lambda name, *_: made[name](name, network=name))
-    suite: Any = SimpleNamespace(
-        metrics={name: SimpleNamespace(weights=None, options={}) for name in made}, reference=None, label=None
-    )
+    suite: Any = SimpleNamespace(metrics={name: MetricSpec() for name in made}, reference=None, label=None)
     with pytest.raises(
         MissingError, match=rf"metric '{kind}' could not be scored: there is too little memory on 'cpu'"
     ):
