@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
 from metrics.types import Card
 
-P = ParamSpec("P")
-M = TypeVar("M")
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @contextlib.contextmanager
@@ -32,13 +30,12 @@ def products_of(card: Card) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-def by_its_card(method: Callable[Concatenate[M, P], T]) -> Callable[Concatenate[M, P], T]:
+def by_its_card(method: F) -> F:
     """The method of a metric, computing as the metric's card says."""
 
     @functools.wraps(method)
-    def computing(metric: M, *args: P.args, **more: P.kwargs) -> T:
-        card: Any = getattr(metric, "card")  # noqa: B009
-        with products_of(card):
+    def computing(metric: Any, *args: Any, **more: Any) -> Any:
+        with products_of(metric.card):
             return method(metric, *args, **more)
 
-    return computing
+    return cast(F, computing)
