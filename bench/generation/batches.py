@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError
-from bench.generation.recording import SECONDS_BETWEEN_PARTS, Run
+from bench.generation.recording import SECONDS_BETWEEN_PARTS, Recorder
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
 from bench.runtime.progress import Progress
-from bench.sampling.batches import Key, Work, cut
+from bench.sampling.batches import Work, cut
 from bench.sampling.tree import Action, build_tree, needed
 from bench.store.records import ImageRow
 
@@ -32,9 +32,9 @@ class Maker:
     """Makes the images of batches of work for several runs, and records them as they reach the disk."""
 
     model: DiffusionModel
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Recorder]
     actions: Mapping[str, tuple[Action, ...]]
-    prompts: Mapping[Key, str]
+    prompts: Mapping[str, str]
     size: int
     progress: Progress
     seed: int = 0
@@ -74,9 +74,8 @@ class Maker:
 
     def _batch(self, work: Work, writer: Writer) -> list[Work]:
         """Make one batch, or return it in smaller pieces if it is too large; what memory ran out for is unsaved."""
-        pieces = cut(work, self.size)
-        if len(pieces) > 1:
-            return pieces
+        if len(work.keys) > self.size:
+            return cut(work, self.size)
         finished: set[str] = set()
         try:
             self._run(work, writer, finished)
@@ -103,15 +102,15 @@ class Maker:
                 "dtype, or another device"
             )
         self.size = max(1, size // 2)
-        logger.warning(f"out of memory at batch size {size}; retrying with {self.size}")
+        logger.warning(f"out of memory at batch size {size}; retrying with {self.size} (last bits may differ)")
         for run in self.runs.values():
-            run.manifest.timings["batch_size"] = self.size
+            run.resized(self.size)
 
     def _run(self, work: Work, writer: Writer, finished: set[str]) -> None:
         from bench.sampling.loop import as_batch, run_tree
 
         tree = build_tree({name: self.actions[name] for name in self.runs if name in work.save})
-        batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key], key[1]) for key in work.keys])
+        batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key[0]], key[1]) for key in work.keys])
         for names, latents in run_tree(self.model, tree, batch, self._executed):
             wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
             pixels = self._decoding(names[0], latents)
@@ -156,17 +155,17 @@ class Maker:
             run = self.runs[name]
             for index, path, sha256 in saved:
                 key = written.leaf.keys[index]
-                row = ImageRow(key[0], self.prompts[key], key[1], self.seed, path, sha256, written.leaf.seconds)
+                row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
             alone = needed({name: self.actions[name]}, self.per_step)[name]
-            run.manifest.counts["images_generated"] += len(saved)
-            run.manifest.counts["network_evaluations_needed"] += alone * len(saved)
+            run.counts["images_generated"] += len(saved)
+            run.counts["network_evaluations_needed"] += alone * len(saved)
             self.progress.advance(len(saved))
 
     def _charge(self) -> None:
         """Evaluations that were executed, those of batches that ran out of memory included."""
         for name, count in self._executed.items():
-            self.runs[name].manifest.counts["network_evaluations_executed"] += count
+            self.runs[name].counts["network_evaluations_executed"] += count
         self._executed.clear()
         peak = _device_peak(self.model)
         for run in self.runs.values():

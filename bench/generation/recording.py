@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import BenchError, UsageError
+from bench.generation.cutting import layers_of, noted
 from bench.models.old_runs import doubts
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
-from bench.sampling.batches import Key
+from bench.sampling.batches import Cut, Key
 from bench.store.atomic import to_json
 from bench.store.outdated import mark_outdated, mark_stale
 from bench.store.records import ImageRow, Manifest
@@ -33,6 +34,29 @@ COUNTS = (
 )
 
 
+class Recorder(Protocol):
+    """Where the images that were made of one run are recorded, and what they cost is counted."""
+
+    plan: RunPlan
+    rows: list[ImageRow]
+    seconds: float
+    device_memory: int
+
+    @property
+    def store(self) -> RunStore:
+        """The run's folder."""
+
+    @property
+    def counts(self) -> MutableMapping[str, int]:
+        """How much was made: the keys of `COUNTS`."""
+
+    def record(self, after: float = 0.0) -> None:
+        """Record the saved images, if the last time was more than `after` seconds ago."""
+
+    def resized(self, size: int) -> None:
+        """From now on `size` images go through the network together."""
+
+
 @dataclass(slots=True)
 class Run:
     """One run while it is worked on."""
@@ -40,6 +64,7 @@ class Run:
     plan: RunPlan
     store: RunStore
     manifest: Manifest
+    cut: Cut = field(default_factory=lambda: Cut(0, ()))  # a size of 0 is not known yet
     missing: set[Key] = field(default_factory=set)
     lost: set[Key] = field(default_factory=set)
     rows: list[ImageRow] = field(default_factory=list)  # saved, not yet recorded
@@ -52,6 +77,21 @@ class Run:
     def n_missing(self) -> int:
         """Images to make."""
         return len(self.missing) + len(self.lost)
+
+    @property
+    def prompt_ids(self) -> list[str]:
+        """The prompts, in their order."""
+        return [prompt.id for prompt in self.plan.prompts]
+
+    @property
+    def counts(self) -> MutableMapping[str, int]:
+        """How much was made: those of the manifest."""
+        return self.manifest.counts
+
+    def resized(self, size: int) -> None:
+        """From now on `size` images go through the network together; the manifest keeps all sizes that there were."""
+        noted(self.manifest, self.cut, size)
+        self.store.write_manifest(self.manifest)
 
     def record(self, after: float = 0.0) -> None:
         """Record the saved images, if the last time was more than `after` seconds ago."""
@@ -90,6 +130,7 @@ def open_run(plan: RunPlan, suite: Suite, store: RunStore, take_over: bool = Tru
     manifest = planned_manifest(plan, suite, store)
     run = Run(plan, store, manifest)
     _inspect(run)
+    run.cut = layers_of(manifest, bool(run.known))
     _tell_of_outdated(run)
     if run.missing and take_over and _adopt(run):
         _inspect(run, say=False)
@@ -119,6 +160,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
         new.samples = old.samples  # fewer samples of a finished run are still all of its samples
     new.provenance, new.timings, new.cards, new.notes = old.provenance, old.timings, old.cards, old.notes
     new.counts, new.grown, new.name = new.counts | old.counts, old.grown, old.name
+    new.batches = old.batches
     new.status = old.status
     return new
 
@@ -200,11 +242,13 @@ def _adopt(run: Run) -> int:
         adopted = [row for row in (run.store.adopt_image(other, row) for row in rows) if row is not None]
         run.rows = adopted
         run.record()
+        run.cut = run.cut.reusing(run.prompt_ids, {row.key for row in adopted})
         for row in adopted:
             del wanted[row.key]
         taken += len(adopted)
     if taken:
         run.manifest.counts["images_reused"] += taken
-        run.write_counts()
+        noted(run.manifest, run.cut)
+        run.store.write_manifest(run.manifest)
         logger.info(f"{run.plan.name}: {taken} images reused from a run that differs only in its prompts")
     return taken

@@ -33,6 +33,7 @@ _ADVICE = {
     errno.EISDIR: "a folder of that name exists",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 MISSING = "missing"
 """What `image_fault` says of an image that is not there."""
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -120,6 +121,46 @@ def link_or_copy(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, temporary)
+
+
+def place_once(path: Path, data: bytes) -> None:
+    """Write a file that others may be writing too: whoever is first has made it, and the others must have the same.
+
+    It appears whole, by an exclusive link (or where there are no hard links, by a rename if nobody was seen before).
+    Raises UsageError with both digests for a file of other content, and when the system refuses.
+    """
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            _same_content(path, data)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if path.exists():
+                _same_content(path, data)
+            else:
+                os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _same_content(path: Path, data: bytes) -> None:
+    there, here = sha256_file(path), hashlib.sha256(data).hexdigest()
+    if there != here:
+        raise UsageError(
+            f"{path} was made twice and differs: its sha256 is {there}, that of the second {here}; use workers of "
+            "one kind (device, libraries) for a run, or remove the file and run again"
+        )
 
 
 def remove_folder(folder: Path) -> None:

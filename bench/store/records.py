@@ -172,6 +172,7 @@ class Manifest:
     notes: dict[str, list[Text]] = field(default_factory=dict)  # metric -> what a reader of its values should know
     name: Text = ""  # given with --name: one run of a results folder has it
     grown: dict[str, Any] = field(default_factory=dict)  # of an adaptive run: how far it came, and why it stopped
+    batches: dict[str, Any] = field(default_factory=dict)  # how images were cut into batches: bench.generation.cutting
     schema_version: Annotated[int, Strict()] = SCHEMA_VERSION
 
     @property
@@ -182,8 +183,9 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, schema version and status first."""
         data = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        if not self.name:
-            del data["name"]
+        for key in ("name", "batches"):  # written since they came: what has none stays as it was
+            if not data[key]:
+                del data[key]
         return {key: data.pop(key) for key in ("schema_version", "status", "suite", "method", "run")} | data
 
 

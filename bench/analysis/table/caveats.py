@@ -13,6 +13,7 @@ from bench.analysis.noise import noise_text
 from bench.analysis.run_notes import gap_notes, prompt_notes
 from bench.analysis.set_notes import set_notes
 from bench.formatting import counted
+from bench.generation.cutting import smaller_batches
 
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Row, Table
@@ -120,6 +121,8 @@ def _of_methods(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.run.doubt:
             yield f"{row.name}: {row.run.doubt}"
+        if row.run.store is not None and (told_of := smaller_batches(row.run.store.manifest())):
+            yield f"{row.name}: {told_of}"
         yield from (_unscored(row, facts) for facts in table.metrics if _lost(row, facts.name))
         told = table.differences.get(row.name, ())
         yield from gap_notes(told, f"{row.name} against {table.reference}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.analysis.table.build import build
 from bench.errors import BenchError, MissingError, UsageError
+from bench.generation import batches
 from bench.generation import generate as stage
 from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
@@ -109,7 +110,7 @@ def test_run_makes_images_scores_summaries_and_a_second_run_nothing(
     def never(*_: Any) -> Any:
         raise AssertionError("no model may be loaded")
 
-    monkeypatch.setattr(stage, "_load", never)
+    monkeypatch.setattr(stage, "Loaded", never)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*") if path.name != ".lock"}
     pipeline.run(suite, METHODS, results=tmp_path / "results", device="auto")
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*") if path.name != ".lock"}
@@ -240,7 +241,7 @@ def test_a_new_metric_scores_without_generating(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (store,) = pipeline.run(suite.override(metrics=["fake_image"]), ["base"], results=tmp_path)
-    monkeypatch.setattr(stage, "_load", lambda *_: pytest.fail("nothing to generate"))
+    monkeypatch.setattr(stage, "Loaded", lambda *_: pytest.fail("nothing to generate"))
     fake_metrics.LOADED.clear()
     pipeline.run(suite, ["base"], results=tmp_path)
     assert sorted(fake_metrics.LOADED) == ["fake_group", "fake_set"]
@@ -486,8 +487,8 @@ def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
 def test_a_run_that_lacks_images_does_not_become_complete(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = stage.Maker.make
-    monkeypatch.setattr(stage.Maker, "make", lambda self, work: make(self, list(work)[:-1]))
+    make = batches.Maker.make
+    monkeypatch.setattr(batches.Maker, "make", lambda self, work: make(self, list(work)[:-1]))
     with pytest.raises(MissingError, match=r"base@.* has 4 of its 6 images: run the same command again"):
         pipeline.run(suite, ["base"], results=tmp_path, batch_size=2)
     (path,) = (tmp_path / "runs" / "tiny").iterdir()

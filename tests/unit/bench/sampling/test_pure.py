@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench.sampling.batches import make_work
+from bench.sampling.batches import Cut, Layer, Work, make_work
 from bench.sampling.noise import generators, initial_noise, noise_seed
 from bench.sampling.tree import Side, actions_of, build_tree, executed, needed
 
@@ -66,18 +70,62 @@ def test_equal_runs_end_in_one_leaf_and_lengths_must_agree() -> None:
         build_tree({})
 
 
-def test_batches_after_a_kill_are_the_whole_batches_that_are_missing() -> None:
-    order = [(f"p{i}", 0) for i in range(10)]
-    whole = make_work(order, {"a": set(order), "b": set(order)}, {}, 4)
+def work_of(size: int, layers: list[Layer], prompts: list[str], **wanted: set[tuple[str, int]]) -> list[Work]:
+    return make_work(prompts, wanted, dict.fromkeys(wanted, Cut(size, tuple(layers))))
+
+
+def test_batches_are_cut_from_the_list_of_all_images_and_from_nothing_else() -> None:
+    prompts = [f"p{i}" for i in range(10)]
+    order = [(prompt, 0) for prompt in prompts]
+    whole = work_of(4, [Layer(0, 1)], prompts, a=set(order), b=set(order))
     assert [len(work.keys) for work in whole] == [4, 4, 2]
-    rest = make_work(order, {"a": set(order[4:]), "b": set(order)}, {}, 4)
+    rest = work_of(4, [Layer(0, 1)], prompts, a=set(order[4:]), b=set(order))
     assert [work.keys for work in rest] == [work.keys for work in whole]
     assert set(rest[0].save) == {"b"}
     assert set(rest[1].save) == {"a", "b"}
 
 
+@given(st.data())
+def test_whatever_is_there_already_an_image_keeps_its_company(data: st.DataObject) -> None:
+    """Made by any workers in any order, killed at any moment, with any company of other runs."""
+    prompts = [f"p{i}" for i in range(data.draw(st.integers(1, 6)))]
+    ends = sorted(data.draw(st.sets(st.integers(1, 5), min_size=1, max_size=3)))
+    layers = [
+        Layer(first, end, frozenset(data.draw(st.sets(st.integers(0, len(prompts) * (end - first) - 1)))))
+        for first, end in pairwise([0, *ends])
+    ]
+    plan = Cut(data.draw(st.integers(1, 7)), tuple(layers))
+    keys = {key for layer in layers for key in layer.keys(prompts)}
+    taken = {key for layer in layers for index, key in enumerate(layer.keys(prompts)) if index in layer.reused}
+    company = {key: work.keys for work in make_work(prompts, {"a": keys - taken}, {"a": plan}) for key in work.keys}
+    wanted = data.draw(st.sets(st.sampled_from(sorted(keys))))
+    other = data.draw(st.sets(st.sampled_from(sorted(keys))))
+    work = make_work(prompts, {"a": wanted, "b": other}, {"a": plan, "b": Cut(3, (Layer(0, ends[-1]),))})
+    saved = [key for one in work for key in one.save.get("a", ())]
+    assert sorted(saved) == sorted(wanted)  # each once
+    assert all(one.keys == company[key] for one in work for key in one.save.get("a", frozenset()) - taken)
+
+
 def test_a_damaged_image_is_made_again_in_its_old_company() -> None:
-    order = [(f"p{i}", 0) for i in range(10)]
-    (work,) = make_work(order, {"a": set()}, {"a": {order[5]}, "b": set()}, 4)
-    assert work.keys == tuple(order[4:8])
-    assert work.save == {"a": frozenset({order[5]})}
+    prompts = [f"p{i}" for i in range(10)]
+    (work,) = work_of(4, [Layer(0, 1)], prompts, a={("p5", 0)}, b=set())
+    assert work.keys == tuple((prompt, 0) for prompt in prompts[4:8])
+    assert work.save == {"a": frozenset({("p5", 0)})}
+
+
+def test_more_samples_do_not_make_the_first_ones_again() -> None:
+    grown = Cut(4, (Layer(0, 2),)).grown(4)
+    assert grown.layers == (Layer(0, 2), Layer(2, 4))
+    assert grown.grown(3) is grown
+    missing = {(prompt, sample) for prompt in ("p", "q") for sample in (2, 3)}
+    (work,) = make_work(["p", "q"], {"a": missing}, {"a": grown})
+    assert set(work.keys) == missing
+
+
+def test_what_was_taken_over_is_in_no_batch_until_it_is_lost() -> None:
+    plan = Cut(2, (Layer(0, 2),)).reusing(["p", "q"], {("p", 0), ("q", 1)})
+    assert plan.layers == (Layer(0, 2, frozenset({0, 3})),)
+    wanted = {("p", 1), ("q", 0)}
+    assert [work.keys for work in make_work(["p", "q"], {"a": wanted}, {"a": plan})] == [(("p", 1), ("q", 0))]
+    (again,) = make_work(["p", "q"], {"a": {("p", 0)}}, {"a": plan})
+    assert again == Work((("p", 0), ("p", 1)), {"a": frozenset({("p", 0)})})

@@ -37,6 +37,14 @@ def test_what_metrics_noted_is_told_once_and_of_whom(tmp_path: Path) -> None:
     assert cards["fid"]["notes"] == [f"imagerefl: {leak}"]
 
 
+def test_batches_smaller_than_planned_are_noted(tmp_path: Path) -> None:
+    change(make(tmp_path, "base", prompts=3), batches={"size": 8, "sizes": [8, 4], "layers": []})
+    change(make(tmp_path, "refl", prompts=3), batches={"size": 8, "sizes": [8], "layers": []})
+    notes = [note for note in build(open_runs(tmp_path)[0], n_resamples=50).notes if "batches" in note]
+    told = "batches of 8 were planned, and some images were made 4 at a time"
+    assert notes == [f"base: {told}: last bits may differ from a run that was not"]
+
+
 def test_what_was_not_scored_is_noted(tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=3, samples=2)
     make(tmp_path, "refl", prompts=3, samples=2, metrics=("pickscore", "lpips"))
