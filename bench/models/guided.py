@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, Network, States
 from bench.models.networks import Networks
+from bench.runtime.devices import sent
 
 GUIDANCE = "guidance"
 """Name of the embedded guidance among the states that a network of a latent consistency model is given."""
@@ -27,6 +28,8 @@ class Guided:
     networks: dict[str, Network]
     pipeline: Any
     _ready: Networks
+    _constants: dict[tuple[str, int], Tensor]
+    device: torch.device
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run, as one batch of 2 N or in turn.
@@ -34,6 +37,7 @@ class Guided:
         A network of a latent consistency model takes its guidance as an input, in one evaluation.
         """
         module, cond, known = self._ready.ready(network), cond.of(network), self.networks[network]
+        t = t.to(latents.device)
         if known.guidance_is_embedded:
             return self._evaluate(
                 module, latents, t, {**cond.states, GUIDANCE: self._guidance(module, latents, guidance)}
@@ -68,9 +72,20 @@ class Guided:
 
     def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
         """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
-        scale = torch.tensor(guidance - 1).repeat(len(latents))
-        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=module.config.time_cond_proj_dim)
-        return torch.as_tensor(embedded).to(latents.device, latents.dtype)
+        width = module.config.time_cond_proj_dim
+
+        def embedded(rows: int) -> Tensor:
+            scale = torch.tensor(guidance - 1).repeat(rows)
+            made = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+            return torch.as_tensor(made).to(latents.dtype)
+
+        return self._constant(f"guidance {guidance} {width} {latents.dtype}", len(latents), embedded)
+
+    def _constant(self, name: str, rows: int, make: Callable[[int], Tensor]) -> Tensor:
+        """What a network is given at every step alike, made on the CPU by the first: a device is not waited for."""
+        if (name, rows) not in self._constants:
+            self._constants[name, rows] = sent(make(rows), self.device)
+        return self._constants[name, rows]
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""

@@ -25,6 +25,7 @@ from bench.models.parts import load_part
 from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
+from bench.models.states import KnownStates
 from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
@@ -71,6 +72,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
+        self._constants: dict[tuple[str, int], Tensor] = {}
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
@@ -173,7 +175,9 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         network = load_tuned(path, self.network, self.dtype, adapter, options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
-            network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
+            network.text = dataclasses.replace(
+                self.text, adapter=network.text_adapter, known=KnownStates(), negatives={}, counted=set()
+            )
         self._bring_own_parts(network, path, ignore_text)
         self.networks[name] = network
         self._ready.loaded(network)
@@ -236,7 +240,8 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
             extra.pop("sigmas", None)
             extra["num_inference_steps"] = self.sampler.steps
         with quiet(), told(scheduler, self.sampler):
-            scheduler.set_timesteps(device=self.device, **extra)
+            # On the CPU: the schedulers look up where they are by comparing timesteps, and a device would be waited for.
+            scheduler.set_timesteps(device="cpu", **extra)
         check_calls_per_step(scheduler, self.sampler.steps)
         return scheduler
 

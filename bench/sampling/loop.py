@@ -15,7 +15,8 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
 from bench.models.schedulers import calls_per_step, take_step
-from bench.sampling.noise import generators, initial_noise
+from bench.runtime.devices import sent
+from bench.sampling.noise import StepNoise, initial_noise, know_step_noise
 from bench.sampling.tree import Action, Segment, cost
 
 
@@ -29,6 +30,17 @@ class Batch:
     cond: Conditioning
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What all segments of one batch's tree share. `times`: the scheduler's timesteps on the model's device."""
+
+    model: DiffusionModel
+    batch: Batch
+    times: Tensor
+    noise: StepNoise
+    executed: Counter[str]
+
+
 def run_tree(
     model: DiffusionModel, tree: Segment, batch: Batch, executed: Counter[str] | None = None
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
@@ -37,43 +49,59 @@ def run_tree(
     `executed` is added to as networks are evaluated: single-sample forwards, charged to the first run that shares them.
     """
     scheduler = model.new_scheduler()
-    # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
-    noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
-    # Flow matching schedulers start from plain noise and take latents as they are.
-    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    yield from _run(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
+    know_step_noise(scheduler)
+    # Inference tensors from the first on: a compiled network would be compiled once more for others.
+    with torch.inference_mode():
+        # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
+        noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
+        # Flow matching schedulers start from plain noise and take latents as they are.
+        latents = sent(noise, model.device).to(model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+        times = sent(scheduler.timesteps, model.device)
+    steps = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device)
+    way = _Way(model, batch, times, steps, Counter() if executed is None else executed)
+    try:
+        yield from _run(way, tree, latents, scheduler)
+    finally:
+        steps.close()
 
 
 @torch.inference_mode()
-def _advance(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
-) -> Tensor:
+def _advance(way: _Way, segment: Segment, latents: Tensor, scheduler: Any) -> Tensor:
     """Run a segment's own steps; `scheduler` keeps its state."""
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
         for call in range(first, last):
-            t = scheduler.timesteps[call]
-            prediction = combine(model, action, scaled(scheduler, latents, t), t, batch.cond)
-            executed[segment.runs[0]] += cost(action) * len(batch.samples)
+            # The network takes the time on its device, the scheduler on the CPU: neither waits for the other's.
+            prediction = combine(
+                way.model,
+                action,
+                scaled(scheduler, latents, scheduler.timesteps[call]),
+                way.times[call],
+                way.batch.cond,
+            )
+            way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
             extra = {}
             if takes_noise:
-                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1)
+                extra["generator"] = way.noise.of_call(call, more=call + 1 < len(way.times))
             latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
 
 def _run(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+    way: _Way, segment: Segment, latents: Tensor, scheduler: Any, forked_at: int | None = None
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    latents = _advance(model, segment, batch, latents, scheduler, executed)
+    latents = _advance(way, segment, latents, scheduler)
     if not segment.children:
         yield segment.runs, latents
+    elif forked_at is None:  # the trunk's noise is wanted by nobody any more
+        forked_at = sum(calls_per_step(scheduler)[: segment.stop])
+        way.noise.forget_before(forked_at)
     for nth, child in enumerate(segment.children):
         # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
         # last branch may use it up. Latents are not copied: no step writes into them.
         last = nth == len(segment.children) - 1
-        yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler), executed)
+        yield from _run(way, child, latents, scheduler if last else copy.deepcopy(scheduler), forked_at)
 
 
 def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
