@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bench.models.base import Conditioning, Network, States
+from bench.models.base import Conditioning, Network
 from bench.models.networks import Networks
+from bench.models.states import States
 from bench.runtime.devices import sent
 
 GUIDANCE = "guidance"
@@ -84,7 +85,8 @@ class Guided:
     def _constant(self, name: str, rows: int, make: Callable[[int], Tensor]) -> Tensor:
         """What a network is given at every step alike, made on the CPU by the first: a device is not waited for."""
         if (name, rows) not in self._constants:
-            self._constants[name, rows] = sent(make(rows), self.device)
+            with torch.inference_mode(False):  # training may want it as well
+                self._constants[name, rows] = sent(make(rows), self.device)
         return self._constants[name, rows]
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:

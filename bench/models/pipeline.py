@@ -72,7 +72,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
-        self._constants: dict[tuple[str, int], Tensor] = {}
+        self._constants = {}
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
@@ -240,7 +240,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
             extra.pop("sigmas", None)
             extra["num_inference_steps"] = self.sampler.steps
         with quiet(), told(scheduler, self.sampler):
-            # On the CPU: the schedulers look up where they are by comparing timesteps, and a device would be waited for.
+            # On the CPU: schedulers look up where they are by comparing timesteps, and a device would be waited for.
             scheduler.set_timesteps(device="cpu", **extra)
         check_calls_per_step(scheduler, self.sampler.steps)
         return scheduler

@@ -49,20 +49,27 @@ def run_tree(
     `executed` is added to as networks are evaluated: single-sample forwards, charged to the first run that shares them.
     """
     scheduler = model.new_scheduler()
-    know_step_noise(scheduler)
     # Inference tensors from the first on: a compiled network would be compiled once more for others.
     with torch.inference_mode():
         # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
         noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
         # Flow matching schedulers start from plain noise and take latents as they are.
         latents = sent(noise, model.device).to(model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-        times = sent(scheduler.timesteps, model.device)
-    steps = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device)
-    way = _Way(model, batch, times, steps, Counter() if executed is None else executed)
+    yield from run_from(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
+
+
+def run_from(
+    model: DiffusionModel, tree: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """`run_tree` from latents [N, ...] that are given, with a scheduler of the model whose state is new."""
+    know_step_noise(scheduler)
+    noise = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device)
+    with torch.inference_mode():
+        way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
     try:
         yield from _run(way, tree, latents, scheduler)
     finally:
-        steps.close()
+        noise.close()
 
 
 @torch.inference_mode()
@@ -73,13 +80,8 @@ def _advance(way: _Way, segment: Segment, latents: Tensor, scheduler: Any) -> Te
         action = segment.actions[index - segment.start]
         for call in range(first, last):
             # The network takes the time on its device, the scheduler on the CPU: neither waits for the other's.
-            prediction = combine(
-                way.model,
-                action,
-                scaled(scheduler, latents, scheduler.timesteps[call]),
-                way.times[call],
-                way.batch.cond,
-            )
+            seen = scaled(scheduler, latents, scheduler.timesteps[call])
+            prediction = combine(way.model, action, seen, way.times[call], way.batch.cond)
             way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
             extra = {}
             if takes_noise:
