@@ -75,6 +75,16 @@ StudyOption = Annotated[
     Path | None,
     typer.Option("--study", metavar="DIR", help="Folder of a human preference study of these runs."),
 ]
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="wandb|mlflow|trackio",
+        help="Also log table, values and plots to this experiment tracker.",
+        envvar="BENCH_TRACK",
+        show_envvar=True,
+    ),
+]
 VerifyOption = Annotated[
     bool,
     typer.Option(

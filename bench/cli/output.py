@@ -20,6 +20,14 @@ def say(text: object) -> None:
     print(printable(str(text)))
 
 
+def say_verdicts(text: str) -> None:
+    """Print text with verdicts or marks, in colour where the terminal has it."""
+    from bench.cli.colour import coloured, colours
+
+    text = printable(text)
+    print(coloured(text) if colours() else text)
+
+
 def show(table: Table) -> None:
     """Print to standard output, fitted to the terminal where there is one."""
     if not sys.stdout.isatty():
@@ -46,6 +54,22 @@ def showing_the_others() -> Iterator[None]:
     except BenchError as error:
         show_runs(error.stores)
         raise
+
+
+def check_track(tracker: str | None) -> None:
+    """Before the work: raises UsageError or MissingError for a tracker that is unknown or not installed."""
+    if tracker is not None:
+        from bench.reporting.export.trackers import check_tracker
+
+        check_tracker(tracker)
+
+
+def track_runs(stores: Sequence[RunStore], tracker: str | None) -> None:
+    """Log runs that were just finished to the tracker that was asked for, if any."""
+    if tracker is not None and stores:
+        import bench
+
+        bench.track(stores, tracker)
 
 
 def show_runs(stores: Sequence[RunStore], *, summarised: bool = False) -> None:

@@ -24,6 +24,7 @@ from bench.cli.options import (
     SamplesOption,
     SeedOption,
     SuiteOption,
+    TrackOption,
     parse_settings,
     split,
 )
@@ -90,13 +91,14 @@ def run(
     dtype: DtypeOption = None,
     batch_size: BatchSizeOption = None,
     compile_networks: CompileOption = False,
+    track: TrackOption = None,
 ) -> int:
     """Generate missing images, score them and print the table.
 
     Methods in one call share the denoising steps that they have in common.
     """
     import bench
-    from bench.cli.output import show_runs, showing_the_others
+    from bench.cli.output import check_track, show_runs, showing_the_others, track_runs
     from bench.cli.progress import watching
     from bench.pipeline.plan_text import plan_text
 
@@ -111,7 +113,9 @@ def run(
     how |= {"batch_size": batch_size, "compile": compile_networks}
     how |= {"name": name}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
+    check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
     show_runs(stores, summarised=True)
+    track_runs(stores, track)
     return 0

@@ -14,6 +14,7 @@ from bench.cli.options import (
     ProtocolOption,
     ResultsOption,
     RunsArgument,
+    TrackOption,
     VerifyOption,
     split,
 )
@@ -59,6 +60,7 @@ def score(
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     verify: VerifyOption = False,
+    track: TrackOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -67,9 +69,10 @@ def score(
     Without --prompts, --metrics fid --reference DIR compares two folders of images.
     """
     import bench
-    from bench.cli.output import show_runs, showing_the_others
+    from bench.cli.output import check_track, show_runs, showing_the_others, track_runs
     from bench.cli.progress import watching
 
+    check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.score(
             runs or None,
@@ -90,4 +93,5 @@ def score(
             progress=progress,
         )
     show_runs(stores)
+    track_runs(stores, track)
     return 0

@@ -47,6 +47,10 @@ def make(
     prompts: Annotated[
         int | None, typer.Option("--prompts", metavar="N", help="Number of prompts, drawn at random. [default: all]")
     ] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option("--adaptive", help="Spend the votes on pairs of methods that are undecided."),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -78,6 +82,7 @@ def make(
             votes=votes,
             raters=raters,
             prompts=prompts,
+            adaptive=adaptive,
             seed=seed,
             questions=_pairs(question),
             consent=None if consent is None else _text(consent),
@@ -85,9 +90,8 @@ def make(
             progress=bar,
         )
     real = sum(item.kind == "real" for item in study.items.values())
-    shown = next(iter(study.plan.values()))
     typer.echo(f"study: {study.folder}")
-    typer.echo(f"  {real} items, {len(study.plan)} raters, {len(shown)} answers each")
+    typer.echo(f"  {real} items, {len(study.plan)} raters, {study.total(next(iter(study.plan)))} answers each")
     typer.echo(f"  people: bench study serve {study.folder}, or bench study export {study.folder}")
     return 0
 
@@ -185,6 +189,7 @@ def export(
     raters: Annotated[
         int | None, typer.Option("--raters", metavar="N", help="Only the first N raters. [default: all]")
     ] = None,
+    database: DatabaseOption = None,
 ) -> int:
     """Write a study for use elsewhere.
 
@@ -194,7 +199,9 @@ def export(
     from bench.study import export as run
 
     names = {"bundle": "bundles", "label-studio": "label-studio.json"}
-    for path in run(folder, kind, out or folder / names.get(kind, f"{kind}.csv"), url=url, raters=raters):
+    for path in run(
+        folder, kind, out or folder / names.get(kind, f"{kind}.csv"), url=url, raters=raters, database=database
+    ):
         typer.echo(path)
     return 0
 

@@ -44,6 +44,7 @@ def _task(one: TaskFindings) -> dict[str, Any]:
     return {
         "question": one.question,
         "adaptive": one.adaptive,
+        "looks": {"votes": list(one.looks), "taken": one.taken} if one.looks else None,
         **_judged(one.judged, one),
         "without_marked": None if rest is None else _judged(rest, None),
         "alpha": _interval(one.alpha),

@@ -75,7 +75,8 @@ def _pairs(one: TaskFindings, judged: Judged, title: str) -> Grid:
         if pair.rate.reason:
             below.append(f"{better} over {worse}: {pair.rate.reason}")
     head = ("method", "over", "votes", "ties", "win rate", "p", "")
-    return Grid(f"{title}, ties as half; p with Holm's correction over the pairs", head, tuple(rows), 2, tuple(below))
+    corrected = "Holm's correction over the pairs" + (" and for all looks" if one.looks else "")
+    return Grid(f"{title}, ties as half; p with {corrected}", head, tuple(rows), 2, tuple(below))
 
 
 def _ordered(pair: WinRate) -> tuple[str, str, Interval]:

@@ -16,7 +16,8 @@ from torch import Tensor
 from bench.models.base import Conditioning, DiffusionModel
 from bench.models.schedulers import calls_per_step, take_step
 from bench.runtime.devices import sent
-from bench.sampling.noise import StepNoise, initial_noise, know_step_noise
+from bench.sampling.guiding import State, guided
+from bench.sampling.noise import StepNoise, generators, initial_noise, know_step_noise
 from bench.sampling.tree import Action, Segment, cost
 
 
@@ -67,21 +68,34 @@ def run_from(
     with torch.inference_mode():
         way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
     try:
-        yield from _run(way, tree, latents, scheduler)
+        yield from _run(way, tree, latents, Memory(scheduler, {}))
     finally:
         noise.close()
 
 
+@dataclass(slots=True)
+class Memory:
+    """What a trajectory remembers from step to step: its scheduler, and the state of its guiders."""
+
+    scheduler: Any
+    guiders: State
+
+    def copy(self) -> Memory:
+        """For another branch. No step writes into the tensors of the guiders' state."""
+        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders))
+
+
 @torch.inference_mode()
-def _advance(way: _Way, segment: Segment, latents: Tensor, scheduler: Any) -> Tensor:
-    """Run a segment's own steps; `scheduler` keeps its state."""
+def _advance(way: _Way, segment: Segment, latents: Tensor, memory: Memory) -> Tensor:
+    """Run a segment's own steps; `memory` keeps what they leave."""
+    scheduler = memory.scheduler
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
         for call in range(first, last):
             # The network takes the time on its device, the scheduler on the CPU: neither waits for the other's.
             seen = scaled(scheduler, latents, scheduler.timesteps[call])
-            prediction = combine(way.model, action, seen, way.times[call], way.batch.cond)
+            prediction = _predict(way, action, seen, call, memory.guiders)
             way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
             extra = {}
             if takes_noise:
@@ -91,19 +105,18 @@ def _advance(way: _Way, segment: Segment, latents: Tensor, scheduler: Any) -> Te
 
 
 def _run(
-    way: _Way, segment: Segment, latents: Tensor, scheduler: Any, forked_at: int | None = None
+    way: _Way, segment: Segment, latents: Tensor, memory: Memory, forked: bool = False
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    latents = _advance(way, segment, latents, scheduler)
+    latents = _advance(way, segment, latents, memory)
     if not segment.children:
         yield segment.runs, latents
-    elif forked_at is None:  # the trunk's noise is wanted by nobody any more
-        forked_at = sum(calls_per_step(scheduler)[: segment.stop])
-        way.noise.forget_before(forked_at)
+    elif not forked:  # the trunk's noise is wanted by nobody any more
+        way.noise.forget_before(sum(calls_per_step(memory.scheduler)[: segment.stop]))
     for nth, child in enumerate(segment.children):
         # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
         # last branch may use it up. Latents are not copied: no step writes into them.
         last = nth == len(segment.children) - 1
-        yield from _run(way, child, latents, scheduler if last else copy.deepcopy(scheduler), forked_at)
+        yield from _run(way, child, latents, memory if last else memory.copy(), True)
 
 
 def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
@@ -112,11 +125,23 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
     return latents if scale is None else torch.as_tensor(scale(latents, t))
 
 
-def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-    """The step's prediction: the one side's, or the weighted sum of both, each with its own guidance."""
+def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State) -> Tensor:
+    """The step's prediction under the rules of its sides; `call` is the index of the timestep, `state` the guiders'."""
+    batch = way.batch
+
+    def noise_of(shape: Sequence[int]) -> Tensor:
+        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, "prompt")
+        noise = torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn])
+        return sent(noise, latents.device)
+
+    memory = (state, noise_of)
+    return _sum(action, [guided(way.model, side, latents, way.times[call], batch.cond, memory) for side in action])
+
+
+def _sum(action: Action, predictions: Sequence[Tensor]) -> Tensor:
     if len(action) == 1:
-        return model.predict(action[0].network, latents, t, cond, action[0].guidance)
-    parts = [side.weight * model.predict(side.network, latents, t, cond, side.guidance) for side in action]
+        return predictions[0]
+    parts = [side.weight * prediction for side, prediction in zip(action, predictions, strict=True)]
     # Two are added as they are: a sum along a dimension rounds otherwise in half precision.
     return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
 

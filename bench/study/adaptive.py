@@ -1,42 +1,43 @@
-"""Adaptive studies: votes go to the pairs that are undecided, and the intervals stay valid. Pure.
+"""Adaptive studies: votes go to the pairs that are undecided, and the judgement stays valid. Pure.
 
-Before each batch every pair has a chance, recorded with every vote that is drawn with it. The chance grows with what a
-vote on the pair is expected to tell: the squared width of its interval beside the distance of its win rate from one
-half, as long as the interval holds one half. `FLOOR` of the chances is shared evenly, so that no pair is ever left.
+Before a rater begins, every pair has a chance, which is recorded with every vote that is drawn with it. `FLOOR` of the
+chances is shared evenly over all pairs, so that none is ever left; the rest is shared evenly over the undecided ones.
 
-Rates come from weights: a vote weighs 1 / sqrt(chance), scaled so that each pair weighs what it would in a balanced
-design (Hadad, Hirshberg, Zhan, Wager & Athey 2021, Confidence intervals for policy evaluation in adaptive experiments,
-PNAS 118: inverse-probability weights with their evaluation weights sqrt(chance), which keep the variance steady). The
-plain mean of an adaptive study is biased: a pair that began with bad luck gets few votes to make up for it.
+Whether a pair is decided is looked at after fixed numbers of votes (`Looks`), and each look spends its part of the
+error (Bonferroni over looks, Holm over pairs), so that any pair is decided wrongly in at most 5 % of studies, whenever
+one stops. A look takes all votes alike: how many a pair gets before it is decided depends on the other pairs only, as
+in a group-sequential trial.
 
-When to stop is a question of its own: `Looks` fixes beforehand at which numbers of votes one may look, and each look
-spends its part of the error, so that any pair is decided wrongly in at most 5 % of studies, whenever one stops.
+Rates of the whole study come from weights: a vote weighs 1 / sqrt(chance), scaled so that each pair weighs what it
+would in a balanced design (Hadad, Hirshberg, Zhan, Wager & Athey 2021, Confidence intervals for policy evaluation in
+adaptive experiments, PNAS 118: inverse-probability weights with their evaluation weights sqrt(chance), which keep the
+variance steady). The plain mean is biased: a pair that is decided by good luck gets few votes to make up for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bench.analysis.stats import holm
 from bench.errors import UsageError
-from bench.study.ballots import Ballots, Floats
-from bench.study.winrates import WinRate, win_rates
+from bench.study.ballots import Ballots
+from bench.study.winrates import win_rates
 
 FLOOR = 0.1  # the share of all chances that is spread evenly over the pairs
-FIRST = 10  # votes of each pair before any is preferred
+FIRST = 10  # votes of each pair, on average, before the first look
+MOST_LOOKS, GROWTH = 20, 1.25
 ALPHA = 0.05
-SURE = ALPHA / 20  # as sure as one of 20 looks asks: then its votes go elsewhere, until it is not sure any more
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """At which numbers of votes one may look at an adaptive (or balanced) study; each look spends the same."""
+    """At which numbers of votes one looks at an adaptive (or balanced) study; each look spends the same."""
 
     votes: tuple[int, ...]
 
@@ -46,7 +47,7 @@ class Looks:
         return ALPHA / len(self.votes)
 
 
-def looks(votes: int, count: int = 20, growth: float = 1.25) -> Looks:
+def looks(votes: int, count: int = MOST_LOOKS, growth: float = GROWTH) -> Looks:
     """`count` looks, each after `growth` times as many votes as the one before, the last after all `votes`.
 
     Growing steps look often where a few votes more are many, and seldom where they are not.
@@ -57,28 +58,65 @@ def looks(votes: int, count: int = 20, growth: float = 1.25) -> Looks:
     return Looks(tuple(found))
 
 
-def decided(pairs: Sequence[WinRate], alpha: float = ALPHA) -> dict[Pair, str]:
-    """The pairs that are decided at `alpha` with Holm's correction, and their winners."""
-    corrected = holm([one.p for one in pairs]).tolist()
-    return {
-        (one.a, one.b): one.a if one.rate.mean > 0.5 else one.b
-        for one, p in zip(pairs, corrected, strict=True)
-        if p < alpha
-    }
+def planned_looks(votes: int, pairs: int) -> Looks:
+    """The looks of a study of `votes` votes: up to 20, the first when pairs have about 10 votes each.
+
+    >>> planned_looks(1000, 3).votes
+    (35, 44, 55, 69, 86, 107, 134, 168, 210, 262, 328, 410, 512, 640, 800, 1000)
+    """
+    fit = 1 + math.floor(math.log(max(votes / (FIRST * pairs), 1.0)) / math.log(GROWTH))
+    return looks(votes, min(fit, MOST_LOOKS))
 
 
-def chances(
-    methods: Sequence[str],
-    votes: Ballots | None = None,
-    floor: float = FLOOR,
-    cap: int = 0,
-    done: Collection[Pair] = (),
-) -> dict[Pair, float]:
-    """The chance of each pair of `methods` for the next batch, all together 1, after the votes so far.
+@dataclass(frozen=True)
+class Verdicts:
+    """What the looks so far found: the winner of each decided pair, and p values with all corrections.
 
-    `floor` in (0, 1] is spread evenly; 1 is a balanced design. A pair gets no more than its floor when it is `done`,
-    when it is decided at `SURE`, or when it has `cap` votes, which ends ties (0: no cap). UsageError: fewer than two
-    methods, or a floor out of range.
+    `p` below ALPHA is the same as being decided; `taken` is the number of votes at each look that was taken.
+    """
+
+    winners: Mapping[Pair, str] = field(default_factory=dict)
+    p: Mapping[Pair, float] = field(default_factory=dict)
+    taken: tuple[int, ...] = ()
+
+
+def look(votes: Ballots, plan: Looks, before: Verdicts) -> Verdicts:
+    """One look at the votes that there are; what was decided `before` stays decided and frees its part of Holm's.
+
+    (Maurer & Bretz 2013, Multiple testing in group sequential trials using graphical approaches.)
+    """
+    pairs = [(a, b) for i, a in enumerate(votes.methods) for b in votes.methods[i + 1 :]]
+    known = {(one.a, one.b): one for one in win_rates(replace(votes, weights=np.ones(len(votes))))}
+    raw = [0.0 if pair in before.winners else _p(known[pair].p if pair in known else math.nan) for pair in pairs]
+    winners, found = dict(before.winners), dict(before.p)
+    for pair, value in zip(pairs, holm(raw).tolist(), strict=True):
+        if pair in before.winners:
+            continue
+        corrected = min(1.0, value * len(plan.votes))
+        found[pair] = min(corrected, found.get(pair, 1.0))
+        if corrected < ALPHA:
+            winners[pair] = pair[0] if known[pair].rate.mean > 0.5 else pair[1]
+    return Verdicts(winners, found, (*before.taken, len(votes)))
+
+
+def _p(value: float) -> float:
+    return value if math.isfinite(value) else 1.0
+
+
+def at_looks(votes: Ballots, plan: Looks, before: Verdicts | None = None) -> Verdicts:
+    """All looks that the votes [N], in the order in which they were given, have reached; `before`: some are taken."""
+    found = before or Verdicts()
+    for count in plan.votes[len(found.taken) :]:
+        if count <= len(votes):
+            found = look(votes.where(np.arange(len(votes)) < count), plan, found)
+    return found
+
+
+def chances(methods: Sequence[str], done: Collection[Pair] = (), floor: float = FLOOR) -> dict[Pair, float]:
+    """The chance of each pair of `methods` for the next rater, all together 1.
+
+    `floor` in (0, 1] is spread evenly, the rest over the pairs that are not `done`; 1 is a balanced design. UsageError:
+    fewer than two methods, or a floor out of range.
 
     >>> chances(["base", "refl"])
     {('base', 'refl'): 1.0}
@@ -89,38 +127,21 @@ def chances(
     if not 0 < floor <= 1:
         raise UsageError(f"the floor of the chances must be above 0 and at most 1, not {floor:g}")
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    known = {} if votes is None else {(one.a, one.b): one for one in win_rates(weighted(votes))}
-    wanted = _wanted(pairs, known, cap, {*done, *(pair[::-1] for pair in done)})
-    total = wanted.sum()
-    share = wanted / total if total > 0 else np.full(len(pairs), 1 / len(pairs))
-    found = floor / len(pairs) + (1 - floor) * share
-    return dict(zip(pairs, found.tolist(), strict=True))
-
-
-def _wanted(pairs: Sequence[Pair], known: Mapping[Pair, WinRate], cap: int, done: Collection[Pair]) -> Floats:
-    """How much a vote on each pair is worth, in no unit."""
-    rates = [known.get(pair) or known.get(pair[::-1]) for pair in pairs]
-    few = [one is None or one.votes < FIRST for one in rates]
-    if any(few):  # first of all every pair gets its first votes
-        return np.array(few, dtype=np.float64)
-    found = [one for one in rates if one is not None]
-    done = {*done, *decided(found, SURE)}
-    worth = [0.0 if (one.a, one.b) in done or 0 < cap <= one.votes else _missing(one) for one in found]
-    return np.array(worth)
-
-
-def _missing(one: WinRate) -> float:
-    """The votes that the pair still lacks, within bounds: a rate near one half must not take all."""
-    half = (one.rate.high - one.rate.low) / 2
-    distance = max(abs(one.rate.mean - 0.5), half / 2)
-    return float(one.votes * (half / distance) ** 2) if math.isfinite(half) else float(FIRST)
+    open_ones = [pair for pair in pairs if pair not in done and pair[::-1] not in done] or pairs
+    rest = (1 - floor) / len(open_ones)
+    return {pair: floor / len(pairs) + (rest if pair in open_ones else 0.0) for pair in pairs}
 
 
 def draw(rng: np.random.Generator, table: Mapping[Pair, float], count: int) -> list[tuple[Pair, float]]:
-    """`count` pairs, each with the chance that it was drawn with, which has to be stored with the vote."""
-    pairs = list(table)
-    chosen = rng.choice(len(pairs), size=count, p=np.array([table[pair] for pair in pairs]))
-    return [(pairs[i], table[pairs[i]]) for i in chosen.tolist()]
+    """`count` pairs in random order for one rater, each with its chance, which has to be stored with the vote.
+
+    Systematic sampling: a pair comes count x chance times, rounded up or down at random, so that each place of the
+    order is of the pair with just its chance, and no rater has one pair more often than need be.
+    """
+    pairs = [list(table)[i] for i in rng.permutation(len(table)).tolist()]
+    edges = np.cumsum([table[pair] for pair in pairs]) * count
+    at = np.minimum(np.searchsorted(edges, np.arange(count) + rng.random(), side="right"), len(pairs) - 1)
+    return [(pairs[i], table[pairs[i]]) for i in rng.permutation(at).tolist()]
 
 
 def weighted(votes: Ballots) -> Ballots:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from bench.study import page
-from bench.study.folder import Study
+from bench.study.folder import Shown, Study
 from bench.study.keys import Keys
 
 
-def bundle(study: Study, keys: Keys, rater: str) -> str:
-    """The file for one rater. Nothing in it names a method, and it may load nothing from anywhere."""
+def bundle(study: Study, keys: Keys, rater: str, shown: Sequence[Shown]) -> str:
+    """The file for one rater, who is `shown` these items.
+
+    Nothing in it names a method, and it may load nothing from anywhere.
+    """
     items, pictures = [], {}
-    for one in study.plan[rater]:
+    for one in shown:
         item = study.items[one.item]
         sides = (item.asset_a, item.asset_b) if one.a_left else (item.asset_b, item.asset_a)
         handles = [keys.picture(rater, one.item, side) for side in ("left", "right")]

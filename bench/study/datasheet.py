@@ -29,7 +29,7 @@ def datasheet(study: Study) -> str:
     kinds = Counter(item.kind for item in study.items.values())
     methods = [(escape_markdown(one["name"]), escape_markdown(one["run"])) for one in its["methods"]]
     prompts = {item.prompt_id for item in study.items.values() if item.kind == "real"}
-    shown = sum(map(len, study.plan.values()))
+    shown = sum(map(study.total, study.plan))
     extras = its["extras"]
     parts = [
         "# Data sheet of a human preference study",

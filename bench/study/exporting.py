@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,8 +14,10 @@ from bench.errors import UsageError, unknown
 from bench.runtime.log import get_logger
 from bench.store.atomic import atomic_write
 from bench.study.bundle import bundle, data_uri
-from bench.study.folder import Study, open_study
+from bench.study.folder import Shown, Study, open_study
 from bench.study.keys import Keys
+from bench.study.orders import Orders
+from bench.study.store import open_votes
 
 logger = get_logger(__name__)
 LABEL_STUDIO = "label-studio"
@@ -41,21 +44,33 @@ def export(
     *,
     url: str | None = None,
     raters: int | None = None,
+    database: str | None = None,
 ) -> list[Path]:
     """Write a study for use elsewhere; returns the files. Existing files are not overwritten.
 
     `kind` is bundle (a folder with one HTML file a rater, which needs no server), prolific or mturk (a CSV with a link
     and a completion code a rater; `url` is the address that raters reach `bench study serve` by), or label-studio (a
-    JSON file of pairwise tasks and, beside it, the labelling configuration). UsageError: an unknown kind, a file that
-    exists, or links without `url`.
+    JSON file of pairwise tasks and, beside it, the labelling configuration). A bundle of an adaptive study is drawn by
+    the votes that are in the study now, so that later ones know more. UsageError: an unknown kind, a file that exists,
+    links without `url`, or Label Studio for an adaptive study.
     """
-    study = open_study(folder)
-    keys = Keys.of(study.folder, study.plan)
-    names = _first(study, raters)
-    out = Path(out)
     if kind not in KINDS:
         raise unknown("kind of export", kind, KINDS)
-    return KINDS[kind](study, keys, names, out, url)
+    study = open_study(folder)
+    keys = Keys.of(study.folder, study.plan)
+    return KINDS[kind](_Export(study, keys, _first(study, raters), Path(out), url, database))
+
+
+@dataclass(frozen=True)
+class _Export:
+    """What is exported, for which raters, and where to."""
+
+    study: Study
+    keys: Keys
+    names: Sequence[str]
+    out: Path
+    url: str | None
+    database: str | None
 
 
 def _first(study: Study, raters: int | None) -> list[str]:
@@ -71,16 +86,34 @@ def _new(path: Path) -> Path:
     return path
 
 
-def _bundles(study: Study, keys: Keys, names: Sequence[str], out: Path, url: str | None) -> list[Path]:
+def _bundles(one: _Export) -> list[Path]:
+    out = one.out
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: bundles go into a folder, choose another --out")
-    paths = [_new(out / f"study-{name}.html") for name in names]
-    for name, path in zip(names, paths, strict=True):
-        atomic_write(path, bundle(study, keys, name))
+    paths = [_new(out / f"study-{name}.html") for name in one.names]
+    for (name, order), path in zip(_orders(one).items(), paths, strict=True):
+        atomic_write(path, bundle(one.study, one.keys, name, order))
     return paths
 
 
-def _links(study: Study, keys: Keys, names: Sequence[str], out: Path, url: str | None) -> list[Path]:
+def _orders(one: _Export) -> dict[str, tuple[Shown, ...]]:
+    """What each rater is shown; of an adaptive study it is drawn now, and kept beside the votes."""
+    if one.study.adaptive is None:
+        return {name: one.study.plan[name] for name in one.names}
+    votes = open_votes(one.study, one.database)
+    try:
+        orders = Orders(one.study, votes)
+        found = {name: orders.of(name) for name in one.names}
+    finally:
+        votes.close()
+    for name, order in found.items():
+        if not order:
+            raise UsageError(f"the answers of rater {name} were removed, so there is no bundle for it")
+    return found
+
+
+def _links(one: _Export) -> list[Path]:
+    url, keys = one.url, one.keys
     parts = urlsplit(url or "")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UsageError("links need --url, the address that raters reach the server by, such as https://study.example")
@@ -89,14 +122,20 @@ def _links(study: Study, keys: Keys, names: Sequence[str], out: Path, url: str |
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["url", "completion_code"])
-    for name in names:
+    for name in one.names:
         writer.writerow([f"{(url or '').rstrip('/')}/r/{keys.token(name)}", keys.completion(name)])
-    atomic_write(_new(out), text.getvalue())
-    return [out]
+    atomic_write(_new(one.out), text.getvalue())
+    return [one.out]
 
 
-def _label_studio(study: Study, keys: Keys, names: Sequence[str], out: Path, url: str | None) -> list[Path]:
+def _label_studio(one: _Export) -> list[Path]:
     """Every real item and check once, half of them with method a on the left; its annotators are not the study's."""
+    study, keys, out = one.study, one.keys, one.out
+    if study.adaptive:
+        raise UsageError(
+            "an adaptive study draws each rater's items by chances, and Label Studio shows all items to everybody: "
+            "export bundles or links, or make a study without --adaptive"
+        )
     config = _new(out.with_suffix(".xml"))
     _new(out)
     tasks = []
@@ -125,7 +164,7 @@ def label_studio_handle(keys: Keys, item: str, a_left: bool) -> str:
     return keys.item(f"{LABEL_STUDIO}/{'a' if a_left else 'b'}", item)
 
 
-KINDS: dict[str, Callable[[Study, Keys, Sequence[str], Path, str | None], list[Path]]] = {
+KINDS: dict[str, Callable[[_Export], list[Path]]] = {
     "bundle": _bundles,
     "prolific": _links,
     "mturk": _links,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from bench.formatting import counted, one_line
 from bench.store.atomic import read_json
 from bench.store.run_store import RunStore
 from bench.store.runs import Run, read_run
-from bench.study.adaptive import weighted
+from bench.study.adaptive import Looks, Verdicts, at_looks, weighted
 from bench.study.against_metrics import Against, against_metrics
 from bench.study.agreement import Retest, alpha, retest, side_bias
 from bench.study.ballots import Ballots, ballots
@@ -69,6 +70,8 @@ class TaskFindings:
     side: Interval
     adaptive: bool
     metrics: tuple[Against, ...] = ()
+    looks: tuple[int, ...] = ()  # of an adaptive study, the numbers of votes at which pairs are judged; all of them
+    taken: int = 0  # and how many of them the votes have reached
 
 
 @dataclass(frozen=True)
@@ -154,23 +157,64 @@ def _task(
     plain = ballots(votes, task, order)
     own = weighted(plain)
     adaptive = own is not plain
+    plan = _looks(manifest, task) if adaptive else None
     rest = plain.without(raters.marked)
-    others = judge(weighted(rest)) if raters.marked and len(rest) else None
-    found = judge(own)
+    others = judge(rest, plan) if raters.marked and len(rest) else None
+    found = judge(plain, plan)
     metrics = against_metrics(own, task, items, runs, adaptive=adaptive)
     questions = manifest.get("questions")
     question = str(questions.get(task, "")) if isinstance(questions, Mapping) else ""
-    needed = {(one.a, one.b): votes_to_decide(one) for one in found.pairs if not one.winner}
+    level = 1 - plan.alpha if plan else 0.95
+    needed = {(one.a, one.b): votes_to_decide(one, level) for one in found.pairs if not one.winner}
     own_votes = [vote for vote in votes if vote.task == task]
     agree = (alpha(plain), retest(own_votes, dict(items)), side_bias(own))
-    notes = _notes(task, plain, found, adaptive, metrics)
-    return TaskFindings(task, question, found, others, needed, *agree, adaptive, tuple(metrics)), notes
+    notes = _notes(task, plain, found, metrics)
+    looks = () if plan is None else plan.votes
+    taken = sum(count <= len(plain) for count in looks)
+    if adaptive:
+        notes.append(_how_adaptive(task, len(plain), looks, taken))
+    return TaskFindings(task, question, found, others, needed, *agree, adaptive, tuple(metrics), looks, taken), notes
 
 
-def judge(votes: Ballots) -> Judged:
-    """Rates and strengths of votes of one task."""
-    people = (len(set(votes.raters.tolist())), len(set(votes.prompts.tolist())))
-    return Judged(len(votes), *people, tuple(win_rates(votes)), method_rates(_seen(votes)), strengths(_seen(votes)))
+def _looks(manifest: Mapping[str, Any], task: str) -> Looks | None:
+    """The looks that an adaptive study was made with; None where they are not on record."""
+    adaptive = manifest.get("adaptive")
+    found = (adaptive.get("looks") or {}).get(task) if isinstance(adaptive, Mapping) else None
+    return Looks(tuple(found)) if found else None
+
+
+def _how_adaptive(task: str, votes: int, looks: Sequence[int], taken: int) -> str:
+    weights = f"{task}: an adaptive study; rates weigh votes by the chances that their pairs were drawn with"
+    if not looks:
+        return f"{weights}. It has no plan of looks on record, so what is decided holds if it was looked at once"
+    last = f"the last at {looks[taken - 1]:,} of {votes:,} votes" if taken else f"the first is at {looks[0]:,} votes"
+    return (
+        f"{weights}. Pairs are decided at looks planned beforehand, all looks together at 5 %: {taken} of {len(looks)} "
+        f"taken, {last}. The intervals are of 95 % each, so that one may leave out one half where nothing is decided"
+    )
+
+
+def judge(votes: Ballots, plan: Looks | None = None) -> Judged:
+    """Rates and strengths of votes of one task; of an adaptive study, pairs and ranks are decided at its looks."""
+    own = weighted(votes)
+    people = (len(set(own.raters.tolist())), len(set(own.prompts.tolist())))
+    found = Judged(len(own), *people, tuple(win_rates(own)), method_rates(_seen(own)), strengths(_seen(own)))
+    return found if plan is None else _at_looks(found, at_looks(votes, plan))
+
+
+def _at_looks(found: Judged, verdicts: Verdicts) -> Judged:
+    """Decisions as at the looks. One that all votes speak against by now counts as undecided."""
+    pairs = []
+    for one in found.pairs:
+        winner = verdicts.winners.get((one.a, one.b), "")
+        now = one.a if one.rate.mean > 0.5 else one.b
+        p = verdicts.p.get((one.a, one.b), 1.0) if winner in ("", now) else 1.0
+        pairs.append(replace(one, p=math.nan, p_holm=p))
+    losers = [(one.winner, one.b if one.winner == one.a else one.a) for one in pairs if one.winner]
+    names = found.strengths.methods
+    better = tuple(tuple((i, j) in losers for j in names) for i in names)
+    ranks = tuple((1 + sum(row[i] for row in better), len(names) - sum(better[i])) for i in range(len(names)))
+    return replace(found, pairs=tuple(pairs), strengths=replace(found.strengths, better=better, ranks=ranks))
 
 
 def _seen(votes: Ballots) -> Ballots:
@@ -183,7 +227,7 @@ def _seen(votes: Ballots) -> Ballots:
     return replace(votes, methods=tuple(votes.methods[i] for i in used), a=index[votes.a], b=index[votes.b])
 
 
-def _notes(task: str, votes: Ballots, found: Judged, adaptive: bool, metrics: Sequence[Against]) -> list[str]:
+def _notes(task: str, votes: Ballots, found: Judged, metrics: Sequence[Against]) -> list[str]:
     notes = []
     if votes.duplicates:
         notes.append(f"{task}: {counted(votes.duplicates, 'second answer')} to one item left out; the first counts")
@@ -194,8 +238,6 @@ def _notes(task: str, votes: Ballots, found: Judged, adaptive: bool, metrics: Se
     never = [f"{a} and {b}" for i, a in enumerate(names) for b in names[i + 1 :] if (a, b) not in compared]
     if never:
         notes.append(f"{task}: never compared: {', '.join(map(one_line, never))}")
-    if adaptive:
-        notes.append(f"{task}: an adaptive study; votes are weighted by the chances that their pairs were drawn with")
     lost = max((one.unscored for one in metrics), default=0)
     if lost:
         notes.append(f"{task}: up to {counted(lost, 'vote')} without scores left out of the comparison with metrics")

@@ -2,7 +2,8 @@
 
     study.json    the manifest: schema version, methods with run ids and digests, questions, consent, seed, sizes
     items.jsonl   one item a line: two pictures and what is asked about them
-    plan.jsonl    one rater a line: the items in order, and which method stands on the left
+    plan.jsonl    one rater a line: the items in order, and which method stands on the left (adaptive: drawn when the
+                  rater begins, and kept beside the votes)
     assets/       the pictures, under names that say nothing
     study.key     what links and handles are made from; with it, anybody can vote
     study.db      the votes (SQLite), or in PostgreSQL (`bench.study.store`)
@@ -15,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,14 @@ class StudyItem:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An item in a rater's order, and whether its method a stands on the left."""
+    """An item in a rater's order, and whether its method a stands on the left.
+
+    `chance`: of an adaptive study, the probability with which the item's pair was drawn for this place.
+    """
 
     item: str
     a_left: bool
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,21 @@ class Study:
         """What tells the rows of one study from those of another in a shared database."""
         return str(self.manifest["study"])
 
+    @property
+    def adaptive(self) -> dict[str, Any] | None:
+        """Of an adaptive study, "floor" of the chances, "looks" by task, and "shown", items of a rater; else None."""
+        found = self.manifest.get("adaptive")
+        return found if isinstance(found, dict) else None
+
+    def total(self, rater: str) -> int:
+        """How many answers a rater is asked for."""
+        return int(self.adaptive["shown"]) if self.adaptive else len(self.plan[rater])
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of the methods, in their order."""
+        return tuple(str(one["name"]) for one in self.manifest["methods"])
+
     def question(self, task: str) -> str:
         """What is asked in a task."""
         return str(self.manifest["questions"].get(task) or QUESTIONS[task])
@@ -92,11 +111,6 @@ class Study:
     def asset(self, name: str) -> Path:
         """Where a picture lies."""
         return self.folder / ASSETS / name
-
-    @cached_property
-    def position(self) -> dict[tuple[str, str], tuple[int, Shown]]:
-        """(rater, item) -> place in the rater's order, from 0, and how it is shown."""
-        return {(rater, one.item): (i, one) for rater, shown in self.plan.items() for i, one in enumerate(shown)}
 
 
 def write_study(
@@ -130,9 +144,24 @@ def open_study(folder: Path | str) -> Study:
     for key, kind in _NEEDED.items():
         if not isinstance(manifest.get(key), kind):
             raise UsageError(f"{folder / MANIFEST} is damaged: '{key}' is missing or no {kind.__name__}")
+    _check_adaptive(manifest, folder)
     items = {item.item: item for item in map(_item, _lines(folder / ITEMS))}
     plan = {str(row.get("rater")): _shown(row, items, folder) for row in _lines(folder / PLAN)}
     return Study(folder, manifest, items, plan)
+
+
+def _check_adaptive(manifest: dict[str, Any], folder: Path) -> None:
+    adaptive = manifest.get("adaptive")
+    if adaptive is None:
+        return
+    parts = adaptive if isinstance(adaptive, dict) else {}
+    looks, floor, shown = parts.get("looks"), parts.get("floor"), parts.get("shown")
+    known = isinstance(looks, dict) and all(
+        isinstance(looks.get(task), list) and looks[task] and all(type(one) is int and one > 0 for one in looks[task])
+        for task in manifest["tasks"]
+    )
+    if not known or type(shown) is not int or not isinstance(floor, float) or not 0 < floor <= 1:
+        raise UsageError(f"{folder / MANIFEST} is damaged: 'adaptive' lacks its floor, its looks or its size")
 
 
 def _lines(file: Path) -> list[Any]:

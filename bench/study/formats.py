@@ -28,6 +28,7 @@ class Raw:
     choice: str  # left | right | tie | first | second (of the two that `facts` names) | a method's name
     facts: Mapping[str, str]
     seconds: float | None = None
+    chance: float | None = None  # that a file states, for an adaptive study
     fault: str = ""
 
 
@@ -145,7 +146,11 @@ def _table(rows: list[dict[str, Any]], file: Path) -> tuple[str, list[Raw]]:
 def _plain(row: Mapping[str, Any]) -> Raw:
     facts = {key: _text(row.get(key)) for key in ("item", *_NAMED, "sample", "left") if _text(row.get(key))}
     rater, choice = _text(row.get("rater")), _text(row.get("choice"))
-    return Raw(rater, choice, facts, number(row.get("seconds")), "" if rater else "no rater")
+    chance = number(row.get("chance"))
+    fault = "" if rater else "no rater"
+    if _text(row.get("chance")) and not (chance is not None and 0 < chance <= 1):
+        fault = fault or "a chance that is no probability above 0"
+    return Raw(rater, choice, facts, number(row.get("seconds")), chance, fault)
 
 
 def _pick(row: Mapping[str, Any]) -> Raw:

@@ -10,9 +10,10 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.formatting import counted, one_line
 from bench.study.exporting import label_studio_handle
-from bench.study.folder import Study, StudyItem
+from bench.study.folder import Shown, Study, StudyItem
 from bench.study.formats import BUNDLE, CODES, LABEL_STUDIO, PICK_A_PIC, PLAIN, Raw, read_answers
 from bench.study.keys import Keys
+from bench.study.orders import Orders
 from bench.study.serving import opened
 from bench.study.sessions import LONGEST
 from bench.study.store import FORGOTTEN, SIMULATED, Answer, VoteStore
@@ -83,7 +84,7 @@ def _codes(raws: list[Raw], study: Study, keys: Keys, votes: VoteStore) -> Impor
     codes = {keys.completion(rater): rater for rater in study.plan}
     counts = votes.counts()
     known = [codes[raw.rater] for raw in raws if raw.rater in codes]
-    finished = sum(counts.get(rater, (0, 0.0))[0] >= len(study.plan[rater]) for rater in known)
+    finished = sum(counts.get(rater, (0, 0.0))[0] >= study.total(rater) for rater in known)
     return Imported(CODES, len(raws), codes=(finished, len(raws) - len(known)))
 
 
@@ -94,6 +95,10 @@ class _Import:
         self.names: dict[str, str] = {}
         self.orders: Counter[str] = Counter()
         self.states = votes.raters()
+        self.known_orders = Orders(study, votes).all()
+        self.position = {
+            (rater, one.item): (i, one) for rater, order in self.known_orders.items() for i, one in enumerate(order)
+        }
         self.handles = self._known_handles()
         self.by_pair: dict[tuple[str, ...], list[StudyItem]] = {}
         self.by_assets: dict[frozenset[str], StudyItem] = {}
@@ -111,8 +116,8 @@ class _Import:
         if self.kind == BUNDLE:
             return {
                 (rater, self.keys.item(rater, one.item)): (one.item, one.a_left)
-                for rater, plan in self.study.plan.items()
-                for one in plan
+                for rater, order in self.known_orders.items()
+                for one in order
             }
         if self.kind == LABEL_STUDIO:
             return {
@@ -141,18 +146,30 @@ class _Import:
             return f"no answer: '{one_line(raw.choice)[:40]}'"
         if self.states.get(rater) == FORGOTTEN:
             return "the rater's answers were removed"
+        planned = self.position.get((rater, item.item))
+        chance, why = self._chance(raw, item, planned[1] if planned else None)
+        if why:
+            return why
         if not self.states.get(rater):
             self.votes.consent(rater)
             self.states[rater] = "consented"
-        planned = self.study.position.get((rater, item.item))
         position = planned[0] if planned else self.orders[rater]
         self.orders[rater] += 1
         seconds = None if raw.seconds is None else min(max(raw.seconds, 0.0), LONGEST)
-        stored = self.votes.add(Answer(rater, item.item, choice, sided, position, seconds, self.kind))
+        stored = self.votes.add(Answer(rater, item.item, choice, sided, position, seconds, self.kind, chance))
         self.done.stored += stored
         self.done.duplicates += not stored
         self.done.sides_unknown += stored and a_left is None and not planned
         return ""
+
+    def _chance(self, raw: Raw, item: StudyItem, planned: Shown | None) -> tuple[float | None, str]:
+        """The chance that is stored with an answer; or why it cannot be one of this study."""
+        chance = raw.chance if planned is None or planned.chance is None else planned.chance
+        if item.kind != "real":
+            return None, ""
+        if self.study.adaptive is None:
+            return None, "" if chance is None else "a chance, which votes of a study without --adaptive do not have"
+        return chance, "" if chance is not None else "no chance on record, which every vote of an adaptive study needs"
 
     def _item(self, raw: Raw) -> tuple[StudyItem, bool | None] | str:
         """The item of an answer and whether a stood on the left (None: not known); or why there is none."""
@@ -185,7 +202,7 @@ class _Import:
 
     def _choice(self, raw: Raw, item: StudyItem, a_left: bool | None, rater: str) -> tuple[str, bool]:
         """left, right, tie or "" for no answer, and whether a is on the left: as known, as planned, or by a coin."""
-        planned = self.study.position.get((rater, item.item))
+        planned = self.position.get((rater, item.item))
         known = a_left if a_left is not None else planned[1].a_left if planned else None
         sided = self._coin(rater, item.item) if known is None else known
         choice = raw.choice

@@ -23,12 +23,14 @@ from bench.store.runs import Run
 from bench.store.select import RunSources, display_names, open_runs
 from bench.study.blinding import Copies, Source, sources_of
 from bench.study.datasheet import write_datasheet
+from bench.study.drawing import design_of
 from bench.study.folder import (
     CONSENT,
     INSTRUCTIONS,
     QUESTIONS,
     SCHEMA_VERSION,
     TASKS,
+    Shown,
     Study,
     StudyItem,
     open_study,
@@ -66,6 +68,7 @@ def make(
     votes: int = 3,
     raters: int | None = None,
     prompts: int | None = None,
+    adaptive: bool = False,
     seed: int | None = None,
     questions: Mapping[str, str] | None = None,
     consent: str | None = None,
@@ -76,8 +79,10 @@ def make(
 
     `task` is preference (one picture of each method), diversity (all pictures of a prompt as a grid), alignment, both
     (the first two) or all. Each item gets `votes` answers, each rater `per_rater` items beside practice, checks and
-    repeats; `raters` asks for more links than that needs. Without `seed` one is drawn, so that nobody can work out the
-    sides; with the same seed the plan and the pictures are the same.
+    repeats; `raters` asks for more links than that needs. `adaptive`: what a rater is shown is drawn when the rater
+    begins, by chances that go to the pairs that are undecided (`bench.study.adaptive`); `votes` is then the mean of
+    all items. Without `seed` one is drawn, so that nobody can work out the sides; with the same seed the plan and the
+    pictures are the same.
 
     UsageError: fewer than two runs, one that is not finished, no prompt that all methods have pictures of, or a folder
     that is not empty. NotComparableError: runs that must not stand side by side.
@@ -104,9 +109,14 @@ def make(
     extras = Extras(PRACTICE, CHECKS, max(1, round(REPEAT_SHARE * sizes.per_rater)))
     real = [item for item in items if item.kind == "real"]
     names, count = _slots(len(real), sizes, notes)
-    plan = assign(real, others, repeats, names, count, extras, Random(f"{number}:plan"))
-    shown = {one.item for order in plan.values() for one in order}
-    items = [item for item in items if item.item in shown]
+    design = None
+    if adaptive:
+        design, count = design_of(items, list(methods), tasks, extras, (len(names), count), notes)
+        plan: dict[str, tuple[Shown, ...]] = dict.fromkeys(names, ())
+    else:
+        plan = assign(real, others, repeats, names, count, extras, Random(f"{number}:plan"))
+        shown = {one.item for order in plan.values() for one in order}
+        items = [item for item in items if item.item in shown]
     copies.write(items)
     for note in notes:
         logger.warning(note)
@@ -118,6 +128,7 @@ def make(
         "votes": sizes.votes,
         "raters": len(plan),
         "extras": dataclasses.asdict(extras),
+        **({} if design is None else {"adaptive": design}),
         "size": list(sources.size),
         "notes": notes,
     }

@@ -63,14 +63,15 @@ def admin_page(sessions: Sessions, origin: str) -> str:
     votes = sessions.votes
     counts, states, now = votes.counts(), votes.raters(), time.time()
     rows = []
-    for rater, plan in sessions.study.plan.items():
+    for rater in sessions.study.plan:
+        total = sessions.study.total(rater)
         count, last = counts.get(rater, (0, 0.0))
         rows.append(
             {
                 "rater": rater,
-                "state": _state(states.get(rater, ""), count, len(plan)),
+                "state": _state(states.get(rater, ""), count, total),
                 "done": count,
-                "total": len(plan),
+                "total": total,
                 "last": _ago(now - last) if last else "",
                 "link": f"{origin}/r/{sessions.keys.token(rater)}",
                 "code": sessions.keys.completion(rater),
@@ -83,9 +84,18 @@ def admin_page(sessions: Sessions, origin: str) -> str:
         rows=rows,
         finished=sum(row["state"] == "finished" for row in rows),
         stored=sum(count for count, _ in counts.values()),
-        planned=sum(map(len, sessions.study.plan.values())),
+        planned=sum(map(sessions.study.total, sessions.study.plan)),
+        decided=_decided(sessions),
         others=[{"rater": rater, "done": counts[rater][0]} for rater in others],
     )
+
+
+def _decided(sessions: Sessions) -> list[str]:
+    """Of an adaptive study, how far it is; which method wins is not said."""
+    told = []
+    for task, (done, pairs, taken, planned) in sessions.orders.decided().items():
+        told.append(f"{task}: {done} of {pairs} pairs decided, {taken} of {planned} looks taken")
+    return told
 
 
 def _state(state: str, count: int, total: int) -> str:

@@ -105,24 +105,25 @@ def assign(
         tasks = list(dict.fromkeys(item.task for item, _ in dealt))
         rng.shuffle(tasks)
         shown: list[Shown] = []
-        shares = _shares(extras.repeats, len(tasks))
-        for task, share in zip(tasks, shares, strict=True):
+        for task, share in zip(tasks, shares(extras.repeats, len(tasks)), strict=True):
             own = [Shown(item.item, a_left) for item, a_left in dealt if item.task == task]
-            shown += _some(others.get((task, "practice"), ()), extras.practice, rng)
-            shown += _block(own, others.get((task, "check"), ()), repeats, extras.checks, share, rng)
+            shown += some(others.get((task, "practice"), ()), extras.practice, rng)
+            shown += block(own, others.get((task, "check"), ()), repeats, extras.checks, share, rng)
         plan[rater] = tuple(shown)
     return plan
 
 
-def _shares(total: int, parts: int) -> list[int]:
+def shares(total: int, parts: int) -> list[int]:
+    """`total` in `parts` that differ by one at most."""
     return [total // parts + (index < total % parts) for index in range(parts)] if parts else []
 
 
-def _some(pool: Sequence[StudyItem], count: int, rng: Random) -> list[Shown]:
+def some(pool: Sequence[StudyItem], count: int, rng: Random) -> list[Shown]:
+    """Up to `count` items of a pool, sides at random."""
     return [Shown(item.item, rng.random() < 0.5) for item in rng.sample(list(pool), min(count, len(pool)))]
 
 
-def _block(
+def block(
     own: list[Shown],
     checks: Sequence[StudyItem],
     repeats: Mapping[str, StudyItem],
@@ -138,6 +139,6 @@ def _block(
     late = len(order) // 2 + 1
     for one in again:
         order.insert(rng.randint(min(late, len(order)), len(order)), Shown(repeats[one.item].item, not one.a_left))
-    for check in _some(checks, n_checks, rng):
+    for check in some(checks, n_checks, rng):
         order.insert(rng.randint(1 if order else 0, len(order)), check)
     return order

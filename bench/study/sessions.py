@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.study.folder import Study
 from bench.study.keys import Keys
+from bench.study.orders import Orders
 from bench.study.store import CHOICES, CONSENTED, FORGOTTEN, Answer, VoteStore
 
 LONGEST = 24 * 3600.0
@@ -38,6 +39,10 @@ class Sessions:
     keys: Keys
     votes: VoteStore
     source: str = "web"
+    orders: Orders = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "orders", Orders(self.study, self.votes))
 
     def rater(self, token: str) -> str:
         """Whose link this is. RefusedError 404: nobody's; 410: its answers were removed."""
@@ -57,9 +62,10 @@ class Sessions:
 
         {"consented", "done", "total", "item": {...} or None, "ahead": [handle, ...], "code": only at the end}
         """
-        plan = self.study.plan[rater]
-        if self.votes.state(rater) != CONSENTED:
-            return {"consented": False, "done": 0, "total": len(plan), "item": None, "ahead": [], "code": None}
+        plan = self.orders.of(rater) if self.votes.state(rater) == CONSENTED else ()
+        if not plan:
+            total = self.study.total(rater)
+            return {"consented": False, "done": 0, "total": total, "item": None, "ahead": [], "code": None}
         answered = self.votes.answered(rater)
         waiting = [one for one in plan if one.item not in answered]
         state: dict[str, Any] = {
@@ -94,32 +100,30 @@ class Sessions:
         handle, choice, seconds = body.get("item"), body.get("choice"), body.get("seconds")
         if not isinstance(handle, str) or choice not in CHOICES:
             raise RefusedError(400, "This is no answer: an item and one of left, right and tie are needed")
-        known = self._handles(rater).get(handle)
-        if known is None:
+        plan = self.orders.begun(rater)
+        position = next((i for i, one in enumerate(plan) if self.keys.item(rater, one.item) == handle), None)
+        if position is None:
             raise RefusedError(404, "This item is not one of yours")
         if self.votes.state(rater) != CONSENTED:
             raise RefusedError(409, "Please read and accept the consent text first")
-        position = next(i for i, one in enumerate(self.study.plan[rater]) if one.item == known)
-        answered = self.votes.answered(rater)
-        if known in answered:
+        shown, answered = plan[position], self.votes.answered(rater)
+        if shown.item in answered:
             return False
-        if any(one.item not in answered for one in self.study.plan[rater][:position]):
+        if any(one.item not in answered for one in plan[:position]):
             raise RefusedError(409, "The item before this one has no answer yet")
-        a_left = self.study.plan[rater][position].a_left
-        return self.votes.add(Answer(rater, known, str(choice), a_left, position, _seconds(seconds), self.source))
+        took = _seconds(seconds)
+        answer = Answer(rater, shown.item, str(choice), shown.a_left, position, took, self.source, shown.chance)
+        return self.votes.add(answer)
 
     def picture(self, rater: str, handle: str) -> Path:
         """The file behind a picture's handle. RefusedError 404 for one that this rater is not shown."""
-        for one in self.study.plan[rater]:
+        for one in self.orders.begun(rater):
             item = self.study.items[one.item]
             for side in ("left", "right"):
                 if self.keys.picture(rater, one.item, side) == handle:
                     name = item.asset_a if (side == "left") == one.a_left else item.asset_b
                     return self.study.asset(name)
         raise RefusedError(404, "There is no such picture")
-
-    def _handles(self, rater: str) -> dict[str, str]:
-        return {self.keys.item(rater, one.item): one.item for one in self.study.plan[rater]}
 
 
 def _seconds(value: Any) -> float | None:

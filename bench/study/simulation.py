@@ -66,7 +66,7 @@ def simulate(
         chosen = _chosen(study, votes.raters(), raters)
         habits = Habits(ties, lapse, position_bias)
         bar = progress or Silent()
-        bar.start("answers", sum(len(study.plan[rater]) for rater in chosen))
+        bar.start("answers", sum(map(study.total, chosen)))
         eyes, stored = Eyes(), 0
         with running(sessions, _FAST) as origin:
             for rater in chosen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,17 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS bench_study_votes (
         study TEXT NOT NULL, rater TEXT NOT NULL, item TEXT NOT NULL, choice TEXT NOT NULL, a_left INTEGER NOT NULL,
         position INTEGER NOT NULL, seconds DOUBLE PRECISION, stored DOUBLE PRECISION NOT NULL, source TEXT NOT NULL,
-        PRIMARY KEY (study, rater, item))""",
+        chance DOUBLE PRECISION, PRIMARY KEY (study, rater, item))""",
     """CREATE TABLE IF NOT EXISTS bench_study_raters (
         study TEXT NOT NULL, rater TEXT NOT NULL, state TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (study, rater))""",
+    """CREATE TABLE IF NOT EXISTS bench_study_orders (
+        study TEXT NOT NULL, rater TEXT NOT NULL, shown TEXT NOT NULL, PRIMARY KEY (study, rater))""",
 )
+_COLUMNS = {  # the columns of the votes' table, by the mark of the database's parameters
+    "?": "SELECT name FROM pragma_table_info('bench_study_votes')",
+    "%s": "SELECT attname FROM pg_attribute WHERE attrelid = 'bench_study_votes'::regclass AND NOT attisdropped",
+}
 CHOICES = ("left", "right", "tie")
 CONSENTED, FORGOTTEN = "consented", "forgotten"
 SIMULATED = "simulated"
@@ -48,6 +54,7 @@ class Answer:
     position: int
     seconds: float | None
     source: str = "web"
+    chance: float | None = None  # of an adaptive study: the probability with which the item's pair was drawn
 
     @property
     def outcome(self) -> float:
@@ -74,6 +81,15 @@ class VoteStore:
         self._connection: _Connection | None = None
         for table in TABLES:
             self._run(table)
+        if not self._has_chances():  # made before studies could be adaptive
+            try:
+                self._run("ALTER TABLE bench_study_votes ADD COLUMN chance DOUBLE PRECISION")
+            except NotStoredError:
+                if not self._has_chances():  # else another process has just done it
+                    raise
+
+    def _has_chances(self) -> bool:
+        return "chance" in {row[0] for row in self._run(_COLUMNS[self._mark])}
 
     def close(self) -> None:
         """Close the connection."""
@@ -121,12 +137,13 @@ class VoteStore:
         stored behind it. NotStoredError when the database refuses.
         """
         stored = self._run(
-            "INSERT INTO bench_study_votes (study, rater, item, choice, a_left, position, seconds, stored, source) "
+            "INSERT INTO bench_study_votes "
+            "(study, rater, item, choice, a_left, position, seconds, stored, source, chance) "
             "SELECT study, rater, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS INTEGER), CAST(? AS INTEGER), "
-            "CAST(? AS DOUBLE PRECISION), CAST(? AS DOUBLE PRECISION), CAST(? AS TEXT) FROM bench_study_raters "
-            "WHERE study = ? AND rater = ? AND state = ? ON CONFLICT DO NOTHING",
+            "CAST(? AS DOUBLE PRECISION), CAST(? AS DOUBLE PRECISION), CAST(? AS TEXT), CAST(? AS DOUBLE PRECISION) "
+            "FROM bench_study_raters WHERE study = ? AND rater = ? AND state = ? ON CONFLICT DO NOTHING",
             *(answer.item, answer.choice, int(answer.a_left), answer.position, answer.seconds, time.time()),
-            *(answer.source, self._study, answer.rater, CONSENTED),
+            *(answer.source, answer.chance, self._study, answer.rater, CONSENTED),
         )
         return bool(stored == 1)
 
@@ -134,6 +151,26 @@ class VoteStore:
         """The items that a rater has answered."""
         rows = self._run("SELECT item FROM bench_study_votes WHERE study = ? AND rater = ?", *(self._study, rater))
         return {str(row[0]) for row in rows}
+
+    def keep_order(self, rater: str, shown: str) -> str:
+        """Keep what was drawn for a rater; returns what is kept: the first that was drawn, "" for a forgotten rater."""
+        self._run(
+            "INSERT INTO bench_study_orders (study, rater, shown) "
+            "SELECT CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT) WHERE NOT EXISTS "
+            "(SELECT 1 FROM bench_study_raters WHERE study = ? AND rater = ? AND state = ?) ON CONFLICT DO NOTHING",
+            *(self._study, rater, shown, self._study, rater, FORGOTTEN),
+        )
+        return self.order(rater)
+
+    def order(self, rater: str) -> str:
+        """What was drawn for a rater; "" for nothing."""
+        rows = self._run("SELECT shown FROM bench_study_orders WHERE study = ? AND rater = ?", *(self._study, rater))
+        return str(rows[0][0]) if rows else ""
+
+    def orders(self) -> dict[str, str]:
+        """What was drawn, by rater."""
+        rows = self._run("SELECT rater, shown FROM bench_study_orders WHERE study = ?", self._study)
+        return {str(rater): str(shown) for rater, shown in rows}
 
     def forget(self, rater: str) -> int:
         """Remove all rows of a rater and close the link; returns how many votes there were."""
@@ -143,6 +180,7 @@ class VoteStore:
             *(self._study, rater, FORGOTTEN, FORGOTTEN),
         )
         removed = self._run("DELETE FROM bench_study_votes WHERE study = ? AND rater = ?", *(self._study, rater))
+        self._run("DELETE FROM bench_study_orders WHERE study = ? AND rater = ?", *(self._study, rater))
         if self._mark == "?":
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # the rows are zeroed (secure_delete), and so is the log
         return int(removed)
@@ -165,11 +203,11 @@ class VoteStore:
     def answers(self) -> Iterator[Answer]:
         """All answers, in the order in which they were stored."""
         query = (
-            "SELECT rater, item, choice, a_left, position, seconds, source FROM bench_study_votes WHERE study = ? "
-            "ORDER BY stored, rater, position"
+            "SELECT rater, item, choice, a_left, position, seconds, source, chance FROM bench_study_votes "
+            "WHERE study = ? ORDER BY stored, rater, position"
         )
-        for rater, item, choice, a_left, position, seconds, source in self._run(query, self._study):
-            yield Answer(rater, item, choice, bool(a_left), int(position), seconds, source)
+        for rater, item, choice, a_left, position, seconds, source, chance in self._run(query, self._study):
+            yield Answer(rater, item, choice, bool(a_left), int(position), seconds, source, chance)
 
 
 def _why(error: Exception, full: bool) -> str:
@@ -227,10 +265,15 @@ def rows(folder: Path | str, database: str | None = None) -> Iterator[dict[str, 
         answers: Sequence[Answer] = list(votes.answers())
     finally:
         votes.close()
+    yield from rows_of(study, answers)
+
+
+def rows_of(study: Study, answers: Iterable[Answer]) -> Iterator[dict[str, Any]]:
+    """Answers as such rows."""
     for answer in answers:
         item = study.items.get(answer.item)
         if item is None:
-            raise UsageError(f"{folder} has a vote on item {answer.item}, which its items.jsonl does not name")
+            raise UsageError(f"{study.folder} has a vote on item {answer.item}, which its items.jsonl does not name")
         yield {
             "item": item.item,
             "task": item.task,
@@ -244,4 +287,5 @@ def rows(folder: Path | str, database: str | None = None) -> Iterator[dict[str, 
             "seconds": answer.seconds,
             "kind": item.kind,
             "source": answer.source,
+            "chance": answer.chance,
         }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.study.adaptive import FIRST, chances, decided, draw, looks, weighted
+from bench.study.adaptive import Looks, at_looks, chances, draw, looks, planned_looks, weighted
 from bench.study.ballots import Ballots, ballots
 from bench.study.winrates import win_rates
 from tests.unit.bench.study.made import METHODS, simulated
@@ -24,28 +24,16 @@ def test_before_any_vote_all_pairs_have_the_same_chance() -> None:
     assert set(chances(METHODS).values()) == {1 / 3}
 
 
-def test_the_undecided_pair_gets_all_but_the_floor() -> None:
-    found = chances(METHODS, CLEAR, floor=0.3)
+def test_undecided_pairs_share_all_but_the_floor() -> None:
+    found = chances(METHODS, [("refl", "base"), ("base", "imagerefl")], floor=0.3)
     assert sum(found.values()) == pytest.approx(1.0)
-    assert found[CLOSE] == pytest.approx(0.8)
-    assert [found[pair] for pair in found if pair != CLOSE] == pytest.approx([0.1, 0.1])
+    assert found["refl", "imagerefl"] == pytest.approx(0.8)
+    assert [found[pair] for pair in found if pair != ("refl", "imagerefl")] == pytest.approx([0.1, 0.1])
 
 
-def test_a_floor_of_one_is_balanced() -> None:
-    assert list(chances(METHODS, CLEAR, floor=1.0).values()) == pytest.approx([1 / 3] * 3)
-
-
-def test_pairs_with_few_votes_come_first() -> None:
-    few = CLEAR.where(~((CLEAR.a == 0) & (CLEAR.b == 2)) | (np.cumsum((CLEAR.a == 0) & (CLEAR.b == 2)) < FIRST))
-    found = chances(METHODS, few, floor=0.3)
-    assert found["base", "imagerefl"] == pytest.approx(0.8)
-
-
-def test_a_cap_ends_a_tie_and_done_pairs_get_the_floor() -> None:
-    votes = int(np.sum((CLEAR.a == 0) & (CLEAR.b == 1)))
-    assert list(chances(METHODS, CLEAR, cap=votes).values()) == pytest.approx([1 / 3] * 3)  # nobody wants more
-    assert chances(METHODS, CLEAR, cap=votes + 1)[CLOSE] > 0.8
-    assert list(chances(METHODS, CLEAR, done=[CLOSE[::-1]]).values()) == pytest.approx([1 / 3] * 3)
+def test_a_floor_of_one_is_balanced_and_so_is_a_study_with_nothing_open() -> None:
+    assert list(chances(METHODS, [CLOSE], floor=1.0).values()) == pytest.approx([1 / 3] * 3)
+    assert list(chances(METHODS, list(chances(METHODS))).values()) == pytest.approx([1 / 3] * 3)
 
 
 @pytest.mark.parametrize(
@@ -53,15 +41,23 @@ def test_a_cap_ends_a_tie_and_done_pairs_get_the_floor() -> None:
 )
 def test_what_makes_no_sense_is_refused(methods: tuple[str, ...], floor: float, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        chances(methods, None, floor)
+        chances(methods, (), floor)
 
 
-def test_drawn_pairs_have_their_chances() -> None:
-    table = {("a", "b"): 0.7, ("a", "c"): 0.2, ("b", "c"): 0.1}
-    found = draw(np.random.default_rng(0), table, 20_000)
-    counts = Counter(pair for pair, _ in found)
-    assert all(counts[pair] / 20_000 == pytest.approx(chance, abs=0.02) for pair, chance in table.items())
-    assert all(table[pair] == chance for pair, chance in found)
+def test_each_place_of_an_order_has_its_pair_with_its_chance() -> None:
+    table = {("a", "b"): 0.55, ("a", "c"): 0.3, ("b", "c"): 0.15}
+    rng, n = np.random.default_rng(0), 6000
+    places = [Counter[tuple[str, str]]() for _ in range(7)]
+    for _ in range(n):
+        drawn = draw(rng, table, 7)
+        for place, (pair, chance) in zip(places, drawn, strict=True):
+            assert chance == table[pair]
+            place[pair] += 1
+        counts = Counter(pair for pair, _ in drawn)
+        assert all(math.floor(7 * table[pair]) <= counts[pair] <= math.ceil(7 * table[pair]) for pair in table)
+    for place in places:
+        for pair, chance in table.items():
+            assert abs(place[pair] / n - chance) < 4.5 * math.sqrt(chance * (1 - chance) / n)
 
 
 def test_votes_of_a_balanced_study_keep_their_weights() -> None:
@@ -112,7 +108,27 @@ def test_looks_grow_and_spend_five_percent_in_all() -> None:
         looks(30)
 
 
-def test_decided_names_winners() -> None:
-    found = decided(win_rates(CLEAR))
-    assert found == {("base", "imagerefl"): "imagerefl", ("refl", "imagerefl"): "imagerefl"}
-    assert decided(win_rates(CLEAR), 1e-30) == {}
+def test_planned_looks_begin_with_ten_votes_a_pair() -> None:
+    found = planned_looks(36_000, 6).votes
+    assert (len(found), found[-1]) == (20, 36_000)
+    assert 60 <= planned_looks(600, 6).votes[0] <= 75
+    assert planned_looks(25, 6).votes == (25,)
+
+
+def test_looks_name_winners_and_their_p_pays_for_every_look() -> None:
+    plan = Looks((60, 120, len(CLEAR)))
+    found = at_looks(CLEAR, plan)
+    assert found.winners == {("base", "imagerefl"): "imagerefl", ("refl", "imagerefl"): "imagerefl"}
+    assert found.taken == plan.votes
+    assert {pair for pair, p in found.p.items() if p < 0.05} == set(found.winners)
+    once = at_looks(CLEAR, Looks((len(CLEAR),)))
+    plain = {(one.a, one.b): one.p_holm for one in win_rates(CLEAR)}
+    assert once.p == pytest.approx(plain)
+    assert at_looks(CLEAR, plan, at_looks(CLEAR.where(np.arange(len(CLEAR)) < 130), plan)) == found
+
+
+def test_a_look_that_is_not_reached_is_not_taken_and_an_early_one_reads_early_votes_only() -> None:
+    turned = replace(CLEAR, y=np.where(np.arange(len(CLEAR)) < 120, CLEAR.y, 1 - CLEAR.y))
+    found = at_looks(turned, Looks((120, 10_000)))
+    assert found.taken == (120,)
+    assert found == at_looks(CLEAR, Looks((120, 10_000)))

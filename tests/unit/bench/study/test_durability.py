@@ -24,6 +24,7 @@ from bench.errors import BenchError
 from bench.study.client import RaterClient
 from bench.study.folder import Study
 from bench.study.keys import Keys
+from bench.study.orders import Orders
 from bench.study.store import open_votes, rows
 from bench.study.votes import read_votes
 
@@ -237,6 +238,37 @@ def test_two_studies_share_a_database(made: Path, postgres: str, tmp_path: Path)
     bench.study.simulate(first.folder, raters=1, database=postgres)
     assert list(rows(second.folder, postgres)) == []
     assert len(list(rows(first.folder, postgres))) > 4
+
+
+def test_an_adaptive_study_in_postgresql(postgres: str, tmp_path: Path) -> None:
+    import psycopg
+
+    from tests.unit.bench.study.conftest import METHODS, RUNS
+
+    runs = [RUNS / name for name in METHODS]
+    study = bench.study.make(runs, tmp_path / "a", per_rater=4, votes=6, adaptive=True, seed=1)
+    shutil.copytree(study.folder, tmp_path / "twin")
+    with psycopg.connect(postgres, autocommit=True) as connection:  # as it was before studies could be adaptive
+        connection.execute("CREATE TABLE IF NOT EXISTS bench_study_votes (study TEXT, chance INTEGER)")
+        connection.execute("ALTER TABLE bench_study_votes DROP COLUMN chance")
+        if len(connection.execute("SELECT * FROM bench_study_votes LIMIT 0").description or ()) < 3:
+            connection.execute("DROP TABLE bench_study_votes")
+    stores = [open_votes(study, postgres) for _ in range(4)]
+    drawn: list[object] = []
+    threads = [threading.Thread(target=lambda s=one: drawn.append(Orders(study, s).of("r0001"))) for one in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(drawn) == 4
+    assert len(set(drawn)) == 1, "whoever draws first has drawn for all"
+    for one in stores:
+        one.close()
+    for folder, database in ((study.folder, postgres), (tmp_path / "twin", None)):
+        bench.study.simulate(folder, raters=3, seed=2, database=database)
+    found = list(rows(study.folder, postgres))
+    assert found == list(rows(tmp_path / "twin"))
+    assert {row["chance"] for row in found if row["kind"] == "real"} == {1 / 3}
 
 
 def test_an_address_that_is_none_is_a_sentence_without_the_password(study: Study) -> None:

@@ -235,7 +235,7 @@ def test_a_full_disk_is_told_and_loses_nothing(rater: Callable[..., Any], votes:
 
 def fill(votes: VoteStore, size: int) -> None:
     """Rows of another study, until the database has no room for one of this size."""
-    row = "INSERT INTO bench_study_votes VALUES ('other', ?, ?, 'left', 1, 0, 1.0, 0.0, '')"
+    row = "INSERT INTO bench_study_votes VALUES ('other', ?, ?, 'left', 1, 0, 1.0, 0.0, '', NULL)"
 
     def insert() -> None:
         for number in range(10_000):
