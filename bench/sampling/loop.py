@@ -17,7 +17,7 @@ from bench.models.base import Conditioning, DiffusionModel
 from bench.models.schedulers import calls_per_step, take_step
 from bench.runtime.devices import sent
 from bench.sampling.guiding import State, guided
-from bench.sampling.noise import StepNoise, generators, initial_noise, know_step_noise
+from bench.sampling.noise import MOST_KEPT, StepNoise, generators, initial_noise, know_step_noise
 from bench.sampling.tree import Action, Segment, cost
 
 
@@ -64,7 +64,7 @@ def run_from(
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """`run_tree` from latents [N, ...] that are given, with a scheduler of the model whose state is new."""
     know_step_noise(scheduler)
-    noise = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device)
+    noise = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device, MOST_KEPT if tree.children else 0)
     with torch.inference_mode():
         way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
     try:

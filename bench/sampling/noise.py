@@ -52,11 +52,14 @@ class StepNoise:
     """The noise that the scheduler adds in the steps of one batch, drawn once for all branches of its tree.
 
     On CUDA a thread draws that of the next step while this one is computed, into pinned memory. The shape is known from
-    the first step on. The numbers are those of `generators(..., call + 1)` in diffusers' `randn_tensor`.
+    the first step on. At most `most_kept` bytes are kept for other branches. The numbers are those of
+    `generators(..., call + 1)` in diffusers' `randn_tensor`.
     """
 
-    def __init__(self, seed: int, prompt_ids: Sequence[str], samples: Sequence[int], device: torch.device) -> None:
-        self._of, self._device = (seed, prompt_ids, samples), device
+    def __init__(
+        self, seed: int, prompt_ids: Sequence[str], samples: Sequence[int], device: torch.device, most_kept: int
+    ) -> None:
+        self._of, self._device, self._most_kept = (seed, prompt_ids, samples), device, most_kept
         self.draws = 0
         self._like: tuple[Sequence[int], torch.dtype] | None = None
         self._kept: dict[int, Tensor] = {}
@@ -70,8 +73,9 @@ class StepNoise:
 
     def of_call(self, call: int, more: bool) -> StepGenerators:
         """What `scheduler.step` of this call is given as its generator; `more`: another call follows."""
-        if self._pool is not None and self._like is not None and more and call + 1 not in self._kept:
-            self._ahead.setdefault(call + 1, self._pool.submit(self._drawn, call + 1, *self._like))
+        if self._pool is not None and self._like is not None and more:
+            if call + 1 not in self._kept and call + 1 not in self._ahead:
+                self._ahead[call + 1] = self._pool.submit(self._drawn, call + 1, *self._like)
         return StepGenerators(self, call, generators(*self._of, call + 1))
 
     def take(self, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -84,7 +88,7 @@ class StepNoise:
         noise = waiting.result() if waiting is not None and like == self._like else self._drawn(call, *like)
         self._like = like
         noise = noise.to(self._device, non_blocking=True)
-        if sum(one.nbytes for one in self._kept.values()) + noise.nbytes <= MOST_KEPT:
+        if sum(one.nbytes for one in self._kept.values()) + noise.nbytes <= self._most_kept:
             self._kept[call] = noise
         return noise
 
