@@ -73,9 +73,9 @@ class StepNoise:
 
     def of_call(self, call: int, more: bool) -> StepGenerators:
         """What `scheduler.step` of this call is given as its generator; `more`: another call follows."""
-        if self._pool is not None and self._like is not None and more:
-            if call + 1 not in self._kept and call + 1 not in self._ahead:
-                self._ahead[call + 1] = self._pool.submit(self._drawn, call + 1, *self._like)
+        known = call + 1 in self._kept or call + 1 in self._ahead
+        if self._pool is not None and self._like is not None and more and not known:
+            self._ahead[call + 1] = self._pool.submit(self._drawn, call + 1, *self._like)
         return StepGenerators(self, call, generators(*self._of, call + 1))
 
     def take(self, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
