@@ -153,7 +153,7 @@ class DiffusionModel(Protocol):
         """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""
 
     def compile(self) -> None:
-        """Compile the networks that are loaded with torch.compile."""
+        """Compile the networks that are loaded, and their decoders, with torch.compile; once."""
 
     def make_room(self) -> bool:
         """Move off the device what the next step does not need; False if there was nothing to move."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, Network
+from bench.models.compiled import filled, filled_conditioning
 from bench.models.networks import Networks
 from bench.models.skipping import leaving_out
 from bench.models.states import States
@@ -32,27 +33,46 @@ class Guided:
     _ready: Networks
     _constants: dict[tuple[str, int], Tensor]
     device: torch.device
+    is_compiled: bool = False
+    _largest_batch: int = 0
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run, as one batch of 2 N or in turn.
 
         A network of a latent consistency model takes its guidance as an input, in one evaluation.
         """
-        t = t.to(latents.device)
+        count, latents, cond = self._filled(latents, cond)
+        return self._predict(network, latents, t.to(latents.device), cond, guidance)[:count]
+
+    def _predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         module, own, known = self._ready.ready(network), cond.of(network), self.networks[network]
         if known.guidance_is_embedded or guidance <= 1.0 or not self._is_guided(t):
             embedded = {GUIDANCE: self._guidance(module, latents, guidance)} if known.guidance_is_embedded else {}
             with leaving_out(module, known.skipped):
                 return self._evaluate(module, latents, t, {**own.states, **embedded})
-        with_text, without = self.predict_pair(network, latents, t, cond)
+        with_text, without = self._predict_pair(network, latents, t, cond)
         guided = self._guided(with_text, without, guidance)
         return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
 
     def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """Predictions for scaled latents [N, ...] with and without the prompt, which guidance puts together."""
-        module, t = self._ready.ready(network), t.to(latents.device)
+        count, latents, cond = self._filled(latents, cond)
+        with_text, without = self._predict_pair(network, latents, t.to(latents.device), cond)
+        return with_text[:count], without[:count]
+
+    def _predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        module = self._ready.ready(network)
         with leaving_out(module, self.networks[network].skipped):
             return self._pair(module, latents, t, cond.of(network))
+
+    def _filled(self, latents: Tensor, cond: Conditioning) -> tuple[int, Tensor, Conditioning]:
+        """The number of rows; for compiled networks with rows up to the largest batch so far, as they were compiled."""
+        count = len(latents)
+        if self.is_compiled:
+            self._largest_batch = max(self._largest_batch, count)
+            if count < self._largest_batch:
+                return count, filled(latents, self._largest_batch), filled_conditioning(cond, self._largest_batch)
+        return count, latents, cond
 
     def _is_guided(self, t: Tensor) -> bool:
         """Whether guidance acts at time t: pipelines may leave it out at some."""

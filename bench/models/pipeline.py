@@ -13,6 +13,7 @@ import torch
 from bench.errors import MissingError, UsageError, unknown
 from bench.models.base import BASE, Network, TextSide
 from bench.models.checkpoints import load_tuned
+from bench.models.compiled import compile_networks
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
@@ -151,9 +152,11 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         return self.network
 
     def compile(self) -> None:
-        """Compile the networks' forward pass: slower to start, faster afterwards; last bits may differ."""
-        for module in {id(network.module): network.module for network in self.networks.values()}.values():
-            module.compile()
+        """Compile networks and decoders (`bench.models.compiled`): slower to start, faster afterwards; bits differ."""
+        if not self.is_compiled:
+            decoders = [self.vae, *(network.vae for network in self.networks.values() if network.vae is not None)]
+            compile_networks([network.module for network in self.networks.values()], [one.decoder for one in decoders])
+            self.is_compiled = True
 
     @property
     def latents_shape(self) -> tuple[int, ...]:
@@ -249,6 +252,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""
+        self._largest_batch = self._largest_decoded = 0  # what was too large is not filled up to again
         return self._ready.residence.make_room()
 
     # --- denoising

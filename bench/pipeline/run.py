@@ -62,7 +62,8 @@ def run(
     replicate of a method's training, each a run of its own. `protocol` "official" scores those metrics that the
     evaluation code of ImageReFL computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md).
     `resume` is "missing" (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is
-    found by the device's memory; `compile` compiles the networks.
+    found by the device's memory. `compile` compiles networks and decoders with torch.compile: other last bits, and so a
+    run of its own, as with the suite's key `compile`.
 
     `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
@@ -81,7 +82,7 @@ def run(
     """
     load_plugins(plugins)
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
-    overrides |= {"prompt_column": prompt_column}
+    overrides |= {"prompt_column": prompt_column, "compile": compile or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
     _check_choices(resume, engine, device, batch_size)
@@ -93,7 +94,7 @@ def run(
         if name is not None:
             raise UsageError("--name does not go with --until: give the name with a second call, without --until")
         rule = read_rule(until, thresholds, max_prompts)
-        made_with = Settings(batch_size, device, resume, compile)
+        made_with = Settings(batch_size, device, resume)
         return grow((chosen, scoring), resolved, rule, Path(results), made_with, progress)
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
@@ -108,7 +109,7 @@ def run(
                 give_name(stores[0], name, Path(results))
             logger.info("nothing to do: all images and scores exist")
             return stores
-        made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
+        made = generate(plans, chosen, stores, Settings(batch_size, device, resume), progress)
         if name is not None:
             give_name(stores[0], name, Path(results))
         with completing(stores):

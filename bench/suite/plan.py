@@ -122,6 +122,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
+    if suite.compile:
+        said["compile"] = True  # other kernels: the last bits of sums differ
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
     return (

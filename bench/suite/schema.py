@@ -22,7 +22,7 @@ NO_MODEL = "none"
 MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "reference")
 
 
 class ModelSpec(Part):
@@ -93,6 +93,8 @@ class Reference(Part):
 class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `compile` compiles networks and decoders with torch.compile: other last bits, and so another identity.
+
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
@@ -115,6 +117,7 @@ class Suite(Part):
     sampler: Sampler = Sampler()
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: DType = "float32"
+    compile: bool = False
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -197,6 +200,8 @@ class Suite(Part):
                     del table[key]
         if not self.unselected:
             del data["unselected"]
+        if not self.compile:
+            del data["compile"]
         if self.prompt_column is None:
             del data["prompt_column"]
         for key in ("network", "split", "column"):

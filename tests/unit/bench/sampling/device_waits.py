@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 CUDA = torch.device("cuda:0")
 _READS = (
     "aten._local_scalar_dense",
+    "aten.item",
     "aten.nonzero",
     "aten.masked_select",
     "aten.is_nonzero",
@@ -46,8 +47,8 @@ class Waits(TorchDispatchMode):
         name = str(func).rsplit(".", 1)[0]
         tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
         there = [one for one in tensors if one.device.type == "cuda"]
-        wanted = kwargs.get("device")
-        target = torch.device(wanted).type if wanted is not None else None
+        devices = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.device)]
+        target = devices[0].type if devices else None
         if name in _READS and there:
             self._note(name)
             return torch.ops.aten.zeros([0, 1], dtype=torch.int64) if name == "aten.nonzero" else 0
@@ -61,7 +62,7 @@ class Waits(TorchDispatchMode):
             return func(*tree_map(self._as_fake, args), **tree_map(self._as_fake, kwargs))
 
     def _copy(self, name: str, args: Any, kwargs: Any, there: list[Tensor], target: str | None) -> None:
-        queued = bool(kwargs.get("non_blocking")) or (name == "aten.copy_" and len(args) > 2 and bool(args[2]))
+        queued = kwargs.get("non_blocking", next((one for one in args if isinstance(one, bool)), False))
         source = args[1] if name == "aten.copy_" else args[0]
         goes_to = args[0].device.type if name == "aten.copy_" else target or source.device.type
         if source.device.type != goes_to and not (queued and goes_to == "cuda"):
