@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import itertools
 from collections import Counter
@@ -23,12 +24,18 @@ from bench.sampling.tree import Action, Segment, cost
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N samples that go through the network together: item n is (prompt_ids[n], samples[n])."""
+    """N samples that go through the network together: item n is (prompt_ids[n], samples[n]).
+
+    `stream` is which of several streams of noise they take ("" is the one of every method), `noise` an initial noise
+    of their own, float32 [N, ...] on the CPU.
+    """
 
     seed: int
     prompt_ids: tuple[str, ...]
     samples: tuple[int, ...]
     cond: Conditioning
+    stream: str = ""
+    noise: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,9 @@ def run_tree(
     # Inference tensors from the first on: a compiled network would be compiled once more for others.
     with torch.inference_mode():
         # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
-        noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
+        noise = batch.noise
+        if noise is None:
+            noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
         # Flow matching schedulers start from plain noise and take latents as they are.
         latents = sent(noise, model.device).to(model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
     yield from run_from(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
@@ -64,7 +73,8 @@ def run_from(
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """`run_tree` from latents [N, ...] that are given, with a scheduler of the model whose state is new."""
     know_step_noise(scheduler)
-    noise = StepNoise(batch.seed, batch.prompt_ids, batch.samples, model.device, MOST_KEPT if tree.children else 0)
+    of_step = functools.partial(generators, batch.seed, batch.prompt_ids, batch.samples, stream=batch.stream)
+    noise = StepNoise(of_step, model.device, MOST_KEPT if tree.children else 0)
     with torch.inference_mode():
         way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
     try:
@@ -130,7 +140,7 @@ def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State
     batch = way.batch
 
     def noise_of(shape: Sequence[int]) -> Tensor:
-        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, "prompt")
+        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, f"{batch.stream}prompt")
         noise = torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn])
         return sent(noise, latents.device)
 

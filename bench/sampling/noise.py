@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 
+OfStep = Callable[[int], list[torch.Generator]]
+"""A batch's generators of a step, as `generators` makes them."""
 MOST_KEPT = 256 << 20
 """Bytes of the noise that later branches of a tree will want again."""
 
@@ -42,9 +44,13 @@ def generators(
     return made
 
 
-def initial_noise(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int]) -> Tensor:
+def initial_noise(
+    seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int], stream: str = ""
+) -> Tensor:
     """Standard normal latents, float32 [N, *shape] on the CPU, before the scheduler's `init_noise_sigma`."""
-    drawn = [torch.randn(tuple(shape), generator=generator) for generator in generators(seed, prompt_ids, samples, 0)]
+    drawn = [
+        torch.randn(tuple(shape), generator=generator) for generator in generators(seed, prompt_ids, samples, 0, stream)
+    ]
     return torch.stack(drawn)
 
 
@@ -53,13 +59,11 @@ class StepNoise:
 
     On CUDA a thread draws that of the next step while this one is computed, into pinned memory. The shape is known from
     the first step on. At most `most_kept` bytes are kept for other branches. The numbers are those of
-    `generators(..., call + 1)` in diffusers' `randn_tensor`.
+    `of_step(call + 1)`, as diffusers' `randn_tensor` draws them.
     """
 
-    def __init__(
-        self, seed: int, prompt_ids: Sequence[str], samples: Sequence[int], device: torch.device, most_kept: int
-    ) -> None:
-        self._of, self._device, self._most_kept = (seed, prompt_ids, samples), device, most_kept
+    def __init__(self, of_step: OfStep, device: torch.device, most_kept: int) -> None:
+        self._of_step, self._device, self._most_kept = of_step, device, most_kept
         self.draws = 0
         self._like: tuple[Sequence[int], torch.dtype] | None = None
         self._kept: dict[int, Tensor] = {}
@@ -76,7 +80,7 @@ class StepNoise:
         known = call + 1 in self._kept or call + 1 in self._ahead
         if self._pool is not None and self._like is not None and more and not known:
             self._ahead[call + 1] = self._pool.submit(self._drawn, call + 1, *self._like)
-        return StepGenerators(self, call, generators(*self._of, call + 1))
+        return StepGenerators(self, call, self._of_step(call + 1))
 
     def take(self, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """The noise after a call, [N, ...] on the device."""
@@ -99,7 +103,7 @@ class StepNoise:
 
     def _drawn(self, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         self.draws += 1
-        rows = [torch.randn((1, *shape[1:]), generator=one, dtype=dtype) for one in generators(*self._of, call + 1)]
+        rows = [torch.randn((1, *shape[1:]), generator=one, dtype=dtype) for one in self._of_step(call + 1)]
         noise = torch.cat(rows)
         return noise.pin_memory() if self._device.type == "cuda" else noise
 

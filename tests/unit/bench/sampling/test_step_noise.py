@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def scheduler_module() -> Any:
 @pytest.mark.parametrize("most", [0, MOST_KEPT])
 def test_the_numbers_are_diffusers_own(most: int, dtype: torch.dtype) -> None:
     """Of a first draw, of a second in the same step, and of any other generator."""
-    module, noise = scheduler_module(), StepNoise(*OF, CPU, most)
+    module, noise = scheduler_module(), StepNoise(partial(generators, *OF), CPU, most)
     plain = generators(*OF, 3)
     wanted = [randn_tensor(SHAPE, generator=plain, device=CPU, dtype=dtype) for _ in range(3)]
     for _ in range(2):  # a second branch
@@ -50,7 +51,7 @@ def test_the_module_is_told_once() -> None:
 
 
 def test_another_shape_is_drawn_anew() -> None:
-    noise = StepNoise(*OF, CPU, MOST_KEPT)
+    noise = StepNoise(partial(generators, *OF), CPU, MOST_KEPT)
     first = noise.take(0, SHAPE, torch.float32)
     other = noise.take(0, (2, 2, 4, 4), torch.float32)
     assert other.shape == (2, 2, 4, 4)
@@ -60,9 +61,9 @@ def test_another_shape_is_drawn_anew() -> None:
 def test_a_thread_draws_the_next_step_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    noise = StepNoise(*OF, CPU, 0)
+    noise = StepNoise(partial(generators, *OF), CPU, 0)
     noise._pool = ThreadPoolExecutor(1)
-    wanted = StepNoise(*OF, CPU, 0)
+    wanted = StepNoise(partial(generators, *OF), CPU, 0)
     for call in range(3):
         noise.of_call(call, more=call < 2)
         if call:
