@@ -12,11 +12,11 @@ script works. Rows are appended as they are measured, so that a part that is cut
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def scorers(device: str, table: Table, images: int) -> None:
             metric = load_metric(name, suite.metrics[name].model_copy(update=change), device, suite.label)
             inputs = [metric.prepare(picture) for picture in pictures]
             metric.embed_inputs(inputs)
-            rates.append(images / timed(lambda m=metric, i=inputs: m.embed_inputs(i), device))
+            rates.append(images / timed(functools.partial(metric.embed_inputs, inputs), device))
         plain, tf32, half = rates
         table.add(
             f"{name} (shapes): images/s in bfloat16, and float32", f"{half:.0f}", f"{plain:.0f}", f"{half / plain:.2f}"
@@ -215,13 +215,13 @@ def frechet(device: str, table: Table, width: int) -> None:
     table.add("FID's interval: share that its value is off by", f"{abs(value - wanted) / wanted:.1e}")
 
 
-def parts(which: str, tiny: bool, device: str, table: Table) -> Iterator[None]:
+def measure(which: str, tiny: bool, device: str, table: Table) -> None:
     """The measurements of a part, one after another."""
     with tempfile.TemporaryDirectory() as name:
-        yield generation((TINY if tiny else SIZES)[which], Path(name), device, table)
+        generation((TINY if tiny else SIZES)[which], Path(name), device, table)
     if which == "2":
-        yield scorers(device, table, 8 if tiny else 512)
-        yield frechet(device, table, 64 if tiny else 2048)
+        scorers(device, table, 8 if tiny else 512)
+        frechet(device, table, 64 if tiny else 2048)
 
 
 def main() -> None:
@@ -239,8 +239,7 @@ def main() -> None:
     table = Table(given.out)
     where = "a processor, --tiny: no figures" if given.tiny else torch.cuda.get_device_name()
     table.add(f"part {given.part} on {where}, torch {torch.__version__}", "")
-    for _ in parts(given.part, given.tiny, device, table):
-        continue
+    measure(given.part, given.tiny, device, table)
 
 
 if __name__ == "__main__":
