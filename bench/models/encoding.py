@@ -90,10 +90,14 @@ class PromptEncoding:
 
     def _states(self, side: TextSide, negative: str | None, prompts: Sequence[str]) -> Conditioning:
         known = {text: side.known[text] for text in dict.fromkeys(prompts)}
-        names = known[prompts[0]]
-        states = {name: sent(torch.stack([known[text][name] for text in prompts]), self.device) for name in names}
+        rows = self._stacked([known[text] for text in prompts])
+        states = {name: sent(state, self.device) for name, state in rows.items()}
         empty = {name: sent(row[None], self.device) for name, row in side.negatives[negative].items()}
         return Conditioning(states, empty)
+
+    def _stacked(self, rows: Sequence[States]) -> States:
+        """The states of several prompts with first axis N."""
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _encode_new(self, prompts: Sequence[str]) -> None:
         wanted: list[tuple[TextSide, str | None]] = [(self.text, None)]

@@ -64,7 +64,8 @@ def run_tree(
         if noise is None:
             noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
         # Flow matching schedulers start from plain noise and take latents as they are.
-        latents = sent(noise, model.device).to(model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+        dtype = getattr(model, "latents_dtype", None) or model.dtype
+        latents = sent(noise, model.device).to(dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
     yield from run_from(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
 
 
