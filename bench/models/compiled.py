@@ -23,6 +23,8 @@ _VARIANTS = 4
 
 def compile_networks(networks: Iterable[nn.Module], decoders: Iterable[nn.Module]) -> None:
     """Compile what is not compiled yet; each is compiled when it is first called."""
+    import torch._dynamo.config
+
     modules = list({id(one): one for one in networks}.values())
     config: Any = torch._dynamo.config
     # Beyond the limit torch runs the code uncompiled, with a note in its log: other kernels within one run.

@@ -69,6 +69,7 @@ class Guided:
         """The number of rows; for compiled networks with rows up to the largest batch so far, as they were compiled."""
         count = len(latents)
         if self.is_compiled:
+            latents = latents.contiguous()  # the first ones and a network's own differ in layout: another graph
             self._largest_batch = max(self._largest_batch, count)
             if count < self._largest_batch:
                 return count, filled(latents, self._largest_batch), filled_conditioning(cond, self._largest_batch)
