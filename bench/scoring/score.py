@@ -81,6 +81,7 @@ def score(
             folder = cache or targets[0].store.path.parents[2] / "cache"
             clean_leftovers(folder)
             tools = Tools(reader, FeatureCache(folder / "features"))
+            tools.cache.prune()
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
             _tell_faults(target)
