@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.generation.cutting import noted
-from bench.generation.loaded import Loaded, Settings, actions_for
+from bench.generation.loaded import Loaded, Settings
+from bench.generation.networks import actions_for
 from bench.generation.recording import COUNTS, Run, open_run, refuse_outdated
 from bench.models.load import check_guidance
 from bench.runtime.log import get_logger

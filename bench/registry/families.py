@@ -20,7 +20,8 @@ class Family:
     addition_embed_type, where that tells families of one class apart). `marks` are parts of tensor names that only this
     family's checkpoints have, in diffusers' and in the original layout. `conditions` are those of
     `bench.methods.conditions` that diffusers' pipeline has. `distilled`: its guidance is an input of the network,
-    learned in distillation.
+    learned in distillation. `guiders`: its guidance is the plain sum of a prediction with and one without the prompt
+    (`predict_pair`), so that the guiders of `bench.methods.guider` fit it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Family:
     marks: tuple[str, ...]
     conditions: tuple[str, ...] = ("negative_prompt",)
     distilled: bool = False
+    guiders: bool = False
 
 
 # A checkpoint is of the last row of which it has a mark: those of U-Nets are found in many files.
@@ -49,6 +51,7 @@ ROWS = (
         networks=("UNet2DConditionModel",),
         marks=("down_blocks.0.resnets", "input_blocks.1.0", "mid_block.resnets"),
         conditions=("negative_prompt", "guidance_rescale", "clip_skip", "embeddings"),
+        guiders=True,
     ),
     Family(
         "sdxl",
@@ -58,6 +61,7 @@ ROWS = (
         networks=("UNet2DConditionModel/text_time",),
         marks=("add_embedding.linear_1", "label_emb.0.0"),
         conditions=("negative_prompt", "guidance_rescale", "clip_skip", "embeddings"),
+        guiders=True,
     ),
     Family(
         "pixart",
@@ -66,6 +70,7 @@ ROWS = (
         pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"),
         networks=("PixArtTransformer2DModel", "Transformer2DModel"),  # the latter in older repositories
         marks=("adaln_single.", "t_block."),
+        guiders=True,
     ),
     Family(
         "sd3",
@@ -75,6 +80,7 @@ ROWS = (
         networks=("SD3Transformer2DModel",),
         marks=("joint_blocks.", "attn.add_q_proj", "context_embedder."),
         conditions=("negative_prompt", "clip_skip"),
+        guiders=True,
     ),
     Family(
         "flux",
@@ -84,6 +90,7 @@ ROWS = (
         networks=("FluxTransformer2DModel",),
         marks=("single_transformer_blocks.", "double_blocks.", "single_blocks."),
         distilled=True,
+        guiders=True,
     ),
 )
 for _row in ROWS:

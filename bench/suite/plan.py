@@ -122,6 +122,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
+    if not method.guider.plain:
+        said["guider"] = method.guider.identity(digests)
     return (
         ({} if FAMILIES.is_builtin(family) else {"family": family})
         | said
@@ -162,7 +164,10 @@ def conditions_identity(suite: Suite, method: Method, digests: Mapping[str, str]
 def _loader_version(suite: Suite, method: Method, loaders: Mapping[str, int]) -> dict[str, int]:
     """The version of how the weights of the sides that run are read, where it has changed."""
     names = {"base": suite.model.weights, "tuned": method.weights}
-    found = [loaders[name] for side in guidance_of(suite, method) if (name := str(names[side])) in loaders]
+    used = [str(names[side]) for side in guidance_of(suite, method)]
+    used += [name for name, _ in method.parts]
+    used += [method.guider.weak_weights] if method.guider.weak_weights is not None else []
+    found = [loaders[name] for name in used if name in loaders]
     return {"loader_version": max(found)} if found else {}
 
 
@@ -171,6 +176,9 @@ def _tuned(method: Method, digests: Mapping[str, str]) -> str:
 
     What is left out of them is said, where something is.
     """
+    if method.parts:
+        shares = "+".join(f"{digests[name]}*{number_text(share)}" for name, share in method.parts)
+        return f"soup {shares}" + (" without text encoders" if method.text_encoder == "ignore" else "")
     digest = digests[str(method.weights)]
     strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
     return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
@@ -189,12 +197,17 @@ def same_pixels(identity_a: Mapping[str, Any], identity_b: Mapping[str, Any]) ->
 
 
 def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
-    """The weights names that `make_plan` needs digests of: the model's, those of sides that run, textual inversions."""
+    """The weights names that `make_plan` needs digests of.
+
+    The model's, those of sides that run, of weak networks and of textual inversions.
+    """
     used = [
         method.weights
         for method in methods
         if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
     ]
+    used += [name for method in methods for name, _ in method.parts]
+    used += [method.guider.weak_weights for method in methods if method.guider.weak_weights is not None]
     embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
     return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))
 
