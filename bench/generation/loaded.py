@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
+from bench.generation.choosing import Choosing
 from bench.generation.networks import actions_for, add_networks, embedded_networks
 from bench.models.load import load_model
 from bench.models.weights import resolve
@@ -54,6 +55,11 @@ class Loaded:
             self.model.compile()
         embedded = embedded_networks(self.model)
         self._actions = {plan.name: actions_for(plan, suite.sampler.steps, embedded) for plan in plans}
+        self._chosen = {
+            plan.name: Choosing.load(plan.method.search, suite, str(self.model.device))
+            for plan in plans
+            if plan.method.search is not None
+        }
         self._prompts = {prompt.id: prompt.text for plan in plans for prompt in plan.prompts}
         self._prepared = False
 
@@ -75,7 +81,7 @@ class Loaded:
     def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
         """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
         self._prepare()
-        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress)
+        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress, self._chosen)
         try:
             maker.make(work)
         finally:

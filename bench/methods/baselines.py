@@ -9,9 +9,30 @@ from __future__ import annotations
 from bench.methods.guider import Guider
 from bench.methods.method import Method
 from bench.methods.schedule import Schedule
+from bench.methods.search import Search
 
 _BASE = Schedule("constant", value=0.0)
 
+SEARCHED = (
+    Method(
+        "best_of_n",
+        "Best of N",
+        _BASE,
+        search=Search("best_of_n", n=4),
+        citation="best of N by a reward: the plainest use of a reward at sampling time",
+        colour="#d98880",
+        marker="d",
+    ),
+    Method(
+        "zero_order_search",
+        "Zero-order noise search",
+        _BASE,
+        search=Search("zero_order", n=4, rounds=1, radius=0.5),
+        citation="Ma et al. 2025, Inference-time scaling beyond denoising steps, arXiv 2501.09732",
+        colour="#7fb3d5",
+        marker="d",
+    ),
+)
 AVERAGED = (
     Method(
         "interpolated",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
-from bench.methods.baselines import AVERAGED, GUIDED
+from bench.methods.baselines import AVERAGED, GUIDED, SEARCHED
 from bench.methods.method import MARKERS, Method
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
@@ -176,6 +176,7 @@ _ROWS = (
     ),
     *GUIDED,
     *AVERAGED,
+    *SEARCHED,
 )
 
 METHODS: Registry[Method] = Registry("method")

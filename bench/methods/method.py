@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.methods.conditions import NAMES
 from bench.methods.guider import PLAIN, Guider
 from bench.methods.schedule import Schedule
+from bench.methods.search import Search
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
@@ -26,6 +27,7 @@ class Method:
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
     `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
     `guider` is how guidance is applied (`bench.methods.guider`).
+    `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
     With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
     towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
@@ -65,6 +67,7 @@ class Method:
     soup: tuple[str, ...] = ()
     ratios: tuple[float, ...] = ()
     ratio: float | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -94,6 +97,11 @@ class Method:
         return self.row or self.name
 
     @property
+    def candidates(self) -> int:
+        """Images that are generated for each one that is kept."""
+        return self.search.candidates if self.search else 1
+
+    @property
     def parts(self) -> tuple[tuple[str, float], ...]:
         """(weights name, share) of what the tuned network is averaged of; () where it is one of the weights itself."""
         if self.ratio is None:
@@ -116,6 +124,9 @@ class Method:
         data["guider"] = self.guider.to_dict()
         if self.guider.plain:
             del data["guider"]
+        data["search"] = self.search.to_dict() if self.search else None
+        if self.search is None:
+            del data["search"]
         if self.ratio is None:
             del data["soup"], data["ratios"], data["ratio"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}

@@ -22,12 +22,18 @@ from bench.sampling.tree import Action, Segment, cost
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N samples that go through the network together: item n is (prompt_ids[n], samples[n])."""
+    """N samples that go through the network together: item n is (prompt_ids[n], samples[n]).
+
+    `stream` is which of several streams of noise they take ("" is the one of every method), `noise` an initial noise
+    of their own, float32 [N, ...] on the CPU.
+    """
 
     seed: int
     prompt_ids: tuple[str, ...]
     samples: tuple[int, ...]
     cond: Conditioning
+    stream: str = ""
+    noise: Tensor | None = None
 
 
 def run_tree(
@@ -39,7 +45,9 @@ def run_tree(
     """
     scheduler = model.new_scheduler()
     # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
-    noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
+    noise = batch.noise
+    if noise is None:
+        noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
     # Flow matching schedulers start from plain noise and take latents as they are.
     latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
     yield from _run(model, tree, batch, latents, Memory(scheduler, {}), Counter() if executed is None else executed)
@@ -72,7 +80,7 @@ def _advance(
             executed[segment.runs[0]] += cost(action) * len(batch.samples)
             extra = {}
             if takes_noise:
-                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1)
+                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, batch.stream)
             latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
@@ -101,7 +109,7 @@ def _predict(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, 
     batch, call, state = at
 
     def noise_of(shape: Sequence[int]) -> Tensor:
-        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, "prompt")
+        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, f"{batch.stream}prompt")
         return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn]).to(latents.device)
 
     return _sum(action, [guided(model, side, latents, t, batch.cond, (state, noise_of)) for side in action])

@@ -35,7 +35,11 @@ def generators(
     return made
 
 
-def initial_noise(seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int]) -> Tensor:
+def initial_noise(
+    seed: int, prompt_ids: Sequence[str], samples: Sequence[int], shape: Sequence[int], stream: str = ""
+) -> Tensor:
     """Standard normal latents, float32 [N, *shape] on the CPU, before the scheduler's `init_noise_sigma`."""
-    drawn = [torch.randn(tuple(shape), generator=generator) for generator in generators(seed, prompt_ids, samples, 0)]
+    drawn = [
+        torch.randn(tuple(shape), generator=generator) for generator in generators(seed, prompt_ids, samples, 0, stream)
+    ]
     return torch.stack(drawn)

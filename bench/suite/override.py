@@ -66,6 +66,10 @@ class MethodOverride(Part):
     soup: tuple[Text, ...] | None = None
     ratios: tuple[Number, ...] | None = None
     ratio: Number | None = None
+    n: Whole | None = None
+    reward: Text | None = None
+    rounds: Whole | None = None
+    radius: Number | None = None
 
     @model_validator(mode="before")
     @classmethod

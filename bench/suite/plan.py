@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prompts as prompt_sets
@@ -14,6 +15,7 @@ from bench.errors import UsageError
 from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
+from bench.methods.search import specs_of
 from bench.registry.families import FAMILIES
 from bench.suite.resolve import short_weights
 from bench.suite.schema import MOST_IMAGES
@@ -124,6 +126,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         said["conditions"] = conditions
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
+    if method.search is not None:
+        said["search"] = method.search.identity(suite, digests)
     return (
         ({} if FAMILIES.is_builtin(family) else {"family": family})
         | said
@@ -207,9 +211,18 @@ def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
         if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
     ]
     used += [name for method in methods for name, _ in method.parts]
+    used += [name for method in methods if (name := reward_weights(suite, method)) is not None]
     used += [method.guider.weak_weights for method in methods if method.guider.weak_weights is not None]
     embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
     return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))
+
+
+def reward_weights(suite: Suite, method: Method) -> str | None:
+    """The weights name of the reward that a method searches by, where it is a local one: the hub's are read by name."""
+    spec = specs_of(suite).get(str(method.search.reward)) if method.search is not None else None
+    name = spec.weights if spec is not None else None
+    local = name is not None and (name.startswith("shapes:") or Path(name.partition("#")[0]).expanduser().exists())
+    return name if local else None
 
 
 def _or(guidance: float | None, default: float) -> float:

@@ -13,14 +13,16 @@ from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
 from bench.methods.guider import ALL_FIELDS, Guider
 from bench.methods.schedule import FIELDS, number_text
+from bench.methods.search import ALL_FIELDS as SEARCH
+from bench.methods.search import Search
 from bench.suite.published import check_checkpoint_family, no_weights, rewards_of
 
 if TYPE_CHECKING:
     from bench.suite.override import MethodOverride
     from bench.suite.schema import Suite
 
-_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps"})
-_TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak"})
+_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds"})
+_TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _WEIGHTS = frozenset({"weights", "weak", "soup"})
 _LISTS = frozenset({"table", "ratios"})
@@ -80,6 +82,7 @@ def setting_names(method: Method) -> tuple[str, ...]:
         else ()
     )
     own = (*own, "soup", "ratios", "ratio") if method.ratio is not None else own
+    own = (*own, *method.search.fields) if method.search is not None else own
     return (*own, *method.guider.fields, "base_guidance", *_CONDITIONS)
 
 
@@ -117,6 +120,8 @@ def _with_override(method: Method, override: MethodOverride) -> Method:
     kind = given.pop("guider", method.guider.kind)
     kept = {} if kind != method.guider.kind else {key: getattr(method.guider, key) for key in method.guider.fields}
     given["guider"] = _guider_of(method.name, Guider(kind, **kept), guider)
+    search = {key: given.pop(key) for key in list(given) if key in SEARCH}
+    given["search"] = method.search if not search else _searching(method, search)
     given["embeddings"] = tuple(sorted(override.embeddings.items()))
     if "trained_on" in given:
         given["trained_on"] = tuple(given["trained_on"])
@@ -128,6 +133,15 @@ def _guider_of(name: str, guider: Guider, given: Mapping[str, Any]) -> Guider:
         if key not in guider.fields:
             raise UsageError(f"method '{name}' has no setting '{key}'.{suggest(key, guider.fields)} (in the suite)")
     return dataclasses.replace(guider, **given)
+
+
+def _searching(method: Method, given: Mapping[str, Any]) -> Search:
+    fields = method.search.fields if method.search is not None else ()
+    for key in given:
+        if key not in fields:
+            raise UsageError(f"method '{method.name}' has no setting '{key}'.{suggest(key, fields)} (in the suite)")
+    assert method.search is not None
+    return dataclasses.replace(method.search, **given)
 
 
 def _variants(name: str, suite: Suite, settings: Mapping[str, str]) -> list[Method]:
@@ -173,7 +187,8 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
     method = row
     changed: list[tuple[str, str]] = []
     for key, value in chosen:
-        part = next((name for name in ("schedule", "guider") if key in getattr(row, name).fields), None)
+        parts = [name for name in ("schedule", "guider", "search") if getattr(row, name) is not None]
+        part = next((name for name in parts if key in getattr(row, name).fields), None)
         owner = getattr(row, part) if part else _with_guidance(row, suite)
         if getattr(owner, key) != value:
             changed.append((key, _plain(value)))
@@ -237,10 +252,15 @@ def _finish(method: Method, suite: Suite) -> Method:
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
     method = _with_parts(method)
+    if method.search is not None:
+        method.search.check(method.name, suite)
     if method.weights is None and any(weights):
         raise MissingError(no_weights(method, suite))
     check_checkpoint_family(method, suite)
-    return method if method.trained_on else dataclasses.replace(method, trained_on=rewards_of(method.weights))
+    rewards = method.trained_on or rewards_of(method.weights)
+    if method.search is not None:  # what chooses among candidates is no evidence for them
+        rewards = tuple(dict.fromkeys([*rewards, str(method.search.reward)]))
+    return dataclasses.replace(method, trained_on=rewards)
 
 
 def _with_parts(method: Method) -> Method:

@@ -11,6 +11,7 @@ from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
+from bench.methods.search import ALL_FIELDS as SEARCH
 from bench.suite.override import Guidance, MethodOverride, Number, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
@@ -180,7 +181,7 @@ class Suite(Part):
                 if table[name] is None or table[name] == {}:
                     del table[name]
         for table in data["methods"].values():
-            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio"):
+            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio", *SEARCH):
                 if table[name] is None:
                     del table[name]
             if not table["replicates"]:
