@@ -104,6 +104,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "weak": "of autoguidance: weights of the weaker network, or `skip:PATH:0,1` for the same one without blocks",
         "soup": "tuned checkpoints whose weights are averaged",
         "ratios": "of `soup`: the share of each",
+        "n": "of methods that choose among candidates: how many each image is chosen from",
+        "reward": "of those: the metric that chooses",
+        "rounds": "of noise search: how often the noise is varied",
+        "radius": "of noise search: how far the noise is varied",
         "ratio": "how far the tuned weights are moved from the base's: 0 is the base, 1 the checkpoint",
     },
     "MetricSpec": {
