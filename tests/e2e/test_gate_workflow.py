@@ -1,9 +1,8 @@
-"""The documented workflow in a toy repository of a user: a first baseline, a checkpoint that passes, a worse one that
-fails, one that cannot be told, and a renewed baseline. The steps are executed as GitHub would."""
+"""The documented workflow in a toy repository of a user: without a baseline it fails and says how to make one, the one
+that is made lets the checkpoint pass, and a bound that is broken fails. The steps are executed as GitHub would."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -79,39 +78,12 @@ def test_a_users_gate(tmp_path: Path) -> None:
     assert "lpips" in same.summary
     assert {"index.html", "table.md"} <= {path.name for path in (artifacts / "report").iterdir()}
 
-    use(repository, "refl")  # the images of a prompt are much alike
-    worse = runner.execute(workflow)
-    assert not worse.passed
-    assert verdicts(worse) == ["failed"]
-    assert "::error" in worse.out
-    assert worse.key != same.key
-    assert "failed" in worse.summary
-    assert (artifacts / "report" / "index.html").exists()
-
-    drop = drop_percent(worse)
-    (repository / "eval" / "gate.toml").write_text(
-        GATE.format(percent=round(drop, 1))
-    )  # the bound lies in the interval
-    unclear = runner.execute(workflow)
-    assert unclear.passed  # without --strict
-    assert verdicts(unclear) == ["undecided"]
-    assert re.search(r"about [\d,]+ prompts|no number of prompts", unclear.out)
-
-    renewed = runner.execute(workflow, {"renew": True})
-    assert renewed.passed, renewed.out
-    before = {one["method"]: one["run"] for one in json.loads(baseline.read_text())["summaries"]}
-    assert before["mine"] in renewed.out
-    (repository / "eval" / "gate.toml").write_text(GATE.format(percent=25))
-    again = runner.execute(workflow)
-    assert verdicts(again) == ["passed"]
+    (repository / "eval" / "gate.toml").write_text("[mine.lpips]\nmin = 99\n")
+    broken = runner.execute(workflow)
+    assert not broken.passed
+    assert verdicts(broken) == ["failed"]
+    assert (artifacts / "report" / "index.html").exists()  # whatever came of it
     assert runner.skipped[:2] == [
         "python -m pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision",
         "python -m pip install imagerefl-bench",
     ]
-
-
-def drop_percent(job: Job) -> float:
-    """The measured drop in percent of the baseline, from the line of the verdict."""
-    found = re.search(r"^failed .*?(-?\d+\.?\d*)\s*%", job.out, re.MULTILINE)
-    assert found, job.out
-    return abs(float(found[1]))
