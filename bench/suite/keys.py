@@ -65,7 +65,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "weights": "a folder, a hub id (`owner/name@commit`), or `shapes:NAME`",
         "embedded_guidance": "input of networks with guidance distilled into them; without it the pipeline's own",
         "true_cfg": "allows classifier-free guidance above 1 for those",
-        "cfg_normalization": "of z_image: most norm of a guided prediction, in norms of the conditional one; 0: no bound",
+        "cfg_normalization": "of z_image: most norm of a guided prediction, in norms of the conditional one; 0: none",
         "cfg_truncation": "of z_image: time, from 0 (noise) to 1, above which there is no guidance",
     },
     "Sampler": {
