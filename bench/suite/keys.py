@@ -23,6 +23,7 @@ says what may not. [own_model.md](own_model.md) makes one from nothing; the read
 _TABLES = {
     "": ("Suite", "At the top of the file."),
     "[model]": ("ModelSpec", "The base model ([models.md](models.md), [checkpoints.md](checkpoints.md))."),
+    "[model.endpoint]": ("EndpointSpec", 'The server of a model of `kind = "endpoint"`.'),
     "[sampler]": ("Sampler", "How images are sampled."),
     "[methods.NAME]": (
         "MethodOverride",
@@ -53,6 +54,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "sampler": "table, below",
         "resolution": "height and width of the images in pixels",
         "dtype": "of the model's networks",
+        "compile": "networks and decoders run by torch.compile: other last bits, so another run",
         "guidance": "classifier-free guidance of the base model; 1 is none",
         **_CONDITIONS,
         "methods": "tables, below",
@@ -64,9 +66,20 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "family": "the adapter that loads it, or one of a plug-in; `none` only scores images",
         "weights": "a folder, a hub id (`owner/name@commit`), or `shapes:NAME`",
         "embedded_guidance": "input of networks with guidance distilled into them; without it the pipeline's own",
+        "kind": "`local`, or `endpoint`: a server that makes the images",
+        "endpoint": "table, below: of `endpoint` alone",
         "true_cfg": "allows classifier-free guidance above 1 for those",
         "cfg_normalization": "of z_image: most norm of a guided prediction, in norms of the conditional one; 0: none",
         "cfg_truncation": "of z_image: time, from 0 (noise) to 1, above which there is no guidance",
+    },
+    "EndpointSpec": {
+        "url": "the address in front of `/images/generations`",
+        "api_key_env": "environment variable that holds the API key, which is written nowhere",
+        "concurrency": "requests that are under way at a time",
+        "timeout": "of a request, in seconds",
+        "guidance_as": "the parameter that guidance is sent as; `none`: guidance must be 1",
+        "request": "more parameters of each request, part of the run's identity",
+        "declares": "what the server does not say of itself, part of the run's identity",
     },
     "Sampler": {
         "scheduler": "class of diffusers",
@@ -115,6 +128,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "MetricSpec": {
         "weights": "a path or hub id; without it the published ones",
         "options": "those of the metric; for torchmetrics the arguments of the class",
+        "dtype": "of the metric's networks",
+        "tf32": "on: CUDA multiplies float32 as TensorFloat-32",
         "torchmetrics": "a class of torchmetrics, such as `image.TotalVariation`, under a name of the suite's own",
     },
     "Reference": {

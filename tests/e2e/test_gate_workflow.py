@@ -36,7 +36,7 @@ weights = "shapes:pickscore"
 """
 GATE = 'baseline = "baseline.json"\n[mine.lpips]\nmax_drop_percent = {percent}\n'
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # some twenty commands, each of which imports torch
 
 
 def use(repository: Path, checkpoint: str) -> None:
