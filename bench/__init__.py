@@ -12,6 +12,8 @@ does, with a keyword for each flag:
     bench.check(...)          verdicts against thresholds and a baseline
     bench.make_reference(...) the statistics of reference images, in a file
     bench.train(...)          make a checkpoint
+    bench.export_hub_results(runs, out)  results as the hub reads them
+    bench.export_croissant(run, out)     a run's images as a data set
     bench.remove_runs(runs)   remove runs with their images
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
@@ -35,6 +37,8 @@ _PUBLIC = {
     "check": "bench.gate.check",
     "claims": "bench.study.claims",
     "compare": "bench.analysis.compare",
+    "export_croissant": "bench.reporting.export.croissant",
+    "export_hub_results": "bench.reporting.export.hub_results",
     "load_results": "bench.analysis.load_results",
     "make_reference": "bench.pipeline.reference",
     "plan": "bench.pipeline.plan",
@@ -53,6 +57,8 @@ __all__ = [
     "check",
     "claims",
     "compare",
+    "export_croissant",
+    "export_hub_results",
     "load_results",
     "make_reference",
     "plan",
@@ -78,6 +84,8 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.pipeline.run import run
     from bench.pipeline.train import train
     from bench.registry.families import register_model
+    from bench.reporting.export.croissant import export_croissant
+    from bench.reporting.export.hub_results import export_hub_results
     from bench.reporting.report import report
     from bench.store.remove import remove_runs
     from bench.study.claims import claims

@@ -154,7 +154,7 @@ def _not_comparable(claim: Claim, runs: Mapping[str, Run]) -> str:
         if claim.stored_metric not in runs[name].metrics:
             return f"{name} was not scored with {claim.stored_metric}"
     for name in names[1:]:
-        why = why_not_comparable(runs[names[0]], runs[name])
+        why = why_not_comparable(runs[names[0]], runs[name], metrics=[claim.stored_metric])
         if why:
             return f"{names[0]} and {name} are not comparable: {why}"
     return ""

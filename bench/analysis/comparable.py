@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from bench.errors import NotComparableError
 from bench.store.cards import card_difference, library_difference
@@ -10,12 +11,68 @@ from bench.store.runs import Run
 from bench.store.select import LeftOut
 
 
-def why_not_comparable(a: Run, b: Run, seeds: bool = True) -> str | None:
+def why_not_comparable(a: Run, b: Run, seeds: bool = True, metrics: Collection[str] | None = None) -> str | None:
     """The first field in which two runs may not stand side by side, as a clause; None when they are comparable.
 
-    Compared: suite, prompts, samples, sampling conditions, and the cards of the metrics that both have. `seeds=False`
-    allows different seeds (a comparison by prompt is still sound; only the noise is no longer the same).
+    Compared: suite, prompts, samples, sampling conditions, and the cards of the metrics that both have: one metric that
+    was computed differently leaves the others comparable (`with_equal_cards` takes it out), so that only where all of
+    them were the runs are not comparable. Of `metrics`, if given, any difference counts, and no other metric does.
+    `seeds=False` allows different seeds (a comparison by prompt is still sound; only the noise is no longer the same).
     """
+    why = _why_runs_differ(a, b, seeds)
+    if why is not None:
+        return why
+    both = sorted(a.metrics.keys() & b.metrics.keys())
+    asked = [name for name in both if metrics is None or name in metrics]
+    differing = list(_differing(a, b, asked))
+    if differing and (metrics is not None or len(differing) == len(asked)):
+        return f"metric {differing[0][0]} {differing[0][1]}"
+    return None
+
+
+def _differing(a: Run, b: Run, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Metrics that were computed differently, each with how as a clause."""
+    for name in names:
+        how = card_difference(a.metrics[name].card, b.metrics[name].card)
+        if how:
+            yield name, f"was computed differently: {how}; score both again with `bench score`"
+
+
+def with_equal_cards(runs: Sequence[Run]) -> list[Run]:
+    """Comparable runs, each without the metrics that it does not share the identity card of with the others.
+
+    Of a metric with several cards the one that most runs have is kept, of equally many that of the first run. What is
+    taken out of a run is in its `differing`, with the reason.
+    """
+    taken: list[dict[str, str]] = [{} for _ in runs]
+    for name in dict.fromkeys(name for run in runs for name in run.metrics):
+        groups: list[list[int]] = []
+        for index, run in enumerate(runs):
+            if name in run.metrics:
+                home = next((g for g in groups if not any(_differing(runs[g[0]], run, [name]))), None)
+                groups.append([index]) if home is None else home.append(index)
+        groups.sort(key=len, reverse=True)  # stable: of equally many the first
+        for index in (index for group in groups[1:] for index in group):
+            kept = runs[groups[0][0]]
+            how = card_difference(kept.metrics[name].card, runs[index].metrics[name].card)
+            title = runs[index].metrics[name].display
+            taken[index][name] = f"{title} was computed differently than for {kept.name}: {how}"
+    return [
+        replace(run.only(run.metrics.keys() - out.keys()), differing={**run.differing, **out}) if out else run
+        for run, out in zip(runs, taken, strict=True)
+    ]
+
+
+def differing_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """What `with_equal_cards` took out, a sentence each; `names` are what the runs are called."""
+    return [
+        f"{name}: {why}; it is not compared: score both again with `bench score`"
+        for name, run in zip(names, runs, strict=True)
+        for why in run.differing.values()
+    ]
+
+
+def _why_runs_differ(a: Run, b: Run, seeds: bool) -> str | None:
     if a.suite != b.suite:
         return f"suite differs: {a.suite} against {b.suite}"
     if a.prompts_digest != b.prompts_digest:
@@ -25,10 +82,6 @@ def why_not_comparable(a: Run, b: Run, seeds: bool = True) -> str | None:
     for key in a.conditions.keys() & b.conditions.keys() - (set() if seeds else {"seed"}):
         if a.conditions[key] != b.conditions[key]:
             return f"{key} differs: {a.conditions[key]} against {b.conditions[key]}"
-    for name in sorted(a.metrics.keys() & b.metrics.keys()):
-        how = card_difference(a.metrics[name].card, b.metrics[name].card)
-        if how:
-            return f"metric {name} was computed differently: {how}; score both again with `bench score`"
     return None
 
 
@@ -64,7 +117,8 @@ def require_comparable(runs: Sequence[Run], seeds: bool = True) -> None:
 def largest_comparable(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     """The largest group of runs that are all comparable, and the others with the reason.
 
-    Of equally large groups the one with more prompts, then with more images, then the first by name is taken.
+    Of equally large groups the one with more prompts, then with more images, then the first by name is taken. Metrics
+    whose cards differ within the group are still there: see `with_equal_cards`.
     """
     groups: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.name):

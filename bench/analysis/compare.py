@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from bench.analysis.checkpoints import MethodRuns, method_difference, method_groups
 from bench.analysis.common import over_common
-from bench.analysis.comparable import library_notes, require_comparable
+from bench.analysis.comparable import differing_notes, library_notes, require_comparable, with_equal_cards
 from bench.analysis.differences import Difference, corrected, difference_row, differences
 from bench.analysis.in_reward import in_reward, training_notes, with_training
 from bench.analysis.noise import noise_text
@@ -156,7 +156,8 @@ def compare(
     `replicates`: also over the other checkpoints of each method (training seeds) that lie beside the runs; of three or
     more runs the methods are compared then, not the runs.
 
-    NotComparableError: other suite, prompts, samples, sampling conditions or metric versions. Different seeds are
+    NotComparableError: other suite, prompts, samples or sampling conditions, or no metric that was computed in the same
+    way (one that was not is left out and noted). Different seeds are
     allowed and noted, because pairing by prompt stays sound. UsageError: an unknown run or metric, or `replicates`
     where there are none.
 
@@ -179,9 +180,15 @@ def compare(
     if metrics is not None:
         unique = _only(unique, metrics)
     require_comparable(unique, seeds=False)
+    unique = with_equal_cards(unique)
     disagreed = training_notes(unique, display_names(unique))
     unique, captions = over_common(with_training(unique)) if common else (with_training(unique), ())
-    told = [*captions, *disagreed, *([] if replicates else _hint(siblings))]
+    told = [
+        *differing_notes(unique, display_names(unique)),
+        *captions,
+        *disagreed,
+        *([] if replicates else _hint(siblings)),
+    ]
     groups = _groups(unique, len(runs)) if replicates else ()
     if others:
         return compare_methods(groups, told) if replicates else compare_runs(unique, told)
@@ -195,7 +202,8 @@ def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     notes, names = list(told), display_names([first, second])
     noise = noise_text({name: run.conditions for name, run in zip(names, (first, second), strict=True)})
     notes += [noise] if noise else []
-    one_sided = sorted(first.metrics.keys() ^ second.metrics.keys())
+    differing = first.differing.keys() | second.differing.keys()
+    one_sided = sorted((first.metrics.keys() ^ second.metrics.keys()) - differing)
     if one_sided:
         notes.append(f"scored in one run only, so not compared: {', '.join(one_sided)}")
     notes += library_notes([first, second])

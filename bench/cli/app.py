@@ -16,6 +16,7 @@ from bench.cli.claims import claims
 from bench.cli.commands import Command
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.export import EXPORT
 from bench.cli.list import list_entries
 from bench.cli.options import QuietOption, VerboseOption, heard, with_common_options
 from bench.cli.plan import plan
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 # Commands of several words: name -> what its help says, and the commands below it.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
     "study": ("Ask people which images they prefer.", STUDY),
+    "export": ("Write results and images in the formats of the community.", EXPORT),
 }
 
 

@@ -65,7 +65,7 @@ def check(
     the job summary.
     """
     import bench
-    from bench.cli.output import say
+    from bench.cli.output import say, say_verdicts
     from bench.gate.check import tell_actions, verdict_rows
 
     outcome = bench.check(
@@ -84,7 +84,10 @@ def check(
         results=results,
         suite=suite,
     )
-    say(json.dumps(verdict_rows(outcome), indent=1) if as_json else outcome.text.rstrip())
+    if as_json:
+        say(json.dumps(verdict_rows(outcome), indent=1))
+    else:
+        say_verdicts(outcome.text.rstrip())
     for path in outcome.written:
         typer.echo(f"wrote {path}", err=True)
     typer.echo(tell_actions(outcome, os.environ), nl=False, err=as_json)

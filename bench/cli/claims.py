@@ -28,8 +28,11 @@ def claims(
     """
     import bench
     from bench.analysis.claims import claim_rows
-    from bench.cli.output import say
+    from bench.cli.output import say, say_verdicts
 
     found = bench.claims(file, runs or None, strict=strict, results=results, study=study, suite=suite)
-    say(json.dumps(claim_rows(found), indent=1) if as_json else found.text.rstrip())
+    if as_json:
+        say(json.dumps(claim_rows(found), indent=1))
+    else:
+        say_verdicts(found.text.rstrip())
     return found.code

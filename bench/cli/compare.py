@@ -47,7 +47,7 @@ def compare(
     """
     import bench
     from bench.analysis.several import Several
-    from bench.cli.output import say
+    from bench.cli.output import say, say_verdicts
     from bench.errors import UsageError
     from bench.reporting.all_pairs import several_markdown, several_text
     from bench.reporting.comparison import comparison_markdown, comparison_text
@@ -59,10 +59,10 @@ def compare(
     chosen = split(metrics) or None
     how: dict[str, Any] = {"results": results, "common": common, "replicates": replicates, "metrics": chosen}
     found = bench.compare(a, b, top, others=others or [], suite=suite, **how)
-    if isinstance(found, Several):
-        say((several_markdown if markdown else several_text)(found).rstrip())
-    elif as_json:
+    if as_json and not isinstance(found, Several):
         say(json.dumps(found.data, indent=1))
+    elif markdown:
+        say((several_markdown(found) if isinstance(found, Several) else comparison_markdown(found)).rstrip())
     else:
-        say((comparison_markdown if markdown else comparison_text)(found).rstrip())
+        say_verdicts((several_text(found) if isinstance(found, Several) else comparison_text(found)).rstrip())
     return 0

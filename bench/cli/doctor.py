@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from bench.doctor.examine import Report
 
 ResultsOption = Annotated[
     Path | None,
@@ -64,16 +68,20 @@ def doctor(
     cache: CacheOption = None,
     out: OutOption = None,
     values: ValuesOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> int:
     """Check this installation; print commands that fix its problems."""
-    from bench.cli.output import show
     from bench.doctor.examine import Report, examine, verify
     from bench.doctor.spoiled import spoiled_runs
 
     if suite is not None:
-        return _missing_for(suite)
+        return _missing_for(suite, as_json)
     if verify_metrics:
+        if as_json:
+            raise UsageError("--json is not for --verify-metrics: use --values FILE.json, or --out FILE.md")
         outcome = verify(official, cache, out, values)
+        from bench.cli.output import show
+
         show(outcome.table())
         typer.echo(outcome.verdict)
         return outcome.exit_code
@@ -85,6 +93,16 @@ def doctor(
     report = examine(ask_hub=hub)
     if folder.is_dir():
         report = Report((*report.findings, *spoiled_runs(folder)))
+    return _told(report, as_json)
+
+
+def _told(report: Report, as_json: bool) -> int:
+    """Print the findings and the commands that fix them; returns the exit code."""
+    from bench.cli.output import say, show
+
+    if as_json:
+        say(json.dumps(report.data, indent=1))
+        return report.exit_code
     show(report.table())
     typer.echo("")
     for command, subjects in report.fixes.items():
@@ -93,13 +111,20 @@ def doctor(
     return report.exit_code
 
 
-def _missing_for(suite: str) -> int:
+def _missing_for(suite: str, as_json: bool) -> int:
     """Print what a suite lacks on this machine, all at once; 4 where it lacks something."""
+    import dataclasses
+
     from bench.cli.output import say, show
     from bench.formatting import Table, counted
     from bench.pipeline.plan import missing_for
 
     found = missing_for(suite)
+    code = MissingError.exit_code if found else 0
+    if as_json:
+        missing = [dataclasses.asdict(one) for one in found]
+        say(json.dumps({"suite": suite, "code": code, "missing": missing}, indent=1))
+        return code
     if not found:
         say(f"suite {suite}: everything is here")
         return 0
@@ -110,4 +135,4 @@ def _missing_for(suite: str) -> int:
     unknown_sizes = sizes.count("unknown")
     told = f", and {counted(unknown_sizes, 'unknown size')}" if unknown_sizes else ""
     say(f"suite {suite}: {counted(len(found), 'thing')} missing, {known:,.0f} MB{told}; `bench run` asks the hub")
-    return MissingError.exit_code
+    return code

@@ -20,6 +20,14 @@ def say(text: object) -> None:
     print(printable(str(text)))
 
 
+def say_verdicts(text: str) -> None:
+    """Print text with verdicts or marks, in colour where the terminal has it."""
+    from bench.cli.colour import coloured, colours
+
+    text = printable(text)
+    print(coloured(text) if colours() else text)
+
+
 def show(table: Table) -> None:
     """Print to standard output, fitted to the terminal where there is one."""
     if not sys.stdout.isatty():

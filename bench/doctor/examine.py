@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, MissingError
 from bench.formatting import Table
@@ -72,6 +72,14 @@ class Report:
         if self.exit_code:
             return "The embedded suite cannot run yet: see the lines marked 'missing'."
         return "The embedded suite can run: bench run --method base,refl,combined,imagerefl"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Plain JSON data: what `bench doctor --json` prints."""
+        findings = [
+            {"mark": one.mark, "what": one.subject, "state": one.state, "fix": one.fix} for one in self.findings
+        ]
+        return {"code": self.exit_code, "verdict": self.verdict, "findings": findings}
 
     def table(self) -> Table:
         """The findings for printing."""

@@ -12,6 +12,7 @@ from bench.gate.rules import Gate, absent, make, no_value, one_pair, prompts_of,
 from bench.gate.summaries import Summary
 from bench.gate.thresholds import Dominance
 from bench.gate.verdict import Status, Verdict, needed_prompts, shown
+from bench.store.cards import card_difference
 
 
 def dominance(rule: Dominance, summary: Summary, gate: Gate) -> list[Verdict]:
@@ -36,6 +37,10 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str, gate: Ga
         why = no_value(summary, metric) or no_value(other, metric) or _other_n(summary, other, metric)
         if why:
             return make(rule, summary, "missing", why, name=name)
+        how = card_difference(other.metrics[metric].card, summary.metrics[metric].card)
+        if how:
+            why = f"{metric} was computed differently for {over}: {how}; score both again with `bench score`"
+            return make(rule, summary, "not_comparable", why, name=name)
         leads.append(_lead(summary, other, metric, gate, gate.level))
         if one_pair(leads[-1].interval, summary, summary.metrics[metric]):
             return make(rule, summary, "missing", f"{metric} shares only one prompt with {over}", name=name)

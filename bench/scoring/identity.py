@@ -41,10 +41,17 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
     }
     asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in weights}}
     if facts.kind == metrics.Kind.SET:
-        identity["reference"] = None if suite.reference is None else reference_identity(suite.reference)
-        asked["reference"] = identity["reference"]
+        asked["reference"] = None if suite.reference is None else reference_identity(suite.reference)
+        identity["reference"] = _by_content(asked["reference"])
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return Scope(digest, asked)
+
+
+def _by_content(reference: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A reference without the names of its files: renaming one changes no value."""
+    if reference is None or "images" not in reference:
+        return reference
+    return {key: value for key, value in reference.items() if key != "content"}
 
 
 def _plain(value: Any, default: Any) -> Any:

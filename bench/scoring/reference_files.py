@@ -203,10 +203,16 @@ def _column(rows: Any, reference: Reference, name: str, image: type[Any]) -> str
 
 
 def content_of(files: Files) -> dict[str, Any]:
-    """What tells a reference: how many files, their names and contents, and how many are turned upright."""
+    """What tells a reference: how many files, their contents, and how many are turned upright.
+
+    `images` is of the contents alone. `content` is with the files' names, which earlier versions knew a reference by:
+    values that were stored then are compared by it.
+    """
     from metrics.types import digest_of
 
     facts = files.facts()
     turned = sum(is_turned for _, is_turned in facts.values())
     content = digest_of(files={name: digest for name, (digest, _) in facts.items()})
-    return {"kind": "folder", "files": len(facts), "content": content} | ({"upright": turned} if turned else {})
+    images = digest_of(images=sorted(digest for digest, _ in facts.values()))
+    told = {"kind": "folder", "files": len(facts), "content": content, "images": images}
+    return told | ({"upright": turned} if turned else {})

@@ -1,7 +1,8 @@
 """What the identity cards of two values have in common, field by field. Pure; cards are plain data, as stored.
 
 Two values may stand side by side when everything that decides them is equal: version, unit, label, weights, settings,
-options, and for set metrics the reference. Versions of libraries are told, not judged.
+options, and for set metrics the reference. Versions of libraries are told, not judged. Files are told by their content:
+a file of weights, or a reference image, that was renamed is the same one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def card_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     Of many fields the first three are shown. Where the digests differ and the cards do not say why, the digests.
     """
     digests = _digest(a), _digest(b)
+    stated = all(isinstance(card.get(name), Mapping) for card in (a, b) for name in ("weights", "settings"))
     fields = [
         f"{name} {_shown(a.get(name) or ABSENT)} against {_shown(b.get(name) or ABSENT)}"
         for name in _PLAIN
@@ -41,7 +43,7 @@ def card_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     if not all(digests) or digests[0] != digests[1]:
         fields += _table_fields(a, b)
     fields += _asked_fields(a, b)
-    if not fields and all(digests) and digests[0] != digests[1]:
+    if not fields and not stated and all(digests) and digests[0] != digests[1]:
         fields = [f"card {digests[0][:8]} against {digests[1][:8]}"]
     more = len(fields) - _SHOWN
     return ", ".join(fields[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -52,11 +54,22 @@ def _digest(card: Mapping[str, Any]) -> str:
 
 
 def _table_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
-    for name, first, second in _pairs(a.get("weights"), b.get("weights"), "weights"):
+    for name, first, second in _pairs(*_renamed(a.get("weights"), b.get("weights")), "weights"):
         what = "weights" if name == "weights" else f"weights file {name.removeprefix('weights.')}: sha256"
         yield f"{what} {_short(first)} against {_short(second)}"
     for name, first, second in _pairs(a.get("settings"), b.get("settings"), "settings"):
         yield f"{name} {_shown(first)} against {_shown(second)}"
+
+
+def _renamed(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two tables of files without those that only their names tell apart. A file that both have keeps its role."""
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        return a, b
+    alone = [sorted(str(one[name]) for name in one.keys() - other.keys()) for one, other in ((a, b), (b, a))]
+    if not alone[0] or alone[0] != alone[1]:
+        return a, b
+    both = a.keys() & b.keys()
+    return {name: a[name] for name in a if name in both}, {name: b[name] for name in b if name in both}
 
 
 def _asked_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
@@ -74,8 +87,18 @@ def _asked_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
         if differ and name.removeprefix("options.") not in stated and ABSENT not in (one, other):
             yield f"{name} {_shown(one)} against {_shown(other)}"
     if "reference" in first and "reference" in second:
-        for name, one, other in _pairs(first["reference"], second["reference"], "reference"):
+        one_reference, other_reference = _images(first["reference"], second["reference"])
+        for name, one, other in _pairs(one_reference, other_reference, "reference"):
             yield f"{name} {_shown(one)} against {_shown(other)}"
+
+
+def _images(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two references without their files' names where both say what their images are without them."""
+    if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
+        return a, b
+    named = "content" if "images" in a and "images" in b else "images"  # what the other does not say is not compared
+    first, second = ({key: value for key, value in one.items() if key != named} for one in (a, b))
+    return first, second
 
 
 def _pairs(a: Any, b: Any, what: str) -> Iterator[tuple[str, Any, Any]]:
@@ -115,5 +138,7 @@ def library_difference(cards: Sequence[Mapping[str, Any]]) -> str:
 def same_card(stored: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
     """Whether values made under the one card stand beside values of the other (see `RunStore.append_scores`)."""
     if "digest" in stored and "digest" in card:
-        return (stored["digest"], stored.get("scope")) == (card["digest"], card.get("scope"))
+        if stored.get("scope") != card.get("scope"):
+            return False
+        return bool(stored["digest"] == card["digest"]) or not card_difference(stored, card)
     return to_json(stored) == to_json(card)

@@ -137,6 +137,7 @@ class Run:
     given: str = ""  # the name that it was given with --name
     doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
+    differing: Mapping[str, str] = field(default_factory=dict)  # metric -> why it is not compared, and so not here
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
 
     @cached_property

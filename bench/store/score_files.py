@@ -12,7 +12,7 @@ from bench.errors import UsageError
 from bench.formatting import is_safe_name
 from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import remove_folder, to_json
-from bench.store.cards import same_card
+from bench.store.cards import card_difference, same_card
 from bench.store.digests import read_protected, tell_unprotected, write_protected
 from bench.store.locks import locked, locking
 from bench.store.parts import part_files, read_parts, write_part
@@ -47,10 +47,8 @@ class ScoreFiles:
         if old is None:
             self.drop_scores(metric)  # values without a card are of nobody knows what
         if old is not None and not same_card(old, card):
-            logger.warning(
-                f"{self.name}: the {metric} scores were computed differently (version, weights or scope) and are "
-                "replaced"
-            )
+            how = card_difference(old, card) or "what was asked for"
+            logger.warning(f"{self.name}: the {metric} scores were computed differently ({how}) and are replaced")
             self.drop_scores(metric)
             old = None
         if old is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from metrics.base.kinds import EmbeddingGroupMetric, make_card, pick_device
 from metrics.errors import MetricError
-from metrics.networks.dreamsim_trunks import TYPES, files_of, published_network
+from metrics.networks.dreamsim_trunks import TYPES, files_of, is_patch, published_network
 from metrics.networks.hf_folder import weight_files
 from metrics.networks.preprocess import PASSES, squash, to_unit
 from metrics.networks.vit import load_encoder
@@ -32,6 +32,14 @@ _DEFAULT_FOLDER = "~/.cache/dreamsim"
 def centre_and_normalise(features: Tensor) -> Tensor:
     """DreamSim's embedding of raw features [B, D]: each row minus its own mean, L2-normalised."""
     return functional.normalize(features - features.mean(dim=-1, keepdim=True), dim=-1)
+
+
+def pool_patches(tokens: Tensor) -> Tensor:
+    """The patch types' one vector of tokens [B, 1 + P, D]: CLS beside the mean patch, L2-normalised, [B, 2 D].
+
+    The distance of the package is 1 - cosine of these.
+    """
+    return functional.normalize(torch.cat((tokens[:, 0], tokens[:, 1:].mean(dim=1)), dim=-1), dim=-1)
 
 
 class DreamSim(EmbeddingGroupMetric):
@@ -73,7 +81,7 @@ class DreamSim(EmbeddingGroupMetric):
         if request.dtype != "float32":
             raise MetricError("dreamsim: the published network runs in float32 only")
         network = published_network(kind, folder, device)
-        settings = {
+        settings: dict[str, Any] = {
             "resize": "PIL bicubic, squash",
             "passes": PASSES,
             "antialias": True,
@@ -83,11 +91,13 @@ class DreamSim(EmbeddingGroupMetric):
             "colour": "RGB before the resize",
             "type": kind,
         }
+        if is_patch(kind):
+            settings["feature"] = "CLS token beside the mean of the patch tokens, each token centred and normalised"
         card = make_card(facts, request, files_of(kind, folder), settings)
 
         def encode(inputs: Tensor) -> Tensor:
             embedding: Tensor = network.embed(inputs)
-            return embedding
+            return pool_patches(embedding) if is_patch(kind) else embedding
 
         return cls(card, device, lambda image: to_unit(squash(image, _SIZE)), encode)
 

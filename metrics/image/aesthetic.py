@@ -24,7 +24,7 @@ from metrics.errors import MetricError, MissingWeightsError
 from metrics.images import to_rgb
 from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.networks.hf_folder import folder_of, weight_files
-from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.networks.preprocess import Crop, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of
 from metrics.weights.hub import locate, release_file
 from metrics.weights.pins import pinned
@@ -119,11 +119,11 @@ class Aesthetic(ImageMetric):
 
     def prepare(self, image: Image.Image) -> Tensor:
         """An image of any mode -> [3, S, S]: PIL bicubic shortest side, centre crop, RGB, CLIP mean and deviation."""
-        return normalise(to_unit(to_rgb(resize_crop(image, self.encoder.size))), CLIP_MEAN, CLIP_STD)
+        return self.encoder.normalise(to_unit(to_rgb(resize_crop(image, self.encoder.size))))
 
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
         """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""
-        return normalise(resize_crop_tensor(pixels, self.encoder.size), CLIP_MEAN, CLIP_STD)
+        return self.encoder.normalise(resize_crop_tensor(pixels, self.encoder.size))
 
     def encode_images(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> L2-normalised projected embeddings [B, D]."""

@@ -20,8 +20,9 @@ from torch.nn import functional
 from metrics.base.kinds import ImageMetric, make_card, pick_device
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.networks.clip_image import BACKBONES, CLIP_FILES, DEFAULT, identify, image_settings, with_backbone
+from metrics.networks.clip_preprocessor import Scale, read_scale
 from metrics.networks.hf_folder import TOKENIZER_FILES, folder_of, load_folder, weight_files
-from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, Crop, normalise, resize_crop, resize_crop_tensor, to_unit
+from metrics.networks.preprocess import Crop, normalise, resize_crop, resize_crop_tensor, to_unit
 from metrics.types import Card, Facts, Request, digest_of, one_of
 
 # Checkpoints saved by transformers 4 carry these buffers; they hold 0, 1, 2, ... and nothing else.
@@ -32,6 +33,16 @@ _PREFIX = "A photo depicts "
 _PAPER_SCALE = 2.5
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files that `load_tokenizer` reads: vocabulary and merges, else tokenizer.json and what it uses."""
+    both = [folder / "vocab.json", folder / "merges.txt"]
+    if all(path.is_file() for path in both):
+        return both
+    if not (folder / "tokenizer.json").is_file():
+        return []
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+
+
 def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
     """The CLIP tokenizer of a folder; without files, the standard one of 49,408 tokens.
 
@@ -40,11 +51,11 @@ def load_tokenizer(folder: Path, vocabulary: int, what: str) -> Any:
     """
     from transformers import CLIPTokenizer
 
-    vocab, merges = folder / "vocab.json", folder / "merges.txt"
+    files = tokenizer_files(folder)
     try:
-        if vocab.is_file() and merges.is_file():
-            return CLIPTokenizer(vocab=str(vocab), merges=str(merges))
-        if (folder / "tokenizer.json").is_file():
+        if [path.name for path in files] == ["vocab.json", "merges.txt"]:
+            return CLIPTokenizer(vocab=str(files[0]), merges=str(files[1]))
+        if files:
             return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions
         raise MissingWeightsError(f"{what}: the tokenizer files in '{folder}' cannot be read ({error})") from error
@@ -83,6 +94,7 @@ class ClipMetric(ImageMetric):
         self.size = int(model.config.vision_config.image_size)
         self.token_limit = int(card.settings["max_tokens"])
         self.scale = self._scale()
+        self._pixels = Scale(tuple(card.settings["mean"]), tuple(card.settings["deviation"]))
         self.prefix = str(card.settings.get("prefix", ""))
         self._check_eos()
 
@@ -97,16 +109,17 @@ class ClipMetric(ImageMetric):
         model = load_folder(CLIPModel, folder, facts.title, drop=_DROP)
         tokenizer = load_tokenizer(folder, int(model.config.text_config.vocab_size), facts.title)
         facts, more = cls._described(facts, request, folder)
+        scale = read_scale(folder, int(model.config.vision_config.image_size), facts.title)
         settings = {
-            **image_settings(model.config),
+            **image_settings(model.config, scale),
             "tokenizer": "transformers CLIPTokenizer",
             "max_tokens": min(_MAX_TOKENS, int(model.config.text_config.max_position_embeddings)),
             "longer_prompts": "cut, keeping the end token",
             "text_pooling": "first end-of-text token",  # of both branches of transformers: eos_token_id 2 or its own
             **more,
         }
-        tokens = [folder / name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
-        card = make_card(facts, request, [*weight_files(folder, facts.title), *tokens], settings)
+        files = [*weight_files(folder, facts.title), *tokenizer_files(folder)]
+        card = make_card(facts, request, files, settings)
         return cls(card, request, model, tokenizer)
 
     @classmethod
@@ -123,7 +136,7 @@ class ClipMetric(ImageMetric):
     def backbone(self) -> str:
         """Equal for two metrics whose `embed` gives equal image embeddings: the text side plays no part."""
         weights = {name: value for name, value in self.card.weights.items() if name not in TOKENIZER_FILES}
-        settings = {"dtype": self.card.settings["dtype"], **image_settings(self.model.config)}
+        settings = {"dtype": self.card.settings["dtype"], **image_settings(self.model.config, self._pixels)}
         return digest_of(weights=weights, settings=settings)
 
     def _scale(self) -> float:
@@ -148,12 +161,14 @@ class ClipMetric(ImageMetric):
             )
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.size, crop=Crop.DOWN)), CLIP_MEAN, CLIP_STD)
+        """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, mean and deviation of the folder."""
+        pixels = to_unit(resize_crop(image, self.size, crop=Crop.DOWN))
+        return normalise(pixels, self._pixels.mean, self._pixels.deviation)
 
     def prepare_pixels(self, pixels: Tensor) -> Tensor:
         """[N, 3, H, W] in [0, 1] -> [N, 3, S, S], differentiable."""
-        return normalise(resize_crop_tensor(pixels, self.size, Crop.DOWN), CLIP_MEAN, CLIP_STD)
+        cut = resize_crop_tensor(pixels, self.size, Crop.DOWN)
+        return normalise(cut, self._pixels.mean, self._pixels.deviation)
 
     def encode_images(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> L2-normalised image features [B, D]."""

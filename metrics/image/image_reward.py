@@ -5,7 +5,6 @@ Value = (head([CLS] of the text that attends to the image) - mean) / deviation, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -35,7 +34,6 @@ from metrics.weights.state_dict import find_file, read_json, read_state
 REWARD_MEAN = 0.16717362830052426
 REWARD_DEVIATION = 1.0333394966054072
 MAX_TOKENS = 35
-_MED_CONFIG: Mapping[str, Any] = {"num_attention_heads": 12}
 _BERT_VOCABULARY = "google-bert/bert-base-uncased:vocab.txt"
 
 
@@ -65,7 +63,7 @@ class BlipScorer(ImageMetric):
         path = cls.weights_file(facts, request)
         folder, where = path.parent, f"{facts.title}: '{path}'"
         config_file, vocabulary = folder / "med_config.json", folder / "vocab.txt"
-        config = read_json(config_file, facts.title) if config_file.is_file() else _MED_CONFIG
+        config = read_json(config_file, facts.title) if config_file.is_file() else None
         network = build(read_state(path), config, where, cls.head)
         if not vocabulary.is_file():
             vocabulary = locate(pinned(_BERT_VOCABULARY))

@@ -19,6 +19,8 @@ from metrics.errors import MissingWeightsError
 from metrics.weights.state_dict import check_keys, load_strict
 
 _HEAD_WIDTH = 64
+_BERT_WIDTH, _BERT_HEADS = 768, 12
+"""Of the published text towers. The number of heads shows in no tensor: another one loads, and scores otherwise."""
 _VISION = (
     (r"cls_token", "embeddings.class_embedding"),
     (r"pos_embed", "embeddings.position_embedding"),
@@ -148,8 +150,7 @@ def _text_tower(state: Mapping[str, Tensor], heads: int, vision_width: int, wher
 
     words, width = state["embeddings.word_embeddings.weight"].shape
     positions = state["embeddings.position_embeddings.weight"].shape[0]
-    if heads < 1 or width % heads:
-        raise MissingWeightsError(f"{where}: med_config.json gives {heads} heads, which do not divide width {width}")
+    _check_heads(heads, width, where)
     config = BlipTextConfig(
         vocab_size=words,
         hidden_size=width,
@@ -170,6 +171,35 @@ def _text_tower(state: Mapping[str, Tensor], heads: int, vision_width: int, wher
     load_strict(tower, state, where)
     tower.embeddings.position_ids = torch.arange(positions).expand((1, -1))  # not in the checkpoint: still on meta
     return tower
+
+
+def _check_heads(heads: int, width: int, where: str) -> None:
+    if heads < 1 or width % heads:
+        raise MissingWeightsError(f"{where}: med_config.json gives {heads} heads, which do not divide width {width}")
+    if width == _BERT_WIDTH and heads != _BERT_HEADS:
+        raise MissingWeightsError(
+            f"{where}: med_config.json gives {heads} attention heads, the published text tower of width {width} has "
+            f"{_BERT_HEADS}: put the published med_config.json beside the weights, or remove it"
+        )
+
+
+def text_heads(med_config: Mapping[str, Any] | None, state: Mapping[str, Tensor], where: str) -> int:
+    """The attention heads of the text tower: what med_config.json says, or the published number for its width.
+
+    MissingWeightsError where the file is absent and the tower is not of the published width, or says no integer.
+    """
+    if med_config is None:
+        width = state["embeddings.word_embeddings.weight"].shape[1]
+        if width != _BERT_WIDTH:
+            raise MissingWeightsError(
+                f"{where}: a text tower of width {width} does not tell its number of attention heads: put "
+                "med_config.json with num_attention_heads beside the weights"
+            )
+        return _BERT_HEADS
+    heads = med_config.get("num_attention_heads", _BERT_HEADS)
+    if not isinstance(heads, int) or isinstance(heads, bool):
+        raise MissingWeightsError(f"{where}: num_attention_heads in med_config.json is {heads!r}, not an integer")
+    return heads
 
 
 def _head(state: Mapping[str, Tensor], form: HeadForm, where: str) -> nn.Sequential:
@@ -195,15 +225,16 @@ def _head(state: Mapping[str, Tensor], form: HeadForm, where: str) -> nn.Sequent
 
 
 def build(
-    state: Mapping[str, Tensor], med_config: Mapping[str, Any], where: str, form: HeadForm = IMAGE_REWARD
+    state: Mapping[str, Tensor], med_config: Mapping[str, Any] | None, where: str, form: HeadForm = IMAGE_REWARD
 ) -> BlipReward:
     """The network of an official ImageReward or CycleReward state dict, float32, frozen, in eval mode.
 
-    `med_config` gives num_attention_heads of the text tower. MissingWeightsError names missing or extra keys.
+    `med_config` gives num_attention_heads of the text tower; None: there is no such file. MissingWeightsError names
+    missing or extra keys.
     """
     vision, text, head = split_state(state, where)
     tower = _vision_tower(vision, where)
-    heads = int(med_config.get("num_attention_heads", 12))
+    heads = text_heads(med_config, text, where)
     network = BlipReward(
         tower, _text_tower(text, heads, tower.config.hidden_size, where), _head(head, form, f"{where} (head)")
     )

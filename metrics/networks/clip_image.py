@@ -13,13 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.errors import MetricError, MissingWeightsError
+from metrics.networks.clip_preprocessor import PREPROCESSOR_FILES, Scale, read_scale
 from metrics.networks.hf_folder import load_folder, weight_files
-from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, PASSES, Crop, normalise, resize_crop, to_unit
+from metrics.networks.preprocess import PASSES, Crop, normalise, resize_crop, to_unit
 from metrics.types import Facts, Request
 from metrics.weights.state_dict import read_json, sha256
 
 # Of a repository with several copies of its weights only transformers' own are fetched.
-CLIP_FILES = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
+CLIP_FILES = ("config.json", *PREPROCESSOR_FILES, "model*.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def identify(facts: Facts, request: Request, name: str, folder: Path) -> tuple[F
     return (replace(facts, weights=found.weights), found.title) if found else (facts, "")
 
 
-def image_settings(config: Any) -> dict[str, Any]:
-    """What decides CLIP's image features, for the card, from a CLIPConfig."""
+def image_settings(config: Any, scale: Scale) -> dict[str, Any]:
+    """What decides CLIP's image features, for the card, from a CLIPConfig and what the pixels are normalised by."""
     vision = config.vision_config
     return {
         "network": f"CLIP, {vision.num_hidden_layers} layers of {vision.hidden_size}, patch {vision.patch_size}, "
@@ -92,8 +93,8 @@ def image_settings(config: Any) -> dict[str, Any]:
         "antialias": True,
         "crop": Crop.DOWN.value,
         "image_size": int(vision.image_size),
-        "mean": list(CLIP_MEAN),
-        "deviation": list(CLIP_STD),
+        "mean": list(scale.mean),
+        "deviation": list(scale.deviation),
         "colour": "RGB before the resize",
     }
 
@@ -101,15 +102,20 @@ def image_settings(config: Any) -> dict[str, Any]:
 class ClipImageEncoder:
     """Projected image embeddings of a CLIP vision tower, as they are (not normalised)."""
 
-    def __init__(self, model: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, model: Any, settings: dict[str, Any], scale: Scale) -> None:
         self.model = model
         self.settings = settings
+        self.scale = scale
         self.size = int(settings["image_size"])
         self.width = int(model.visual_projection.out_features)
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, CLIP mean and deviation."""
-        return normalise(to_unit(resize_crop(image, self.size, crop=Crop.DOWN)), CLIP_MEAN, CLIP_STD)
+        """RGB image -> [3, S, S]: PIL bicubic shortest side, centre crop, mean and deviation of the folder."""
+        return self.normalise(to_unit(resize_crop(image, self.size, crop=Crop.DOWN)))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels [..., 3, H, W] in [0, 1] by the folder's mean and deviation (CLIP's, where it names none)."""
+        return normalise(pixels, self.scale.mean, self.scale.deviation)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """[B, 3, S, S] -> projected embeddings, float32 [B, D]."""
@@ -126,10 +132,6 @@ def load_clip_images(folder: Path, what: str, device: torch.device, dtype: str) 
     """The image encoder of a CLIPModel folder; metrics with the same weights, device and dtype share one network."""
     from transformers import CLIPConfig, CLIPVisionModelWithProjection
 
-    key = (*(sha256(item) for item in weight_files(folder, what)), str(device), dtype)
-    found = _loaded.get(key)
-    if found is not None:
-        return found
     read_json(folder / "config.json", what)
     try:
         config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
@@ -137,8 +139,14 @@ def load_clip_images(folder: Path, what: str, device: torch.device, dtype: str) 
         reason = str(error).strip().splitlines()[0][:160]
         raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
     vision = config.vision_config
+    scale = read_scale(folder, int(vision.image_size), what)
+    key = (*(sha256(item) for item in weight_files(folder, what)), scale, str(device), dtype)
+    found = _loaded.get(key)
+    if found is not None:
+        return found
     vision.projection_dim = config.projection_dim  # a saved vision_config may hold its class's default instead
     model = load_folder(CLIPVisionModelWithProjection, folder, what, drop=_DROP, config=vision)
-    encoder = ClipImageEncoder(model.to(device=device, dtype=getattr(torch, dtype)), image_settings(config))
+    settings = image_settings(config, scale)
+    encoder = ClipImageEncoder(model.to(device=device, dtype=getattr(torch, dtype)), settings, scale)
     _loaded[key] = encoder
     return encoder

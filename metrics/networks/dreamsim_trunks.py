@@ -42,12 +42,19 @@ TRUNKS = {
     "open_clip_vitb16": Trunk("open_clip_vitb16_pretrain.pth.tar"),
     "open_clip_vitb32": Trunk("open_clip_vitb32_pretrain.pth.tar"),
 }
+_PATCH = "_patch"  # ends the types that were trained on CLS and patch features
 TYPES = {
     "ensemble": (DINO, "clip_vitb16", "open_clip_vitb16"),
     **{name: (name,) for name in (DINO, "open_clip_vitb32", "clip_vitb32", DINOV2)},
+    **{name + _PATCH: (name,) for name in (DINO, DINOV2)},
 }
 _DINOV2_SIZE = 518  # pixels that its position embeddings are for
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")  # in the order in which peft looks for them
+
+
+def is_patch(kind: str) -> bool:
+    """Whether a type measures CLS and patch features: `embed` gives [B, 1 + patches, D], the CLS token first."""
+    return kind.endswith(_PATCH)
 
 
 def published_network(kind: str, folder: Path, device: torch.device) -> Any:
@@ -57,14 +64,17 @@ def published_network(kind: str, folder: Path, device: torch.device) -> Any:
     """
     _fetch_trunks(kind, folder)
     command = f"python -c \"from dreamsim import dreamsim; dreamsim(device='cpu', cache_dir='{folder}', "
-    command += f"dreamsim_type='{kind}')\""
+    base = kind.removesuffix(_PATCH)
+    command += f"dreamsim_type='{base}', use_patch_model={is_patch(kind)})\""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _own_trunks():
             warnings.simplefilter("ignore")
             from dreamsim import dreamsim
 
-            network, _ = dreamsim(pretrained=True, device=str(device), cache_dir=str(folder), dreamsim_type=kind)
+            network, _ = dreamsim(
+                device=str(device), cache_dir=str(folder), dreamsim_type=base, use_patch_model=is_patch(kind)
+            )
     except (ModuleNotFoundError, MetricError):
         raise
     except Exception as error:  # urllib, zip, pickle and key errors of the package: absent or damaged files
@@ -77,7 +87,7 @@ def published_network(kind: str, folder: Path, device: torch.device) -> Any:
 
 def files_of(kind: str, folder: Path) -> dict[str, Path]:
     """What a type reads, by the name below the folder: one file for each network, and the adapter."""
-    adapter = "ensemble_lora" if kind == "ensemble" else f"{kind}_single_lora"
+    adapter = f"{kind}_lora" if kind == "ensemble" or is_patch(kind) else f"{kind}_single_lora"
     weights = next((name for name in _ADAPTERS if (folder / adapter / name).is_file()), _ADAPTERS[-1])
     names = [TRUNKS[part].file for part in TYPES[kind]]
     return {name: folder / name for name in (*names, f"{adapter}/adapter_config.json", f"{adapter}/{weights}")}

@@ -18,7 +18,7 @@ from torch.nn import functional
 from metrics.base.kinds import make_card, pick_device
 from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
 from metrics.networks.hf_folder import folder_of, weight_files
-from metrics.networks.preprocess import CLIP_MEAN, CLIP_STD, normalise, squash, to_unit
+from metrics.networks.preprocess import squash, to_unit
 from metrics.set.kinds import EncoderSetMetric, KernelMetric
 from metrics.set.moments import Array, Features
 from metrics.types import Facts, Request
@@ -65,7 +65,7 @@ class _Encoder:
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         square = image.crop((left, top, left + side, top + side))
-        return normalise(to_unit(squash(square, self.clip.size)), CLIP_MEAN, CLIP_STD)
+        return self.clip.normalise(to_unit(squash(square, self.clip.size)))
 
     def encode(self, inputs: Tensor) -> Tensor:
         return functional.normalize(self.clip.encode(inputs), dim=-1)

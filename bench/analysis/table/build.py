@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.analysis.common import over_common
+from bench.analysis.comparable import with_equal_cards
 from bench.analysis.in_reward import training_notes, with_training
 from bench.analysis.summary import metric_interval
 from bench.analysis.table.best import best_of
@@ -51,8 +52,10 @@ def build(
 ) -> Table:
     """The table of comparable runs; differences are against the first run whose method is `reference`, else the first.
 
-    `common`: only over the values that all runs have, which the caption says.
+    A metric that was computed otherwise for some runs is taken out of those, which a note says. `common`: only over the
+    values that all runs have, which the caption says.
     """
+    runs = with_equal_cards(runs)
     kept, captions = over_common(runs) if common else (runs, ())
     as_read = order_runs(kept)
     ordered = with_training(as_read)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.analysis.checkpoints import method_groups
-from bench.analysis.comparable import library_notes
+from bench.analysis.comparable import differing_notes, library_notes
 from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.noise import noise_text
 from bench.analysis.run_notes import gap_notes, prompt_notes
@@ -42,6 +42,7 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         yield "one method only: there is nothing to compare it with"
     if len(run.prompts) == 1:
         yield "only 1 prompt: there are no intervals, and nothing can be said of other prompts"
+    yield from differing_notes([row.run for row in table.rows], [row.name for row in table.rows])
     yield from prompt_notes(run)
     yield from dict.fromkeys(told for row in table.rows if (told := _grown(row)))
     tests = [

@@ -117,7 +117,7 @@ def larger_reference(kept: Sequence[Run], others: Sequence[Run], reference: str)
 def _larger(base: Run, run: Run) -> bool:
     if not set(base.prompts) < set(run.prompts) or base.checkpoint != run.checkpoint:
         return False
-    return why_not_comparable(base, replace(run, prompts=base.prompts)) is None
+    return why_not_comparable(base, replace(run, prompts=base.prompts), metrics=list(base.metrics)) is None
 
 
 def _narrowed(

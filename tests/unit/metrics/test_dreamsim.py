@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import metrics
 from bench.doctor.parity import trunks
 from bench.doctor.parity.trunks import Draw
+from metrics.networks import dreamsim_trunks
 from metrics.networks.dreamsim_trunks import without_layer_scale
 from tests.tolerance import assert_close
 from tests.unit.metrics.checkpoints import picture
@@ -133,3 +135,25 @@ def authors_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             parts = [state[key.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
             found[new.replace("attention.q_proj", "attn.qkv")] = torch.cat(parts)
     return found
+
+
+def test_the_patch_type_is_the_packages_own_distance(folder: Path) -> None:
+    """CLS and mean patch together; the reference is the forward pass of the package for each pair."""
+    from dreamsim import dreamsim
+    from torchvision import transforms
+
+    own = metrics.load("dreamsim", weights=folder, type="dino_vitb16_patch")
+    frames = [picture(number) for number in range(3)]
+    with dreamsim_trunks._own_trunks(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft, of the adapter that the package puts on twice
+        network, _ = dreamsim(device="cpu", cache_dir=str(folder), dreamsim_type="dino_vitb16", use_patch_model=True)
+    resize = transforms.Resize((224, 224), transforms.InterpolationMode.BICUBIC)
+    tensors = [transforms.ToTensor()(resize(frame))[None] for frame in frames]
+    with torch.no_grad():
+        wanted = torch.tensor([[network(a, b).item() for b in tensors] for a in tensors])
+    found = own.pairwise(frames)
+    assert_close(found, wanted)
+    cls_only = metrics.load("dreamsim", weights=folder, type="dino_vitb16")
+    assert float((cls_only.pairwise(frames) - found).abs().max()) > 0.01 * float(found.max())
+    assert cls_only.card.digest != own.card.digest
+    assert {name.partition("/")[0] for name in own.card.weights} == {"checkpoints", "dino_vitb16_patch_lora"}

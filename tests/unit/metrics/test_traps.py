@@ -27,7 +27,7 @@ def test_image_rewards_text_tower_has_12_heads_unless_its_file_says_otherwise(
     folder = tmp_path / "reward"
     shutil.copytree(weights["image_reward"], folder)
     (folder / "med_config.json").unlink()
-    with pytest.raises(metrics.MissingWeightsError, match="12 heads, which do not divide width 32"):
+    with pytest.raises(metrics.MissingWeightsError, match="width 32 does not tell its number of attention heads"):
         metrics.load("image_reward", weights=folder)
     for content in ('{"hidden_size": 32}', '{"num_attention_heads": 12}'):
         (folder / "med_config.json").write_text(content)

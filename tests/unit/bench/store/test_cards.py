@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.analysis.compare import compare
 from bench.cli import main
 from bench.gate.baseline import baseline_of
-from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference
+from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference, same_card
+from bench.store.records import ScoreRow
 from metrics import Card, Direction, Facts, Kind
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -162,3 +165,85 @@ def test_other_libraries_are_a_note(tmp_path: Path) -> None:
     base, refl = sorted(tmp_path.glob("runs/shapes/*@*"))
     notes = compare(base, refl).notes
     assert any(note.endswith("should change no value: torch 2.15.0 against 2.16.0 (hpsv2.1)") for note in notes)
+
+
+def test_a_renamed_file_of_weights_is_the_same_one() -> None:
+    renamed = replace(CARD, weights={"mine.pt": CARD.weights["hps.pt"], "vocab.txt": CARD.weights["vocab.txt"]})
+    assert renamed.digest != CARD.digest
+    assert card_difference(stored(), stored(renamed)) == ""
+    assert same_card(stored(), stored(renamed))
+    other = replace(renamed, weights={**renamed.weights, "mine.pt": "5e6f7a8b" * 8})
+    assert "weights file hps.pt: sha256 1a2b3c4d against not stated" in card_difference(stored(), stored(other))
+    assert not same_card(stored(), stored(other))
+
+
+def test_files_that_swapped_their_roles_are_not_the_same() -> None:
+    one = replace(CARD, weights={"clip.pt": "aa" * 32, "open_clip.pt": "bb" * 32})
+    other = replace(CARD, weights={"clip.pt": "bb" * 32, "open_clip.pt": "aa" * 32})
+    assert "clip.pt: sha256 aaaaaaaa against bbbbbbbb" in card_difference(stored(one), stored(other))
+    assert not same_card(stored(one), stored(other))
+
+
+def test_reference_images_are_told_by_their_contents_and_those_of_earlier_versions_by_what_they_say() -> None:
+    def of(**more: Any) -> dict[str, Any]:
+        return stored(asked={**ASKED, "reference": {"kind": "folder", "files": 2, **more}})
+
+    assert card_difference(of(content="a", images="x"), of(content="b", images="x")) == ""
+    assert card_difference(of(content="a", images="x"), of(content="a", images="y")) == "reference.images x against y"
+    assert card_difference(of(content="a"), of(content="a", images="x")) == ""
+    assert card_difference(of(content="a"), of(content="b", images="x")) == "reference.content a against b"
+
+
+@pytest.fixture
+def one_apart(tmp_path: Path) -> Path:
+    """Three runs with two metrics; of imagerefl, HPSv2.1 has another version."""
+    lpips = fakes["card"]("lpips")
+    for method, card in (
+        ("base", CARD),
+        ("refl", CARD),
+        ("imagerefl", replace(CARD, facts=replace(FACTS, version="3"))),
+    ):
+        cards = {"hpsv2.1": stored(card), "lpips": lpips}
+        make(tmp_path, method, prompts=12, metrics=("hpsv2.1", "lpips"), cards=cards)
+    return tmp_path
+
+
+def test_one_differing_metric_leaves_the_others_in_the_report(one_apart: Path) -> None:
+    assert main(["report", "--results", str(one_apart), "--out", str(one_apart / "out"), "--gallery", "0"]) == 0
+    scores = pd.read_csv(one_apart / "out" / "scores.csv")
+    found = {(run.partition("@")[0], metric) for run, metric in zip(scores["run"], scores["metric"], strict=True)}
+    methods = ("base", "refl", "imagerefl")
+    assert found == {(method, "lpips") for method in methods} | {("base", "hpsv2.1"), ("refl", "hpsv2.1")}
+    table = (one_apart / "out" / "table.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"imagerefl: HPSv2.1 \(shapes\) was computed differently than for base@\S+: version 2.1 against 3", table
+    )
+
+
+def test_one_differing_metric_is_named_and_the_others_are_compared(one_apart: Path) -> None:
+    names = ["base", "imagerefl"]
+    found = compare(*names, results=one_apart)
+    assert [difference.facts.name for difference in found.differences] == ["lpips"]
+    assert sum("computed differently" in note for note in found.notes) == 1
+    assert not any("scored in one run only" in note for note in found.notes)
+    several = compare("base", "refl", others=["imagerefl"], results=one_apart)
+    assert {one.facts.name: len(one.methods) for one in several.metrics} == {"hpsv2.1": 2, "lpips": 3}
+    assert any("imagerefl: HPSv2.1" in note for note in several.notes)
+
+
+def test_the_gate_judges_each_method_and_refuses_only_what_compares_two(
+    one_apart: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = thresholds(one_apart, '[base."hpsv2.1"]\nmin = -9\n[imagerefl."hpsv2.1"]\nmin = -9\n')
+    assert main(["check", "--results", str(one_apart), "--thresholds", plain]) == 0
+    rule = thresholds(one_apart, '[imagerefl.dominates]\nover = "base"\non = ["hpsv2.1"]\n')
+    assert main(["check", "--results", str(one_apart), "--thresholds", rule]) == 3
+    assert "hpsv2.1 was computed differently for base: version 2.1 against 3" in capsys.readouterr().out
+
+
+def test_a_raised_version_replaces_the_values_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = make(tmp_path, "base", prompts=2, samples=1, metrics=("hpsv2.1",), cards={"hpsv2.1": stored()})
+    newer = stored(replace(CARD, facts=replace(FACTS, version="3")), scope="other")
+    store.append_scores("hpsv2.1", [ScoreRow("p0000", 0, 7.0)], newer)
+    assert [row.value for row in store.scores("hpsv2.1")] == [7.0]
+    assert "the hpsv2.1 scores were computed differently (version 2.1 against 3) and are replaced" in caplog.text

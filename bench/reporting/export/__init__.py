@@ -1,0 +1,1 @@
+"""Results where the community looks: the hub's evaluation results, Croissant, experiment trackers."""
