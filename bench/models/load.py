@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.registry.families import FAMILIES, family_row
+from bench.registry.families import FAMILIES, GUIDANCE_RULES, ROWS, family_row
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
+    if suite.model.endpoint is not None:
+        raise UsageError(
+            f"suite '{suite.name}' has an endpoint, which gives images only: its model cannot be loaded here"
+        )
     loaded: DiffusionModel = family_class(suite.model.family).load(folder, suite, device)
     return loaded
 
@@ -46,6 +50,10 @@ def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -
     """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
     family, spec = suite.model.family, suite.model
     row = family_row(family)
+    for key in GUIDANCE_RULES:
+        if row is not None and getattr(spec, key) is not None and key not in row.guidance_rules:
+            having = " and ".join(f"'{one.name}'" for one in ROWS if key in one.guidance_rules)
+            raise UsageError(f"model.{key} applies only to family {having}, and this one is '{family}': remove it")
     if row is None or not row.distilled:
         if spec.embedded_guidance is not None or spec.true_cfg:
             key = "true_cfg" if spec.true_cfg else "embedded_guidance"
