@@ -17,6 +17,7 @@ from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
 from bench.store.names import check_given, give_name
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
 
@@ -26,6 +27,7 @@ RESUME = ("missing", "never", "always")
 ENGINES = ("local",)
 
 
+@on_object_stores(writes=True, pictures=True)
 def run(
     suite: Suite | str | Path = "shapes",
     methods: Method | str | Sequence[Method | str] = ("base",),

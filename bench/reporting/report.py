@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.store.object_store import refuse_store
+from bench.store.on_object_stores import on_object_stores
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -26,6 +29,7 @@ _N_RESAMPLES = 2000
 _REFERENCE = "base"
 
 
+@on_object_stores(pictures=True)
 def report(
     runs: RunSources | None = None,
     out: Path | str | None = None,
@@ -66,6 +70,7 @@ def report(
     from bench.reporting.output_folder import check_folder
     from bench.store.pictures import verifying
 
+    refuse_store(out or "")
     out = Path(results) / "report" if out is None else Path(out)
     with verifying(verify):
         kept = None if runs is None else suite
