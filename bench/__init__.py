@@ -14,6 +14,7 @@ does, with a keyword for each flag:
     bench.train(...)          make a checkpoint
     bench.export_hub_results(runs, out)  results as the hub reads them
     bench.export_croissant(run, out)     a run's images as a data set
+    bench.track(runs, "wandb")           runs in an experiment tracker
     bench.remove_runs(runs)   remove runs with their images
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
@@ -48,6 +49,7 @@ _PUBLIC = {
     "report": "bench.reporting.report",
     "run": "bench.pipeline.run",
     "score": "bench.pipeline.rescore",
+    "track": "bench.reporting.export.trackers",
     "train": "bench.pipeline.train",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "report",
     "run",
     "score",
+    "track",
     "train",
 ]
 
@@ -86,6 +89,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.registry.families import register_model
     from bench.reporting.export.croissant import export_croissant
     from bench.reporting.export.hub_results import export_hub_results
+    from bench.reporting.export.trackers import track
     from bench.reporting.report import report
     from bench.store.remove import remove_runs
     from bench.study.claims import claims

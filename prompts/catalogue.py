@@ -15,8 +15,9 @@ class PublicSet:
 
     `hub` is the Hugging Face dataset id or `git` the GitHub repository ("" when it is not published there), `revision`
     pins it, `files` maps the files that hold the prompts to their sha256 ("" as long as nobody verified them), `count`
-    is the number of prompts, `licence` as stated by its authors ("" when unknown). `format` is lines, json, jsonl or
-    tsv, `key` names the text in each row and `tags` what is kept as tags; `unique` leaves out texts that came before.
+    is the number of prompts, `licence` as stated by its authors ("" when unknown). `format` is lines, json, jsonl,
+    tsv or csv, `key` names the text in each row and `tags` what is kept as tags (each element of a list); `unique`
+    leaves out texts that came before.
     """
 
     name: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -131,12 +132,17 @@ def _tsv(entry: PublicSet, text: str) -> Iterator[Row]:
     yield from (_row(entry, item) for item in reader)
 
 
+def _csv(entry: PublicSet, text: str) -> Iterator[Row]:
+    yield from (_row(entry, item) for item in csv.DictReader(io.StringIO(text, newline="")))
+
+
 def _row(entry: PublicSet, item: Any) -> Row:
     text = item if isinstance(item, str) else item[entry.key]
     if not isinstance(text, str):
         raise ValueError(f"a prompt is not a string: {text!r}"[:80])
-    tags = () if isinstance(item, str) else tuple(str(item[tag]) for tag in entry.tags if item.get(tag))
-    return text, tags
+    found = () if isinstance(item, str) else (item.get(tag) for tag in entry.tags)
+    several = (value if isinstance(value, list) else [value] for value in found if value)
+    return text, tuple(dict.fromkeys(str(one) for values in several for one in values))
 
 
 READERS: dict[str, Callable[[PublicSet, str], Iterator[Row]]] = {
@@ -144,4 +150,5 @@ READERS: dict[str, Callable[[PublicSet, str], Iterator[Row]]] = {
     "json": _json,
     "jsonl": _jsonl,
     "tsv": _tsv,
+    "csv": _csv,
 }

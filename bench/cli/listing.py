@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
 from bench.formatting import Table
 from bench.store.on_object_stores import on_object_stores
+
+if TYPE_CHECKING:
+    from bench.methods.catalogue import Method
 
 
 def table_of(topic: str | None, results: Path = Path("results")) -> Table:
@@ -91,18 +94,30 @@ def methods() -> Table:
         ways = [*([f"{count} published"] if count else []), *([f"bench train {method.train}"] if method.train else [])]
         origin = METHODS.origin(method.name)
         guidance = " / ".join(map(_guidance, (method.base_guidance, method.tuned_guidance)))
+        guidance = guidance if method.uses_weights else _guidance(method.base_guidance)
         rows.append(
             (
                 method.name,
                 method.title,
                 f"{schedule.kind} ({settings})" if settings else schedule.kind,
-                guidance if method.uses_weights else _guidance(method.base_guidance),
+                f"{guidance}, {told}" if (told := _guider(method)) else guidance,
                 ", ".join(ways) or "-",
                 method.citation or ("-" if origin == "bench" else origin),
             )
         )
     head = ("method", "title", "weight of the tuned model", "guidance base / tuned", "checkpoints", "source")
     return Table(head, tuple(rows))
+
+
+def _guider(method: Method) -> str:
+    """How guidance is applied, where it is not plain."""
+    guider = method.guider
+    settings = ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={'-' if value is None else value}"
+        for name, value in guider.to_dict().items()
+        if name != "kind"
+    )
+    return "" if guider.plain else f"{guider.kind} ({settings})"
 
 
 def _guidance(value: float | None) -> str:

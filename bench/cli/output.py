@@ -56,6 +56,22 @@ def showing_the_others() -> Iterator[None]:
         raise
 
 
+def check_track(tracker: str | None) -> None:
+    """Before the work: raises UsageError or MissingError for a tracker that is unknown or not installed."""
+    if tracker is not None:
+        from bench.reporting.export.trackers import check_tracker
+
+        check_tracker(tracker)
+
+
+def track_runs(stores: Sequence[RunStore], tracker: str | None) -> None:
+    """Log runs that were just finished to the tracker that was asked for, if any."""
+    if tracker is not None and stores:
+        import bench
+
+        bench.track(stores, tracker)
+
+
 def show_runs(stores: Sequence[RunStore], *, summarised: bool = False) -> None:
     """The table of runs, and where they are. `summarised`: their summaries were just made or verified."""
     from bench.reporting.brief import text_of_summaries

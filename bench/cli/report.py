@@ -13,6 +13,7 @@ from bench.cli.options import (
     ResultsOption,
     RunsArgument,
     StudyOption,
+    TrackOption,
     VerifyOption,
 )
 
@@ -38,6 +39,7 @@ def report(
     study: StudyOption = None,
     suite: OnlySuiteOption = None,
     verify: VerifyOption = False,
+    track: TrackOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Write a report: a page, Pareto plots and tables.
@@ -47,8 +49,9 @@ def report(
     Without RUN, it covers all comparable runs in the results folder.
     """
     import bench
-    from bench.cli.output import say
+    from bench.cli.output import check_track, say
 
+    check_track(track)
     folder = out or results / "report"
     written = bench.report(
         runs or None,
@@ -64,4 +67,6 @@ def report(
     say(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):
         say(f"  {path}")
+    if track is not None:
+        bench.track(runs or results, track, report=folder, results=results, suite=suite)
     return 0

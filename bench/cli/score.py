@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import (
+    AddressOption,
     DeviceOption,
+    EngineOption,
+    GpusOption,
     MetricsOption,
     PromptColumnOption,
     ProtocolOption,
     ResultsOption,
     RunsArgument,
+    ShardOption,
+    TrackOption,
     VerifyOption,
+    WorkersOption,
     split,
 )
 from bench.generation.layouts import LAYOUTS
@@ -58,7 +64,13 @@ def score(
     metrics: MetricsOption = None,
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus_per_worker: GpusOption = None,
+    shard: ShardOption = None,
     verify: VerifyOption = False,
+    track: TrackOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
     """Score existing runs, or images from any source.
@@ -67,9 +79,10 @@ def score(
     Without --prompts, --metrics fid --reference DIR compares two folders of images.
     """
     import bench
-    from bench.cli.output import show_runs, showing_the_others
+    from bench.cli.output import check_track, show_runs, showing_the_others, track_runs
     from bench.cli.progress import watching
 
+    check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.score(
             runs or None,
@@ -86,8 +99,15 @@ def score(
             protocol=protocol,
             results=results,
             device=device,
+            engine=engine,
+            workers=workers,
+            address=address,
+            gpus_per_worker=gpus_per_worker,
+            shard=shard,
             verify=verify,
             progress=progress,
         )
-    show_runs(stores)
+    if stores:  # none of a shard that is not the last
+        show_runs(stores)
+        track_runs(stores, track)
     return 0

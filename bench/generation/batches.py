@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError
@@ -22,7 +23,9 @@ from bench.store.records import ImageRow
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.generation.choosing import Choosing
     from bench.models.base import DiffusionModel
+    from bench.sampling.loop import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Maker:
     prompts: Mapping[str, str]
     size: int
     progress: Progress
+    chosen: Mapping[str, Choosing] = field(default_factory=dict)
     seed: int = 0
     per_step: tuple[int, ...] = ()
     _executed: Counter[str] = field(default_factory=Counter)
@@ -109,17 +113,39 @@ class Maker:
     def _run(self, work: Work, writer: Writer, finished: set[str]) -> None:
         from bench.sampling.loop import as_batch, run_tree
 
-        tree = build_tree({name: self.actions[name] for name in self.runs if name in work.save})
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key[0]], key[1]) for key in work.keys])
-        for names, latents in run_tree(self.model, tree, batch, self._executed):
-            wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
-            pixels = self._decoding(names[0], latents)
-            # From here on the leaf is the writer's: if a later branch runs out of memory, this one is not made again.
-            finished.update(names)
-            count = sum(len(indices) for indices in wanted.values())
-            leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
-            for written in writer.put(leaf):
-                self._record(written)
+        plain = {name: self.actions[name] for name in self.runs if name in work.save and name not in self.chosen}
+        if plain:
+            for names, latents in run_tree(self.model, build_tree(plain), batch, self._executed):
+                self._finish(work, names, self._decoding(names[0], latents), (writer, finished))
+        for name in work.save.keys() & self.chosen.keys():
+            best = self._searching(name, batch, work)
+            self._finish(work, (name,), partial(_same, best), (writer, finished))
+
+    def _searching(self, name: str, batch: Batch, work: Work) -> Tensor:
+        """The images that a run's search keeps, uint8 [N, 3, H, W]."""
+        from bench.sampling.loop import run_tree
+
+        def make(candidates: Batch) -> Tensor:
+            tree = build_tree({name: self.actions[name]})
+            ((_, latents),) = run_tree(self.model, tree, candidates, self._executed)
+            return self._decoding(name, latents)()
+
+        texts = [self.prompts[key[0]] for key in work.keys]
+        return self.chosen[name].best(batch, texts, self.model.latents_shape, make)
+
+    def _finish(
+        self, work: Work, names: tuple[str, ...], pixels: Callable[[], Tensor], to: tuple[Writer, set[str]]
+    ) -> None:
+        """Hand the images of a leaf to the writer."""
+        writer, finished = to
+        wanted = {name: [index for index, key in enumerate(work.keys) if key in work.save[name]] for name in names}
+        # From here on the leaf is the writer's: if a later branch runs out of memory, this one is not made again.
+        finished.update(names)
+        count = sum(len(indices) for indices in wanted.values())
+        leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
+        for written in writer.put(leaf):
+            self._record(written)
 
     def _decoding(self, name: str, latents: Tensor) -> Callable[[], Tensor]:
         """Begin to decode with the autoencoder of the last network that ran; where both did, of the tuned one."""
@@ -157,7 +183,7 @@ class Maker:
                 key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
-            alone = needed({name: self.actions[name]}, self.per_step)[name]
+            alone = needed({name: self.actions[name]}, self.per_step)[name] * run.plan.method.candidates
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)
             self.progress.advance(len(saved))
@@ -170,6 +196,10 @@ class Maker:
         peak = _device_peak(self.model)
         for run in self.runs.values():
             run.device_memory = max(run.device_memory, peak)
+
+
+def _same(pixels: Tensor) -> Tensor:
+    return pixels
 
 
 def _rest(written: Written) -> Work:

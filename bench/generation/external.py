@@ -24,8 +24,8 @@ from bench.store.names import check_given, give_name
 from bench.store.outdated import mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, lock_runs
+from bench.suite.override import MethodOverride
 from bench.suite.plan import hash8
-from bench.suite.schema import MethodOverride
 from prompts import Prompt, digest
 
 if TYPE_CHECKING:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
-from bench.methods.conditions import conditions_of
+from bench.generation.choosing import Choosing
+from bench.generation.networks import actions_for, add_networks, embedded_networks
 from bench.models.load import load_model
 from bench.models.weights import resolve
 from bench.runtime import provenance
 from bench.runtime.devices import prepare_torch
-from bench.sampling.tree import Action, actions_of
 from bench.store.outdated import LOADER_VERSION
-from bench.suite.plan import RunPlan, hash8, weights_names
+from bench.suite.plan import RunPlan, weights_names
 from metrics.weights.hub import commit_of
 
 if TYPE_CHECKING:
     from bench.generation.recording import Recorder
-    from bench.models.base import DiffusionModel
     from bench.runtime.progress import Progress
     from bench.sampling.batches import Work
-    from bench.store.records import Manifest
     from bench.suite.schema import Suite
 
 
@@ -51,21 +49,24 @@ class Loaded:
         self._suite = suite
         self.model = load_model(resolve(suite.model.weights), suite, prepare_torch(settings.device))
         for plan in plans:
-            _add_networks(self.model, plan, suite)
+            add_networks(self.model, plan, suite)
         if settings.compile:
             self.model.compile()
-        embedded = _embedded(self.model)
+        embedded = embedded_networks(self.model)
         self._actions = {plan.name: actions_for(plan, suite.sampler.steps, embedded) for plan in plans}
+        self._chosen = {
+            plan.name: Choosing.load(plan.method.search, suite, str(self.model.device))
+            for plan in plans
+            if plan.method.search is not None
+        }
         self._prompts = {prompt.id: prompt.text for plan in plans for prompt in plan.prompts}
         self._prepared = False
 
-    def note(self, manifests: Iterable[Manifest]) -> None:
-        """Note in the manifests of the plans, in their order, where they are made, and of which commits."""
+    def facts(self) -> list[dict[str, Any]]:
+        """Of each plan where it is made, and of which commits (`provenance` of a manifest)."""
         made_with = {**provenance.collect(str(self.model.device)), "loader_version": LOADER_VERSION}
-        for plan, manifest in zip(self.plans, manifests, strict=True):
-            manifest.provenance = dict(manifest.provenance or made_with)
-            if commits := _commits(plan, self._suite):
-                manifest.provenance["commits"] = commits
+        commits = [_commits(plan, self._suite) for plan in self.plans]
+        return [{**made_with, **({"commits": found} if found else {})} for found in commits]
 
     def fitting_size(self) -> int:
         """How many images fit the device at a time (`bench.generation.batch_size`)."""
@@ -77,7 +78,7 @@ class Loaded:
     def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
         """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
         self._prepare()
-        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress)
+        maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress, self._chosen)
         try:
             maker.make(work)
         finally:
@@ -87,46 +88,6 @@ class Loaded:
         if not self._prepared:
             self.model.prepare(list(dict.fromkeys(self._prompts.values())))
             self._prepared = True
-
-
-def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tuple[Action, ...]:
-    """What each denoising step of a plan runs; the tuned network is called by the digest of its weights.
-
-    Networks in `embedded` take their guidance as an input, in one evaluation.
-    """
-    guidance = plan.identity["guidance"]
-    sides = {
-        side: (name := _network_name(plan, side), float(value), name in embedded) for side, value in guidance.items()
-    }
-    base = sides.get("base", ("base", 1.0, False))
-    return actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
-
-
-def _network_name(plan: RunPlan, side: str) -> str:
-    """What a side's network is called: prompt conditions make it another one."""
-    plain = "base" if side == "base" else str(plan.identity["tuned"])
-    conditions = plan.identity.get("conditions", {}).get(side)
-    return f"{plain}|{hash8(conditions)}" if conditions else plain
-
-
-def _embedded(model: DiffusionModel) -> frozenset[str]:
-    """Names of the networks that take their guidance as an input."""
-    return frozenset(name for name, network in model.networks.items() if network.guidance_is_embedded)
-
-
-def _add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
-    """The tuned network of a run, and both sides' networks under its prompt conditions."""
-    method = plan.method
-    if plan.identity["tuned"] is not None:
-        # A family of one's own may have an `add_network` that knows nothing of text encoders.
-        more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
-        model.add_network(str(plan.identity["tuned"]), resolve(str(method.weights)), method.lora_scale, **more)
-    conditions = conditions_of(suite, method)
-    for side in plan.identity.get("conditions", {}):
-        plain = "base" if side == "base" else str(plan.identity["tuned"])
-        acting = conditions.on_side(float(plan.identity["guidance"][side]))
-        files = {token: resolve(weights) for token, weights in acting.embeddings}
-        model.add_conditions(_network_name(plan, side), plain, acting, files)
 
 
 def _commits(plan: RunPlan, suite: Suite) -> dict[str, str]:

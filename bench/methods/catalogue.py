@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
+from bench.methods.baselines import AVERAGED, GUIDED, SEARCHED
 from bench.methods.method import MARKERS, Method
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
@@ -173,6 +174,9 @@ _ROWS = (
         tuned_guidance=None,
         citation="model card of P1n3/boxflow-grpo-flux-lora",
     ),
+    *GUIDED,
+    *AVERAGED,
+    *SEARCHED,
 )
 
 METHODS: Registry[Method] = Registry("method")

@@ -9,7 +9,9 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.methods.conditions import NAMES
+from bench.methods.guider import PLAIN, Guider
 from bench.methods.schedule import Schedule
+from bench.methods.search import Search
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
@@ -24,6 +26,10 @@ class Method:
     defaults to 1.0, since reward-tuned models are run without it in the official protocol of ImageReFL. `lora_scale`
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
     `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
+    `guider` is how guidance is applied (`bench.methods.guider`).
+    `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
+    With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
+    towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
     is the objective of `bench train` that makes a checkpoint; the published ones are in `bench.methods.checkpoints`,
     and those that a method of one's own has may be named in `checkpoints` (weights names). `row` is the name in the
@@ -57,6 +63,11 @@ class Method:
     marker: str = ""
     replicate_of: str = ""
     replicate: int | None = None
+    guider: Guider = PLAIN
+    soup: tuple[str, ...] = ()
+    ratios: tuple[float, ...] = ()
+    ratio: float | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -86,6 +97,20 @@ class Method:
         return self.row or self.name
 
     @property
+    def candidates(self) -> int:
+        """Images that are generated for each one that is kept."""
+        return self.search.candidates if self.search else 1
+
+    @property
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """(weights name, share) of what the tuned network is averaged of; () where it is one of the weights itself."""
+        if self.ratio is None:
+            return ()
+        names = self.soup or ((self.weights,) if self.weights else ())
+        shares = self.ratios or (1.0 / len(names),) * len(names) if names else ()
+        return tuple((name, self.ratio * share) for name, share in zip(names, shares, strict=True))
+
+    @property
     def uses_weights(self) -> bool:
         """Whether the method has a tuned side at all, whatever its settings."""
         return not (self.schedule.kind == "constant" and self.schedule.value == 0)
@@ -96,6 +121,14 @@ class Method:
         del data["colour"], data["marker"]
         if self.replicate is None:  # manifests of other runs stay what they were
             del data["replicate_of"], data["replicate"]
+        data["guider"] = self.guider.to_dict()
+        if self.guider.plain:
+            del data["guider"]
+        data["search"] = self.search.to_dict() if self.search else None
+        if self.search is None:
+            del data["search"]
+        if self.ratio is None:
+            del data["soup"], data["ratios"], data["ratio"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}
         for name in (*NAMES, "text_encoder"):  # manifests of runs without any stay what they were
             if not data[name] and data[name] != "":

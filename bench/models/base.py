@@ -76,6 +76,7 @@ class Network:
     `text_adapter` is the name of the adapter in the text encoders (None: they are as they are).
     `text` are text encoders of its own and `vae` an autoencoder of its own (None: the base model's), as a tuned full
     pipeline brings them. `negative_prompt` and `guidance_rescale` hold for this network's side of a step.
+    `skipped` are (path of a list of blocks, indices) that are left out when it runs.
     """
 
     module: nn.Module
@@ -85,6 +86,7 @@ class Network:
     vae: Any = None
     negative_prompt: str | None = None
     guidance_rescale: float = 0.0
+    skipped: tuple[str, tuple[int, ...]] | None = None
 
     @property
     def guidance_is_embedded(self) -> bool:
@@ -113,6 +115,12 @@ class DiffusionModel(Protocol):
     def add_conditions(self, name: str, of: str, conditions: PromptConditions, embeddings: Mapping[str, Path]) -> None:
         """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
 
+    def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
+        """Add the average of networks that were added, (name, share) each; the rest to 1 is the base's share."""
+
+    def add_weak(self, name: str, of: str, skipped: tuple[str, tuple[int, ...]]) -> None:
+        """Add the network `of` without the blocks (path of their list, indices) under another name."""
+
     def prepare(self, prompts: Sequence[str]) -> None:
         """Encode all prompts of a run at once, so that the text encoders can leave the device afterwards."""
 
@@ -127,6 +135,9 @@ class DiffusionModel(Protocol):
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """The network's guided prediction for scaled latents [N, ...] at timestep t, of the latents' shape."""
+
+    def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """Predictions (with, without the prompt) for scaled latents [N, ...], which guiders combine."""
 
     def decode(self, latents: Tensor, network: str = BASE) -> Tensor:
         """Final latents [N, ...] -> images, uint8 [N, 3, H, W] on the CPU, by the autoencoder of this network."""

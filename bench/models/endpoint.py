@@ -239,6 +239,12 @@ def served_name(suite: Suite, method: Method) -> str:
             f"method '{method.name}' mixes two models within one picture, but suite '{suite.name}' has an endpoint, "
             "whose API takes and gives no latents: run it on the weights themselves; base and refl can be served"
         )
+    inside = {"guider": not method.guider.plain, "soup": bool(method.parts), "search": method.search is not None}
+    if kind := next((name for name, has in inside.items() if has), None):
+        raise UsageError(
+            f"method '{method.name}' has a {kind}, which acts within a picture's steps or weights, and the API of an "
+            "endpoint has neither: run it on the weights themselves"
+        )
     if method.lora_scale != 1.0 or method.text_encoder is not None:
         key = "text_encoder" if method.lora_scale == 1.0 else "lora_scale"
         raise UsageError(

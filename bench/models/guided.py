@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, Network, States
 from bench.models.networks import Networks
+from bench.models.skipping import leaving_out
 
 GUIDANCE = "guidance"
 """Name of the embedded guidance among the states that a network of a latent consistency model is given."""
@@ -33,16 +34,20 @@ class Guided:
 
         A network of a latent consistency model takes its guidance as an input, in one evaluation.
         """
-        module, cond, known = self._ready.ready(network), cond.of(network), self.networks[network]
-        if known.guidance_is_embedded:
-            return self._evaluate(
-                module, latents, t, {**cond.states, GUIDANCE: self._guidance(module, latents, guidance)}
-            )
-        if guidance <= 1.0 or not self._is_guided(t):
-            return self._evaluate(module, latents, t, cond.states)
-        with_text, without = self._pair(module, latents, t, cond)
+        module, own, known = self._ready.ready(network), cond.of(network), self.networks[network]
+        if known.guidance_is_embedded or guidance <= 1.0 or not self._is_guided(t):
+            embedded = {GUIDANCE: self._guidance(module, latents, guidance)} if known.guidance_is_embedded else {}
+            with leaving_out(module, known.skipped):
+                return self._evaluate(module, latents, t, {**own.states, **embedded})
+        with_text, without = self.predict_pair(network, latents, t, cond)
         guided = self._guided(with_text, without, guidance)
         return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
+
+    def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
+        """Predictions for scaled latents [N, ...] with and without the prompt, which guidance puts together."""
+        module = self._ready.ready(network)
+        with leaving_out(module, self.networks[network].skipped):
+            return self._pair(module, latents, t, cond.of(network))
 
     def _is_guided(self, t: Tensor) -> bool:
         """Whether guidance acts at time t: pipelines may leave it out at some."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,8 @@ from bench.models.parts import load_part
 from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
+from bench.models.skipping import Skipped, check_skipped
+from bench.models.soup import averaged
 from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
@@ -52,6 +54,8 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
     pipeline_options: ClassVar[Mapping[str, Any]] = {}
     patch: ClassVar[int] = 1
     """Latents' sides must be multiples of this."""
+    latents_dtype: ClassVar[torch.dtype | None] = None
+    """What the sampler keeps latents in where that is not the network's dtype."""
 
     def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
         if suite.dtype not in dtypes():
@@ -214,6 +218,25 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
                 negative_prompt=conditions.negative_prompt,
                 guidance_rescale=conditions.guidance_rescale or 0.0,
             )
+
+    def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
+        """Add the average of networks that were added, (name, share) each; the rest to 1 is the base network's share.
+
+        Raises UsageError for networks that cannot be averaged.
+        """
+        if name not in self.networks:
+            for one, _ in parts:
+                self._ready.ready(one)
+            network = averaged(self.network, [(one, self.networks[one], share) for one, share in parts])
+            self._shape_memory(network.module)
+            self.networks[name] = network
+            self._ready.loaded(network)
+
+    def add_weak(self, name: str, of: str, skipped: Skipped) -> None:
+        """Add the network `of` without some of its blocks under another name; UsageError if it has no such blocks."""
+        if name not in self.networks:
+            check_skipped(self.networks[of].module, skipped)
+            self.networks[name] = dataclasses.replace(self.networks[of], skipped=skipped)
 
     def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
         """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""

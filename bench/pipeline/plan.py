@@ -18,7 +18,7 @@ from bench.models.old_runs import doubts
 from bench.pipeline.fetching import Fetch, metrics_to_fetch, weights_of
 from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
-from bench.sampling.tree import build_tree, executed, needed
+from bench.sampling.tree import Action, build_tree, executed, needed
 from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
@@ -122,7 +122,7 @@ def plan(
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
     images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
     earlier = _earlier(Path(results), chosen.name)
-    alone, shared = per_plan * sum(needed(actions).values()), per_plan * sum(executed(build_tree(actions)).values())
+    alone, shared = (per_plan * count for count in _evaluations(plans, actions))
     share = missing / images if images else 0.0
     return Plan(
         suite=chosen.name,
@@ -139,6 +139,15 @@ def plan(
         pilot=f"{counted(len(earlier), 'earlier run')} of {chosen.name} in {results}" if earlier else "",
         detectable=tuple(_detectable(earlier, len(plans[0].prompts), chosen.samples, dict(detect or {}))),
     )
+
+
+def _evaluations(plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, ...]]) -> tuple[int, int]:
+    """Network evaluations of one image of each plan, alone and with shared steps; all candidates of a search count."""
+    candidates = {plan.name: plan.method.candidates for plan in plans}
+    alone = {name: count * candidates[name] for name, count in needed(actions).items()}
+    together = {name: actions[name] for name, count in candidates.items() if count == 1}
+    shared = sum(executed(build_tree(together)).values()) if together else 0
+    return sum(alone.values()), shared + sum(count for name, count in alone.items() if name not in together)
 
 
 def _missing(plan: RunPlan, store: RunStore) -> int:

@@ -110,8 +110,8 @@ def check_scoring(suite: Suite, plans: Sequence[RunPlan], results: Path) -> None
 
 def _networks(suite: Suite, methods: Sequence[Method], digests: Container[str]) -> list[str]:
     """The weights names of the networks that run."""
-    tuned = [method.weights for method in methods if method.weights is not None and method.weights in digests]
-    return list(dict.fromkeys([suite.model.weights, *tuned]))
+    named = [name for method in methods for name in (method.weights, method.guider.weak_weights, *method.soup)]
+    return list(dict.fromkeys([suite.model.weights, *(name for name in named if name is not None and name in digests)]))
 
 
 def _with_training(method: Method) -> Method:
@@ -122,8 +122,10 @@ def _with_training(method: Method) -> Method:
     """
     if method.weights is None:
         return method
-    rewards, images = trained_on(method.weights)
-    replaced = "weights" in dict(method.settings)
+    names = [name for name, _ in method.parts] or [method.weights]
+    told = [trained_on(name) for name in names]
+    rewards, images = (tuple(dict.fromkeys(one for pair in told for one in pair[index])) for index in (0, 1))
+    replaced = bool({"weights", "soup"} & dict(method.settings).keys())
     if rewards and set(rewards) != set(method.trained_on):
         if method.trained_on and not replaced:
             said = f"the suite says that {method.name} was trained on {', '.join(method.trained_on)}"

@@ -9,8 +9,7 @@ from bench.errors import UsageError, unknown
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device, prepare_torch
 from bench.suite.load import load_suite
-from bench.suite.reference import Reference
-from bench.suite.schema import Suite
+from bench.suite.schema import Reference, Suite
 
 
 def make_reference(

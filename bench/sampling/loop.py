@@ -15,18 +15,25 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
 from bench.models.schedulers import calls_per_step, take_step
+from bench.sampling.guiding import State, guided
 from bench.sampling.noise import generators, initial_noise
 from bench.sampling.tree import Action, Segment, cost
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N samples that go through the network together: item n is (prompt_ids[n], samples[n])."""
+    """N samples that go through the network together: item n is (prompt_ids[n], samples[n]).
+
+    `stream` is which of several streams of noise they take ("" is the one of every method), `noise` an initial noise
+    of their own, float32 [N, ...] on the CPU.
+    """
 
     seed: int
     prompt_ids: tuple[str, ...]
     samples: tuple[int, ...]
     cond: Conditioning
+    stream: str = ""
+    noise: Tensor | None = None
 
 
 def run_tree(
@@ -38,42 +45,58 @@ def run_tree(
     """
     scheduler = model.new_scheduler()
     # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
-    noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape)
+    noise = batch.noise
+    if noise is None:
+        noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
     # Flow matching schedulers start from plain noise and take latents as they are.
-    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    yield from _run(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
+    dtype = getattr(model, "latents_dtype", None) or model.dtype
+    latents = noise.to(model.device, dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+    yield from _run(model, tree, batch, latents, Memory(scheduler, {}), Counter() if executed is None else executed)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a trajectory remembers from step to step: its scheduler, and the state of its guiders."""
+
+    scheduler: Any
+    guiders: State
+
+    def copy(self) -> Memory:
+        """For another branch. No step writes into the tensors of the guiders' state."""
+        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders))
 
 
 @torch.inference_mode()
 def _advance(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, memory: Memory, executed: Counter[str]
 ) -> Tensor:
-    """Run a segment's own steps; `scheduler` keeps its state."""
+    """Run a segment's own steps; `memory` keeps what they leave."""
+    scheduler = memory.scheduler
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
         for call in range(first, last):
             t = scheduler.timesteps[call]
-            prediction = combine(model, action, scaled(scheduler, latents, t), t, batch.cond)
+            prediction = _predict(model, action, scaled(scheduler, latents, t), t, (batch, call, memory.guiders))
             executed[segment.runs[0]] += cost(action) * len(batch.samples)
             extra = {}
             if takes_noise:
-                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1)
+                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, batch.stream)
             latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
 
 def _run(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, memory: Memory, executed: Counter[str]
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    latents = _advance(model, segment, batch, latents, scheduler, executed)
+    latents = _advance(model, segment, batch, latents, memory, executed)
     if not segment.children:
         yield segment.runs, latents
     for nth, child in enumerate(segment.children):
         # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
         # last branch may use it up. Latents are not copied: no step writes into them.
         last = nth == len(segment.children) - 1
-        yield from _run(model, child, batch, latents, scheduler if last else copy.deepcopy(scheduler), executed)
+        yield from _run(model, child, batch, latents, memory if last else memory.copy(), executed)
 
 
 def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
@@ -82,11 +105,21 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
     return latents if scale is None else torch.as_tensor(scale(latents, t))
 
 
-def combine(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-    """The step's prediction: the one side's, or the weighted sum of both, each with its own guidance."""
+def _predict(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, at: tuple[Batch, int, State]) -> Tensor:
+    """The step's prediction under the rules of its sides; `at` is (batch, index of the timestep, guiders' state)."""
+    batch, call, state = at
+
+    def noise_of(shape: Sequence[int]) -> Tensor:
+        drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, f"{batch.stream}prompt")
+        return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn]).to(latents.device)
+
+    return _sum(action, [guided(model, side, latents, t, batch.cond, (state, noise_of)) for side in action])
+
+
+def _sum(action: Action, predictions: Sequence[Tensor]) -> Tensor:
     if len(action) == 1:
-        return model.predict(action[0].network, latents, t, cond, action[0].guidance)
-    parts = [side.weight * model.predict(side.network, latents, t, cond, side.guidance) for side in action]
+        return predictions[0]
+    parts = [side.weight * prediction for side, prediction in zip(action, predictions, strict=True)]
     # Two are added as they are: a sum along a dimension rounds otherwise in half precision.
     return torch.stack(parts).sum(dim=0) if len(parts) > 2 else parts[0] + parts[1]
 

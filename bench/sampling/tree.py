@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.sampling.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """One network's part in a step: which network, its guidance scale, its weight in the sum.
 
-    `embedded`: the guidance is an input of the network, not a second evaluation.
+    `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
+    (None: plainly).
     """
 
     network: str
     guidance: float
     weight: float = 1.0
     embedded: bool = False
+    rule: Rule | None = None
 
     @property
     def evaluations(self) -> int:
-        """Single-sample network forwards: 2 with classifier-free guidance, else 1."""
+        """Single-sample network forwards: 2 with classifier-free guidance, else 1; a rule may need others."""
+        if self.rule is not None and self.rule.evaluations is not None:
+            return self.rule.evaluations
         return 2 if self.guidance > 1.0 and not self.embedded else 1
 
 
@@ -94,6 +102,7 @@ def build_tree(runs: Mapping[str, tuple[Action, ...]]) -> Segment:
 def _grow(runs: Mapping[str, tuple[Action, ...]], start: int) -> Segment:
     first = next(iter(runs.values()))
     stop = start
+    # What a rule remembers of earlier steps is the same where all steps so far are the same, so that a fork copies it.
     # Whole actions are compared, guidance and weights as floats by ==. Two schedules whose weights differ in the last
     # bit fork here and lose time; shared steps that are merely close would be another method's images.
     while stop < len(first) and all(actions[stop] == first[stop] for actions in runs.values()):

@@ -14,7 +14,7 @@ from bench.errors import MissingError, UsageError
 from metrics.weights.state_dict import sha256
 
 if TYPE_CHECKING:
-    from bench.suite.reference import Reference
+    from bench.suite.schema import Reference
 
 _MOST_BYTES = 4 << 30
 

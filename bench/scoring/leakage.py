@@ -13,7 +13,7 @@ import metrics
 from metrics.set.leakage import SAW, leakage_notes
 
 if TYPE_CHECKING:
-    from bench.suite.reference import Reference
+    from bench.suite.schema import Reference
 
 # How the name of published weights begins -> the image sets that they were trained on.
 # ImageReFL: captions and images of COCO's training split in the official configuration, which says no year.

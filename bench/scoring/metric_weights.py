@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import metrics
-from bench.models.weights import check_pin, digest, hub_name, resolve, split_pin
-from metrics.weights.hub import cached, commit_of, locate
+from bench.models.metric_paths import metric_weights
+from bench.models.weights import digest, hub_name, resolve, split_pin
+from metrics.weights.hub import cached, commit_of
 from metrics.weights.pins import pinned
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | No
     if spec is None:
         return metrics.load(name, device=device, label=label)
     paths = metrics.info(name).weight_options
-    options = {key: _named(value) if key in paths else value for key, value in spec.options.items()}
-    return metrics.load(name, weights=_named(spec.weights), device=device, label=label, **options)
+    options = {key: metric_weights(value) if key in paths else value for key, value in spec.options.items()}
+    return metrics.load(name, weights=metric_weights(spec.weights), device=device, label=label, **options)
 
 
 def identity_of(spec: str, beside: Sequence[str]) -> Any:
@@ -51,18 +52,6 @@ def here(spec: str | None, published: str | None) -> Path | None:
     if not name:
         return None
     return cached(name) if spec is None or hub_name(name) is not None else resolve(name)
-
-
-def _named(spec: Any) -> Any:
-    """A weights name as `metrics` takes it: a path, or the name of the hub."""
-    if not isinstance(spec, str):
-        return spec
-    name, wanted = split_pin(spec)
-    if hub_name(name) is None:
-        return str(resolve(spec))
-    if wanted is not None:
-        check_pin(name, locate(name), wanted)
-    return name
 
 
 def _commit(name: str) -> str | None:

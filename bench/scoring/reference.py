@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.scoring.chunk import Tools
-    from bench.suite.reference import Reference
+    from bench.suite.schema import Reference
 
 logger = logging.getLogger(__name__)
 

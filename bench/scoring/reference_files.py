@@ -21,7 +21,7 @@ from bench.store.images import has_orientation
 from metrics.weights.state_dict import sha256
 
 if TYPE_CHECKING:
-    from bench.suite.reference import Reference
+    from bench.suite.schema import Reference
 
 logger = logging.getLogger(__name__)
 

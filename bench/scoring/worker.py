@@ -25,7 +25,7 @@ from metrics.types import is_official
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.suite.reference import Reference
+    from bench.suite.schema import Reference
 
 logger = get_logger(__name__)
 

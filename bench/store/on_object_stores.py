@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -35,8 +35,8 @@ def on_object_stores(
             url = store_url(given) if isinstance(given, str | Path) else None
             if url is None:
                 return function(*args, **kwargs)
-            if writes and bound.arguments.get("engine", "local") != "local":
-                raise UsageError(f"--engine does not go with {url}: workers elsewhere do not see the working folder")
+            if writes:
+                _check_alone(bound.arguments, url)
             folder = WorkingFolder(ObjectStore(url), folder_of(url))
             folder.fetch(pictures)
             bound.arguments[parameter] = folder.path
@@ -48,3 +48,13 @@ def on_object_stores(
         return working
 
     return decorate
+
+
+def _check_alone(arguments: Mapping[str, object], url: str) -> None:
+    """UsageError for work that is split: other workers do not see the working folder of this machine."""
+    for option in ("engine", "shard"):
+        if arguments.get(option) not in (None, "local"):
+            raise UsageError(
+                f"--{option} does not go with {url}, since other workers do not see what is not sent yet: use a shared "
+                "folder, or one command for each run"
+            )

@@ -29,8 +29,9 @@ def tuned_of(manifest: Manifest) -> str:
 
 
 def trained_on_of(manifest: Manifest) -> tuple[str, ...]:
-    """The metrics that a run's weights were trained on, as it says; none where no tuned weights ran."""
-    return () if manifest.identity.get("tuned", "") is None else tuple(manifest.trained_on)
+    """The metrics that a run's weights were trained on, as it says, or that it searched by; else none."""
+    plain = manifest.identity.get("tuned", "") is None and "search" not in manifest.identity
+    return () if plain else tuple(manifest.trained_on)
 
 
 def checkpoint_of(manifest: Manifest) -> Checkpoint | None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prompts as prompt_sets
@@ -14,7 +15,8 @@ from bench.errors import UsageError
 from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.methods.schedule import number_text
-from bench.registry.families import FAMILIES
+from bench.methods.search import specs_of
+from bench.registry.families import FAMILIES, GUIDANCE_RULES
 from bench.suite.resolve import short_weights
 from bench.suite.schema import MOST_IMAGES
 from prompts import Prompt
@@ -120,8 +122,15 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     # Only where it is said, so that the identities of all other runs stay what they were.
     embedded, family = suite.model.embedded_guidance, suite.model.family
     said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    if max(guidance.values()) > 1.0:
+        rules = {name: getattr(suite.model, name) for name in GUIDANCE_RULES}
+        said |= {name: float(value) for name, value in rules.items() if value not in (None, GUIDANCE_RULES[name])}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
+    if not method.guider.plain:
+        said["guider"] = method.guider.identity(digests)
+    if method.search is not None:
+        said["search"] = method.search.identity(suite, digests)
     return (
         ({} if FAMILIES.is_builtin(family) else {"family": family})
         | said
@@ -167,7 +176,10 @@ def conditions_identity(suite: Suite, method: Method, digests: Mapping[str, str]
 def _loader_version(suite: Suite, method: Method, loaders: Mapping[str, int]) -> dict[str, int]:
     """The version of how the weights of the sides that run are read, where it has changed."""
     names = {"base": suite.model.weights, "tuned": method.weights}
-    found = [loaders[name] for side in guidance_of(suite, method) if (name := str(names[side])) in loaders]
+    used = [str(names[side]) for side in guidance_of(suite, method)]
+    used += [name for name, _ in method.parts]
+    used += [method.guider.weak_weights] if method.guider.weak_weights is not None else []
+    found = [loaders[name] for name in used if name in loaders]
     return {"loader_version": max(found)} if found else {}
 
 
@@ -176,6 +188,9 @@ def _tuned(method: Method, digests: Mapping[str, str]) -> str:
 
     What is left out of them is said, where something is.
     """
+    if method.parts:
+        shares = "+".join(f"{digests[name]}*{number_text(share)}" for name, share in method.parts)
+        return f"soup {shares}" + (" without text encoders" if method.text_encoder == "ignore" else "")
     digest = digests[str(method.weights)]
     strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
     return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
@@ -194,14 +209,28 @@ def same_pixels(identity_a: Mapping[str, Any], identity_b: Mapping[str, Any]) ->
 
 
 def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
-    """The weights names that `make_plan` needs digests of: the model's, those of sides that run, textual inversions."""
+    """The weights names that `make_plan` needs digests of.
+
+    The model's, those of sides that run, of weak networks and of textual inversions.
+    """
     used = [
         method.weights
         for method in methods
         if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
     ]
+    used += [name for method in methods for name, _ in method.parts]
+    used += [name for method in methods if (name := reward_weights(suite, method)) is not None]
+    used += [method.guider.weak_weights for method in methods if method.guider.weak_weights is not None]
     embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
     return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))
+
+
+def reward_weights(suite: Suite, method: Method) -> str | None:
+    """The weights name of the reward that a method searches by, where it is a local one: the hub's are read by name."""
+    spec = specs_of(suite).get(str(method.search.reward)) if method.search is not None else None
+    name = spec.weights if spec is not None else None
+    local = name is not None and (name.startswith("shapes:") or Path(name.partition("#")[0]).expanduser().exists())
+    return name if local else None
 
 
 def _or(guidance: float | None, default: float) -> float:

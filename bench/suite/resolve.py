@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
-from bench.methods.checkpoints import Checkpoint, find_checkpoint, published, repository
+from bench.methods.guider import ALL_FIELDS, Guider
 from bench.methods.schedule import FIELDS, number_text
+from bench.methods.search import ALL_FIELDS as SEARCH
+from bench.methods.search import Search
+from bench.suite.published import check_checkpoint_family, no_weights, rewards_of
 
 if TYPE_CHECKING:
-    from bench.suite.schema import MethodOverride, Suite
+    from bench.suite.override import MethodOverride
+    from bench.suite.schema import Suite
 
-_WHOLE = frozenset({"switch_step", "clip_skip"})
-_TEXT = frozenset({"weights", "negative_prompt", "text_encoder"})
+_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds"})
+_TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
-_LISTS = frozenset({"table"})
+_WEIGHTS = frozenset({"weights", "weak", "soup"})
+_LISTS = frozenset({"table", "ratios"})
+_NOISE_FAMILIES = frozenset({"sd", "sdxl", "pixart"})
+"""Families whose networks predict noise for the most part."""
 _SCHEDULE = frozenset(itertools.chain.from_iterable(FIELDS.values()))
 
 
@@ -74,7 +81,9 @@ def setting_names(method: Method) -> tuple[str, ...]:
         if method.uses_weights
         else ()
     )
-    return (*own, "base_guidance", *_CONDITIONS)
+    own = (*own, "soup", "ratios", "ratio") if method.ratio is not None else own
+    own = (*own, *method.search.fields) if method.search is not None else own
+    return (*own, *method.guider.fields, "base_guidance", *_CONDITIONS)
 
 
 def _own_settings(name: str, row: Method, shared: Mapping[str, str]) -> dict[str, str]:
@@ -107,10 +116,32 @@ def _with_override(method: Method, override: MethodOverride) -> Method:
     for key in schedule:
         if key not in new.fields:
             raise UsageError(f"method '{method.name}' has no setting '{key}'.{suggest(key, new.fields)} (in the suite)")
+    guider = {key: given.pop(key) for key in list(given) if key in ALL_FIELDS}
+    kind = given.pop("guider", method.guider.kind)
+    kept = {} if kind != method.guider.kind else {key: getattr(method.guider, key) for key in method.guider.fields}
+    given["guider"] = _guider_of(method.name, Guider(kind, **kept), guider)
+    search = {key: given.pop(key) for key in list(given) if key in SEARCH}
+    given["search"] = method.search if not search else _searching(method, search)
     given["embeddings"] = tuple(sorted(override.embeddings.items()))
     if "trained_on" in given:
         given["trained_on"] = tuple(given["trained_on"])
     return dataclasses.replace(method, schedule=dataclasses.replace(new, **schedule), **given)
+
+
+def _guider_of(name: str, guider: Guider, given: Mapping[str, Any]) -> Guider:
+    for key in given:
+        if key not in guider.fields:
+            raise UsageError(f"method '{name}' has no setting '{key}'.{suggest(key, guider.fields)} (in the suite)")
+    return dataclasses.replace(guider, **given)
+
+
+def _searching(method: Method, given: Mapping[str, Any]) -> Search:
+    fields = method.search.fields if method.search is not None else ()
+    for key in given:
+        if key not in fields:
+            raise UsageError(f"method '{method.name}' has no setting '{key}'.{suggest(key, fields)} (in the suite)")
+    assert method.search is not None
+    return dataclasses.replace(method.search, **given)
 
 
 def _variants(name: str, suite: Suite, settings: Mapping[str, str]) -> list[Method]:
@@ -127,6 +158,8 @@ def _values(key: str, text: str) -> list[Any]:
     """The values of a sweep: "20,30" -> [20, 30]. Weights and tables are one value each."""
     if key in _TEXT:
         return [text]
+    if key == "soup":
+        return [tuple(part.strip() for part in text.split(","))]
     if key in _LISTS:
         return [tuple(_number(key, part) for part in text.split(","))]
     values = [_number(key, part) for part in text.split(",") if part.strip()]
@@ -154,18 +187,21 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
     method = row
     changed: list[tuple[str, str]] = []
     for key, value in chosen:
-        owner = row.schedule if key in row.schedule.fields else _with_guidance(row, suite)
+        parts = [name for name in ("schedule", "guider", "search") if getattr(row, name) is not None]
+        part = next((name for name in parts if key in getattr(row, name).fields), None)
+        owner = getattr(row, part) if part else _with_guidance(row, suite)
         if getattr(owner, key) != value:
-            changed.append((key, value if key == "weights" else _plain(value)))
-        if key in row.schedule.fields:
-            method = dataclasses.replace(method, schedule=dataclasses.replace(method.schedule, **{key: value}))
+            changed.append((key, _plain(value)))
+        if part:
+            method = dataclasses.replace(method, **{part: dataclasses.replace(getattr(method, part), **{key: value})})
         else:
             method = dataclasses.replace(method, **{key: value})
-        if key == "weights" and value != row.weights:  # what the suite says of its own checkpoint holds no longer
+        # What the suite says of its own checkpoint holds for no other.
+        if key in ("weights", "soup") and value != getattr(row, key):
             method = dataclasses.replace(method, trained_on=(), trained_on_data=())
     if not changed:
         return method
-    suffix = ",".join(f"{key}={short_weights(value) if key == 'weights' else value}" for key, value in changed)
+    suffix = ",".join(f"{key}={_shown(value) if key in _WEIGHTS else value}" for key, value in changed)
     return dataclasses.replace(method, name=f"{row.name}[{suffix}]", settings=tuple(changed))
 
 
@@ -176,9 +212,15 @@ def short_weights(weights: str) -> str:
     return Path(path).name or path if is_path else path
 
 
+def _shown(weights: str) -> str:
+    """Weights names, several with commas between them, as a method's name shows them."""
+    return "+".join(map(short_weights, weights.split(",")))
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(number_text(part) for part in value)
+        texts = all(isinstance(part, str) for part in value)
+        return ",".join(value) if texts else "/".join(number_text(part) for part in value)
     return value if isinstance(value, str) else number_text(value)
 
 
@@ -201,12 +243,46 @@ def _finish(method: Method, suite: Suite) -> Method:
                 f"{getattr(method, side):g}"
             )
     _check_conditions(method)
+    method = _with_family_defaults(method, suite)
+    sides = {"base": method.base_guidance, "tuned": method.tuned_guidance}
+    running = [sides["base"]] if any(one < 1.0 for one in weights) else []
+    running += [sides["tuned"]] if any(weights) else []
+    method.guider.check_family(method.name, suite.model.family, suite.model.true_cfg)
+    method.guider.check(method.name, [float(one or 1.0) for one in running], suite.sampler.steps)
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
+    method = _with_parts(method)
+    if method.search is not None:
+        method.search.check(method.name, suite)
     if method.weights is None and any(weights):
-        raise MissingError(_no_weights(method, suite))
-    _check_family(method, suite)
-    return method if method.trained_on else dataclasses.replace(method, trained_on=_rewards_of(method.weights))
+        raise MissingError(no_weights(method, suite))
+    check_checkpoint_family(method, suite)
+    rewards = method.trained_on or rewards_of(method.weights)
+    if method.search is not None:  # what chooses among candidates is no evidence for them
+        rewards = tuple(dict.fromkeys([*rewards, str(method.search.reward)]))
+    return dataclasses.replace(method, trained_on=rewards)
+
+
+def _with_parts(method: Method) -> Method:
+    """The method with the first of its soup as its weights. Raises UsageError for shares that do not fit it."""
+    if method.ratio is None:
+        return method
+    names, shares = method.soup, method.ratios
+    if shares and len(shares) != len(names):
+        raise UsageError(f"method '{method.name}': {len(shares)} ratios for a soup of {len(names)} checkpoints")
+    if len(set(names)) != len(names) or any(not name for name in names):
+        raise UsageError(f"method '{method.name}': its soup must name each checkpoint once, got {', '.join(names)}")
+    if not all(math.isfinite(share) for share in (*shares, method.ratio)):
+        raise UsageError(f"method '{method.name}': ratios must be finite numbers")
+    return dataclasses.replace(method, weights=names[0]) if names else method
+
+
+def _with_family_defaults(method: Method, suite: Suite) -> Method:
+    """CFG-Zero* begins with predictions of 0 where they are velocities: of noise, 0 would be another thing."""
+    if method.guider.kind != "cfg_zero_star" or method.guider.zero_init_steps is not None:
+        return method
+    steps = 0 if suite.model.family in _NOISE_FAMILIES else 1
+    return dataclasses.replace(method, guider=dataclasses.replace(method.guider, zero_init_steps=steps))
 
 
 def _check_conditions(method: Method) -> None:
@@ -217,52 +293,3 @@ def _check_conditions(method: Method) -> None:
         raise UsageError(f"guidance_rescale of method '{method.name}' must be in 0..1, got {method.guidance_rescale:g}")
     if method.clip_skip is not None and method.clip_skip < 1:
         raise UsageError(f"clip_skip of method '{method.name}' must be at least 1, got {method.clip_skip}")
-
-
-def _rewards_of(weights: str | None) -> tuple[str, ...]:
-    """What a published checkpoint was trained on; () for any other."""
-    known = find_checkpoint(weights) if weights is not None else None
-    return known.trained_on if known is not None else ()
-
-
-def _check_family(method: Method, suite: Suite) -> None:
-    """UsageError for a published checkpoint of another model family than the suite's, before anything is fetched."""
-    if suite.model.endpoint is not None:  # a name there is whatever its server calls so
-        return
-    known = find_checkpoint(method.weights) if method.weights else None
-    if known is not None and known.family != suite.model.family:
-        fitting = [one.weights for one in published(family=suite.model.family)]
-        others = f" Published for '{suite.model.family}': {', '.join(fitting)}." if fitting else ""
-        raise UsageError(
-            f"method '{method.row_name}': the checkpoint {known.weights} was tuned from {known.base} (family "
-            f"'{known.family}'), but the model of suite '{suite.name}' is of family '{suite.model.family}'.{others}"
-        )
-
-
-def _no_weights(method: Method, suite: Suite) -> str:
-    like = suite.methods[method.row_name].like if method.row_name in suite.methods else None
-    own = published(like or method.row_name)
-    names = [*method.checkpoints, *(one.weights for one in _fitting(own, suite))]
-    if names:
-        there = f"published checkpoints are {', '.join(names)}"
-    elif own:
-        families = sorted({one.family for one in own})
-        there = f"its published checkpoints are for other models: {', '.join(families)}"
-    elif method.train == "refl":
-        there = "the paper's authors published no ReFL checkpoint"
-    else:
-        there = "none is known to be published"
-    if not names and (others := [one.weights for one in _fitting(published(), suite)]):
-        there += f"; checkpoints of other methods: {', '.join(others)}"
-    train = f"train one with `bench train {method.train} --suite {suite.name}`, or " if method.train else ""
-    return (
-        f"method '{method.row_name}' needs tuned weights, and suite '{suite.name}' names none ({there}): "
-        f"{train}pass them with `--set weights=PATH_OR_HUB_ID`"
-    )
-
-
-def _fitting(checkpoints: Sequence[Checkpoint], suite: Suite) -> list[Checkpoint]:
-    """Those for the suite's own base model if there are any, else those for its family."""
-    of_family = [checkpoint for checkpoint in checkpoints if checkpoint.family == suite.model.family]
-    base = repository(suite.model.weights)
-    return [one for one in of_family if one.base == base] or of_family

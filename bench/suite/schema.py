@@ -5,130 +5,74 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
-from bench.suite.parts import CLOSED, Number, Text, Whole
-from bench.suite.reference import Reference
-from bench.suite.served import ENDPOINT, EndpointSpec, check_served, server_decides
+from bench.methods.guider import ALL_FIELDS
+from bench.methods.search import ALL_FIELDS as SEARCH
+from bench.suite.model_spec import ModelSpec
+from bench.suite.override import Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.served import check_served, server_decides
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
 NO_MODEL = "none"
 """The family of a suite without a model: it scores images from elsewhere, and makes none."""
 
-Weight = Annotated[Number, Field(ge=0, le=1)]
-Guidance = Annotated[Number, Field(ge=1)]
-Prompt = Annotated[str, Field(strict=True)]
-Skip = Annotated[Whole, Field(ge=1)]
-
-
 # What is beyond these is a mistake in the number: it would keep a machine busy without a word.
-MOST_SAMPLES, MOST_STEPS, MOST_PIXELS = 100_000, 100_000, 32_768
+MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
 
 
-class _Part(BaseModel):
-    model_config = CLOSED
-
-
-class ModelSpec(_Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
-
-    The family "none" is that of a suite that only scores images (`bench score --images`). With `kind` "endpoint" a
-    server makes the images (`bench.suite.served`), and `weights` is the name that it serves the model under.
-
-    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
-    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
-    """
-
-    kind: Literal["local", "endpoint"] = "local"
-    family: Text = "sd"
-    weights: Text
-    endpoint: EndpointSpec | None = None
-    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
-    true_cfg: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _family_of_endpoint(cls, data: Any) -> Any:
-        is_served = isinstance(data, dict) and data.get("kind") == ENDPOINT
-        return {"family": ENDPOINT, **data} if is_served else data
-
-
-class Sampler(_Part):
+class Sampler(Part):
     """A diffusers scheduler by class name, the number of denoising steps T, and options that replace its config's."""
 
     scheduler: Text = "DDPMScheduler"
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
-class MethodOverride(_Part):
-    """What a suite says about a method of the catalogue, or (with `like`) a method that it adds.
-
-    `replicates` are the checkpoints of the same training with other seeds, `weights` the one of them that is run by
-    itself (default: the first).
-    """
-
-    like: Text | None = None
-    title: Text | None = None
-    weights: Text | None = None
-    replicates: tuple[Text, ...] = ()
-    schedule: Literal["constant", "step", "reversed_step", "linear", "power", "sigmoid", "table"] | None = None
-    switch_step: Annotated[Whole, Field(ge=0)] | None = None
-    value: Weight | None = None
-    power: Annotated[Number, Field(gt=0)] | None = None
-    centre: Number | None = None
-    sharpness: Number | None = None
-    table: tuple[Weight, ...] | None = None
-    base_guidance: Guidance | None = None
-    tuned_guidance: Guidance | None = None
-    lora_scale: Annotated[Number, Field(gt=0)] | None = None
-    negative_prompt: Prompt | None = None
-    guidance_rescale: Weight | None = None
-    clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = {}
-    text_encoder: Literal["ignore"] | None = None
-    trained_on: tuple[Text, ...] | None = None
-    trained_on_data: tuple[Text, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_replicate(cls, data: Any) -> Any:
-        named = data.get("replicates") if isinstance(data, dict) else None
-        if data and isinstance(named, list | tuple) and named and data.get("weights") is None:
-            return {**data, "weights": named[0]}
-        return data
-
-    @model_validator(mode="after")
-    def _several_replicates(self) -> MethodOverride:
-        twice = next((one for one in self.replicates if self.replicates.count(one) > 1), None)
-        if twice is not None:
-            raise ValueError(f"names the replicate '{twice}' twice: each is the checkpoint of another training seed")
-        if len(self.replicates) == 1:
-            raise ValueError("has one replicate: name two checkpoints or more, or write it as weights")
-        if self.replicates and self.weights not in self.replicates:
-            raise ValueError(f"has weights '{self.weights}', which must be one of its replicates")
-        return self
-
-
-class MetricSpec(_Part):
+class MetricSpec(Part):
     """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
 
     With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
     """
 
     weights: Text | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     torchmetrics: Text | None = None
 
 
-class Suite(_Part):
+class Reference(Part):
+    """The reference images of set metrics: `count` drawn by the embedded world from `seed`, or a folder of images.
+
+    `path` may be a folder (with subfolders), a zip, a folder or repository of `datasets` ("datasets:owner/name", whose
+    `split` and `column` may be named), or an .npz file of statistics. `network` states the metric whose features the
+    statistics are of, where the file does not. `name` says which published set they are (such as "coco-val2017"), so
+    that it is said which methods saw it.
+    """
+
+    kind: Literal["shapes", "folder"]
+    count: Annotated[Whole, Field(ge=2, le=MOST_REFERENCES)] = 2000
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    path: Text | None = None
+    name: Text | None = None
+    network: Text | None = None
+    split: Text | None = None
+    column: Text | None = None
+
+    @model_validator(mode="after")
+    def _folder_has_path(self) -> Reference:
+        if self.kind == "folder" and self.path is None:
+            raise ValueError("needs a path, since its kind is 'folder'")
+        return self
+
+
+class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
@@ -157,10 +101,10 @@ class Suite(_Part):
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
     clip_skip: Skip | None = None
-    embeddings: dict[str, Text] = {}
-    methods: dict[str, MethodOverride] = {}
+    embeddings: dict[str, Text] = Field(default_factory=dict)
+    methods: dict[str, MethodOverride] = Field(default_factory=dict)
     metrics: dict[str, MetricSpec] = Field(min_length=1)
-    unselected: dict[str, MetricSpec] = {}
+    unselected: dict[str, MetricSpec] = Field(default_factory=dict)
     reference: Reference | None = None
 
     @model_validator(mode="before")
@@ -234,12 +178,11 @@ class Suite(_Part):
                 if table[name] is None or table[name] == {}:
                     del table[name]
         for table in data["methods"].values():
-            if table["text_encoder"] is None:
-                del table["text_encoder"]
+            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio", *SEARCH):
+                if table[name] is None:
+                    del table[name]
             if not table["replicates"]:
                 del table["replicates"]
-        if self.model.endpoint is None:
-            del data["model"]["kind"], data["model"]["endpoint"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
             if table["torchmetrics"] is None:
                 del table["torchmetrics"]
@@ -288,8 +231,8 @@ def _validated(data: dict[str, Any], where: str) -> Suite:
 
 def _keys_beside(keys: list[str]) -> list[str]:
     """The keys that are allowed where an unknown one stands."""
-    parts: dict[str, type[BaseModel]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
-    named: dict[str, type[BaseModel]] = {"methods": MethodOverride, "metrics": MetricSpec}
+    parts: dict[str, type[Part]] = {"model": ModelSpec, "sampler": Sampler, "reference": Reference}
+    named: dict[str, type[Part]] = {"methods": MethodOverride, "metrics": MetricSpec}
     if len(keys) == 1:
         return list(Suite.model_fields)
     part = parts.get(keys[0]) if len(keys) == 2 else named.get(keys[0])

@@ -9,9 +9,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
-from bench.suite.parts import CLOSED, Number, Text, Whole
+from bench.suite.override import Number, Part, Text, Whole
 
 ENDPOINT = "endpoint"
 """The kind of such a model, and the family that its suite has in place of one that is loaded here."""
@@ -24,7 +24,7 @@ _SENT = frozenset(
 """What every request has from the suite itself, so that `request` may not say it."""
 
 
-class EndpointSpec(BaseModel):
+class EndpointSpec(Part):
     """How the server is reached, and what a request has besides the suite's own settings.
 
     `url` is the address in front of "/images/generations" ("http://127.0.0.1:8000/v1"). `api_key_env` names the
@@ -34,15 +34,13 @@ class EndpointSpec(BaseModel):
     what the server does not say of itself (caches, precision): both are part of the identity of a run.
     """
 
-    model_config = CLOSED
-
     url: Text
     api_key_env: Text | None = None
     concurrency: Annotated[Whole, Field(ge=1, le=256)] = 4
     timeout: Annotated[Number, Field(gt=0, le=86_400)] = 600.0
     guidance_as: Literal["guidance_scale", "true_cfg_scale", "none"] = "guidance_scale"
-    request: dict[str, Any] = {}
-    declares: dict[str, Any] = {}
+    request: dict[str, Any] = Field(default_factory=dict)
+    declares: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("url")
     @classmethod

@@ -16,6 +16,8 @@ SETS = {
     "objects": PublicSet("objects", "t", 2, {"test.json": ""}, hub="o/n", format="json", key="prompt"),
     "tagged": PublicSet("tagged", "t", 2, {"m.jsonl": ""}, format="jsonl", key="prompt", tags=("tag",)),
     "table": PublicSet("table", "t", 2, {"p.tsv": ""}, format="tsv", key="Prompt", tags=("Category", "Note")),
+    "comma": PublicSet("comma", "t", 2, {"p.csv": ""}, format="csv", key="text", tags=("kind",), unique=True),
+    "skilled": PublicSet("skilled", "t", 1, {"s.jsonl": ""}, format="jsonl", key="prompt", tags=("skills",)),
 }
 
 
@@ -38,6 +40,8 @@ def test_each_format(folder: Path) -> None:
     put(folder, "objects", test_json='[{"prompt": "x", "rank": [1]}, {"prompt": "y"}]')
     put(folder, "tagged", m_jsonl='{"tag": "count", "prompt": "x"}\n{"tag": "", "prompt": "y"}\n')
     put(folder, "table", p_tsv='Prompt\tCategory\tNote\na "word\tArts\t\nb\tPeople\tlong\n')
+    put(folder, "comma", p_csv='kind,text\nA,"two\n lines, one text"\nB,y\nA,y\n')
+    put(folder, "skilled", s_jsonl='{"prompt": "x", "skills": ["count", "object", "count"]}\n')
     read = {name: [(row.id, row.text, row.tags) for row in prompts.load(name)] for name in SETS}
     assert read == {
         "lines": [("lines-0001", "a red circle", ()), ("lines-0002", "a blue star", ())],
@@ -45,6 +49,8 @@ def test_each_format(folder: Path) -> None:
         "objects": [("objects-0001", "x", ()), ("objects-0002", "y", ())],
         "tagged": [("tagged-0001", "x", ("count",)), ("tagged-0002", "y", ())],
         "table": [("table-0001", 'a "word', ("Arts",)), ("table-0002", "b", ("People", "long"))],
+        "comma": [("comma-0001", "two lines, one text", ("A",)), ("comma-0002", "y", ("B",))],
+        "skilled": [("skilled-0001", "x", ("count", "object"))],
     }
 
 
@@ -112,7 +118,7 @@ def test_the_catalogue_is_well_formed() -> None:
     for name, entry in prompts.public_sets().items():
         assert entry.format in public.READERS, name
         assert entry.files, name
-        assert bool(entry.key) == (entry.format in ("jsonl", "tsv") or name == "hpdv2-test"), name
+        assert bool(entry.key) == (entry.format in ("jsonl", "tsv", "csv") or name == "hpdv2-test"), name
         assert all(len(digest) in (0, 64) for digest in entry.files.values()), name
         assert not entry.git or entry.pinned, name  # what is got by hand can be told from something else
         assert len({Path(file).name for file in entry.files}) == len(entry.files), name

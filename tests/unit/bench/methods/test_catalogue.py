@@ -99,8 +99,8 @@ def test_a_method_named_twice_runs_once(shapes: Suite) -> None:
 @pytest.mark.parametrize(
     ("names", "settings", "words"),
     [
-        (["refk"], {}, "unknown method 'refk'. Did you mean 'refl'. Known methods: aig, base"),
-        ([], {}, "no method was named. Known methods: aig, base"),
+        (["refk"], {}, "unknown method 'refk'. Did you mean 'refl'. Known methods: aig, apg, autoguidance, base"),
+        ([], {}, "no method was named. Known methods: aig, apg, autoguidance, base"),
         (
             ["combined"],
             {"swich_step": "3"},

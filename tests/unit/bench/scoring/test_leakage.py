@@ -6,9 +6,8 @@ import pytest
 
 from bench.scoring.leakage import trained_on_data, with_leakage
 from bench.suite.load import load_suite
-from bench.suite.reference import Reference
 from bench.suite.resolve import resolve_method
-from bench.suite.schema import Suite
+from bench.suite.schema import Reference, Suite
 
 COCO = Reference(kind="folder", path="coco", name="coco-val2017")
 SAID = (

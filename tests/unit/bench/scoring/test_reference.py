@@ -18,7 +18,7 @@ from bench.scoring.chunk import Tools
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_identity, reference_sources, reference_statistics
-from bench.suite.reference import Reference
+from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
 from metrics.set.moments import Features, Moments
 from tests.unit.bench.scoring.fakes import SeenSet

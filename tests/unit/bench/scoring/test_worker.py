@@ -23,7 +23,7 @@ from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
 from bench.store import score_files
 from bench.store.parts import write_part as really_write_part
 from bench.store.records import ScoreRow
-from bench.suite.reference import Reference
+from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
 from metrics.set.moments import Moments
 from tests.tolerance import FLOAT64, assert_close

@@ -1,0 +1,87 @@
+"""The networks that the runs of a call need, by name, and what each denoising step runs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.methods.conditions import conditions_of
+from bench.models.weights import resolve
+from bench.sampling.guided_steps import with_guider
+from bench.sampling.tree import Action, actions_of
+from bench.suite.plan import RunPlan, hash8
+
+if TYPE_CHECKING:
+    from bench.models.base import DiffusionModel
+    from bench.suite.schema import Suite
+
+
+def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tuple[Action, ...]:
+    """What each denoising step of a plan runs; the tuned network is called by the digest of its weights.
+
+    Networks in `embedded` take their guidance as an input, in one evaluation.
+    """
+    guidance = plan.identity["guidance"]
+    sides = {
+        side: (name := _network_name(plan, side), float(value), name in embedded) for side, value in guidance.items()
+    }
+    base = sides.get("base", ("base", 1.0, False))
+    actions = actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
+    return with_guider(actions, plan.method.guider, _weak_name(plan))
+
+
+def _weak_name(plan: RunPlan) -> str:
+    """What the weak network of autoguidance is called; "" without one."""
+    weak = str(plan.identity.get("guider", {}).get("weak") or "")
+    if plan.method.guider.skipped is None:
+        return weak
+    side = "base" if "base" in plan.identity["guidance"] else "tuned"
+    return f"{_network_name(plan, side)}|{weak}"
+
+
+def _network_name(plan: RunPlan, side: str) -> str:
+    """What a side's network is called: prompt conditions make it another one."""
+    plain = "base" if side == "base" else str(plan.identity["tuned"])
+    conditions = plan.identity.get("conditions", {}).get(side)
+    return f"{plain}|{hash8(conditions)}" if conditions else plain
+
+
+def embedded_networks(model: DiffusionModel) -> frozenset[str]:
+    """Names of the networks that take their guidance as an input."""
+    return frozenset(name for name, network in model.networks.items() if network.guidance_is_embedded)
+
+
+def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
+    """The tuned network of a run, and both sides' networks under its prompt conditions."""
+    method = plan.method
+    if plan.identity["tuned"] is not None:
+        # A family of one's own may have an `add_network` that knows nothing of text encoders.
+        more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
+        _add_tuned(model, plan, more)
+    conditions = conditions_of(suite, method)
+    for side in plan.identity.get("conditions", {}):
+        plain = "base" if side == "base" else str(plan.identity["tuned"])
+        acting = conditions.on_side(float(plan.identity["guidance"][side]))
+        files = {token: resolve(weights) for token, weights in acting.embeddings}
+        model.add_conditions(_network_name(plan, side), plain, acting, files)
+    _add_weak(model, plan)
+
+
+def _add_tuned(model: DiffusionModel, plan: RunPlan, more: Mapping[str, Any]) -> None:
+    """The tuned network: one checkpoint, or the average of several."""
+    method, name = plan.method, str(plan.identity["tuned"])
+    if not method.parts:
+        model.add_network(name, resolve(str(method.weights)), method.lora_scale, **more)
+        return
+    for weights, _ in method.parts:
+        model.add_network(weights, resolve(weights), method.lora_scale, **more)
+    model.add_soup(name, method.parts)
+
+
+def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:
+    """The weak network of autoguidance: other weights, or the guided side's network with blocks left out."""
+    guider, name = plan.method.guider, _weak_name(plan)
+    if guider.weak_weights is not None:
+        model.add_network(name, resolve(guider.weak_weights))
+    elif guider.skipped is not None:
+        model.add_weak(name, name.rpartition("|")[0], guider.skipped)

@@ -1,0 +1,53 @@
+"""The steps of a method under its guider: how each step of each side is guided. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from bench.sampling.rules import NoisyPrompt, Projected, Rule, Weaker, ZeroStar
+from bench.sampling.tree import Action, Side
+
+if TYPE_CHECKING:
+    from bench.methods.guider import Guider
+
+
+def with_guider(actions: Sequence[Action], guider: Guider, weak: str = "") -> tuple[Action, ...]:
+    """The steps of a method under its guider; `weak` is what the weak network of autoguidance is called.
+
+    Raises UsageError for a network that takes its guidance as an input: it has no second prediction to guide by.
+    """
+    if guider.plain:
+        return tuple(actions)
+    steps = len(actions)
+    return tuple(
+        tuple(_side(side, guider, step, steps, weak) for side in action) for step, action in enumerate(actions)
+    )
+
+
+def _side(side: Side, guider: Guider, step: int, steps: int, weak: str) -> Side:
+    if guider.kind == "cads":
+        gamma = guider.gamma(step, steps)
+        rule = NoisyPrompt(gamma, float(guider.noise_scale or 0.0), float(guider.psi or 0.0))
+        return side if gamma == 1.0 else dataclasses.replace(side, rule=rule)
+    if side.guidance <= 1.0:
+        return side
+    if side.embedded:
+        raise UsageError(
+            f"{guider.kind} needs classifier-free guidance, but the network takes its guidance as an input (a latent "
+            "consistency model): leave the method out"
+        )
+    zero = guider.kind == "cfg_zero_star" and step < int(guider.zero_init_steps or 0)
+    if not (zero or guider.acts(step, steps)):
+        return dataclasses.replace(side, guidance=1.0)
+    return dataclasses.replace(side, rule=_rule(guider, zero, weak))
+
+
+def _rule(guider: Guider, zero: bool, weak: str) -> Rule | None:
+    if guider.kind == "apg":
+        return Projected(float(guider.eta or 0.0), float(guider.momentum or 0.0), float(guider.norm_threshold or 0.0))
+    if guider.kind == "cfg_zero_star":
+        return ZeroStar(zero)
+    return Weaker(weak) if guider.kind == "autoguidance" else None
