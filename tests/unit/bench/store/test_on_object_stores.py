@@ -11,6 +11,7 @@ import pytest
 
 import bench
 from bench.errors import BenchError, MissingError, UsageError
+from bench.runtime import log
 from bench.store import working_folder
 from bench.store.object_store import ObjectStore
 from bench.store.run_store import find_runs
@@ -98,7 +99,7 @@ def test_the_manifest_comes_last(suite: Suite, bucket: str, monkeypatch: pytest.
     assert len(written) == before  # nothing new
 
 
-@pytest.mark.parametrize("after", [1, 4, 8, 12, 16, 18])
+@pytest.mark.parametrize("after", [1, 7, 12, 16])
 def test_what_a_writer_that_was_cut_off_left_is_continued_anywhere(
     suite: Suite, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -149,10 +150,11 @@ def test_two_writers_of_one_run_get_along_and_a_different_picture_is_an_error(
 
 
 def test_reading_commands_say_that_pictures_are_not_verified(
-    suite: Suite, bucket: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    suite: Suite, bucket: str, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run(suite, ["base"], results=bucket)
     elsewhere(bucket)
+    monkeypatch.setattr(log._once, "said", {})  # what is told once a process was told in other tests
     bench.load_results(bucket)
     assert "not verified: 6 of 6 images are not here" in caplog.text
     assert not list(folder_of(bucket).rglob("*.png"))
