@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.store.object_store import refuse_store
+from bench.errors import UsageError
+from bench.store.object_store import store_url
 from bench.store.on_object_stores import on_object_stores
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def report(
     from bench.reporting.output_folder import check_folder
     from bench.store.pictures import verifying
 
-    refuse_store(out or "")
+    if out is not None and store_url(out) is not None:
+        raise UsageError("a report is written to a folder of this machine: pass --out DIR")
     out = Path(results) / "report" if out is None else Path(out)
     with verifying(verify):
         kept = None if runs is None else suite

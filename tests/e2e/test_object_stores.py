@@ -48,7 +48,7 @@ def test_killed_and_continued_elsewhere(
         bench_command(*run, tmp_path / "local")
     assert tidy(bucket).equals(tidy(tmp_path / "local"))
     assert "base" in bench_command("list", "runs", "--results", bucket).stdout
-    assert "out" in bench_command("report", "--results", bucket, code=2).stderr
+    assert "pass --out DIR" in bench_command("report", "--results", bucket, code=2).stderr
     bench_command("report", "--results", bucket, "--out", tmp_path / "report")
     assert (tmp_path / "report" / "index.html").is_file()
     assert "is an object store" in bench_command("doctor", "--results", bucket, code=2).stderr

@@ -159,7 +159,7 @@ def test_reading_commands_say_that_pictures_are_not_verified(
     assert "not verified: 6 of 6 images are not here" in caplog.text
     assert not list(folder_of(bucket).rglob("*.png"))
     assert bench.plan(suite, ["base"], results=bucket).missing == 0
-    with pytest.raises(UsageError, match="is an object store"):
+    with pytest.raises(UsageError, match="pass --out DIR"):
         bench.report(results=bucket, out=f"{bucket}/report")
     bench.report(results=bucket, out=tmp_path / "report", gallery=1)
     assert len(list(folder_of(bucket).rglob("*.png"))) == 6
