@@ -127,6 +127,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         said |= {name: float(value) for name, value in rules.items() if value not in (None, GUIDANCE_RULES[name])}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
+    if suite.compile:
+        said["compile"] = True  # other kernels: the last bits of sums differ
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
     if method.search is not None:
