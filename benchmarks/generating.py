@@ -87,8 +87,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Published configurations of Stable Diffusion 1.5 and XL; "small" has a UNet of 88 M parameters, for a processor; "tiny" only
-tries a script."""
+"""Published configurations of Stable Diffusion 1.5 and XL; "small" has a UNet of 88 M parameters, for a processor, and
+"tiny" only tries a script."""
 
 
 def make_network(architecture: str, seed: int = 0) -> Any:
