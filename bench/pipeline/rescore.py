@@ -107,6 +107,7 @@ def score(
         if images is None or name is None:
             _check_no(given, "without --images")
             stores = run_stores(runs or (), Path(results))
+            _check_pictures(stores)
             for path, doubt in doubts(stores).items():
                 logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
             how = _How(chosen, metrics, table, protocol, device, progress)
@@ -120,6 +121,13 @@ def score(
         take = partial(take_images, Path(images), listed, adopting, name, Path(results), **files)
         with chosen_engine(options) as work:
             return _adopt(take, scored_by(adopting, protocol), device, progress, work)
+
+
+def _check_pictures(stores: Sequence[RunStore]) -> None:
+    """UsageError for a run whose values were given: there are no pictures to score."""
+    for store in stores:
+        if store.exists() and store.manifest().identity.get("scores"):
+            raise UsageError(f"{store.name} has no images, as its scores were imported: import them again")
 
 
 def _reference(path: Path | str | None, network: str | None) -> dict[str, str] | None:
