@@ -16,7 +16,7 @@ lacking="diffusers:diffusers transformers:transformers tokenizers:tokenizers saf
 huggingface_hub:huggingface_hub accelerate:accelerate peft:peft open_clip_torch:open_clip timm:timm ftfy:ftfy
 wcwidth:wcwidth torchmetrics:torchmetrics lightning_utilities:lightning_utilities lpips:lpips dreamsim:dreamsim
 pydantic:pydantic pydantic_core:pydantic_core typing_inspection:typing_inspection annotated_types:annotated_types
-typer:typer typer_slim:typer rich:rich click:click shellingham:shellingham httpx:httpx hf_xet:hf_xet pytest:pytest"
+typer:typer rich:rich click:click shellingham:shellingham httpx:httpx hf_xet:hf_xet pytest:pytest"
 
 own="torch torchvision numpy scipy pandas pyarrow PIL"  # compiled, and together more than 40 MiB
 
