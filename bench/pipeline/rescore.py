@@ -85,7 +85,7 @@ def score(
     """
     load_plugins(plugins)
     check_device(device)
-    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
     share = None if shard is None else read_share(shard)
     if share is not None:

@@ -97,7 +97,7 @@ def run(
     overrides |= {"prompt_column": prompt_column, "compile": compile or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
-    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
     _check_choices(resume, device, batch_size)
     share = None if shard is None else read_share(shard)
