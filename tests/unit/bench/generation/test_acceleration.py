@@ -135,7 +135,7 @@ def test_deepcache_equals_features_put_in_by_hand(model: Any) -> None:
             same, moved = (unet(x, t, encoder_hidden_states=states).sample for x in (z, other))
         assert torch.equal(same, full)  # of the same input nothing is lost
         temb = unet.time_embedding(unet.time_proj(t.expand(2)))
-        shallow, skips = unet.down_blocks[0](unet.conv_in(other), temb)
+        _, skips = unet.down_blocks[0](unet.conv_in(other), temb)
         top = [unet.conv_in(other), *skips][: len(unet.up_blocks[-1].resnets)]
         by_hand = unet.up_blocks[-1](kept["base"], tuple(top), temb)
         by_hand = unet.conv_out(unet.conv_act(unet.conv_norm_out(by_hand)))
