@@ -50,7 +50,9 @@ def run_tree(
         noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
     # Flow matching schedulers start from plain noise and take latents as they are.
     latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    yield from _run(model, tree, batch, latents, Memory(scheduler, {}), Counter() if executed is None else executed)
+    yield from _run(
+        model, tree, batch, latents, Memory(scheduler, State()), Counter() if executed is None else executed
+    )
 
 
 @dataclass(slots=True)
@@ -61,8 +63,8 @@ class Memory:
     guiders: State
 
     def copy(self) -> Memory:
-        """For another branch. No step writes into the tensors of the guiders' state."""
-        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders))
+        """For another branch."""
+        return Memory(copy.deepcopy(self.scheduler), self.guiders.copy())
 
 
 @torch.inference_mode()
