@@ -113,8 +113,8 @@ def document() -> str:
     lines += markdown_table(("name", "option", "default", "meaning"), _options(facts))
     lines += ["", "## Classes of torchmetrics", "", _TORCHMETRICS]
     lines += markdown_table(("class", "kind", "takes", "pixels", "better", "needs weights"), _forms())
-    lines += ["", "## Not supported", ""]
-    lines += [f"- `{one.name}` ({one.title}), because {one.unsupported}." for one in facts if one.unsupported]
+    if refused := [f"- `{one.name}` ({one.title}), because {one.unsupported}." for one in facts if one.unsupported]:
+        lines += ["", "## Not supported", "", *refused]
     return "\n".join(lines) + "\n"
 
 

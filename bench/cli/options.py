@@ -129,6 +129,30 @@ DtypeOption = Annotated[
     str | None,
     typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Floating-point type. [default: the suite's]"),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", metavar="local|ray", help="Where the work runs: in this process or a Ray cluster."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="With --engine ray: processes. [default: as many as the GPUs allow]"),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="auto|ADDR", help="With --engine ray: the cluster. [default: one on this machine]"
+    ),
+]
+GpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-worker", metavar="X", help="With --engine ray: 1, or 0.5 to share one. [default: 1 where there are]"
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="i/n", help="Do one of n shares in a shared results folder; the last completes."),
+]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option(

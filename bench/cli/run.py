@@ -9,8 +9,11 @@ import typer
 
 from bench.cli.options import (
     RESUME,
+    AddressOption,
     DeviceOption,
     DtypeOption,
+    EngineOption,
+    GpusOption,
     LimitOption,
     MethodOption,
     MethodSettingsOption,
@@ -23,13 +26,14 @@ from bench.cli.options import (
     Resume,
     SamplesOption,
     SeedOption,
+    ShardOption,
     SuiteOption,
     TrackOption,
+    WorkersOption,
     parse_settings,
     split,
 )
 
-EngineOption = Annotated[str, typer.Option("--engine", metavar="local", help="Where the work runs.")]
 ResumeOption = Annotated[
     Resume,
     typer.Option(
@@ -81,6 +85,10 @@ def run(
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus_per_worker: GpusOption = None,
+    shard: ShardOption = None,
     resume: ResumeOption = Resume.MISSING,
     until: UntilOption = None,
     thresholds: ThresholdsOption = None,
@@ -110,12 +118,14 @@ def run(
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
     how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
+    how |= {"workers": workers, "address": address, "gpus_per_worker": gpus_per_worker, "shard": shard}
     how |= {"batch_size": batch_size, "compile": compile_networks}
     how |= {"name": name}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     check_track(track)
     with showing_the_others(), watching() as progress:
         stores = bench.run(suite, split(method), **what, **how, progress=progress)
-    show_runs(stores, summarised=True)
-    track_runs(stores, track)
+    if stores:  # none of a shard that is not the last
+        show_runs(stores, summarised=True)
+        track_runs(stores, track)
     return 0

@@ -8,14 +8,19 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import (
+    AddressOption,
     DeviceOption,
+    EngineOption,
+    GpusOption,
     MetricsOption,
     PromptColumnOption,
     ProtocolOption,
     ResultsOption,
     RunsArgument,
+    ShardOption,
     TrackOption,
     VerifyOption,
+    WorkersOption,
     split,
 )
 from bench.generation.layouts import LAYOUTS
@@ -59,6 +64,11 @@ def score(
     metrics: MetricsOption = None,
     protocol: ProtocolOption = "corrected",
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus_per_worker: GpusOption = None,
+    shard: ShardOption = None,
     verify: VerifyOption = False,
     track: TrackOption = None,
     results: ResultsOption = Path("results"),
@@ -89,9 +99,15 @@ def score(
             protocol=protocol,
             results=results,
             device=device,
+            engine=engine,
+            workers=workers,
+            address=address,
+            gpus_per_worker=gpus_per_worker,
+            shard=shard,
             verify=verify,
             progress=progress,
         )
-    show_runs(stores)
-    track_runs(stores, track)
+    if stores:  # none of a shard that is not the last
+        show_runs(stores)
+        track_runs(stores, track)
     return 0

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import BenchError
 from bench.generation.cutting import noted
@@ -32,91 +33,112 @@ __all__ = ["COUNTS", "Settings", "actions_for", "generate"]
 logger = get_logger(__name__)
 
 
+class Make(Protocol):
+    """What makes the images that runs miss, and records them. Raises BenchError; what was made stays."""
+
+    def __call__(self, runs: Sequence[Run], suite: Suite, settings: Settings, *, progress: Progress) -> None:
+        """All of `runs` miss some."""
+
+
 def generate(
     plans: Sequence[RunPlan],
     suite: Suite,
     stores: Sequence[RunStore],
     settings: Settings | None = None,
     progress: Progress | None = None,
+    make: Make | None = None,
 ) -> int:
     """Make the images of all plans (stores[n] is the run of plans[n]); returns how many were made now.
 
-    Methods share their common steps. No model is loaded when nothing is missing. Raises BenchError (weights missing,
-    disk full, ...); whatever was finished stays, and the next call goes on from there.
+    Methods share their common steps. No model is loaded when nothing is missing. `make` makes what is missing (default:
+    this process). Raises BenchError (weights missing, disk full, ...); whatever was finished stays, and the next call
+    goes on from there.
     """
-    settings, progress = settings or Settings(), progress or Silent()
+    settings, progress, make = settings or Settings(), progress or Silent(), make or make_here
     check_guidance(suite, {plan.method.name: plan.identity["guidance"] for plan in plans})
     with lock_runs(stores):
         if settings.resume != "never":
-            return _generate(plans, suite, stores, settings, progress)
+            return _generate(plans, suite, stores, settings, partial(make, progress=progress))
         with starting_again(stores) as fresh:
-            return _generate(plans, suite, fresh, settings, progress)
+            return _generate(plans, suite, fresh, settings, partial(make, progress=progress))
 
 
 def _generate(
-    plans: Sequence[RunPlan], suite: Suite, stores: Sequence[RunStore], settings: Settings, progress: Progress
+    plans: Sequence[RunPlan], suite: Suite, stores: Sequence[RunStore], settings: Settings, make: Callable[..., None]
 ) -> int:
     take_over = settings.resume != "never"
     if take_over:
         refuse_outdated(stores)
     runs = [open_run(plan, suite, store, take_over) for plan, store in zip(plans, stores, strict=True)]
+    for run in runs:
+        run.take_in_spending()
     total = sum(run.n_missing for run in runs)
     if total:
         for run in runs:
             run.store.write_manifest(run.manifest)
-        progress.start("generate", total)
-        try:
-            _make_all(runs, suite, settings, progress)
-        finally:
-            progress.finish()
+        make([run for run in runs if run.n_missing], suite, settings)
     for run in runs:
         run.write_image_count()
     return total
 
 
-def _make_all(runs: Sequence[Run], suite: Suite, settings: Settings, progress: Progress) -> None:
-    by_name = {run.plan.name: run for run in runs if run.n_missing}
-    made_by = Loaded([run.plan for run in by_name.values()], suite, settings)
-    made_by.note(run.manifest for run in by_name.values())
-    fix_sizes(by_name, made_by, settings)
-    for run in by_name.values():
-        run.store.write_manifest(run.manifest)  # with where it is made, and how it is cut
-    with _recording(by_name):
-        began = time.monotonic()
-        for run in by_name.values():
-            run.recorded_at = began
-        made_by.make(work_of(by_name), by_name, progress)
+def make_here(runs: Sequence[Run], suite: Suite, settings: Settings, *, progress: Progress) -> None:
+    """Make what the runs miss, in this process."""
+    by_name = {run.plan.name: run for run in runs}
+    progress.start("generate", sum(run.n_missing for run in runs))
+    try:
+        made_by = Loaded([run.plan for run in runs], suite, settings)
+        note_facts(runs, made_by.facts())
+        made_by.at_a_time = fix_sizes(runs, made_by.fitting_size, settings)
+        with recording(runs):
+            made_by.make(work_of(runs), by_name, progress)
+    finally:
+        progress.finish()
 
 
-def work_of(runs: Mapping[str, Run]) -> list[Work]:
+def note_facts(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]]) -> None:
+    """Note in the manifests where and of which commits their images are made (`Loaded.facts`), unless they know."""
+    for run, found in zip(runs, facts, strict=True):
+        run.manifest.provenance = dict(run.manifest.provenance or found)
+        if commits := found.get("commits"):
+            run.manifest.provenance["commits"] = commits
+
+
+def work_of(runs: Sequence[Run]) -> list[Work]:
     """The batches that are to be made of the runs, which know how they are cut."""
-    wanted = {name: run.missing | run.lost for name, run in runs.items()}
-    return make_work(next(iter(runs.values())).prompt_ids, wanted, {name: run.cut for name, run in runs.items()})
+    wanted = {run.plan.name: run.missing | run.lost for run in runs}
+    return make_work(runs[0].prompt_ids, wanted, {run.plan.name: run.cut for run in runs})
 
 
-def fix_sizes(runs: Mapping[str, Run], made_by: Loaded, settings: Settings) -> None:
+def fix_sizes(runs: Sequence[Run], fitting: Callable[[], int], settings: Settings) -> int:
     """Fix by what size each run is cut (what it was begun with, else what was asked for, else what fits).
 
-    How many images go through the network together is no more than that, nor than what was asked for now or memory
-    allowed before.
+    Returns how many images go through the network together: no more than that, nor than what was asked for now or
+    memory allowed before.
     """
-    if any(not run.cut.size for run in runs.values()):
-        size = settings.batch_size or min((run.cut.size for run in runs.values() if run.cut.size), default=0)
-        size = size or made_by.fitting_size()
-        for run in runs.values():
+    if any(not run.cut.size for run in runs):
+        size = settings.batch_size or min((run.cut.size for run in runs if run.cut.size), default=0)
+        size = size or fitting()
+        for run in runs:
             run.cut = replace(run.cut, size=run.cut.size or size)
-    for name, run in runs.items():
+    sizes = []
+    for run in runs:
         begun = run.manifest.timings.get("batch_size") if run.manifest.batches.get("size") else None
         size = min(settings.batch_size or int(begun or run.cut.size), run.cut.size)
         if settings.batch_size and settings.batch_size > run.cut.size:
-            logger.warning(f"{name} was begun with batches of {run.cut.size}: it goes on with those")
+            logger.warning(f"{run.plan.name} was begun with batches of {run.cut.size}: it goes on with those")
         noted(run.manifest, run.cut, size)
-        made_by.at_a_time = min(made_by.at_a_time or size, size)
+        run.store.write_manifest(run.manifest)  # with where it is made, and how it is cut
+        sizes.append(size)
+    return min(sizes)
 
 
 @contextlib.contextmanager
-def _recording(runs: Mapping[str, Run]) -> Iterator[None]:
+def recording(runs: Sequence[Run]) -> Iterator[None]:
     """Whatever ends the work, the images saved so far are recorded and the manifests know the time spent."""
+    began = time.monotonic()
+    for run in runs:
+        run.recorded_at = began
     try:
         yield
     except BaseException:
@@ -127,7 +149,7 @@ def _recording(runs: Mapping[str, Run]) -> Iterator[None]:
     _close(runs)
 
 
-def _close(runs: Mapping[str, Run]) -> None:
-    for run in runs.values():
+def _close(runs: Sequence[Run]) -> None:
+    for run in runs:
         run.record()
         run.write_counts()

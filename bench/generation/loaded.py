@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.generation.batch_size import starting_size
 from bench.generation.batches import Maker
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.generation.recording import Recorder
     from bench.runtime.progress import Progress
     from bench.sampling.batches import Work
-    from bench.store.records import Manifest
     from bench.suite.schema import Suite
 
 
@@ -63,13 +62,11 @@ class Loaded:
         self._prompts = {prompt.id: prompt.text for plan in plans for prompt in plan.prompts}
         self._prepared = False
 
-    def note(self, manifests: Iterable[Manifest]) -> None:
-        """Note in the manifests of the plans, in their order, where they are made, and of which commits."""
+    def facts(self) -> list[dict[str, Any]]:
+        """Of each plan where it is made, and of which commits (`provenance` of a manifest)."""
         made_with = {**provenance.collect(str(self.model.device)), "loader_version": LOADER_VERSION}
-        for plan, manifest in zip(self.plans, manifests, strict=True):
-            manifest.provenance = dict(manifest.provenance or made_with)
-            if commits := _commits(plan, self._suite):
-                manifest.provenance["commits"] = commits
+        commits = [_commits(plan, self._suite) for plan in self.plans]
+        return [{**made_with, **({"commits": found} if found else {})} for found in commits]
 
     def fitting_size(self) -> int:
         """How many images fit the device at a time (`bench.generation.batch_size`)."""

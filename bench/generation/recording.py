@@ -13,10 +13,11 @@ from bench.models.old_runs import doubts
 from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Cut, Key
-from bench.store.atomic import to_json
+from bench.store.atomic import remove_damaged, to_json
 from bench.store.outdated import mark_outdated, mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, find_runs
+from bench.store.shared_store import fold
 from bench.suite.plan import RunPlan, same_pixels
 
 if TYPE_CHECKING:
@@ -87,6 +88,20 @@ class Run:
     def counts(self) -> MutableMapping[str, int]:
         """How much was made: those of the manifest."""
         return self.manifest.counts
+
+    def take_in_spending(self) -> None:
+        """Add to the manifest what workers spent that ended without telling. The caller holds the whole run."""
+        if void := fold(self.store, self.manifest):
+            self.store.write_manifest(self.manifest)
+            for path in void:
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what lies in the place of images to make, unrecorded or damaged: a worker replaces no file."""
+        for key in self.missing | self.lost:
+            path = self.store.image_path(*key)
+            if not remove_damaged(path):
+                raise UsageError(f"{path} is in the place of an image and cannot be removed: remove it")
 
     def resized(self, size: int) -> None:
         """From now on `size` images go through the network together; the manifest keeps all sizes that there were."""

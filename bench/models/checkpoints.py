@@ -140,7 +140,9 @@ def _in_our_layout(path: Path, tensors: dict[str, Tensor], base: Any) -> dict[st
 
     expected = _shapes(base).keys()
     given, tensors = tensors, network_tensors(tensors, expected, part_of(base))
-    if expected & tensors.keys() or type(base).__name__ not in CONVERTERS:
+    # The original layout of Z-Image has many of diffusers' names; what it has joined is what tells.
+    joined = any(key.endswith(".attention.qkv.weight") for key in tensors)
+    if (expected & tensors.keys() and not joined) or type(base).__name__ not in CONVERTERS:
         return tensors
     original = any(key.startswith(NETWORK_PREFIX) for key in tensors)
     what = None if original else what_keys(tensors or given)

@@ -76,7 +76,7 @@ class Pictures:
                     raise
 
     def _some_levels(self, latents: Tensor, vae: Any) -> tuple[Tensor, Tensor]:
-        pixels = vae.decode(self._unscaled(latents, vae).to(vae.dtype), return_dict=False)[0]
+        pixels = self._decoded(latents, vae)
         # The latents as well: an autoencoder may turn infinity into a number.
         finite = pixels.isfinite().flatten(1).all(1) & latents.isfinite().flatten(1).all(1)
         return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8), finite
@@ -95,14 +95,21 @@ class Pictures:
 
     def decode_pixels(self, latents: Tensor) -> Tensor:
         """Latents [N, ...] -> float pixels [N, 3, H, W] in [0, 1], with gradient: for training."""
-        pixels: Tensor = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
+        pixels = self._decoded(latents, self.vae)
         return (pixels * 0.5 + 0.5).clamp(0, 1).float()
 
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Float pixels [N, 3, H, W] in [-1, 1] -> float32 latents [N, ...], drawn from the encoder's posterior."""
-        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        return self._scaled(posterior.sample(generator)).float()
+        return self._scaled(self._encoded(pixels.to(self.device, self.vae.dtype), generator)).float()
+
+    def _encoded(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """What the encoder gives for these pixels, drawn from its posterior."""
+        return torch.as_tensor(self.vae.encode(pixels).latent_dist.sample(generator))
+
+    def _decoded(self, latents: Tensor, vae: Any) -> Tensor:
+        """The decoder's pixels [N, 3, H, W] in [-1, 1] for the network's latents."""
+        return torch.as_tensor(vae.decode(self._unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
 
     def _scaled(self, encoded: Tensor) -> Tensor:
         """What the encoder gives as the network's latents: the inverse of `_unscaled`."""

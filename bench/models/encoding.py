@@ -74,10 +74,14 @@ class PromptEncoding:
         return list({id(side): side for side in [self.text, *own]}.values())
 
     def _states(self, side: TextSide, negative: str | None, prompts: Sequence[str]) -> Conditioning:
-        rows = [side.known[text] for text in prompts]
-        states = {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
+        rows = self._stacked([side.known[text] for text in prompts])
+        states = {name: state.to(self.device) for name, state in rows.items()}
         empty = {name: row[None].to(self.device) for name, row in side.negatives[negative].items()}
         return Conditioning(states, empty)
+
+    def _stacked(self, rows: Sequence[States]) -> States:
+        """The states of several prompts with first axis N."""
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _encode_new(self, prompts: Sequence[str]) -> None:
         wanted: list[tuple[TextSide, str | None]] = [(self.text, None)]

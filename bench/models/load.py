@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.registry.families import FAMILIES, family_row
+from bench.registry.families import FAMILIES, GUIDANCE_RULES, ROWS, family_row
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -46,6 +46,10 @@ def check_guidance(suite: Suite, guidances: Mapping[str, Mapping[str, float]]) -
     """UsageError for guidance that the family cannot have; `guidances` are those of each method's sides, by name."""
     family, spec = suite.model.family, suite.model
     row = family_row(family)
+    for key in GUIDANCE_RULES:
+        if row is not None and getattr(spec, key) is not None and key not in row.guidance_rules:
+            having = " and ".join(f"'{one.name}'" for one in ROWS if key in one.guidance_rules)
+            raise UsageError(f"model.{key} applies only to family {having}, and this one is '{family}': remove it")
     if row is None or not row.distilled:
         if spec.embedded_guidance is not None or spec.true_cfg:
             key = "true_cfg" if spec.true_cfg else "embedded_guidance"

@@ -36,7 +36,7 @@ _FLOW = "flow matching"
 _DECISIVE = {"scaling_factor": 0.18215, "shift_factor": None, "latents_mean": None, "latents_std": None}
 # Written by the libraries, and no part of the network.
 _INCIDENTAL = ("_", "torch_dtype", "dtype", "transformers_version", "architectures", "sample_size")
-_VOCABULARY = ("vocab.json", "merges.txt", "spiece.model", "added_tokens.json")
+_VOCABULARY = ("vocab.json", "merges.txt", "spiece.model", "added_tokens.json", "chat_template.jinja")
 
 
 def own_parts(path: Path, base_folder: Path, parts: Mapping[str, str], dtype: str) -> tuple[str, ...]:

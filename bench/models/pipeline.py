@@ -55,6 +55,8 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
     pipeline_options: ClassVar[Mapping[str, Any]] = {}
     patch: ClassVar[int] = 1
     """Latents' sides must be multiples of this."""
+    latents_dtype: ClassVar[torch.dtype | None] = None
+    """What the sampler keeps latents in where that is not the network's dtype."""
 
     def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
         if suite.dtype not in dtypes():

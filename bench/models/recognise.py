@@ -18,8 +18,6 @@ HOW_TO_ADD = "docs/plugins.md says how to add a family"
 _TITLES = {
     "Flux2": "FLUX.2",
     "FluxKontext": "FLUX.1 Kontext",
-    "QwenImage": "Qwen-Image",
-    "ZImage": "Z-Image",
     "HiDreamImage": "HiDream",
     "StableCascade": "Stable Cascade",
     "CogView4": "CogView4",
@@ -50,12 +48,11 @@ _KEYS = (
     (r"(^|\.)encoder\.block\.\d+\.layer\.0\.SelfAttention\.", "a text encoder (T5)"),
     (r"(^|\.)encoder\.layers\.\d+\.self_attn\.", "a text encoder (CLIP)"),
     (r"^emb_params$|^clip_[lg]$|^<.*>$", "a textual inversion (name it in `embeddings`)"),
-    (r"(^|\.)txt_norm\.weight$", "a network of Qwen-Image"),
-    (r"^double_stream_modulation_img\.", "a network of FLUX.2"),
     (r"^distilled_guidance_layer\.", "a network of Chroma"),
-    (r"^noise_refiner\.", "a network of Lumina 2 or Z-Image"),
     (r"^exp_avg\.|\.exp_avg(_sq)?$", "the state of an optimiser"),
 )
+_OTHER_NETWORKS = ((r"^noise_refiner\.", "a network of Lumina 2"),)
+"""Networks of no family here, by names that some of a family have as well."""
 _PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 
@@ -152,12 +149,13 @@ def what_keys(keys: Iterable[str]) -> str | None:
 
     if is_lora(names):
         return "a LoRA"
-    for pattern, what in _KEYS:
+    family = family_of_keys(names)
+    known: list[tuple[str, str]] = [(".", f"a network of {TITLES[family]}")] if family else []
+    for pattern, what in (*_KEYS, *known, *_OTHER_NETWORKS):
         found = re.compile(pattern)
         if any(found.search(name) for name in names):
             return what
-    family = family_of_keys(names)
-    return f"a network of {TITLES[family]}" if family else None
+    return None
 
 
 def quantised(keys: Iterable[str]) -> str | None:

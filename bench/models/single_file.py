@@ -161,9 +161,15 @@ def build_part(base: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype, whe
     return module.eval().requires_grad_(False)
 
 
+_RENAMED = (("text_model.", ""), ("model.language_model.", "model."), ("model.visual.", "visual."))
+"""How transformers' CLIP and Qwen2.5-VL call their layers -> how they did before, which their files keep."""
+
+
 def canonical(key: str) -> str:
     """The name of a text encoder's tensor whichever version of transformers saved it."""
-    return key.removeprefix("text_model.")
+    for now, before in _RENAMED:
+        key = key.replace(now, before, 1) if key.startswith(now) else key
+    return key
 
 
 def _read(path: Path, prefix: str) -> dict[str, Tensor]:

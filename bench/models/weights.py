@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from metrics.weights.hub_name import HubName
 
 _SHAPES = Path(__file__).parents[1] / "shapes" / "weights"
+# What is fetched: plain numbers, configurations, vocabularies, and chat templates (which are rendered in a sandbox).
+_SAFE = (".safetensors", ".json", ".txt", ".model", ".jinja")
 # Files that can change a pixel. Read-me files, previews and caches cannot.
-_COUNTED = frozenset({".safetensors", ".json", ".txt", ".model", ".gz", ".bin", ".pt", ".pth", ".tar", ".ckpt"})
-# What is fetched: weights that are plain numbers, configurations, vocabularies (BPE, WordPiece, SentencePiece).
-_SAFE = (".safetensors", ".json", ".txt", ".model")
+_COUNTED = frozenset({*_SAFE, ".gz", ".bin", ".pt", ".pth", ".tar", ".ckpt"})
 # What can run code when it is read, or is code.
 _CODE = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".msgpack", ".h5", ".onnx", ".ot"})
 # Parts of a published pipeline that no image here passes through.

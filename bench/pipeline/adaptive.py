@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.estimand import pair, units_of
+from bench.engines.engine import Engine
+from bench.engines.local import LOCAL
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.gate.baseline import read_baseline
@@ -25,7 +27,7 @@ from bench.gate.bounds import verdicts
 from bench.gate.ledger import look_level
 from bench.gate.summaries import Summary, summary_from
 from bench.gate.thresholds import Dominance, Thresholds, read_thresholds
-from bench.generation.generate import Settings, generate
+from bench.generation.loaded import Settings
 from bench.methods.catalogue import Method, method_names
 from bench.pipeline.finish import check_images, mark_complete, score_and_summarise
 from bench.pipeline.prepare import check_scoring, planned
@@ -101,6 +103,7 @@ def grow(
     results: Path,
     settings: Settings,
     progress: Progress | None,
+    engine: Engine = LOCAL,
 ) -> list[RunStore]:
     """Make, score and look until the rule is met or there are no more prompts; the stores, one a method.
 
@@ -121,8 +124,8 @@ def grow(
             if number < min(came, numbers[-1]):
                 continue  # it came further than this already
             part = [replace(plan, prompts=plan.prompts[:number]) for plan in plans]
-            generate(part, suite, stores, settings, progress)
-            score_and_summarise(stores, scoring, settings.device, progress)
+            engine.generate(part, suite, stores, settings, progress)
+            score_and_summarise(stores, scoring, settings.device, progress, engine)
             runs = [read_run(store) for store in stores]
             still, skipped = _open(runs, rule, limits, before, (look, len(numbers)))
             stopped = "" if still and number < numbers[-1] else _stopped(still)

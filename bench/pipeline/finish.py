@@ -8,24 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.analysis.summary import summarise, summary_fault
 from bench.analysis.table.caveats import FAILED
+from bench.engines.engine import Engine
+from bench.engines.local import LOCAL
 from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import without_folders
 from bench.runtime.progress import Progress
-from bench.scoring.score import score
 from bench.store.run_store import RunStore
 from bench.suite.schema import Suite
 
 logger = logging.getLogger(__name__)
 
 
-def score_and_summarise(stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
+def score_and_summarise(
+    stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None, engine: Engine = LOCAL
+) -> int:
     """Score and summarise; the caller holds the runs. Summaries are written even if a metric cannot be loaded.
 
     Which metrics these were is noted in the manifests, for tables and reports to say.
     """
     made = 0
     try:
-        made = score(stores, suite, device=device, progress=progress)
+        made = engine.score(stores, suite, device, progress)
     except (MissingError, UsageError) as error:
         _note_failures(stores, suite, error.failures)
         _summarise(stores, always=True)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.engines.choose import chosen_engine
+from bench.engines.engine import Engine
+from bench.engines.options import EngineOptions
 from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 from bench.generation.external import take_images
+from bench.generation.shares import at_work
 from bench.models.old_runs import doubts
 from bench.pipeline.finish import completing, has_all_images, mark_complete, score_and_summarise
 from bench.pipeline.prepare import scored_by
+from bench.pipeline.shard import check_share, finish_if_last, workers_of
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.runtime.share import Share, read_share
+from bench.scoring.shares import left_in_pieces, score_share
 from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
@@ -44,6 +52,11 @@ def score(
     protocol: str = "corrected",
     results: Path | str = Path("results"),
     device: str = "auto",
+    engine: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
+    shard: str | None = None,
     verify: bool = False,
     plugins: Sequence[Path | str] = (),
     progress: Progress | None = None,
@@ -60,6 +73,7 @@ def score(
     all images in the folder: then `metrics` and a reference are needed, and suite and name have defaults.
     `protocol` "official" scores as the evaluation code of ImageReFL does, under names of their own
     ("hpsv2.1@official", docs/protocol.md); other values stay.
+    `engine`, `workers`, `address`, `gpus_per_worker` and `shard` are as of `bench.run`.
     `verify` reads all pictures, also those whose size, times and inode did not change since they were verified.
 
     Raises BenchError, one sentence each: UsageError (no such run, suite, folder or metric; no image of these prompts),
@@ -71,6 +85,13 @@ def score(
     """
     load_plugins(plugins)
     check_device(device)
+    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options.check()
+    share = None if shard is None else read_share(shard)
+    if share is not None:
+        check_share(options, "missing", None)
+        if images is not None:
+            raise UsageError("--shard scores runs: take the images first, without --shard (bench score --images ...)")
     given = {"layout": layout, "prompt-column": prompt_column, "allow-lossy": allow_lossy or None}
     table = _reference(reference, reference_network)
     if runs is None and images is not None and prompts is None and (reference is not None or metrics is not None):
@@ -88,15 +109,17 @@ def score(
             stores = run_stores(runs or (), Path(results))
             for path, doubt in doubts(stores).items():
                 logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
-            return _rescore(stores, (chosen, metrics, table, protocol), device, progress)
+            how = _How(chosen, metrics, table, protocol, device, progress)
+            return _rescore(stores, how, options) if share is None else _rescore_share(stores, how, share)
         assert chosen is not None  # demanded by `_check_source`
         taken = None if prompts is None else str(prompts)
         adopting = chosen.override(prompts=taken, prompt_column=prompt_column, metrics=metrics, reference=table)
         _check_reference(adopting, prompts is not None)
         listed = None if prompts is None else load_prompts(adopting.prompts, adopting.prompt_column)[: adopting.limit]
-        how: dict[str, Any] = {"layout": layout, "allow_lossy": allow_lossy}
-        take = partial(take_images, Path(images), listed, adopting, name, Path(results), **how)
-        return _adopt(take, scored_by(adopting, protocol), device, progress)
+        files: dict[str, Any] = {"layout": layout, "allow_lossy": allow_lossy}
+        take = partial(take_images, Path(images), listed, adopting, name, Path(results), **files)
+        with chosen_engine(options) as work:
+            return _adopt(take, scored_by(adopting, protocol), device, progress, work)
 
 
 def _reference(path: Path | str | None, network: str | None) -> dict[str, str] | None:
@@ -156,44 +179,74 @@ def _check_source(runs: bool, absent: Sequence[str], of: int) -> None:
         raise UsageError(f"--images also needs {' and '.join(absent)}{which}")
 
 
-def _rescore(
-    stores: Sequence[RunStore],
-    how: tuple[Suite | None, Sequence[str] | None, dict[str, str] | None, str],
-    device: str,
-    progress: Progress | None,
-) -> list[RunStore]:
-    """Score runs, those of equal metrics together, so that they share features and loaded models.
+@dataclass(frozen=True, slots=True)
+class _How:
+    """By which suite (None: each run its own), with which of its metrics and what reference, by which protocol."""
 
-    `how`: by which suite (None: each its own), with which of its metrics and what reference, by which protocol.
-    """
-    given, metrics, reference, protocol = how
-    groups: dict[str, tuple[Suite, list[RunStore]]] = {}
-    for store in stores:
-        suite = (given or suite_of(store)).override(metrics=metrics, reference=reference)
-        same = suite.model_dump_json(include={"metrics", "reference", "label"})
-        groups.setdefault(same, (suite, []))[1].append(store)
-    groups = {same: (scored_by(suite, protocol), group) for same, (suite, group) in groups.items()}
-    with lock_runs(stores):
+    suite: Suite | None
+    metrics: Sequence[str] | None
+    reference: dict[str, str] | None
+    protocol: str
+    device: str
+    progress: Progress | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all is scored that the run's own suite asks for."""
+        return self.metrics is None and self.suite is None and self.protocol == "corrected"
+
+    def groups(self, stores: Sequence[RunStore]) -> list[tuple[Suite, list[RunStore]]]:
+        """Runs of equal metrics together, so that they share features and loaded models."""
+        groups: dict[str, tuple[Suite, list[RunStore]]] = {}
+        for store in stores:
+            suite = (self.suite or suite_of(store)).override(metrics=self.metrics, reference=self.reference)
+            same = suite.model_dump_json(include={"metrics", "reference", "label"})
+            groups.setdefault(same, (suite, []))[1].append(store)
+        return [(scored_by(suite, self.protocol), group) for suite, group in groups.values()]
+
+
+def _rescore(stores: Sequence[RunStore], how: _How, options: EngineOptions) -> list[RunStore]:
+    """Score runs."""
+    groups = how.groups(stores)
+    with lock_runs(stores), chosen_engine(options) as work:
         for store in stores:
             broken_pictures(store.path, store.name, store.images())
         try:
-            values = sum(score_and_summarise(group, suite, device, progress) for suite, group in groups.values())
+            values = sum(score_and_summarise(group, suite, how.device, how.progress, work) for suite, group in groups)
         except BenchError as error:
             error.stores = [store for store in stores if error.failures and store.score_metrics()]
             raise
-        if metrics is None and given is None and protocol == "corrected":  # all that the run's own suite asks for
+        if how.whole:
             mark_complete([store for store in stores if has_all_images(store)])
     if values == 0:
         logger.info("nothing to do: all scores exist")
     return list(stores)
 
 
-def _adopt(take: Callable[[], RunStore], suite: Suite, device: str, progress: Progress | None) -> list[RunStore]:
+def _rescore_share(stores: Sequence[RunStore], how: _How, share: Share) -> list[RunStore]:
+    """Score a share of runs; the last share scores what is left."""
+    groups = how.groups(stores)
+    for suite, group in groups:
+        shared = workers_of(group, share)
+        with at_work(shared):
+            score_share(shared, suite, share, how.device, None, how.progress)
+
+    def missing() -> str:
+        count = sum(left_in_pieces(store, suite) for suite, group in groups for store in group)
+        return f"{count} values are missing" if count else ""
+
+    last = finish_if_last(stores, share, missing, lambda: _rescore(stores, how, EngineOptions()))
+    return list(stores) if last else []
+
+
+def _adopt(
+    take: Callable[[], RunStore], suite: Suite, device: str, progress: Progress | None, engine: Engine
+) -> list[RunStore]:
     """Take images as a run, and score them."""
     store = take()
     try:
         with lock_runs([store]), completing([store], partial=True):
-            score_and_summarise([store], suite, device, progress)
+            score_and_summarise([store], suite, device, progress, engine)
     except BenchError:
         if not store.manifest().complete and not store.score_metrics():
             store.remove()  # it was made of copies by this call, and would only make its name ambiguous

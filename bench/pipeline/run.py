@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.engines.choose import chosen_engine
+from bench.engines.options import EngineOptions
 from bench.errors import UsageError, unknown
-from bench.generation.generate import Settings, generate
+from bench.generation.loaded import Settings
 from bench.methods.catalogue import Method
-from bench.pipeline.finish import completing, score_and_summarise
+from bench.pipeline.job import Job, complete
 from bench.pipeline.prepare import Setting, check_scoring, chosen_suite, planned, resolved_methods, scored_by
+from bench.pipeline.shard import check_share, run_share
 from bench.pipeline.unchanged import unchanged
 from bench.registry.plugins import load_plugins
 from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
+from bench.runtime.share import read_share
 from bench.store.names import check_given, give_name
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
@@ -23,7 +27,6 @@ from bench.suite.schema import Suite
 logger = logging.getLogger(__name__)
 
 RESUME = ("missing", "never", "always")
-ENGINES = ("local",)
 
 
 def run(
@@ -45,6 +48,10 @@ def run(
     resume: str = "missing",
     device: str = "auto",
     engine: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
+    shard: str | None = None,
     batch_size: int | None = None,
     compile: bool = False,
     until: str | None = None,
@@ -66,6 +73,11 @@ def run(
 
     `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
+    `engine` "ray" makes and scores on a Ray cluster: at `address` ("auto": the one this machine is in; None: one of its
+    own on this machine), with `workers` processes of `gpus_per_worker` GPUs each (docs/scale.md). `shard` "2/8" makes
+    the second of eight shares of the work in one results folder; the last share that ends completes the runs, and
+    until then they are `running`, and the calls return none. Images and values are the same either way, to the bit.
+
     `until` makes prompts, in an order fixed by the seed, only until a question is answered: "lpips=0.01" until every
     difference to the first method is known to that, "decided" until every line of `thresholds` is decided; at most
     `max_prompts` (`bench.pipeline.adaptive`).
@@ -84,17 +96,23 @@ def run(
     overrides |= {"prompt_column": prompt_column}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
-    _check_choices(resume, engine, device, batch_size)
+    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options.check()
+    _check_choices(resume, device, batch_size)
+    share = None if shard is None else read_share(shard)
+    if share is not None:
+        check_share(options, resume, until)
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
+    made_with = Settings(batch_size, device, resume, compile)
     if until is not None:
         from bench.pipeline.adaptive import grow, read_rule
 
         if name is not None:
             raise UsageError("--name does not go with --until: give the name with a second call, without --until")
         rule = read_rule(until, thresholds, max_prompts)
-        made_with = Settings(batch_size, device, resume, compile)
-        return grow((chosen, scoring), resolved, rule, Path(results), made_with, progress)
+        with chosen_engine(options) as work:
+            return grow((chosen, scoring), resolved, rule, Path(results), made_with, progress, work)
     if thresholds is not None or max_prompts is not None:
         raise UsageError("--thresholds and --max-prompts require --until")
     plans = planned(chosen, resolved)
@@ -102,28 +120,26 @@ def run(
         check_given(name, len(plans))
     check_scoring(scoring, plans, Path(results))
     stores = [RunStore.create(Path(results), chosen.name, plan.method.safe_name, plan.hash8) for plan in plans]
+    job = Job(plans, (chosen, scoring), stores, made_with, name, progress)
+    if share is not None:
+        return stores if run_share(job, share) else []
     with lock_runs(stores):  # from the first image to `complete`: no other process replaces a run between two stages
         if resume != "never" and unchanged(plans, (chosen, scoring), stores):
             if name is not None:
                 give_name(stores[0], name, Path(results))
             logger.info("nothing to do: all images and scores exist")
             return stores
-        made = generate(plans, chosen, stores, Settings(batch_size, device, resume, compile), progress)
-        if name is not None:
-            give_name(stores[0], name, Path(results))
-        with completing(stores):
-            values = score_and_summarise(stores, scoring, device, progress)
-    if made == 0 and values == 0:
+        with chosen_engine(options, scoring) as work:
+            made = complete(job, work)
+    if not made:
         logger.info("nothing to do: all images and scores exist")
     return stores
 
 
-def _check_choices(resume: str, engine: str, device: str, batch_size: int | None) -> None:
+def _check_choices(resume: str, device: str, batch_size: int | None) -> None:
     """UsageError for a value that is not one of those allowed, MissingError for what is not on this machine."""
     if resume not in RESUME:
         raise unknown("resume mode", resume, RESUME)
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
     check_device(device)
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, got {batch_size}")

@@ -11,6 +11,9 @@ FAMILIES: Registry[str] = Registry("model family", "bench.models")
 """Family name -> "module:Class" with a classmethod `load(folder, suite, device)`; of built-in rows the module is one of
 the adapters in `bench.models`, which this floor does not import."""
 
+GUIDANCE_RULES = {"cfg_normalization": 0.0, "cfg_truncation": 1.0}
+"""Settings of a suite's model that say how guidance acts, where a pipeline has them -> the value that does nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -21,7 +24,8 @@ class Family:
     family's checkpoints have, in diffusers' and in the original layout. `conditions` are those of
     `bench.methods.conditions` that diffusers' pipeline has. `distilled`: its guidance is an input of the network,
     learned in distillation. `guiders`: its guidance is the plain sum of a prediction with and one without the prompt
-    (`predict_pair`), so that the guiders of `bench.methods.guider` fit it.
+    (`predict_pair`), so that the guiders of `bench.methods.guider` fit it. `guidance_rules` are the settings of a
+    suite's model that say how guidance acts.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Family:
     conditions: tuple[str, ...] = ("negative_prompt",)
     distilled: bool = False
     guiders: bool = False
+    guidance_rules: tuple[str, ...] = ()
 
 
 # A checkpoint is of the last row of which it has a mark: those of U-Nets are found in many files.
@@ -90,6 +95,42 @@ ROWS = (
         networks=("FluxTransformer2DModel",),
         marks=("single_transformer_blocks.", "double_blocks.", "single_blocks."),
         distilled=True,
+        guiders=True,
+    ),
+    Family(
+        "flux2",
+        "flux2:Flux2",
+        "FLUX.2 [klein]",
+        pipelines=("Flux2KleinPipeline",),
+        networks=("Flux2Transformer2DModel",),
+        marks=("double_stream_modulation_img.",),
+        conditions=(),
+        guiders=True,
+    ),
+    Family(
+        "z_image",
+        "z_image:ZImage",
+        "Z-Image",
+        pipelines=("ZImagePipeline",),
+        networks=("ZImageTransformer2DModel",),
+        marks=("x_pad_token", "cap_pad_token"),
+        guidance_rules=("cfg_normalization", "cfg_truncation"),
+    ),
+    Family(
+        "qwen_image",
+        "qwen_image:QwenImage",
+        "Qwen-Image",
+        pipelines=("QwenImagePipeline",),
+        networks=("QwenImageTransformer2DModel",),
+        marks=("txt_norm.", ".img_mod.1."),
+    ),
+    Family(
+        "sana",
+        "sana:Sana",
+        "Sana",
+        pipelines=("SanaPipeline",),
+        networks=("SanaTransformer2DModel",),
+        marks=(".ff.conv_inverted.", ".mlp.inverted_conv."),
         guiders=True,
     ),
 )

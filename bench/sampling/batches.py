@@ -58,6 +58,10 @@ class Cut:
             found += [batch for batch in _pieces(keys, self.size) if again and not set(again).isdisjoint(batch)]
         return found
 
+    def all_batches(self, prompts: Sequence[str]) -> list[tuple[Key, ...]]:
+        """Every batch of a run of these prompts."""
+        return self.batches(prompts, {key for layer in self.layers for key in layer.keys(prompts)})
+
     def grown(self, samples: int) -> Cut:
         """With the samples that a run is asked for beyond those it knows."""
         end = max((layer.end for layer in self.layers), default=0)

@@ -49,10 +49,10 @@ def run_tree(
     if noise is None:
         noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
     # Flow matching schedulers start from plain noise and take latents as they are.
-    latents = noise.to(model.device, model.dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    yield from _run(
-        model, tree, batch, latents, Memory(scheduler, State()), Counter() if executed is None else executed
-    )
+    dtype = getattr(model, "latents_dtype", None) or model.dtype
+    latents = noise.to(model.device, dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+    counted = Counter[str]() if executed is None else executed
+    yield from _run(model, tree, batch, latents, Memory(scheduler, State()), counted)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from bench.runtime.devices import out_of_memory, too_little_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.runtime.progress import Progress, Silent
 from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.chunking import chunks
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.identity import Scope, scope_of
 from bench.scoring.leakage import with_leakage
@@ -27,7 +28,6 @@ from bench.scoring.missing import Target, cards_differ, find_missing, target_of
 from bench.scoring.reader import KEEP_BYTES, reading
 from bench.scoring.ready import failed
 from bench.scoring.worker import Scorer
-from bench.store.images import image_size
 from bench.store.leftovers import clean_leftovers
 from bench.store.run_store import RunStore, lock_runs
 
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from bench.suite.schema import Suite
 
 logger = get_logger(__name__)
-
-CHUNK = 64
-"""Images that are scored at a time, fewer where they are large, or one prompt's where those are more."""
-CHUNK_BYTES = 256 << 20
-"""Of decoded pixels in a chunk; the next one is decoded meanwhile."""
 
 Failures = dict[str, Exception]
 
@@ -185,7 +180,7 @@ def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Itera
     wanted = [scorer.preprocessing for scorer in scorers]
     shared = frozenset(name for name in wanted if name is not None and wanted.count(name) > 1)
     ahead: Chunk | None = None
-    for prompt_ids in _chunks(target):
+    for prompt_ids in chunks(target):
         chunk = Chunk(target, prompt_ids, job.tools, shared)
         needed = {key for scorer in scorers for key in scorer.wanted(chunk)}
         if not needed:
@@ -196,30 +191,6 @@ def _chunks_ahead(job: _Job, target: Target, scorers: Sequence[Scorer]) -> Itera
         ahead = chunk
     if ahead is not None:
         yield ahead
-
-
-def _chunks(target: Target) -> Iterator[list[str]]:
-    """The run's prompts, as many at a time as have about `CHUNK` images and `CHUNK_BYTES`, whatever is still to do.
-
-    So an image has the same neighbours in its batch after an interruption, and the same value to the last digit.
-    """
-    chunk: list[str] = []
-    images = size = 0
-    for prompt_id, rows in target.images.items():
-        more = sum(_decoded_bytes(target.store.path / row.path) for row in rows)
-        if chunk and (images + len(rows) > CHUNK or size + more > CHUNK_BYTES):
-            yield chunk
-            chunk, images, size = [], 0, 0
-        chunk.append(prompt_id)
-        images, size = images + len(rows), size + more
-    if chunk:
-        yield chunk
-
-
-def _decoded_bytes(path: Path) -> int:
-    """What an image takes when it is decoded, by its head; an unreadable one takes nothing."""
-    size = image_size(path)
-    return 0 if size is None else 3 * size[0] * size[1]
 
 
 def _tell_faults(target: Target) -> None:

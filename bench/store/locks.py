@@ -39,6 +39,8 @@ class Lockable(Protocol):
 _L = TypeVar("_L", bound=Lockable)
 SECONDS_BETWEEN_LOOKS = 0.5
 """While workers are waited for."""
+PATIENCE = 10.0
+"""Seconds for which a worker waits in silence for single writes of the others."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ def working(folder: Path, name: str, taken: str) -> Iterator[None]:
     """
     hold = _hold_of(folder)
     with hold.mutex:
-        _take(hold.lock, folder, taken)
+        _take(hold.lock, folder, taken, PATIENCE)
         place = claim(folder, name)
         hold.workers += place is not None
         hold.lock.release()
@@ -106,7 +108,7 @@ def working(folder: Path, name: str, taken: str) -> Iterator[None]:
     finally:
         with hold.mutex:
             if hold.count == 0:
-                _take(hold.lock, folder, taken)
+                _take(hold.lock, folder, taken, PATIENCE)
             leave(place)
             hold.workers -= 1
             if hold.count == 0:
@@ -176,7 +178,7 @@ def _acquire(hold: _Hold, folder: Path, taken: str) -> None:
     """Take the folder, and unless this process is a worker itself, wait until there are none."""
     told = False
     while True:
-        _take(hold.lock, folder, taken, told)
+        _take(hold.lock, folder, taken, PATIENCE if hold.workers or told else 0)
         others = [] if hold.workers else present(folder)
         if not others:
             return
@@ -187,16 +189,15 @@ def _acquire(hold: _Hold, folder: Path, taken: str) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _take(lock: FileLock, folder: Path, taken: str, told: bool = False) -> None:
+def _take(lock: FileLock, folder: Path, taken: str, patience: float) -> None:
     from filelock import Timeout
 
     make_folder(folder)
     try:
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
-            if not told:
-                logger.warning(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
+            logger.warning(f"{taken}: waiting until it has finished (Ctrl-C to give up)")
             lock.acquire()
     except OSError as error:
         raise write_error(folder, error) from None

@@ -22,6 +22,9 @@ methods of the call that have weights, `--set combined.weights=...` to one, and 
 
 Revisions of the base models are those under which public code pins or caches them; the hub itself was not asked. A
 wrong one would be said when it is fetched, and nothing else used in its place.
+
+Guidance is Imagen's in all families: 1 means none. The 6 of `z_image-hpdv2` is `guidance_scale` 5 of diffusers'
+pipeline, which counts from 0; that of `qwen_image-hpdv2` is its `true_cfg_scale`.
 """
 _PROMPTS = """
 ## Prompts that belong together

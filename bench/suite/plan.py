@@ -17,7 +17,7 @@ from bench.methods.conditions import conditions_of
 from bench.methods.method import ACCELERATION
 from bench.methods.schedule import number_text
 from bench.methods.search import specs_of
-from bench.registry.families import FAMILIES
+from bench.registry.families import FAMILIES, GUIDANCE_RULES
 from bench.suite.resolve import short_weights
 from bench.suite.schema import MOST_IMAGES
 from prompts import Prompt
@@ -123,6 +123,9 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     # Only where it is said, so that the identities of all other runs stay what they were.
     embedded, family = suite.model.embedded_guidance, suite.model.family
     said: dict[str, Any] = {} if embedded is None else {"embedded_guidance": float(embedded)}
+    if max(guidance.values()) > 1.0:
+        rules = {name: getattr(suite.model, name) for name in GUIDANCE_RULES}
+        said |= {name: float(value) for name, value in rules.items() if value not in (None, GUIDANCE_RULES[name])}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
     if not method.guider.plain:

@@ -13,7 +13,8 @@ from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
-from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Number, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.model_spec import ModelSpec
+from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
@@ -25,21 +26,6 @@ MOST_SAMPLES, MOST_REFERENCES, MOST_PIXELS = 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
-
-
-class ModelSpec(Part):
-    """The base model: its family names the adapter, `weights` a folder ("shapes:NAME", a path, or a hub id).
-
-    The family "none" is that of a suite that only scores images (`bench score --images`).
-
-    For models with guidance distilled into them (FLUX.1 [dev]) only: `embedded_guidance` is the network's input (None:
-    the pipeline's own default), and `true_cfg` allows classifier-free guidance above 1.
-    """
-
-    family: Text = "sd"
-    weights: Text
-    embedded_guidance: Annotated[Number, Field(ge=0)] | None = None
-    true_cfg: bool = False
 
 
 class Sampler(Part):

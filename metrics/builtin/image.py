@@ -17,7 +17,6 @@ _HPS = {
     "options": {"antialias": False, "autocast": False},
     "beside": ("open_clip_config.json", "bpe_simple_vocab.txt.gz"),
 }
-_UNSUPPORTED = "metrics.unsupported:Unsupported"
 
 ROWS: tuple[Row, ...] = (
     row(
@@ -146,17 +145,19 @@ ROWS: tuple[Row, ...] = (
         citation="Liu et al. 2025, Flow-GRPO, arXiv 2505.05470 (the reward); PP-OCRv6 reads instead of its PaddleOCR",
     ),
     row(
-        _UNSUPPORTED,
+        "metrics.image.mps:MPS",
         name="mps",
         title="MPS",
         order=90,
         kind=Kind.IMAGE,
         direction=Direction.HIGHER,
         unit="logit-scaled cosine",
-        weights="MPS_overall_checkpoint.pth of github.com/Kwai-Kolors/MPS",
-        licence="not stated",
-        citation="Zhang et al. 2024, Learning Multi-dimensional Human Preference for Text-to-Image Generation, CVPR",
-        unsupported="its checkpoint is a pickled module that runs code when it is loaded, and its scores depend on the "
-        "other images of the batch",
+        weights="RE-N-Y/mpsv1:model.safetensors",
+        licence="MIT (code); weights: not stated",
+        citation="Zhang et al. 2024, Learning Multi-dimensional Human Preference for Text-to-Image Generation, CVPR, "
+        "arXiv 2405.14705",
+        options={"threshold": 0.01},
+        megabytes=4_100,  # ViT-H/14 and the cross model in float32
+        beside=FOLDER,
     ),
 )

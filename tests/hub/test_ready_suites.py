@@ -57,7 +57,20 @@ def publish(hub: Hub, suite: Suite, folder: Path) -> None:
     hub.add("datasets/ymhao/HPDv2", {"test.json": json.dumps(prompts).encode()})
 
 
-@pytest.mark.parametrize("name", ["sd15-hpdv2", "sdxl-hpdv2", "sd35-pickapic", "pixart-hpdv2", "flux-hpdv2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sd15-hpdv2",
+        "sdxl-hpdv2",
+        "sd35-pickapic",
+        "pixart-hpdv2",
+        "flux-hpdv2",
+        "flux2-hpdv2",
+        "z_image-hpdv2",
+        "qwen_image-hpdv2",
+        "sana-hpdv2",
+    ],
+)
 def test_a_ready_suite(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: Any, name: str) -> None:
     monkeypatch.setenv("BENCH_PROMPTS", str(tmp_path / "by-hand"))
     suite = load_suite(name)

@@ -19,7 +19,7 @@ from bench.models.weights import digest_of
 from bench.pipeline import run as pipeline
 from bench.suite.schema import Suite
 from tests.hub.server import Hub
-from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.families import FAMILIES, family_pipeline, scheduler_of, tiny_network
 from tests.unit.bench.models.tiny import RESOLUTION, tiny_pipeline, tiny_suite, tiny_unet
 
 PROMPTS = '{"id": "a", "text": "a red circle"}\n{"id": "b", "text": "a blue square"}\n'
@@ -146,7 +146,7 @@ def test_every_published_layout_runs_from_the_hub_as_from_disk(
     assert pixels(tmp_path / "offline") == made
 
 
-@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+@pytest.mark.parametrize("family", FAMILIES[1:])
 def test_a_pipeline_of_every_family_arrives_whole(hub: Hub, tmp_path: Path, family: str) -> None:
     """Also with what their repositories hold besides: pickles, code, half-precision twins, files for other programs."""
     from bench.models.load import load_model
@@ -183,7 +183,7 @@ def test_a_pipeline_of_every_family_arrives_whole(hub: Hub, tmp_path: Path, fami
 
 
 def tiny_suite_of(family: str) -> Any:
-    found = tiny_suite("DDPMScheduler" if family in ("sdxl", "pixart") else "FlowMatchEulerDiscreteScheduler")
+    found = tiny_suite(scheduler_of(family))
     found.model.family = family
     return found
 

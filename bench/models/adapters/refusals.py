@@ -15,9 +15,11 @@ from bench.models.loading import first_few
 
 # Parts of layers' names (with underscores) that only one model has; the first that is found decides.
 _MARKS = (
-    ("Qwen-Image", ("_img_mlp_net_", "_txt_mlp_net_", "_img_mod_1", "_txt_mod_1")),
+    ("qwen_image", ("_img_mlp_net_", "_txt_mlp_net_", "_img_mod_1", "_txt_mod_1")),
     ("Wan", ("blocks_0_cross_attn_k", "blocks_0_self_attn_", "condition_embedder_time_embedder")),
-    ("Z-Image", ("noise_refiner", "context_refiner")),
+    ("z_image", ("noise_refiner", "context_refiner", "layers_0_attention_", "layers_0_feed_forward_")),
+    ("flux2", ("double_stream_modulation", "single_stream_modulation", "_to_qkv_mlp_proj", "_ff_linear_in")),
+    ("sana", ("_ff_conv_inverted", "_ff_conv_point", "_mlp_inverted_conv", "_mlp_point_conv")),
     ("HunyuanVideo", ("individual_token_refiner", "img_attn_q_norm", "img_attn_qkv_linear")),
     ("Stable Cascade", ("_channelwise_", "lora_prior_")),
     ("flux", ("single_transformer_blocks", "double_blocks_", "single_blocks_", "double_stream", "single_stream")),

@@ -16,6 +16,7 @@ from bench.generation.batch_size import LARGEST, largest_batch, starting_size
 from bench.generation.cutting import smaller_batches
 from bench.generation.generate import Settings, generate
 from bench.models import decoding as pictures
+from bench.models.load import check_guidance
 from bench.models.sd import StableDiffusion
 from bench.sampling.batches import Work, cut
 from bench.store.run_store import RunStore
@@ -23,7 +24,7 @@ from bench.suite.plan import RunPlan, make_plan
 from bench.suite.resolve import resolve_methods
 from bench.suite.schema import Suite
 from prompts import Prompt
-from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.families import FAMILIES, family_pipeline, scheduler_of, tiny_network
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
 
 METHODS = ["base", "refl", "combined"]
@@ -358,12 +359,31 @@ def test_the_embedded_guidance_is_part_of_the_identity(suite: Suite) -> None:
     assert plain.hash8 != other.hash8
 
 
-@pytest.mark.parametrize("family", ["sdxl", "pixart", "sd3", "flux"])
+def test_guidance_rules_are_part_of_the_identity_where_they_act(suite: Suite) -> None:
+    def with_rules(guidance: float = 4.0, **rules: float) -> Suite:
+        model = suite.model.model_copy(update={"family": "z_image", **rules})
+        return suite.model_copy(update={"model": model, "guidance": guidance})
+
+    def identity(one: Suite) -> dict[str, Any]:
+        return plans_of(one, ["base"])[0].identity
+
+    said = identity(with_rules(cfg_normalization=1.0, cfg_truncation=0.5))
+    assert (said["cfg_normalization"], said["cfg_truncation"]) == (1.0, 0.5)
+    plain = identity(with_rules())
+    assert identity(with_rules(cfg_normalization=0.0, cfg_truncation=1.0)) == plain  # which is to do nothing
+    assert identity(with_rules(1.0, cfg_truncation=0.5)) == identity(with_rules(1.0))  # nothing to act on
+    assert "cfg_truncation" not in suite.model.model_dump()
+    other = suite.model_copy(update={"model": suite.model.model_copy(update={"cfg_truncation": 0.5})})
+    with pytest.raises(UsageError, match="cfg_truncation applies only to family 'z_image', and this one is"):
+        check_guidance(other, {})
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
 def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> None:
     """From a suite to pictures on the disk: methods together equal methods alone."""
     folder = family_pipeline(family, tmp_path / "pipeline")
     tiny_network(family, 5).save_pretrained(tmp_path / "tuned")
-    flow = family in ("sd3", "flux")
+    kind = scheduler_of(family)
     suite = Suite.model_validate(
         {
             "name": "tiny",
@@ -373,7 +393,7 @@ def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> N
             "samples": 2,
             "resolution": 32,
             "guidance": 1.0 if family == "flux" else 3.0,
-            "sampler": {"scheduler": "FlowMatchEulerDiscreteScheduler" if flow else "DDPMScheduler", "steps": 4},
+            "sampler": {"scheduler": "DDPMScheduler" if kind == "EulerDiscreteScheduler" else kind, "steps": 4},
             "methods": {
                 name: {"weights": str(tmp_path / "tuned")} | more
                 for name, more in {"refl": {}, "combined": {"switch_step": 3}, "aig": {}}.items()

@@ -12,12 +12,13 @@ from bench.errors import MissingError, UsageError
 from bench.methods import get_method, method_names
 from bench.methods.checkpoints import CHECKPOINTS, find_checkpoint, published, repository
 from bench.methods.page import page
+from bench.registry.families import ROWS
 from bench.suite.load import load_suite, suite_names
 from bench.suite.resolve import resolve_method
 from bench.suite.schema import Suite
 
 PAGE = Path(__file__).parents[4] / "docs" / "checkpoints.md"
-FAMILIES = {"sd", "sdxl", "pixart", "sd3", "flux"}
+FAMILIES = {row.name for row in ROWS}
 NO_METRIC = {"geneval", "ocr", "geneval2", "unified_reward"}  # rewards that are measured by no metric here
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from bench.errors import MissingError
 from tests.unit.bench.models import adapter_truth as truth
-from tests.unit.bench.models.adapter_layers import DIFFUSERS, ENCODERS, NORMS, PART, Piece, sgm
+from tests.unit.bench.models.adapter_layers import DIFFUSERS, ENCODERS, LAST, NORMS, PART, Piece, sgm
 from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, peft, saved, scale_of
-from tests.unit.bench.models.adapter_world import FAMILIES, Case, World
+from tests.unit.bench.models.adapter_world import Case, World
+from tests.unit.bench.models.families import FAMILIES
 
 Make = Callable[[World, Path], tuple[Path, Case]]
 KOHYA, PEFT = LAYOUTS[0], next(layout for layout in LAYOUTS if layout.name == "PEFT")
@@ -43,7 +45,11 @@ def layers_of(
 
 
 def attention(family: str) -> list[Piece]:
-    return [piece for piece in DIFFUSERS[family] if "attn" in piece.name and piece.name.endswith(ATTENTION)]
+    return [
+        piece
+        for piece in DIFFUSERS[family]
+        if re.search("attn|attention", piece.name) and piece.name.endswith(ATTENTION)
+    ]
 
 
 def form(
@@ -86,9 +92,9 @@ def with_whole(write: Callable[[World, Path, Case, dict[str, Tensor]], Path]) ->
     """A LoRA of attention with the last layer's whole weights beside it."""
 
     def make(world: World, path: Path) -> tuple[Path, Case]:
-        name = "conv_out" if PART[world.family] == "unet" else "proj_out"
+        name = LAST[world.family]
         draw = truth.Draw(5, 0.3)
-        own = {key: world.weights[key] for key in (f"{name}.weight", f"{name}.bias")}
+        own = {key: value for key, value in world.weights.items() if key.rpartition(".")[0] == name}
         whole = {key: value + draw(*value.shape) for key, value in own.items()}
         _, case = form(PEFT, pieces=attention)(world, path)
         case = replace(case, whole=whole)
@@ -196,7 +202,7 @@ OLD_OFT = replace(PEFT, write=peft(r=2, coft=False, block_share=False))
 def linear(family: str) -> list[Piece]:
     """Linear layers of attention and feed-forward networks, alike in all families."""
     named = [one for one in DIFFUSERS[family] if one.name.endswith((*ATTENTION, "ff.net.2"))]
-    return [one for one in named if "attn" in one.name or "ff" in one.name]
+    return [one for one in named if re.search("attn|attention|ff", one.name)]
 
 
 def convolutions(family: str) -> list[Piece]:
@@ -211,6 +217,7 @@ def half_said(piece: Piece, rank: int) -> float | None:
     return None if sum(map(ord, piece.name)) % 2 else 1.0
 
 
+WITH_ENCODERS = tuple(family for family, found in ENCODERS.items() if found)
 FORMS = (
     *(Form(layout.name, form(layout), tuple(layout.pieces)) for layout in LAYOUTS),
     Form("kohya, ranks and alphas by layer", form(KOHYA, rank=by_name, alpha=differs)),
@@ -241,11 +248,11 @@ FORMS = (
     Form("LoRA with modules_to_save, PEFT", with_whole(modules_to_save)),
     Form("LoRA with whole weights beside it", with_whole(beside_factors)),
     Form("LoRA with .diff and .diff_b", with_whole(differences)),
-    Form("LoRA with normalisations (w_norm, b_norm)", norms, ("sd", "sdxl", "flux", "sd3")),
+    Form("LoRA with normalisations (w_norm, b_norm)", norms, tuple(name for name, found in NORMS.items() if found)),
     Form("whole PeftModel dump", with_whole(dump("base_model.model."))),
     Form("whole dump of a network with an adapter", with_whole(dump(""))),
-    Form("with text encoders, kohya", text("kohya")),
-    Form("with text encoders, diffusers", text("diffusers")),
+    Form("with text encoders, kohya", text("kohya"), WITH_ENCODERS),
+    Form("with text encoders, diffusers", text("diffusers"), WITH_ENCODERS),
     Form("with text encoders, diffusers before 0.18 (to_q_lora)", text("to_q_lora"), ("sd",)),
     Form("text encoders alone, kohya", text("kohya", alone=True), ("sdxl", "sd3", "flux")),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -147,12 +148,97 @@ _PIXART = (
     Piece("y_embedder.y_proj.fc1", ("caption_projection.linear_1",)),
     Piece("final_layer.linear", ("proj_out",)),
 )
+_QKV = {"img": ("to_q", "to_k", "to_v"), "txt": ("add_q_proj", "add_k_proj", "add_v_proj")}
+_FLUX2 = (
+    *(
+        piece
+        for side, attention, mlp in (("img", "to_out.0", "ff"), ("txt", "to_add_out", "ff_context"))
+        for piece in (
+            Piece(f"double_blocks.0.{side}_attn.qkv", tuple(f"transformer_blocks.0.attn.{one}" for one in _QKV[side])),
+            Piece(f"double_blocks.0.{side}_attn.proj", (f"transformer_blocks.0.attn.{attention}",)),
+            Piece(f"double_blocks.0.{side}_mlp.0", (f"transformer_blocks.0.{mlp}.linear_in",)),
+            Piece(f"double_blocks.0.{side}_mlp.2", (f"transformer_blocks.0.{mlp}.linear_out",)),
+            Piece(f"double_stream_modulation_{side}.lin", (f"double_stream_modulation_{side}.linear",)),
+        )
+    ),
+    Piece("single_blocks.0.linear1", ("single_transformer_blocks.0.attn.to_qkv_mlp_proj",)),
+    Piece("single_blocks.0.linear2", ("single_transformer_blocks.0.attn.to_out",)),
+    Piece("single_stream_modulation.lin", ("single_stream_modulation.linear",)),
+    Piece("img_in", ("x_embedder",)),
+    Piece("txt_in", ("context_embedder",)),
+    Piece("time_in.in_layer", ("time_guidance_embed.timestep_embedder.linear_1",)),
+    Piece("final_layer.linear", ("proj_out",)),
+    Piece("final_layer.adaLN_modulation.1", ("norm_out.linear",), swapped=True),
+)
+_Z_IMAGE = (
+    *(
+        piece
+        for block in ("layers.0", "layers.1", "noise_refiner.0", "context_refiner.0")
+        for piece in (
+            Piece(f"{block}.attention.qkv", tuple(f"{block}.attention.to_{one}" for one in "qkv")),
+            Piece(f"{block}.attention.out", (f"{block}.attention.to_out.0",)),
+            Piece(f"{block}.feed_forward.w1", (f"{block}.feed_forward.w1",)),
+            Piece(f"{block}.feed_forward.w2", (f"{block}.feed_forward.w2",)),
+        )
+    ),
+    Piece("layers.0.adaLN_modulation.0", ("layers.0.adaLN_modulation.0",)),
+    Piece("x_embedder", ("all_x_embedder.2-1",)),
+    Piece("cap_embedder.1", ("cap_embedder.1",)),
+    Piece("final_layer.linear", ("all_final_layer.2-1.linear",)),
+    Piece("final_layer.adaLN_modulation.1", ("all_final_layer.2-1.adaLN_modulation.1",)),
+)
+_QWEN_IMAGE = tuple(
+    Piece(name, (name,))
+    for name in (
+        *(
+            f"transformer_blocks.{n}.{layer}"
+            for n in (0, 1)
+            for layer in (
+                *(f"attn.{one}" for one in (*_QKV["img"], "to_out.0")),
+                "img_mlp.net.0.proj",
+                "img_mlp.net.2",
+                "img_mod.1",
+            )
+        ),
+        *(f"transformer_blocks.0.{layer}" for layer in (*(f"attn.{one}" for one in _QKV["txt"]), "txt_mlp.net.2")),
+        "img_in",
+        "txt_in",
+        "time_text_embed.timestep_embedder.linear_1",
+        "norm_out.linear",
+        "proj_out",
+    )
+)
+"""The authors' code has diffusers' names."""
+_SANA = (
+    *(
+        piece
+        for n in (0, 1)
+        for piece in (
+            Piece(f"blocks.{n}.attn.qkv", tuple(f"transformer_blocks.{n}.attn1.to_{one}" for one in "qkv")),
+            Piece(f"blocks.{n}.attn.proj", (f"transformer_blocks.{n}.attn1.to_out.0",)),
+            Piece(f"blocks.{n}.cross_attn.q_linear", (f"transformer_blocks.{n}.attn2.to_q",)),
+            Piece(f"blocks.{n}.cross_attn.kv_linear", tuple(f"transformer_blocks.{n}.attn2.to_{one}" for one in "kv")),
+            Piece(f"blocks.{n}.cross_attn.proj", (f"transformer_blocks.{n}.attn2.to_out.0",)),
+            Piece(f"blocks.{n}.mlp.inverted_conv.conv", (f"transformer_blocks.{n}.ff.conv_inverted",)),
+            Piece(f"blocks.{n}.mlp.point_conv.conv", (f"transformer_blocks.{n}.ff.conv_point",)),
+        )
+    ),
+    Piece("x_embedder.proj", ("patch_embed.proj",)),
+    Piece("t_embedder.mlp.0", ("time_embed.emb.timestep_embedder.linear_1",)),
+    Piece("t_block.1", ("time_embed.linear",)),
+    Piece("y_embedder.y_proj.fc1", ("caption_projection.linear_1",)),
+    Piece("final_layer.linear", ("proj_out",)),
+)
 ORIGINAL: dict[str, tuple[Piece, ...]] = {
     "sd": tuple(Piece(theirs, (ours,)) for ours, theirs in _UNET.items()),
     "sdxl": tuple(Piece(theirs, (ours,)) for ours, theirs in (_UNET | _SDXL).items()),
     "flux": _FLUX,
     "sd3": _SD3,
     "pixart": _PIXART,
+    "flux2": _FLUX2,
+    "z_image": _Z_IMAGE,
+    "qwen_image": _QWEN_IMAGE,
+    "sana": _SANA,
 }
 """Layers by the names of the authors' code."""
 DIFFUSERS: dict[str, tuple[Piece, ...]] = {
@@ -161,7 +247,9 @@ DIFFUSERS: dict[str, tuple[Piece, ...]] = {
 }
 """The same layers one by one, by their names in diffusers."""
 ATTENTION = {
-    family: tuple(piece for piece in pieces if ".attn" in piece.name and piece.name.endswith(_ATTENTION))
+    family: tuple(
+        piece for piece in pieces if re.search(r"\.(attn|attention)", piece.name) and piece.name.endswith(_ATTENTION)
+    )
     for family, pieces in DIFFUSERS.items()
 }
 NORMS = {
@@ -170,9 +258,16 @@ NORMS = {
     "flux": ("transformer_blocks.0.attn.norm_q", "single_transformer_blocks.0.attn.norm_k"),
     "sd3": ("transformer_blocks.0.attn.norm_q",),
     "pixart": (),
+    "flux2": ("transformer_blocks.0.attn.norm_q", "single_transformer_blocks.0.attn.norm_k"),
+    "z_image": ("layers.0.attention.norm_q", "layers.1.ffn_norm2"),
+    "qwen_image": ("transformer_blocks.0.attn.norm_q", "txt_norm"),
+    "sana": ("caption_norm",),
 }
 """Normalisations with weights of their own."""
-PART = {"sd": "unet", "sdxl": "unet", "pixart": "transformer", "sd3": "transformer", "flux": "transformer"}
+PART = {family: "unet" if family in ("sd", "sdxl") else "transformer" for family in ORIGINAL}
+LAST = {family: "conv_out" if part == "unet" else "proj_out" for family, part in PART.items()}
+LAST |= {"z_image": "all_final_layer.2-1.linear"}
+"""The last layer of each network."""
 # Text encoders: name in diffusers, number in kohya's keys, a layer as transformers 5 calls it, and as files do.
 ENCODERS = {
     "sd": (
@@ -192,6 +287,8 @@ ENCODERS = {
         ("text_encoder_2", "te3", *["encoder.block.0.layer.1.DenseReluDense.wo"] * 2),
     ),
     "pixart": (("text_encoder", "te", *["encoder.block.0.layer.1.DenseReluDense.wo"] * 2),),
+    # Language models, of which nobody publishes LoRAs in these files.
+    **dict.fromkeys(("flux2", "z_image", "qwen_image", "sana"), ()),
 }
 
 

@@ -162,7 +162,7 @@ def trainer(path: Path, family: str, layers: Sequence[Layer], alphas: Alphas) ->
 
 _PEFT = "base_model.model."
 _LEGACY = {"lora_A.weight": "lora.down.weight", "lora_B.weight": "lora.up.weight"}
-_TRANSFORMERS = {family: DIFFUSERS[family] for family in ("pixart", "sd3", "flux")}
+_TRANSFORMERS = {family: DIFFUSERS[family] for family in DIFFUSERS if PART[family] == "transformer"}
 LAYOUTS = (
     Layout("kohya, diffusers' names", DIFFUSERS, kohya()),
     Layout("kohya, the authors' names", ORIGINAL, kohya()),

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from bench.models.load import load_model
 from tests.unit.bench.models.adapter_truth import Layer, joint_weight, split
-from tests.unit.bench.models.families import family_pipeline
+from tests.unit.bench.models.families import family_pipeline, scheduler_of
 from tests.unit.bench.models.tiny import tiny_suite
-
-FAMILIES = ("sd", "sdxl", "pixart", "sd3", "flux")
 
 
 @dataclass
@@ -50,9 +48,8 @@ class World:
         self._count = 0
 
     def model(self, folder: Path | None = None) -> Any:
-        flow = self.family in ("sd3", "flux")
         options = {"rescale_betas_zero_snr": False} if self.family == "sd" else {}
-        suite = tiny_suite("FlowMatchEulerDiscreteScheduler" if flow else "EulerDiscreteScheduler", options=options)
+        suite = tiny_suite(scheduler_of(self.family), options=options)
         suite.model.family = self.family
         return load_model(folder or self.folder, suite)
 

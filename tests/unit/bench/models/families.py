@@ -32,7 +32,17 @@ from transformers import (
 
 from bench.models.loading import quiet
 from bench.shapes.build.tokens import MAX_LENGTH, write_clip_tokenizer
+from tests.unit.bench.models import families_2026
 from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
+
+FAMILIES = ("sd", "sdxl", "pixart", "sd3", "flux", "flux2", "z_image", "qwen_image", "sana")
+FLOW = "FlowMatchEulerDiscreteScheduler"
+
+
+def scheduler_of(family: str) -> str:
+    """A scheduler that fits what the family's networks predict."""
+    return "EulerDiscreteScheduler" if family in ("sd", "sdxl", "pixart") else FLOW
+
 
 WORDS = ["a", "red", "circle", "star", "large", "square", "on", "the", "left", *"bcdefghijklmnopqrstuvwxyz"]
 
@@ -149,6 +159,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "pixart-alpha": lambda: pixart_transformer(128),
     "sd3": sd3_transformer,
     "flux": flux_transformer,
+    **families_2026.NETWORKS,
 }
 
 
@@ -230,6 +241,10 @@ def family_pipeline(family: str, folder: Path) -> Path:
     """Write the pipeline folder of a family; returns it."""
     if family == "sd":
         return tiny_pipeline(folder)
+    if family in families_2026.BUILDERS:
+        with quiet():
+            families_2026.tiny_pipeline_of(family, tiny_network(family), folder)
+        return folder
     torch.manual_seed(1)
     with quiet():
         BUILDERS[family](folder).save_pretrained(folder)

@@ -221,7 +221,7 @@ REFUSED = (
     Refused("LoRA of FLUX for Stable Diffusion", "sd", named(FLUX, SMALL), "is a LoRA for FLUX, and the suite's"),
     Refused("LoRA of SD for PixArt", "pixart", named(f"unet.{SD}", SMALL), "is a LoRA for Stable Diffusion 1"),
     Refused("LoHa of SDXL for SD", "sd", loha_of(SDXL), "is a LoHa adapter for Stable Diffusion XL, and the suite's"),
-    Refused("LoRA of Qwen-Image for FLUX", "flux", named(QWEN, SMALL), "for Qwen-Image, .*families read: .*docs/pl"),
+    Refused("LoRA of Qwen-Image for FLUX", "flux", named(QWEN, SMALL), "LoRA for Qwen-Image, .* model is FLUX"),
     Refused("LoRA of other widths", "sd", named(f"unet.{SD}", LARGE), r"shape \(2, 320\) for a layer of \(16, 16\)"),
     Refused("OFT of other sizes", "sd", odd_rotations, "of another model than the suite's"),
     Refused("LoRA with unknown tensors", "sd", tensors(and_more), "some of its layers are not in it: lora_unet_what"),

@@ -21,30 +21,17 @@ from tests.unit.bench.models.whole_forms import SHARDS, WEIGHTS, World, predicti
 
 Make = Callable[[World, Path], Path]
 NETWORKS: dict[str, dict[str, Any]] = {
-    "Flux2Transformer2DModel": {
-        "patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16,
-        "num_attention_heads": 2, "joint_attention_dim": 8, "axes_dims_rope": (4, 4, 4, 4),
-    },
-    "QwenImageTransformer2DModel": {
-        "patch_size": 2, "in_channels": 16, "out_channels": 4, "num_layers": 1, "attention_head_dim": 16,
-        "num_attention_heads": 2, "joint_attention_dim": 8, "axes_dims_rope": (4, 6, 6),
-    },
     "ChromaTransformer2DModel": {
         "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2,
         "joint_attention_dim": 8, "axes_dims_rope": (4, 6, 6), "approximator_hidden_dim": 8, "approximator_layers": 1,
         "approximator_num_channels": 16,
-    },
-    "SanaTransformer2DModel": {
-        "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 4, "num_layers": 1,
-        "num_cross_attention_heads": 2, "cross_attention_head_dim": 4, "cross_attention_dim": 8,
-        "caption_channels": 8, "sample_size": 8,
     },
     "Lumina2Transformer2DModel": {
         "sample_size": 8, "in_channels": 4, "hidden_size": 24, "num_layers": 1, "num_refiner_layers": 1,
         "num_attention_heads": 3, "num_kv_heads": 1, "axes_dim_rope": (4, 2, 2), "cap_feat_dim": 8,
     },
 }  # fmt: skip
-TITLES = {"Flux2": "FLUX.2", "QwenImage": "Qwen-Image", "Chroma": "Chroma", "Sana": "Sana", "Lumina2": "Lumina2"}
+TITLES = {"Chroma": "Chroma", "Lumina2": "Lumina2"}
 
 
 @dataclass(frozen=True)
@@ -249,9 +236,8 @@ REFUSED = (
     Refused("base: VAE", "sd", part_of_base("vae"), "is a VAE .*must be a pipeline folder", base=True),
     Refused("base: pickled network", "sd", pickled_base, "contains no .safetensors file: .*can run code", base=True),
     *(Refused(f"base: {name}", "flux", index_says(name), f"{title} pipeline .*; families read: .*plugins", base=True)
-      for name, title in {"Flux2Pipeline": "a FLUX.2", "QwenImagePipeline": "a Qwen-Image", "SanaPipeline": "a Sana",
-                          "ChromaPipeline": "a Chroma", "ZImagePipeline": "a Z-Image",
-                          "AuraFlowPipeline": "an Aura Flow"}.items()
+      for name, title in {"Flux2Pipeline": "a FLUX.2", "ChromaPipeline": "a Chroma", "AuraFlowPipeline": "an Aura Flow",
+                          "QwenImageEditPipeline": "a Qwen Image Edit", "SanaSprintPipeline": "a Sana Sprint"}.items()
       if family_of_index({"_class_name": name}) is None),  # until it is read
     Refused("base: StableDiffusionInpaintPipeline", "sd", index_says("StableDiffusionInpaintPipeline"),
             "is a Stable Diffusion Inpaint pipeline", base=True),

@@ -17,14 +17,16 @@ from bench.models.adapters.versions import read_otherwise
 from bench.models.weights import digest
 from bench.suite.resolve import resolve_method
 from tests.unit.bench.models.adapter_forms import FORMS, KOHYA, PEFT, attention, form
-from tests.unit.bench.models.adapter_world import FAMILIES, World, prediction
+from tests.unit.bench.models.adapter_world import World, prediction
 
 MAKE = {form.name: form.make for form in FORMS}
 
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
-    return {family: World(family, tmp_path_factory.mktemp(family)) for family in FAMILIES}
+    return {
+        family: World(family, tmp_path_factory.mktemp(family)) for family in ("sd", "sdxl", "pixart", "sd3", "flux")
+    }
 
 
 def count_encodings(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:

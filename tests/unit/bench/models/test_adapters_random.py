@@ -12,7 +12,8 @@ from bench.models.adapters.install import install
 from bench.models.adapters.verify import AdapterError
 from tests.unit.bench.models import adapter_truth as truth
 from tests.unit.bench.models.adapter_layouts import BARE, LAYOUTS, Layout, scale_of
-from tests.unit.bench.models.adapter_world import FAMILIES, Case, World
+from tests.unit.bench.models.adapter_world import Case, World
+from tests.unit.bench.models.families import FAMILIES
 
 KINDS = {
     "lora": truth.lora, "lora_bias": truth.lora_with_bias, "mid": truth.tucker, "dora": truth.dora,

@@ -17,10 +17,9 @@ from bench.errors import MissingError
 from bench.models.families import family_of_keys
 from bench.models.load import load_model
 from tests.tolerance import assert_close, relative_difference
-from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.families import FAMILIES, family_pipeline, scheduler_of, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
 
-FAMILIES = ["sd", "sdxl", "pixart", "sd3", "flux"]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -31,8 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def model_of(family: str, folder: Path) -> Any:
-    scheduler = "FlowMatchEulerDiscreteScheduler" if family in ("sd3", "flux") else "EulerDiscreteScheduler"
-    suite = tiny_suite(scheduler, options={"rescale_betas_zero_snr": False} if family == "sd" else {})
+    suite = tiny_suite(scheduler_of(family), options={"rescale_betas_zero_snr": False} if family == "sd" else {})
     suite.model.family = family
     return load_model(folder, suite)
 
@@ -239,6 +237,10 @@ def test_families_are_told_by_their_keys() -> None:
         "sdxl": "model.diffusion_model.label_emb.0.0.weight",
         "sd": "model.diffusion_model.input_blocks.1.0.in_layers.0.weight",
         "pixart": "t_block.1.weight",
+        "flux2": "double_stream_modulation_img.lin.weight",
+        "z_image": "x_pad_token",
+        "qwen_image": "transformer_blocks.0.img_mod.1.weight",
+        "sana": "blocks.0.mlp.inverted_conv.conv.weight",
     }
     assert {family: family_of_keys([key]) for family, key in original.items()} == {name: name for name in original}
     assert family_of_keys(["x"]) is None

@@ -19,12 +19,11 @@ from torch import Tensor
 from bench.errors import MissingError
 from bench.models.load import load_model
 from bench.models.loading import quiet
-from tests.unit.bench.models.families import family_pipeline, tiny_network
+from tests.unit.bench.models.families import FAMILIES, family_pipeline, scheduler_of, tiny_network
 from tests.unit.bench.models.original_layout import open_clip, original_clip, original_unet, original_vae
 from tests.unit.bench.models.tiny import tiny_suite
 
-FAMILIES = ("sd", "sdxl", "pixart", "sd3", "flux")
-PART = {"sd": "unet", "sdxl": "unet", "pixart": "transformer", "sd3": "transformer", "flux": "transformer"}
+PART = {family: "unet" if family in ("sd", "sdxl") else "transformer" for family in FAMILIES}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 WRAPPERS = (
     "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "PART.module.", "PART._orig_mod.",
@@ -65,8 +64,7 @@ class World:
                 save_file({key: value + 0.3 * torch.randn(value.shape) for key, value in load_file(file).items()}, file)
 
     def model(self, folder: Path | None = None, family: str | None = None) -> Any:
-        flow = self.family in ("sd3", "flux")
-        suite = tiny_suite("FlowMatchEulerDiscreteScheduler" if flow else "EulerDiscreteScheduler")
+        suite = tiny_suite(scheduler_of(self.family))
         suite.model.family = family or self.family
         return load_model(folder or self.base, suite)
 

@@ -332,7 +332,7 @@ def test_scoring_continues_after_a_kill(
 ) -> None:
     (whole,) = pipeline.run(suite, ["base"], results=tmp_path / "a")
     only = suite.override(metrics=["fake_image"])
-    monkeypatch.setattr("bench.scoring.score.CHUNK", 2)
+    monkeypatch.setattr("bench.scoring.chunking.CHUNK", 2)
     scored = fake_metrics.Brightness.score
     calls = iter(range(100))
 

@@ -38,6 +38,6 @@ def test_what_a_row_says_is_how_its_family_is_recognised() -> None:
         assert {family_of_keys([f"model.{mark}0.weight"]) for mark in row.marks} == {row.name}
         assert TITLES[row.name] == row.title
     assert family_of_config({"_class_name": "UNet2DConditionModel", "addition_embed_type": "text"}) == "sd"
-    assert family_of_config({"_class_name": "QwenImageTransformer2DModel"}) is None
+    assert family_of_config({"_class_name": "ChromaTransformer2DModel"}) is None
     assert family_of_keys(["down_blocks.0.resnets.0.w", "add_embedding.linear_1.weight"]) == "sdxl"
     assert family_of_keys(["nothing"]) is None

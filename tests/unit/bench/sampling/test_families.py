@@ -33,6 +33,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("sd3", "UniPCMultistepScheduler", FLOW),
     ("flux", "FlowMatchEulerDiscreteScheduler", {}),
     ("flux", "DPMSolverMultistepScheduler", FLOW),
+    ("flux2", "FlowMatchEulerDiscreteScheduler", {}),
+    ("z_image", "FlowMatchEulerDiscreteScheduler", {}),
+    ("qwen_image", "FlowMatchEulerDiscreteScheduler", {}),
+    ("sana", "DPMSolverMultistepScheduler", FLOW),
 ]
 WEIGHTS: dict[str, list[float]] = {
     "base": [0.0] * STEPS,
@@ -171,7 +175,7 @@ def test_what_is_executed_is_what_the_tree_costs(folders: dict[str, Path]) -> No
 
 
 def test_true_guidance_on_flux_is_two_evaluations(folders: dict[str, Path]) -> None:
-    case = CASES[-2]
+    case = next(case for case in CASES if case[0] == "flux")
     model = model_of(folders, case)
     cond = model.encode(["a star"])
     z = initial_noise(7, ["a"], [0], model.latents_shape)

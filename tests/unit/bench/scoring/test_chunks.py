@@ -20,9 +20,9 @@ def test_large_images_after_small_ones_make_smaller_chunks(tmp_path: Path, monke
         for row in run.images[name]:
             Image.new("RGB", (80, 80)).save(store.path / row.path)
     monkeypatch.setattr(stage, "CHUNK_BYTES", 4 * 3 * 80 * 80)
-    chunks = list(stage._chunks(run))
+    chunks = list(stage.chunks(run))
     assert chunks == [["p0", "p1", "p2", "p3", "p4"], ["p5", "p6"], ["p7"]]
     (store.path / run.images["p7"][0].path).write_bytes(b"no image")
-    assert [name for chunk in stage._chunks(run) for name in chunk] == names
+    assert [name for chunk in stage.chunks(run) for name in chunk] == names
     monkeypatch.setattr(stage, "CHUNK", 4)
-    assert max(map(len, stage._chunks(run))) == 2
+    assert max(map(len, stage.chunks(run))) == 2

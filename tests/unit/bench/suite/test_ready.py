@@ -24,6 +24,10 @@ SETTINGS = {  # suite -> steps, guidance, resolution, images per prompt
     "sd35-pickapic": (40, 4.5, 512, 4),
     "pixart-hpdv2": (15, 4.5, 512, 5),
     "flux-hpdv2": (50, 1.0, 1024, 5),
+    "flux2-hpdv2": (50, 4.0, 1024, 5),
+    "z_image-hpdv2": (50, 6.0, 1024, 5),
+    "qwen_image-hpdv2": (50, 4.0, 1024, 5),
+    "sana-hpdv2": (20, 4.5, 1024, 5),
 }
 
 
