@@ -24,7 +24,7 @@ def check_skipped(module: Any, skipped: Skipped) -> None:
         raise UsageError(f"weak: the network has no transformer blocks at '{path}' (it has {known})")
     if indices[-1] >= lists[path]:
         raise UsageError(
-            f"weak: '{path}' has {counted(lists[path], 'block')}, so that there is no block {indices[-1]} (the first is 0)"
+            f"weak: '{path}' has {counted(lists[path], 'block')}, so that there is no block {indices[-1]} (from 0)"
         )
 
 
