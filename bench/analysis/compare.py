@@ -15,6 +15,7 @@ from bench.analysis.in_reward import in_reward, training_notes, with_training
 from bench.analysis.noise import noise_text
 from bench.analysis.opened import open_runs, tell_outdated
 from bench.analysis.run_notes import gap_notes, prompt_notes, unscored_notes
+from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means
 from bench.errors import UsageError, unknown
@@ -202,6 +203,7 @@ def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     notes, names = list(told), display_names([first, second])
     noise = noise_text({name: run.conditions for name, run in zip(names, (first, second), strict=True)})
     notes += [noise] if noise else []
+    notes += served_notes(dict(zip(names, (first, second), strict=True)))
     differing = first.differing.keys() | second.differing.keys()
     one_sided = sorted((first.metrics.keys() ^ second.metrics.keys()) - differing)
     if one_sided:

@@ -14,6 +14,7 @@ from bench.analysis.differences import difference_row
 from bench.analysis.in_reward import in_reward
 from bench.analysis.noise import noise_text
 from bench.analysis.run_notes import prompt_notes, unscored_notes
+from bench.analysis.served_notes import served_notes
 from bench.analysis.tradeoff.pairs import pairs_of
 from bench.store.runs import MetricFacts, Run, metric_order
 from bench.store.select import display_names
@@ -120,6 +121,7 @@ def _notes(runs: Sequence[Run], names: Sequence[str], found: Sequence[AllPairs])
     """What a reader of all pairs has to be told, each once."""
     noise = noise_text({name: run.conditions for name, run in zip(names, runs, strict=True)})
     notes = [noise] if noise else []
+    notes += served_notes(dict(zip(names, runs, strict=True)))
     notes += library_notes(runs)
     notes += prompt_notes(runs[0])
     notes += [note for run, name in zip(runs, names, strict=True) for note in unscored_notes(run, name)]

@@ -117,7 +117,7 @@ def _missing_for(suite: str, as_json: bool) -> int:
 
     from bench.cli.output import say, show
     from bench.formatting import Table, counted
-    from bench.pipeline.plan import missing_for
+    from bench.pipeline.fetching import missing_for
 
     found = missing_for(suite)
     code = MissingError.exit_code if found else 0

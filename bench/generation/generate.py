@@ -17,6 +17,7 @@ from bench.generation.cutting import noted
 from bench.generation.loaded import Loaded, Settings
 from bench.generation.networks import actions_for
 from bench.generation.recording import COUNTS, Run, open_run, refuse_outdated
+from bench.generation.served import check_no_settings, make_served
 from bench.models.load import check_guidance
 from bench.runtime.log import get_logger
 from bench.runtime.progress import Progress, Silent
@@ -87,6 +88,11 @@ def make_here(runs: Sequence[Run], suite: Suite, settings: Settings, *, progress
     by_name = {run.plan.name: run for run in runs}
     progress.start("generate", sum(run.n_missing for run in runs))
     try:
+        if suite.model.endpoint is not None:
+            check_no_settings(settings)
+            with recording(runs):
+                make_served(by_name, suite, progress)
+            return
         made_by = Loaded([run.plan for run in runs], suite, settings)
         note_facts(runs, made_by.facts())
         made_by.at_a_time = fix_sizes(runs, made_by.fitting_size, settings)

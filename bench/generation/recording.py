@@ -183,7 +183,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
 def _inspect(run: Run, say: bool = True) -> None:
     run.known = {row.key: row.sha256 for row in run.store.images()}
     _, bad = run.store.verified_images(item.key for item in run.plan.items)
-    run.missing = {(one.prompt_id, one.sample) for one in bad} - run.known.keys()
+    run.missing = {(one.prompt_id, one.sample) for one in bad} - run.known.keys() - run.store.refusals().keys()
     run.lost = {(one.prompt_id, one.sample) for one in bad} & run.known.keys()
     damaged = [one for one in bad if one.damaged and (one.prompt_id, one.sample) in run.known]
     if say and damaged:

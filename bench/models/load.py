@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 def load_model(folder: Path, suite: Suite, device: str = "cpu") -> DiffusionModel:
     """The suite's model from a local folder; UsageError: no such family or class, MissingError: damaged folder."""
+    if suite.model.endpoint is not None:
+        raise UsageError(
+            f"suite '{suite.name}' has an endpoint, which gives images only: its model cannot be loaded here"
+        )
     loaded: DiffusionModel = family_class(suite.model.family).load(folder, suite, device)
     return loaded
 

@@ -80,6 +80,8 @@ def _of_weights(one: _Old) -> Doubt | None:
         suite = Suite.model_validate(one.manifest.resolved_suite)
     except (ValidationError, BenchError):
         return None if one.tuned is None else Doubt(_unknown("its suite cannot be read"), certain=False)
+    if suite.model.endpoint is not None:  # no version read its weights otherwise
+        return None
     base = local_path(suite.model.weights)
     for name, wanted in _sides(one, suite).items():
         path = local_path(name)

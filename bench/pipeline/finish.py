@@ -89,6 +89,12 @@ def check_images(stores: Sequence[RunStore]) -> None:
     """MissingError for a run without all of its images: it must not become `complete`."""
     for store in stores:
         there, wanted = _images(store)
+        if there == 0 and (refusals := store.refusals()):
+            reason = next(iter(refusals.values()))
+            raise MissingError(
+                f"{store.name} has no image, since the endpoint made none ({reason}): mend that, and run the same "
+                "command with --resume never"
+            )
         if there < wanted:
             raise MissingError(f"{store.name} has {there} of its {wanted} images: run the same command again")
 
@@ -101,7 +107,9 @@ def has_all_images(store: RunStore) -> bool:
 
 def _images(store: RunStore) -> tuple[int, int]:
     manifest = store.manifest()
-    keys = [(str(prompt["id"]), sample) for prompt in manifest.prompts for sample in range(manifest.samples)]
+    refused = store.refusals()
+    listed = ((str(prompt["id"]), sample) for prompt in manifest.prompts for sample in range(manifest.samples))
+    keys = [key for key in listed if key not in refused]
     return len(store.verified_images(keys)[0]), len(keys)
 
 

@@ -8,36 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import metrics as catalogue
-import prompts
 from bench.analysis.pilot import Spread, spreads
-from bench.errors import BenchError, MissingError, UsageError
+from bench.errors import UsageError
 from bench.formatting import counted
 from bench.generation.generate import actions_for
 from bench.generation.recording import refuse_outdated
 from bench.methods.catalogue import Method
 from bench.models.old_runs import doubts
-from bench.models.weights import digest_of, hub_name, split_pin
+from bench.pipeline.fetching import Fetch, metrics_to_fetch, weights_of
 from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
 from bench.sampling.tree import Action, build_tree, executed, needed
-from bench.scoring.metric_weights import here
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
-from bench.suite.load import load_suite
-from bench.suite.plan import RunPlan, make_plan, weights_names
+from bench.suite.plan import RunPlan, make_plan
 from bench.suite.prompts import load_prompts
-from bench.suite.schema import NO_MODEL, Suite
-from metrics.weights.hub import cached
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Weights that are not on this machine. `megabytes` is None where the catalogue does not say."""
-
-    name: str
-    what: str
-    megabytes: float | None
+from bench.suite.schema import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +110,10 @@ def plan(
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts, chosen.prompt_column)
-    fetch = [*_weights_to_fetch(chosen, resolved), *_metrics_to_fetch(scored_by(chosen, protocol))]
-    absent = {one.name for one in fetch}
-    names = weights_names(chosen, resolved)
-    digests = {name: "not fetched: " + name if name in absent else digest_of(name) for name in names}
-    from bench.models.reading import loader_versions  # reads tensors
-
-    present = [name for name in names if name not in absent]
-    known = chosen.model.weights in present  # how weights are read depends on the base model's folder
-    plans = make_plan(chosen, resolved, wanted, digests, loader_versions(chosen, present) if known else {})
+    fetch = metrics_to_fetch(scored_by(chosen, protocol))
+    absent, digests, loaders = weights_of(chosen, resolved)
+    fetch = [*absent, *fetch]
+    plans = make_plan(chosen, resolved, wanted, digests, loaders)
     stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
     refuse_outdated(stores)
     missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
@@ -167,63 +148,6 @@ def _evaluations(plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, .
         together = {name: one for name, one in actions.items() if len(one) == steps and candidates[name] == 1}
         shared += sum(executed(build_tree(together)).values()) if together else 0
     return sum(alone.values()), shared
-
-
-def missing_for(suite: Suite | str | Path) -> list[Fetch]:
-    """Everything that a suite needs and this machine has not: weights of the model, of its methods and of its metrics,
-    its prompts and reference images, with megabytes where the catalogue says them. Nothing is fetched.
-    """
-    from bench.scoring.reference import reference_identity
-
-    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
-    weights = [told.weights for told in chosen.methods.values() if told.weights]
-    named = {} if chosen.model.family == NO_MODEL else {chosen.model.weights: "base model"}
-    named |= dict.fromkeys(weights, "tuned weights")
-    found = []
-    for name, what in named.items():
-        try:
-            there = cached(split_pin(name)[0]) is not None if hub_name(split_pin(name)[0]) else bool(digest_of(name))
-        except BenchError:
-            there = False
-        found += [] if there else [Fetch(name, what, None)]
-    found += _metrics_to_fetch(chosen)
-    if chosen.model.family != NO_MODEL:
-        try:
-            prompts.load(chosen.prompts, column=chosen.prompt_column)
-        except prompts.MissingPromptsError:
-            found.append(Fetch(chosen.prompts, "prompts", None))
-    if chosen.reference is not None:
-        try:
-            reference_identity(chosen.reference)
-        except MissingError:
-            found.append(Fetch(str(chosen.reference.path), "reference images", None))
-    return found
-
-
-def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
-    found = []
-    for name in weights_names(suite, methods):
-        plain = split_pin(name)[0]
-        if hub_name(plain) is not None and cached(plain) is None:
-            what = "base model" if name == suite.model.weights else "tuned weights"
-            found.append(Fetch(name, what, None))
-    return found
-
-
-def _metrics_to_fetch(suite: Suite) -> list[Fetch]:
-    found = []
-    for name, spec in suite.metrics.items():
-        facts = catalogue.info(name) if name in catalogue.names() else None
-        published = facts.weights if facts is not None else None
-        try:
-            there = (spec.weights is None and not published) or here(spec.weights, published) is not None
-        except BenchError as error:
-            raise UsageError(f"metric {name}: {error}") from None
-        if not there:
-            known = facts.megabytes if facts is not None and spec.weights is None else None
-            megabytes = None if known is None else round(known)
-            found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
-    return found
 
 
 def _missing(plan: RunPlan, store: RunStore) -> int:

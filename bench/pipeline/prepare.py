@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.methods.catalogue import Method
 from bench.methods.conditions import check_conditions, conditions_of
+from bench.models.endpoint import check_served_methods, served_digests
 from bench.models.load import check_guidance
 from bench.models.weights import digest_of, trained_on
 from bench.store.run_store import RunStore
@@ -73,7 +74,13 @@ def _setting_text(value: Setting) -> str:
 
 
 def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
-    """The plans of the methods, with the digests of all weights that run."""
+    """The plans of the methods, with the digests of all weights that run, or of who serves them."""
+    if suite.model.endpoint is not None:
+        check_served_methods(suite, methods)
+        prompts = load_prompts(suite.prompts, suite.prompt_column)
+        digests = served_digests(suite, methods)
+        check_digests(methods, digests)
+        return make_plan(suite, methods, prompts, digests)
     check_guidance(suite, {method.name: guidance_of(suite, method) for method in methods})
     for method in methods:
         conditions, sides = conditions_of(suite, method), guidance_of(suite, method).values()

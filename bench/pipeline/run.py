@@ -102,6 +102,8 @@ def run(
     share = None if shard is None else read_share(shard)
     if share is not None:
         check_share(options, resume, until)
+    if chosen.model.endpoint is not None and (share is not None or options.engine != "local"):
+        raise UsageError("an endpoint is asked from one process: omit --engine and --shard, and set its concurrency")
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     made_with = Settings(batch_size, device, resume, compile)

@@ -28,6 +28,14 @@ class Target:
     ties: Ties
     clusters: dict[str, int] = field(default_factory=dict)  # prompt -> number, in their order, of those with images
     faults: dict[Key, str] = field(default_factory=dict)  # images that cannot be used, as far as they were read
+    refused: dict[Key, str] = field(default_factory=dict)  # images that a server did not make, with its reasons
+
+    def refusal_in(self, prompt_id: str) -> str | None:
+        """Why the group of a prompt is not whole, so that it has no value; None where it is."""
+        reasons = [reason for key, reason in self.refused.items() if key[0] == prompt_id]
+        if not reasons:
+            return None
+        return f"{len(reasons)} of its {len(reasons) + len(self.images[prompt_id])} images were not made: {reasons[0]}"
 
     @property
     def count(self) -> int:
@@ -63,7 +71,7 @@ def target_of(store: RunStore) -> Target:
     tags = {str(prompt["id"]): [str(tag) for tag in prompt.get("tags") or ()] for prompt in manifest.prompts}
     cluster = str((manifest.resolved_suite or {}).get("cluster") or "")
     clusters = clusters_of([(prompt_id, texts[prompt_id]) for prompt_id in ordered], tags, cluster)
-    return Target(store, texts, ordered, Ties(rows, texts, manifest.samples), clusters)
+    return Target(store, texts, ordered, Ties(rows, texts, manifest.samples), clusters, refused=store.refusals())
 
 
 def cards_differ(targets: Sequence[Target], name: str) -> bool:

@@ -180,7 +180,7 @@ class Scorer:
             if prompt_id not in self.missing.prompts:
                 continue
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
-            fault = next((one for one in mine if isinstance(one, str)), None)
+            fault = next((one for one in mine if isinstance(one, str)), None) or self.target.refusal_in(prompt_id)
             self._add(prompt_id, None, self._group_value(mine, prompt_id) if fault is None else fault, len(mine))
 
     def _group_value(self, images: Sequence[Any], prompt_id: str) -> float | str:

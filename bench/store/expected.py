@@ -7,7 +7,8 @@ an easier set of prompts. So the absent values are added when a run is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from bench.store.records import ScoreRow
 
@@ -17,11 +18,17 @@ Key = tuple[str, int]
 
 
 def with_absent(
-    scores: Sequence[ScoreRow], kind: str, prompts: Iterable[str], samples: int, images: Callable[[], frozenset[Key]]
+    scores: Sequence[ScoreRow],
+    kind: str,
+    prompts: Iterable[str],
+    samples: int,
+    images: Callable[[], frozenset[Key]],
+    refused: Mapping[Key, str] = MappingProxyType({}),
 ) -> list[ScoreRow]:
     """The rows of a metric, and a NaN row for each expected value that has none; set metrics are as they are.
 
-    `images` gives the (prompt id, sample) that have an image; it is only called where a row is absent.
+    `images` gives the (prompt id, sample) that have an image; it is only called where a row is absent. `refused`
+    are the reasons of images that a server did not make.
     """
     if kind == "set":
         return list(scores)
@@ -35,6 +42,8 @@ def with_absent(
 
     def reason(prompt_id: str, sample: int | None) -> str:
         made = prompt_id in drawn if sample is None else (prompt_id, sample) in there
-        return NOT_SCORED if made else NO_IMAGE
+        if made:
+            return NOT_SCORED
+        return refused.get((prompt_id, sample or 0), NO_IMAGE)  # of a group without any image, the first one's
 
     return [*scores, *(ScoreRow(*key, math.nan, reason(*key)) for key in absent)]

@@ -40,6 +40,7 @@ from bench.store.records import (
     last_wins,
     migrate,
 )
+from bench.store.refusals import read_refusals
 from bench.store.score_files import ScoreFiles, check_name
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class RunStore(ScoreFiles):
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary; NaN is written as null."""
         write_protected(self.path / "summary.json", to_json(summary))
+
+    def refusals(self) -> dict[tuple[str, int], str]:
+        """(prompt id, sample) of images that a server refused to make -> its reason."""
+        return read_refusals(self.path)
 
     # --- images
 

@@ -193,12 +193,13 @@ def read_run(store: RunStore) -> Run:
     rows = store.images()
     images = cache(lambda: frozenset(row.key for row in rows))
     ties = Ties(rows, ids, manifest.samples)
+    refused = store.refusals()
     broken = broken_pictures(store.path, store.name, rows)
     for name in store.score_metrics():
         card = store.score_card(name) or manifest.cards.get(name) or {}
         scores = _believed(store, name, card, (ids, manifest.samples, ties, broken))
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
-        scores = with_absent(scores, facts.kind, ids, manifest.samples, images)
+        scores = with_absent(scores, facts.kind, ids, manifest.samples, images, refused)
         frames.append(_score_frame(name, scores))
         blocks, _ = usable(store.left_out_scores(name), ties, {})
         left_out[name] = () if broken else _left_out(blocks)

@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import UsageError, unknown
 from bench.runtime.toml_text import parse_toml
 from bench.suite.schema import NO_MODEL, Suite, _validated, check_metrics
+from bench.suite.served import ENDPOINT
 from prompts.forms import ENDINGS as _PROMPT_ENDINGS
 
 _FOLDER = Path(__file__).parent / "ready"
@@ -50,6 +51,15 @@ def check_model(suite: Suite) -> None:
         )
 
 
+def check_local(suite: Suite) -> None:
+    """UsageError for a suite whose model is not loaded here: it makes images, and cannot be trained or looked into."""
+    check_model(suite)
+    if suite.model.endpoint is not None:
+        raise UsageError(
+            f"suite '{suite.name}' has an endpoint, which gives images only: use a suite with the model's weights"
+        )
+
+
 def suite_from(data: Mapping[str, Any], where: str) -> Suite:
     """The suite in plain data, such as a manifest's. Raises UsageError that begins with `where`."""
     return _validated(dict(data), where)
@@ -62,7 +72,7 @@ def _check_names(suite: Suite, where: str) -> None:
 
     known = method_names()
     try:
-        if suite.model.family not in (*FAMILIES.names(), NO_MODEL):
+        if suite.model.family not in (*FAMILIES.names(), NO_MODEL, ENDPOINT):
             raise unknown("model family", suite.model.family, FAMILIES.names())
         check_metrics(suite.metrics)
         for name, method in suite.methods.items():

@@ -138,7 +138,7 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         | said
         | {
             "sampling_version": SAMPLING_VERSION,
-            "model": digests[suite.model.weights],
+            "model": _base_digest(suite, guidance, digests),
             "tuned": _tuned(method, digests) if "tuned" in guidance else None,
             "guidance": guidance,
             # Powers may differ in the last bit between platforms; that is no other schedule.
@@ -150,6 +150,11 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
             "prompts": prompt_sets.digest(prompts),
         }
     )
+
+
+def _base_digest(suite: Suite, guidance: Container[str], digests: Mapping[str, str]) -> str | None:
+    """The digest of the base weights; of a model that a server runs, only where the method runs the base model."""
+    return None if suite.model.endpoint is not None and "base" not in guidance else digests[suite.model.weights]
 
 
 def guidance_of(suite: Suite, method: Method) -> dict[str, float]:

@@ -21,6 +21,8 @@ def rewards_of(weights: str | None) -> tuple[str, ...]:
 
 def check_checkpoint_family(method: Method, suite: Suite) -> None:
     """UsageError for a published checkpoint of another model family than the suite's, before anything is fetched."""
+    if suite.model.endpoint is not None:  # a name there is whatever its server calls so
+        return
     known = find_checkpoint(method.weights) if method.weights else None
     if known is not None and known.family != suite.model.family:
         fitting = [one.weights for one in published(family=suite.model.family)]

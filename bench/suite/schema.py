@@ -15,6 +15,7 @@ from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
 from bench.suite.model_spec import ModelSpec
 from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.served import check_served, server_decides
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
 
@@ -96,7 +97,7 @@ class Suite(Part):
     limit: Annotated[Whole, Field(ge=1)] | None = None
     sampler: Sampler = Sampler()
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float16", "bfloat16", "server"] = "float32"
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -106,6 +107,16 @@ class Suite(Part):
     metrics: dict[str, MetricSpec] = Field(min_length=1)
     unselected: dict[str, MetricSpec] = Field(default_factory=dict)
     reference: Reference | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _server_decides(cls, data: Any) -> Any:
+        return server_decides(data)
+
+    @model_validator(mode="after")
+    def _check_served(self) -> Suite:
+        check_served(self)
+        return self
 
     @field_validator("name")
     @classmethod

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.runtime.progress import Progress, Silent
-from bench.suite.load import check_model, load_suite
+from bench.suite.load import check_local, load_suite
 from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import Drawing, TrainingData, data_for
@@ -108,7 +108,7 @@ def train(
     Raises BenchError, one sentence each; the last checkpoint stays.
     """
     suite = load_suite(options.suite)
-    check_model(suite)
+    check_local(suite)
     recipe = recipe_for(options, suite.label)
     check_step_indices(recipe, objective, suite.sampler.steps, suite.name)
     reward = {} if objective == "base" else parse_reward(options.reward or DEFAULT_REWARD)

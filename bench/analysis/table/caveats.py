@@ -11,6 +11,7 @@ from bench.analysis.comparable import differing_notes, library_notes
 from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.noise import noise_text
 from bench.analysis.run_notes import gap_notes, prompt_notes
+from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
 from bench.formatting import counted
 from bench.generation.cutting import smaller_batches
@@ -60,6 +61,7 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         )
     if noise := noise_text({row.name: row.run.conditions for row in table.rows}):
         yield f"{noise}; a column of pictures need not have the same noise"
+    yield from served_notes({row.name: row.run for row in table.rows})
     if run.samples < 2:
         yield "one image per prompt: diversity cannot be scored"
     elif run.samples < _PROTOCOL_SAMPLES and any(facts.kind == "group" for facts in table.metrics):

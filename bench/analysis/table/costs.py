@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.suite.served import SERVER
+
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
     from bench.store.runs import Run
@@ -45,6 +47,8 @@ def cost_columns(table: Table) -> list[CostColumn]:
 def cost(run: Run, name: str) -> float | None:
     """One measure of a run; None where the manifest does not say."""
     made = run.counts.get("images_generated")
+    if name == "memory" and run.conditions.get("dtype") == SERVER:
+        return None  # the images were made elsewhere: this process only waited for them
     if name == "memory":
         return _over(run.timings.get("peak_memory_bytes"), 2**30)
     if name == "seconds":

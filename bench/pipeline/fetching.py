@@ -1,0 +1,117 @@
+"""What a suite needs and this machine has not, found without fetching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import metrics as catalogue
+import prompts
+from bench.errors import BenchError, MissingError, UsageError
+from bench.methods.catalogue import Method
+from bench.models.endpoint import check_served_methods, served_digests, served_name, silent
+from bench.models.weights import digest_of, hub_name, split_pin
+from bench.scoring.metric_weights import here
+from bench.suite.load import load_suite
+from bench.suite.plan import weights_names
+from bench.suite.schema import NO_MODEL, Suite
+from metrics.weights.hub import cached
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Weights that are not on this machine. `megabytes` is None where the catalogue does not say."""
+
+    name: str
+    what: str
+    megabytes: float | None
+
+
+def weights_of(suite: Suite, methods: Sequence[Method]) -> tuple[list[Fetch], dict[str, str], dict[str, int]]:
+    """The weights that are not here, the digests of all that run (stand-ins of those), and their loaders' versions."""
+    if suite.model.endpoint is not None:
+        check_served_methods(suite, methods)
+        absent = _silent(suite, methods)
+        names = [served_name(suite, method) for method in methods]
+        return absent, dict.fromkeys(names, "not asked") if absent else served_digests(suite, methods), {}
+    absent = _weights_to_fetch(suite, methods)
+    names = weights_names(suite, methods)
+    unknown = {one.name for one in absent}
+    digests = {name: "not fetched: " + name if name in unknown else digest_of(name) for name in names}
+    from bench.models.reading import loader_versions  # reads tensors
+
+    present = [name for name in names if name not in unknown]
+    known = suite.model.weights in present  # how weights are read depends on the base model's folder
+    return absent, digests, loader_versions(suite, present) if known else {}
+
+
+def _silent(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
+    """The served models that do not answer now, each asked once."""
+    assert suite.model.endpoint is not None
+    found = []
+    for name in dict.fromkeys(served_name(suite, method) for method in methods):
+        if (why := silent(name, suite.model.endpoint)) is not None:
+            found.append(Fetch(name, f"model of an endpoint that does not answer: {why}", None))
+    return found
+
+
+def missing_for(suite: Suite | str | Path) -> list[Fetch]:
+    """Everything that a suite needs and this machine has not: weights of the model, of its methods and of its metrics,
+    its prompts and reference images, with megabytes where the catalogue says them. Nothing is fetched.
+    """
+    from bench.scoring.reference import reference_identity
+
+    chosen = suite if isinstance(suite, Suite) else load_suite(suite)
+    weights = [told.weights for told in chosen.methods.values() if told.weights]
+    named = {} if chosen.model.family == NO_MODEL else {chosen.model.weights: "base model"}
+    named |= dict.fromkeys(weights, "tuned weights")
+    found: list[Fetch] = []
+    if (spec := chosen.model.endpoint) is not None:
+        why = {name: silent(name, spec) for name in named}
+        found += [Fetch(name, f"model of an endpoint: {one}", None) for name, one in why.items() if one is not None]
+        named = {}
+    for name, what in named.items():
+        try:
+            there = cached(split_pin(name)[0]) is not None if hub_name(split_pin(name)[0]) else bool(digest_of(name))
+        except BenchError:
+            there = False
+        found += [] if there else [Fetch(name, what, None)]
+    found += metrics_to_fetch(chosen)
+    if chosen.model.family != NO_MODEL:
+        try:
+            prompts.load(chosen.prompts, column=chosen.prompt_column)
+        except prompts.MissingPromptsError:
+            found.append(Fetch(chosen.prompts, "prompts", None))
+    if chosen.reference is not None:
+        try:
+            reference_identity(chosen.reference)
+        except MissingError:
+            found.append(Fetch(str(chosen.reference.path), "reference images", None))
+    return found
+
+
+def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
+    found = []
+    for name in weights_names(suite, methods):
+        plain = split_pin(name)[0]
+        if hub_name(plain) is not None and cached(plain) is None:
+            what = "base model" if name == suite.model.weights else "tuned weights"
+            found.append(Fetch(name, what, None))
+    return found
+
+
+def metrics_to_fetch(suite: Suite) -> list[Fetch]:
+    found = []
+    for name, spec in suite.metrics.items():
+        facts = catalogue.info(name) if name in catalogue.names() else None
+        published = facts.weights if facts is not None else None
+        try:
+            there = (spec.weights is None and not published) or here(spec.weights, published) is not None
+        except BenchError as error:
+            raise UsageError(f"metric {name}: {error}") from None
+        if not there:
+            known = facts.megabytes if facts is not None and spec.weights is None else None
+            megabytes = None if known is None else round(known)
+            found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
+    return found
