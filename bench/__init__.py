@@ -6,6 +6,7 @@ does, with a keyword for each flag:
     bench.run(...)            generate what is missing, score it, summarise it
     bench.plan(...)           what a run would make, fetch and cost, and what it could tell
     bench.score(...)          score runs again, or images from anywhere
+    bench.import_scores(...)  scores of others as a run
     bench.report(...)         the page, tables and Pareto plots
     bench.compare(a, b)       paired differences of two runs
     bench.claims(file)        which sentences the runs carry
@@ -15,6 +16,8 @@ does, with a keyword for each flag:
     bench.export_hub_results(runs, out)  results as the hub reads them
     bench.export_croissant(run, out)     a run's images as a data set
     bench.track(runs, "wandb")           runs in an experiment tracker
+    bench.leaderboard(results, out)  ranks and histories over results folders; records
+    bench.check_records(files)  whether records are what they say
     bench.remove_runs(runs)   remove runs with their images
     bench.load_results(path)  tidy rows as a pandas.DataFrame
 
@@ -36,10 +39,13 @@ _PUBLIC = {
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
     "check": "bench.gate.check",
+    "check_records": "bench.reporting.leaderboard.leaderboard",
     "claims": "bench.study.claims",
     "compare": "bench.analysis.compare",
     "export_croissant": "bench.reporting.export.croissant",
     "export_hub_results": "bench.reporting.export.hub_results",
+    "import_scores": "bench.pipeline.import_scores",
+    "leaderboard": "bench.reporting.leaderboard.leaderboard",
     "load_results": "bench.analysis.load_results",
     "make_reference": "bench.pipeline.reference",
     "plan": "bench.pipeline.plan",
@@ -57,10 +63,13 @@ __all__ = [
     "Method",
     "Schedule",
     "check",
+    "check_records",
     "claims",
     "compare",
     "export_croissant",
     "export_hub_results",
+    "import_scores",
+    "leaderboard",
     "load_results",
     "make_reference",
     "plan",
@@ -81,6 +90,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.gate.check import check
     from bench.methods.catalogue import Method, register_method
     from bench.methods.schedule import Schedule
+    from bench.pipeline.import_scores import import_scores
     from bench.pipeline.plan import plan
     from bench.pipeline.reference import make_reference
     from bench.pipeline.rescore import score
@@ -90,6 +100,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.reporting.export.croissant import export_croissant
     from bench.reporting.export.hub_results import export_hub_results
     from bench.reporting.export.trackers import track
+    from bench.reporting.leaderboard.leaderboard import check_records, leaderboard
     from bench.reporting.report import report
     from bench.store.remove import remove_runs
     from bench.study.claims import claims

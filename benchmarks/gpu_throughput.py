@@ -98,8 +98,9 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         resolution=given.resolution,
         guidance=7.5 if given.architecture == "sd15" else 5.0,
         sampler={"steps": given.steps},
+        compile=given.compile,
     )
-    options = {"device": given.device, "batch_size": given.batch, "compile": given.compile}
+    options = {"device": given.device, "batch_size": given.batch}
     throughput(given, suite, folder, options)
     sweep(given, suite, options)
 

@@ -172,7 +172,7 @@ def with_extra_step(work: Callable[[], Any]) -> Any:
             prediction = model.predict("base", latents, t, batch.cond, GUIDANCE)
             extra = {"generator": generators(batch.seed, batch.prompt_ids, batch.samples, 0)}
             latents = take_step(scheduler, prediction, last, latents, extra)
-        yield from sampling._run(model, tree, batch, latents, model.new_scheduler(), Counter())
+        yield from sampling.run_from(model, tree, batch, latents, model.new_scheduler(), Counter())
 
     sampling.run_tree = run_tree
     try:

@@ -40,14 +40,17 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     label: str | None = None,
+    tf32: bool = False,
     **options: Any,
 ) -> Any:
     """Load a metric, ready to score.
 
     `weights` is a local path (which wins) or a hub id "owner/name[@revision][:file]"; without it the published
-    weights are used. `label` is printed behind the title where the weights are not the published ones. `options`
-    are listed in `info(name).options`. Raises UnknownMetricError (name or option), MissingWeightsError (weights,
-    package or device absent or damaged) or MetricError.
+    weights are used. `label` is printed behind the title where the weights are not the published ones. `dtype` is
+    "float32", "float16" or "bfloat16", that of the networks (some metrics take float32 only); `tf32` lets CUDA devices
+    multiply float32 as TensorFloat-32. Both change values and are part of the card. `options` are listed in
+    `info(name).options`. Raises UnknownMetricError (name or option), MissingWeightsError (weights, package or device
+    absent or damaged) or MetricError.
 
     >>> import metrics
     >>> scorer = metrics.load("lpips", weights=WEIGHTS / "lpips", label="(shapes)")
@@ -63,8 +66,10 @@ def load(
             raise MetricError(f"metric '{name}': {key} = {value!r} must be true or false (not a string, not a number)")
     if dtype not in DTYPES:
         raise MetricError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
+    if tf32 and dtype != "float32":
+        raise MetricError(f"metric '{name}': tf32 concerns float32 only and dtype is {dtype}: remove one of both")
     chosen = {**facts.options, **options}
-    request = Request(None if weights is None else str(weights), str(device), dtype, label, chosen)
+    request = Request(None if weights is None else str(weights), str(device), dtype, label, chosen, tf32)
     found = find_class(name)
     import torch
 

@@ -22,6 +22,19 @@ all images against a reference set. An arrow points where better values are. Wha
 weights, resize, antialias, crop, mean and deviation, token limit, dtype, options) is in the identity card that is
 stored with the scores: `metrics.load(...).card.to_dict()`. Weights that are not the published ones are labelled in the
 title; the published ones are taken from the commit of their repository that is shown.
+
+Networks compute in float32. `dtype = "bfloat16"` (or `"float16"`) in a metric's table of the suite loads them in half
+the memory, and `tf32 = true` lets CUDA devices multiply float32 as TensorFloat-32; without it they multiply exactly.
+Both move values ([performance.md](performance.md) has how far), stand in the card, and make values that are not
+comparable with others. Metrics whose published code has one precision refuse them.
+
+```toml
+[metrics.pickscore]
+dtype = "bfloat16"
+
+[metrics.lpips]
+tf32 = true
+```
 """
 
 _TORCHMETRICS = """A suite may give a class of [torchmetrics](https://lightning.ai/docs/torchmetrics) a name, and its

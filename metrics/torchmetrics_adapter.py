@@ -110,7 +110,7 @@ class TorchmetricsMetric:
             "resize": "the class's own",
             "colour": "RGB",
             "options": dict(sorted({**dict(form.fixed), **request.options}.items())),
-            "dtype": request.dtype,
+            **request.precision,
         }
         weights = _weights_digest(measure)
         card = Card(facts, request.label, "torchmetrics", weights, settings, {"torch": torch.__version__})

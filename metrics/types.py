@@ -99,13 +99,22 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How a metric shall be loaded: what `metrics.load` hands to a metric class's `load`."""
+    """How a metric shall be loaded: what `metrics.load` hands to a metric class's `load`.
+
+    `precision` is what a card's settings say of it.
+    """
 
     weights: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
     label: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    tf32: bool = False
+
+    @property
+    def precision(self) -> dict[str, Any]:
+        """The dtype, and `tf32` only where that was chosen: without it a card is what it was before the choice."""
+        return {"dtype": self.dtype, **({"tf32": True} if self.tf32 else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,11 @@ class Card:
     def name(self) -> str:
         """The metric's name."""
         return self.facts.name
+
+    @property
+    def precision(self) -> dict[str, Any]:
+        """Of the settings those of `Request.precision`."""
+        return {key: self.settings[key] for key in ("dtype", "tf32") if key in self.settings}
 
     @property
     def title(self) -> str:

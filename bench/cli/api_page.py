@@ -26,7 +26,8 @@ bugs.
 """
 _FUNCTIONS = (
     "run", "plan", "score", "report", "compare", "check", "claims", "train", "make_reference", "load_results",
-    "export_hub_results", "export_croissant", "track", "remove_runs", "register_method", "register_model",
+    "export_hub_results", "export_croissant", "track", "leaderboard", "check_records", "import_scores",
+    "remove_runs", "register_method", "register_model",
 )  # fmt: skip
 _METRICS = ("names", "info", "load", "register")
 _TYPES = ("Facts", "Request", "Card", "Kind", "Direction")

@@ -17,6 +17,8 @@ from bench.cli.commands import Command
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import EXPORT
+from bench.cli.import_scores import import_scores
+from bench.cli.leaderboard import leaderboard
 from bench.cli.list import list_entries
 from bench.cli.options import QuietOption, VerboseOption, heard, with_common_options
 from bench.cli.plan import plan
@@ -39,10 +41,12 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "plan": plan,
     "score": score,
+    "import-scores": import_scores,
     "report": report,
     "check": check,
     "compare": compare,
     "claims": claims,
+    "leaderboard": leaderboard,
     "reference": reference,
     "train": train,
     "watch": watch,

@@ -35,6 +35,29 @@ def report(
             help="Number of prompts whose images are included in the page. [default: as many as it can show]",
         ),
     ] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plot",
+            metavar="x=METRIC,y=METRIC",
+            help="Also write a figure of these two metrics (plot.pdf, .svg, .png); repeat for more panels.",
+        ),
+    ] = None,
+    width: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="Width of that figure, as 3.3in or 84mm. [default: 3.3in, 7in of several]"),
+    ] = None,
+    no_title: Annotated[bool, typer.Option("--no-title", help="Leave out the title of that figure.")] = False,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="means|paired",
+            help="What that figure shows. [default: paired differences where the noise is shared]",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="A,B", help="Methods in that figure. [default: all]")
+    ] = None,
     common: CommonOption = False,
     study: StudyOption = None,
     suite: OnlySuiteOption = None,
@@ -63,6 +86,11 @@ def report(
         common=common,
         study=study,
         verify=verify,
+        plot=plot or (),
+        width=width,
+        title=not no_title,
+        values=values,
+        methods=[methods] if methods else (),
     )
     say(f"report: {folder}")
     for path in written or sorted(folder.iterdir()):

@@ -67,7 +67,7 @@ BatchSizeOption = Annotated[
     typer.Option("--batch-size", metavar="N", help="Images per batch. [default: found from the device's memory]"),
 ]
 CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Compile the networks with torch.compile (faster in long runs).")
+    bool, typer.Option("--compile", help="Compile the networks with torch.compile (a run of its own; faster on a GPU).")
 ]
 
 

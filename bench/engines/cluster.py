@@ -17,6 +17,7 @@ from bench.engines.options import EngineOptions, check_ray
 from bench.engines.worker import Making, Reply, Setup, Worker
 from bench.errors import MissingError, UsageError
 from bench.formatting import one_line
+from bench.registry.plugins import loaded_files
 from bench.runtime.log import ONCE, get_logger
 from bench.runtime.threads import available_cores, explain_threads
 
@@ -51,6 +52,8 @@ class Cluster:
     def _plan(self, device: str) -> None:
         import ray
 
+        if device.startswith("cuda:"):
+            raise UsageError(f"--device {device} names a GPU of this machine: with --engine ray, use auto or cuda")
         there = ray.cluster_resources()
         nodes = max(1, sum(bool(node["Alive"]) for node in ray.nodes()))
         gpus = float(there.get("GPU", 0.0))
@@ -66,7 +69,8 @@ class Cluster:
         on_a_node = -(-self._n // nodes)
         cores = available_cores() if nodes == 1 else int(there.get("CPU", 1)) // nodes
         threads = explain_threads().count if "OMP_NUM_THREADS" in os.environ else max(1, cores // on_a_node)
-        self._setup = Setup(self._options.plugins, threads, hide_gpus=self._gpus == 0 and not device.startswith("cuda"))
+        hidden = self._gpus == 0 and not device.startswith("cuda")
+        self._setup = Setup(loaded_files(), threads, hide_gpus=hidden)
         shown = f"{self._gpus:g} GPU, " if self._gpus else ""
         logger.info(f"Ray: {self._n} workers ({shown}threads {threads}) on {nodes} machine{'s' * (nodes > 1)}")
 
@@ -85,7 +89,9 @@ class Cluster:
                 try:
                     found.append(self._answer(self._prepared[worker], SECONDS_FOR_A_PLACE))
                 except WorkerDied as death:
+                    logger.warning(f"a worker died while it loaded ({death}); another one takes its place")
                     self.replace(worker, str(death))
+        self._deaths = 0
         return found
 
     def _start(self) -> None:
@@ -95,10 +101,15 @@ class Cluster:
             self._prepared = [actor.do.remote("prepare", self._making) for actor in self._actors]
 
     def ask(self, worker: int, task: str, *arguments: Any) -> Any:
-        """A task for one worker, and its answer. Raises WorkerDied and BenchError."""
+        """A task for one worker, and its answer: of the one in its place, if it dies. Raises BenchError."""
         if not self._actors:
             self._start()
-        return self._answer(self._actors[worker].do.remote(task, *arguments), SECONDS_FOR_A_PLACE)
+        while True:
+            try:
+                return self._answer(self._actors[worker].do.remote(task, *arguments), SECONDS_FOR_A_PLACE)
+            except WorkerDied as death:
+                logger.warning(f"a worker died ({death}); another one takes its place")
+                self.replace(worker, str(death))
 
     def tell(self, kind: str, *arguments: Any) -> None:
         """What tasks of a kind are given before their units."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.engines.engine import ENGINES
 from bench.errors import MissingError, UsageError, unknown
@@ -21,7 +19,6 @@ class EngineOptions:
     workers: int | None = None
     address: str | None = None
     gpus_per_worker: float | None = None
-    plugins: Sequence[Path | str] = ()
 
     def check(self) -> None:
         """UsageError for what does not go together, MissingError where Ray is not installed."""
@@ -37,6 +34,8 @@ class EngineOptions:
             raise UsageError(
                 f"--gpus-per-worker must be 0 to 64 (0.5: two workers share one), got {self.gpus_per_worker}"
             )
+        if (self.gpus_per_worker or 0) > 1 and self.gpus_per_worker != int(self.gpus_per_worker or 0):
+            raise UsageError(f"--gpus-per-worker above 1 must be a whole number, got {self.gpus_per_worker}")
         if self.engine == "ray":
             check_ray()
 

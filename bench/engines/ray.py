@@ -8,16 +8,16 @@ and the metrics at once. What looks at a whole run (set metrics, the official pr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.cluster import MOST_DEATHS, Cluster
-from bench.engines.dispatch import Dispatcher, WorkerDied
+from bench.engines.cluster import Cluster
+from bench.engines.dispatch import Dispatcher
 from bench.engines.local import LOCAL
 from bench.engines.options import EngineOptions
 from bench.engines.worker import Making
-from bench.errors import MissingError
 from bench.runtime.log import get_logger
 from bench.runtime.progress import Progress, Silent
 from bench.runtime.share import Share
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 MAKE, SCORE = "make", "score"
+SECONDS_BETWEEN_LOOKS = 10.0
+"""For pieces that became whole; more where a look takes more than a second."""
 
 
 class RayEngine:
@@ -133,19 +135,7 @@ class RayEngine:
         finally:
             records.record()
             progress.finish()
-        return made + self._finish(cluster, stores, suite, device)
-
-    def _finish(self, cluster: Cluster, stores: Sequence[RunStore], suite: Suite, device: str) -> int:
-        folders = [store.path.absolute() for store in stores]
-        for _ in range(MOST_DEATHS):
-            try:
-                return int(cluster.ask(0, "finish", suite, device, folders))
-            except WorkerDied as death:
-                logger.warning(f"a worker died ({death}) while it scored whole runs; another one takes its place")
-                cluster.replace(0, str(death))
-        raise MissingError(
-            f"{MOST_DEATHS} workers died while they scored whole runs: run the same command again with --engine local"
-        )
+        return made + int(cluster.ask(0, "finish", suite, device, [store.path.absolute() for store in stores]))
 
     def _at(self, device: str) -> Cluster:
         if self._cluster is None:
@@ -166,10 +156,12 @@ class _Ahead:
         self._runs = runs
         self._scoring = scoring
         self._given: set[tuple[str, tuple[str, ...]]] = set()
+        self._next = 0.0  # not again before: large runs take seconds to read
 
     def pieces(self) -> Iterator[Piece]:
         """Those that became whole since the last time; their images are recorded first."""
-        if self._scoring is None:
+        began = time.monotonic()
+        if self._scoring is None or began < self._next:
             return
         for run in self._runs:
             run.record()
@@ -177,6 +169,7 @@ class _Ahead:
                 if (key := (run.plan.name, piece.prompt_ids)) not in self._given:
                     self._given.add(key)
                     yield piece
+        self._next = time.monotonic() + SECONDS_BETWEEN_LOOKS * (1 + time.monotonic() - began)
 
 
 def _pieces(store: RunStore, suite: Suite, resolution: int | None = None) -> list[Piece]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, MissingError, NotComparableError, UsageError
+from bench.registry.plugins import load_plugins
 
 if TYPE_CHECKING:
     from bench.generation.loaded import Loaded, Settings
@@ -31,7 +32,7 @@ _ERRORS: dict[str, type[BenchError]] = {one.__name__: one for one in (UsageError
 class Setup:
     """How a worker is set up before it loads anything. `threads`: of torch; None where the environment says it."""
 
-    plugins: Sequence[Path | str] = ()
+    plugins: Sequence[str] = ()
     threads: int | None = None
     hide_gpus: bool = False
 
@@ -75,6 +76,8 @@ class Worker:
             os.environ["OMP_NUM_THREADS"] = str(setup.threads)
         self._heard = _Heard()
         self._plugins = setup.plugins
+        with contextlib.suppress(BenchError):  # before a task that needs them is read; `do` says what is wrong
+            load_plugins(setup.plugins)
         self._making: Making | None = None
         self._loaded: Loaded | None = None
         self._scoring: tuple[str, Pieces] | None = None
@@ -83,8 +86,6 @@ class Worker:
 
     def do(self, task: str, *arguments: Any) -> Reply:
         """Answer a task, which is the name of a method. What is not the user's mistake is raised."""
-        from bench.registry.plugins import load_plugins
-
         try:
             load_plugins(self._plugins)
             value = getattr(self, task)(*arguments)

@@ -89,7 +89,7 @@ def make_here(runs: Sequence[Run], suite: Suite, settings: Settings, *, progress
     progress.start("generate", sum(run.n_missing for run in runs))
     try:
         if suite.model.endpoint is not None:
-            check_no_settings(settings)
+            check_no_settings(settings, suite)
             with recording(runs):
                 make_served(by_name, suite, progress)
             return

@@ -31,13 +31,12 @@ class Settings:
 
     `batch_size` of None is found: by the device's memory, or what a run was begun with. `resume`: "missing" makes what
     is not there or damaged; "always" the same (every file is verified in both); "never" makes all images anew and
-    replaces the old run once they are complete. `compile` compiles the networks with torch.compile.
+    replaces the old run once they are complete.
     """
 
     batch_size: int | None = None
     device: str = "cpu"
     resume: str = "missing"
-    compile: bool = False
 
 
 class Loaded:
@@ -50,8 +49,7 @@ class Loaded:
         self.model = load_model(resolve(suite.model.weights), suite, prepare_torch(settings.device))
         for plan in plans:
             add_networks(self.model, plan, suite)
-        if settings.compile:
-            self.model.compile()
+        self._compile = suite.compile
         embedded = embedded_networks(self.model)
         self._actions = {plan.name: actions_for(plan, suite.sampler.steps, embedded) for plan in plans}
         self._chosen = {
@@ -78,6 +76,8 @@ class Loaded:
     def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
         """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
         self._prepare()
+        if self._compile:  # behind the probe of the batch size, which runs one image and two
+            self.model.compile()
         maker = Maker(self.model, runs, self._actions, self._prompts, self.at_a_time, progress, self._chosen)
         try:
             maker.make(work)

@@ -98,9 +98,10 @@ class Run:
 
     def clear(self) -> None:
         """Remove what lies in the place of images to make, unrecorded or damaged: a worker replaces no file."""
+        there = {prompt for prompt in self.prompt_ids if self.store.image_path(prompt, 0).parent.is_dir()}
         for key in self.missing | self.lost:
             path = self.store.image_path(*key)
-            if not remove_damaged(path):
+            if key[0] in there and not remove_damaged(path):
                 raise UsageError(f"{path} is in the place of an image and cannot be removed: remove it")
 
     def resized(self, size: int) -> None:

@@ -198,8 +198,8 @@ def seed_of(seed: int, prompt_id: str, sample: int) -> int:
     return noise_seed(seed, prompt_id, sample, 0) >> (63 - SEED_BITS)
 
 
-def check_no_settings(settings: Settings) -> None:
+def check_no_settings(settings: Settings, suite: Suite) -> None:
     """UsageError for settings of a model that is run here."""
-    for option, given in (("--batch-size", settings.batch_size is not None), ("--compile", settings.compile)):
+    for option, given in (("--batch-size", settings.batch_size is not None), ("--compile", suite.compile)):
         if given:
             raise UsageError(f"{option} has no meaning for an endpoint: see endpoint.concurrency, and omit it")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.models.states import KnownStates, States
+
 if TYPE_CHECKING:
     from bench.methods.conditions import PromptConditions
 
@@ -41,9 +43,6 @@ class Conditioning:
         return Conditioning({name: state[index] for name, state in self.states.items()}, self.empty, own)
 
 
-States = dict[str, Tensor]
-
-
 @dataclass(slots=True, eq=False)
 class TextSide:
     """Text encoders and tokenizers in a diffusers pipeline, and what they have encoded so far.
@@ -51,7 +50,8 @@ class TextSide:
     Sides of a step that share their encoders and settings share this object, so nothing is encoded twice. `clip_skip`
     is the pipeline's, `parts` are its parts by their folders' names, `adapter` the name of the one that is on in the
     encoders while they encode. `known` holds the states of prompts, `negatives` those that guidance leads away from
-    (None: the pipeline's default, the empty prompt), each without the axis N.
+    (None: the pipeline's default, the empty prompt), each without the axis N; `counted` are the prompts whose
+    length was compared with what the encoders read.
     """
 
     pipeline: Any
@@ -60,8 +60,9 @@ class TextSide:
     clip_skip: int | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     adapter: str | None = None
-    known: dict[str, States] = field(default_factory=dict)
+    known: KnownStates = field(default_factory=KnownStates)
     negatives: dict[str | None, States] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
 
     def to(self, device: torch.device | str) -> None:
         """Move the encoders."""
@@ -128,10 +129,10 @@ class DiffusionModel(Protocol):
         """Add the network `of` without the blocks (path of their list, indices) under another name."""
 
     def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode all prompts of a run at once, so that the text encoders can leave the device afterwards."""
+        """Say which prompts a run has, in its order: a device with memory of its own encodes them ahead."""
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Encode N prompts; each distinct prompt is encoded once in the life of the model."""
+        """Encode N prompts; a prompt's states are kept, within a bound of memory, and do not depend on its company."""
 
     def forget(self, most: int = 1024) -> None:
         """Drop the encoded prompts if there are more than `most`: training meets new captions all the time."""
@@ -158,7 +159,7 @@ class DiffusionModel(Protocol):
         """Begin to decode, and return what waits for the images of `decode`; it may be called in another thread."""
 
     def compile(self) -> None:
-        """Compile the networks that are loaded with torch.compile."""
+        """Compile the networks that are loaded, and their decoders, with torch.compile; once."""
 
     def make_room(self) -> bool:
         """Move off the device what the next step does not need; False if there was nothing to move."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.models.base import BASE, Network
+from bench.models.compiled import filled
 from bench.runtime.devices import out_of_memory
 from bench.runtime.threads import available_cores
 
@@ -25,6 +26,8 @@ class Pictures:
     dtype: torch.dtype
     resolution: int
     networks: dict[str, Network]
+    is_compiled: bool = False
+    _largest_decoded: int = 0
 
     def vae_of(self, network: str) -> Any:
         """The autoencoder that decodes what this network finished: its own if it brought one, else the base's."""
@@ -72,11 +75,16 @@ class Pictures:
                     raise
                 # The decoder's activations are the largest: fewer at a time cost nothing of what is already denoised.
                 at_once = min(at_once, len(latents)) // 2
+                self._largest_decoded = 0
                 if at_once == 0:
                     raise
 
     def _some_levels(self, latents: Tensor, vae: Any) -> tuple[Tensor, Tensor]:
-        pixels = self._decoded(latents, vae)
+        count = len(latents)
+        if self.is_compiled:
+            self._largest_decoded = max(self._largest_decoded, count)
+        rows = filled(latents, self._largest_decoded)
+        pixels = self._decoded(rows, vae)[:count]
         # The latents as well: an autoencoder may turn infinity into a number.
         finite = pixels.isfinite().flatten(1).all(1) & latents.isfinite().flatten(1).all(1)
         return torch.as_tensor((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8), finite

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from bench.models.base import Conditioning, Network, States, TextSide
+from bench.models.base import Conditioning, Network, TextSide
 from bench.models.loading import quiet
 from bench.models.networks import AdapterSwitch
+from bench.models.states import States, device_bytes
+from bench.runtime.devices import sent
 from bench.runtime.log import ONCE, get_logger
 
 logger = get_logger(__name__)
@@ -36,6 +38,8 @@ class PromptEncoding:
     networks: dict[str, Network]
     text: TextSide
     _truncated: int
+    _coming: Sequence[str] = ()
+    _states_at: torch.device = torch.device("cpu")
 
     @property
     def tokenizers(self) -> list[Any]:
@@ -43,11 +47,22 @@ class PromptEncoding:
         return self.text.tokenizers
 
     def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode all prompts now; afterwards the text encoders make room on a device with memory of its own."""
-        self._encode_new(prompts)
-        if self.device.type == "cuda":
-            for side in self._sides():
-                side.to("cpu")
+        """Say which prompts are longer than the encoders read; on CUDA, encode ahead as many as may be kept.
+
+        There the encoders make room afterwards, and states lie on the device if those of all prompts fit
+        (`bench.models.states`). Elsewhere prompts are encoded when their batch is made, which costs the same.
+        """
+        self._coming = list(dict.fromkeys(prompts))
+        for side in self._sides():
+            self._say_what_is_cut(side, self._coming)
+        if self._is_ahead():
+            self._encode_new(self._coming[:1])
+            sides = self._sides()
+            if sum(side.known.bytes for side in sides) * len(self._coming) <= device_bytes(self.device):
+                self._states_at = self.device
+                for side in sides:
+                    side.known.clear()
+            self._encode_new(self._coming[:1])
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Text states, first axis N; the empty prompt's have first axis 1. Prompts too long are cut, and it is said.
@@ -74,9 +89,10 @@ class PromptEncoding:
         return list({id(side): side for side in [self.text, *own]}.values())
 
     def _states(self, side: TextSide, negative: str | None, prompts: Sequence[str]) -> Conditioning:
-        rows = self._stacked([side.known[text] for text in prompts])
-        states = {name: state.to(self.device) for name, state in rows.items()}
-        empty = {name: row[None].to(self.device) for name, row in side.negatives[negative].items()}
+        known = {text: side.known[text] for text in dict.fromkeys(prompts)}
+        rows = self._stacked([known[text] for text in prompts])
+        states = {name: sent(state, self.device) for name, state in rows.items()}
+        empty = {name: sent(row[None], self.device) for name, row in side.negatives[negative].items()}
         return Conditioning(states, empty)
 
     def _stacked(self, rows: Sequence[States]) -> States:
@@ -87,22 +103,49 @@ class PromptEncoding:
         wanted: list[tuple[TextSide, str | None]] = [(self.text, None)]
         wanted += [(network.text or self.text, network.negative_prompt) for network in self.networks.values()]
         for side in self._sides():
-            new = [text for text in dict.fromkeys(prompts) if text not in side.known]
+            distinct = list(dict.fromkeys(prompts))
+            new = [text for text in distinct if text not in side.known]
             negatives = dict.fromkeys(text for owner, text in wanted if owner is side)
             missing = [text for text in negatives if text not in side.negatives]
             if new or missing:
-                self._encode_with(side, new, missing)
+                self._encode_with(side, new, missing, distinct)
 
-    def _encode_with(self, side: TextSide, texts: Sequence[str], negatives: Sequence[str | None]) -> None:
+    def _encode_with(
+        self, side: TextSide, texts: Sequence[str], negatives: Sequence[str | None], needed: Sequence[str]
+    ) -> None:
         side.to(self.device)
         with torch.no_grad(), quiet(), adapted(side):  # the pipeline's own warning about long texts names no prompt
             for text in texts:
-                # Kept in the host's memory: T5 states of a large prompt set would fill a device.
-                side.known[text] = {name: state[0].cpu() for name, state in self._encode_text(side, text).items()}
+                side.known.put(text, self._kept(self._encode_text(side, text)), needed)
             for negative in negatives:
-                found = self._encode_negative(side, negative)
-                side.negatives[negative] = {name: state[0].cpu() for name, state in found.items()}
+                side.negatives[negative] = self._kept(self._encode_negative(side, negative))
+            if texts and self._is_ahead():
+                self._encode_ahead(side, needed)
             self._say_what_is_cut(side, [*texts, *(text for text in negatives if text)])
+        if self._is_ahead():
+            side.to("cpu")
+
+    def _is_ahead(self) -> bool:
+        """Whether prompts are encoded before they are needed, so that the encoders need not stay on the device."""
+        return self.device.type == "cuda" and bool(self._coming)
+
+    def _encode_ahead(self, side: TextSide, texts: Sequence[str]) -> None:
+        """Encode what comes behind these prompts until no more may be kept; those that were before them are used up."""
+        place = {text: index for index, text in enumerate(self._coming)}
+        behind = max((place[text] for text in texts if text in place), default=len(place)) + 1
+        if not side.known.fits_another():
+            for text in side.known.texts():
+                if text not in texts and place.get(text, 0) < behind:
+                    side.known.drop(text)
+        for text in self._coming[behind:]:
+            if not side.known.fits_another():
+                break
+            if text not in side.known:
+                side.known.put(text, self._kept(self._encode_text(side, text)), texts)
+
+    def _kept(self, states: States) -> States:
+        """The states of one prompt as they are kept, without the axis N."""
+        return {name: state[0].to(self._states_at) for name, state in states.items()}
 
     def _encode_text(self, side: TextSide, text: str) -> States:
         """The states of one prompt, each with first axis 1."""
@@ -120,7 +163,9 @@ class PromptEncoding:
         if side is not self.text and side.tokenizers[-1] is self.tokenizers[-1]:
             return  # the same prompts, counted for the base model already
         limit = self._token_limit()
-        longer = sum(len(side.tokenizers[-1](text).input_ids) > limit for text in texts)
+        new = [text for text in texts if text not in side.counted]
+        side.counted.update(new)
+        longer = sum(len(side.tokenizers[-1](text).input_ids) > limit for text in new)
         if longer:
             self._truncated += longer
             count = f"{self._truncated} prompt{'s are' if self._truncated > 1 else ' is'}"

@@ -71,7 +71,9 @@ class Flux(PipelineModel):
         guidance = None
         if self.network.config.guidance_embeds:
             guidance = torch.full([rows], self.embedded_guidance, device=latents.device, dtype=torch.float32)
-        image_ids = self.pipeline._prepare_latent_image_ids(rows, half, half, latents.device, self.dtype)
+        image_ids = self._constant(
+            "image_ids", half, lambda side: self.pipeline._prepare_latent_image_ids(1, side, side, "cpu", self.dtype)
+        )
         output: Tensor = module(
             hidden_states=latents,
             timestep=t.expand(rows).to(latents.dtype) / 1000,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.models.base import Conditioning, Network, States
+from bench.models.base import Conditioning, Network
+from bench.models.compiled import filled, filled_conditioning
 from bench.models.networks import Networks
 from bench.models.skipping import leaving_out
+from bench.models.states import States
+from bench.runtime.devices import sent
 
 GUIDANCE = "guidance"
 """Name of the embedded guidance among the states that a network of a latent consistency model is given."""
@@ -28,26 +31,49 @@ class Guided:
     networks: dict[str, Network]
     pipeline: Any
     _ready: Networks
+    _constants: dict[tuple[str, int], Tensor]
+    device: torch.device
+    is_compiled: bool = False
+    _largest_batch: int = 0
 
     def predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """Prediction for scaled latents [N, ...]; with guidance > 1 both halves run, as one batch of 2 N or in turn.
 
         A network of a latent consistency model takes its guidance as an input, in one evaluation.
         """
+        count, latents, cond = self._filled(latents, cond)
+        return self._predict(network, latents, t.to(latents.device), cond, guidance)[:count]
+
+    def _predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         module, own, known = self._ready.ready(network), cond.of(network), self.networks[network]
         if known.guidance_is_embedded or guidance <= 1.0 or not self._is_guided(t):
             embedded = {GUIDANCE: self._guidance(module, latents, guidance)} if known.guidance_is_embedded else {}
             with leaving_out(module, known.skipped):
                 return self._evaluate(module, latents, t, {**own.states, **embedded})
-        with_text, without = self.predict_pair(network, latents, t, cond)
+        with_text, without = self._predict_pair(network, latents, t, cond)
         guided = self._guided(with_text, without, guidance)
         return rescaled(guided, with_text, known.guidance_rescale) if known.guidance_rescale > 0 else guided
 
     def predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """Predictions for scaled latents [N, ...] with and without the prompt, which guidance puts together."""
+        count, latents, cond = self._filled(latents, cond)
+        with_text, without = self._predict_pair(network, latents, t.to(latents.device), cond)
+        return with_text[:count], without[:count]
+
+    def _predict_pair(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         module = self._ready.ready(network)
         with leaving_out(module, self.networks[network].skipped):
             return self._pair(module, latents, t, cond.of(network))
+
+    def _filled(self, latents: Tensor, cond: Conditioning) -> tuple[int, Tensor, Conditioning]:
+        """The number of rows; for compiled networks with rows up to the largest batch so far, as they were compiled."""
+        count = len(latents)
+        if self.is_compiled:
+            latents = latents.contiguous()  # the first ones and a network's own differ in layout: another graph
+            self._largest_batch = max(self._largest_batch, count)
+            if count < self._largest_batch:
+                return count, filled(latents, self._largest_batch), filled_conditioning(cond, self._largest_batch)
+        return count, latents, cond
 
     def _is_guided(self, t: Tensor) -> bool:
         """Whether guidance acts at time t: pipelines may leave it out at some."""
@@ -73,9 +99,21 @@ class Guided:
 
     def _guidance(self, module: Any, latents: Tensor, guidance: float) -> Tensor:
         """The guidance as diffusers embeds it for each row (Luo et al. 2023, arXiv 2310.04378), [N, channels]."""
-        scale = torch.tensor(guidance - 1).repeat(len(latents))
-        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=module.config.time_cond_proj_dim)
-        return torch.as_tensor(embedded).to(latents.device, latents.dtype)
+        width = module.config.time_cond_proj_dim
+
+        def embedded(rows: int) -> Tensor:
+            scale = torch.tensor(guidance - 1).repeat(rows)
+            made = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+            return torch.as_tensor(made).to(latents.dtype)
+
+        return self._constant(f"guidance {guidance} {width} {latents.dtype}", len(latents), embedded)
+
+    def _constant(self, name: str, rows: int, make: Callable[[int], Tensor]) -> Tensor:
+        """What a network is given at every step alike, made on the CPU by the first: a device is not waited for."""
+        if (name, rows) not in self._constants:
+            with torch.inference_mode(False):  # training may want it as well
+                self._constants[name, rows] = sent(make(rows), self.device)
+        return self._constants[name, rows]
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """The network's output for each row alone, of the latents' shape; t is one time, or one a row."""

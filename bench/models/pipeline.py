@@ -13,6 +13,7 @@ import torch
 from bench.errors import MissingError, UsageError, unknown
 from bench.models.base import BASE, Network, TextSide
 from bench.models.checkpoints import load_tuned
+from bench.models.compiled import compile_networks
 from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
@@ -28,6 +29,7 @@ from bench.models.schedulers import accepted, check_calls_per_step, make_schedul
 from bench.models.single_file import build_part, parts_of_file
 from bench.models.skipping import Skipped, check_skipped
 from bench.models.soup import averaged
+from bench.models.states import KnownStates
 from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
@@ -76,6 +78,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         self._move_to_device()
         self._ready = Networks(self.network, self.device, self.networks)
         self._truncated = 0
+        self._constants = {}
         self._sides_made: dict[Any, TextSide] = {}
         factor = self._vae_factor() * self.patch
         if suite.resolution % factor:
@@ -152,9 +155,11 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         return self.network
 
     def compile(self) -> None:
-        """Compile the networks' forward pass: slower to start, faster afterwards; last bits may differ."""
-        for module in {id(network.module): network.module for network in self.networks.values()}.values():
-            module.compile()
+        """Compile networks and decoders (`bench.models.compiled`): slower to start, faster afterwards; bits differ."""
+        if not self.is_compiled:
+            decoders = [self.vae, *(network.vae for network in self.networks.values() if network.vae is not None)]
+            compile_networks([network.module for network in self.networks.values()], [one.decoder for one in decoders])
+            self.is_compiled = True
 
     @property
     def latents_shape(self) -> tuple[int, ...]:
@@ -178,7 +183,9 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         network = load_tuned(path, self.network, self.dtype, adapter, options)
         self._shape_memory(network.module)
         if network.text_adapter is not None:
-            network.text = dataclasses.replace(self.text, adapter=network.text_adapter, known={}, negatives={})
+            network.text = dataclasses.replace(
+                self.text, adapter=network.text_adapter, known=KnownStates(), negatives={}, counted=set()
+            )
         self._bring_own_parts(network, path, ignore_text)
         self.networks[name] = network
         self._ready.loaded(network)
@@ -264,6 +271,7 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""
+        self._largest_batch = self._largest_decoded = 0  # what was too large is not filled up to again
         return self._ready.residence.make_room()
 
     # --- denoising
@@ -276,7 +284,8 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
             extra.pop("sigmas", None)
             extra["num_inference_steps"] = self.sampler.steps
         with quiet(), told(scheduler, self.sampler):
-            scheduler.set_timesteps(device=self.device, **extra)
+            # On the CPU: schedulers look up where they are by comparing timesteps, and a device would be waited for.
+            scheduler.set_timesteps(device="cpu", **extra)
         check_calls_per_step(scheduler, self.sampler.steps)
         return scheduler
 

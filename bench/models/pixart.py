@@ -77,9 +77,9 @@ class PixArt(PipelineModel):
         """Resolution and aspect ratio, which only the 1024 pixel alpha model takes."""
         if self._pipeline_name() != "PixArtAlphaPipeline" or self.network.config.sample_size != 128:
             return {"resolution": None, "aspect_ratio": None}
-        size = torch.tensor([self.resolution, self.resolution]).repeat(rows, 1)
-        ratio = torch.tensor([1.0]).repeat(rows, 1)
+        size = torch.tensor([self.resolution, self.resolution], dtype=self.dtype)
+        ratio = torch.tensor([1.0], dtype=self.dtype)
         return {
-            "resolution": size.to(dtype=self.dtype, device=self.device),
-            "aspect_ratio": ratio.to(dtype=self.dtype, device=self.device),
+            "resolution": self._constant("resolution", rows, lambda count: size.repeat(count, 1)),
+            "aspect_ratio": self._constant("aspect_ratio", rows, lambda count: ratio.repeat(count, 1)),
         }

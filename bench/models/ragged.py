@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bench.models.base import States
+from bench.models.states import States
 
 MASK = "mask"
 """Name of the mask among the states: 1 for a token, 0 for padding, int64 [N, L]; absent where nothing is padded."""

@@ -47,7 +47,9 @@ class StableDiffusionXL(PipelineModel):
 
     def _evaluate(self, module: Any, latents: Tensor, t: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         sizes = [self.resolution, self.resolution, 0, 0, self.resolution, self.resolution]
-        ids = torch.tensor([sizes], dtype=self.dtype, device=latents.device).repeat(len(latents), 1)
+        ids = self._constant(
+            "sizes", len(latents), lambda rows: torch.tensor([sizes], dtype=self.dtype).repeat(rows, 1)
+        )
         output: Tensor = module(
             latents,
             t,

@@ -26,6 +26,7 @@ from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
 from bench.runtime.share import Share, read_share
 from bench.scoring.shares import left_in_pieces, score_share
+from bench.store.on_object_stores import on_object_stores
 from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
@@ -36,6 +37,7 @@ from bench.suite.schema import Suite, check_metrics
 logger = logging.getLogger(__name__)
 
 
+@on_object_stores(writes=True, pictures=True)
 def score(
     runs: RunSources | None = None,
     *,
@@ -85,7 +87,7 @@ def score(
     """
     load_plugins(plugins)
     check_device(device)
-    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
     share = None if shard is None else read_share(shard)
     if share is not None:
@@ -107,6 +109,7 @@ def score(
         if images is None or name is None:
             _check_no(given, "without --images")
             stores = run_stores(runs or (), Path(results))
+            _check_pictures(stores)
             for path, doubt in doubts(stores).items():
                 logger.warning(one_line(f"{path.name}{' is outdated' if doubt.certain else ''}: {doubt.why}"))
             how = _How(chosen, metrics, table, protocol, device, progress)
@@ -120,6 +123,13 @@ def score(
         take = partial(take_images, Path(images), listed, adopting, name, Path(results), **files)
         with chosen_engine(options) as work:
             return _adopt(take, scored_by(adopting, protocol), device, progress, work)
+
+
+def _check_pictures(stores: Sequence[RunStore]) -> None:
+    """UsageError for a run whose values were given: there are no pictures to score."""
+    for store in stores:
+        if store.exists() and store.manifest().identity.get("scores"):
+            raise UsageError(f"{store.name} has no images, as its scores were imported: import them again")
 
 
 def _reference(path: Path | str | None, network: str | None) -> dict[str, str] | None:

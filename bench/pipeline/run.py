@@ -21,6 +21,7 @@ from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
 from bench.runtime.share import read_share
 from bench.store.names import check_given, give_name
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 RESUME = ("missing", "never", "always")
 
 
+@on_object_stores(writes=True, pictures=True)
 def run(
     suite: Suite | str | Path = "shapes",
     methods: Method | str | Sequence[Method | str] = ("base",),
@@ -69,7 +71,8 @@ def run(
     replicate of a method's training, each a run of its own. `protocol` "official" scores those metrics that the
     evaluation code of ImageReFL computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md).
     `resume` is "missing" (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is
-    found by the device's memory; `compile` compiles the networks.
+    found by the device's memory. `compile` compiles networks and decoders with torch.compile: other last bits, and so a
+    run of its own, as with the suite's key `compile`.
 
     `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
@@ -93,10 +96,10 @@ def run(
     """
     load_plugins(plugins)
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
-    overrides |= {"prompt_column": prompt_column}
+    overrides |= {"prompt_column": prompt_column, "compile": compile or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
-    options = EngineOptions(engine, workers, address, gpus_per_worker, plugins)
+    options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
     _check_choices(resume, device, batch_size)
     share = None if shard is None else read_share(shard)
@@ -106,7 +109,7 @@ def run(
         raise UsageError("an endpoint is asked from one process: omit --engine and --shard, and set its concurrency")
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
-    made_with = Settings(batch_size, device, resume, compile)
+    made_with = Settings(batch_size, device, resume)
     if until is not None:
         from bench.pipeline.adaptive import grow, read_rule
 

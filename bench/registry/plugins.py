@@ -42,6 +42,11 @@ def load_plugins(files: Iterable[Path | str] = ()) -> None:
         os.environ[VARIABLE] = os.pathsep.join(map(str, paths))
 
 
+def loaded_files() -> list[str]:
+    """All plug-in files that were read, for processes elsewhere to read them first."""
+    return [str(path) for path in _read]
+
+
 def current() -> str | None:
     """The plug-in file that is being read now, None otherwise."""
     return _current[-1] if _current else None

@@ -39,9 +39,12 @@ _TONES = {"▲": "better", "▼": "worse", "△": "better unsure", "▽": "worse
 
 
 def decimals(intervals: Iterable[Interval]) -> int:
-    """Digits after the point for a column: two significant digits of the median half width, or four of the value."""
+    """Digits after the point for a column: two significant digits of the median half width, or four of the value.
+
+    An interval that is open on one side has no half width.
+    """
     kept = [interval for interval in intervals if math.isfinite(interval.mean)]
-    halves = sorted((one.high - one.low) / 2 for one in kept if one.high > one.low)
+    halves = sorted((one.high - one.low) / 2 for one in kept if math.inf > one.high > one.low > -math.inf)
     if halves:
         return _clip(1 - math.floor(math.log10(halves[len(halves) // 2])))
     largest = max((abs(one.mean) for one in kept), default=0.0)
@@ -149,8 +152,19 @@ def difference_cells(table: Table) -> tuple[list[str], list[list[CellText]]]:
     return list(found), cells
 
 
-def header(facts: MetricFacts, table: Table) -> str:
-    """Title, label, direction, and N for set metrics, whose value depends on it."""
+def header(facts: MetricFacts, table: Table, label: bool = True) -> str:
+    """Title, label, direction, and N for set metrics, whose value depends on it; `label`: whether its label is said."""
     sizes = {row.run.n_images for row in table.rows if facts.name in row.cells}
     n = f", N={sizes.pop()}" if facts.kind == "set" and len(sizes) == 1 else ""
-    return f"{facts.display} {facts.arrow}{n}"
+    return f"{facts.display if label else bare_title(facts)} {facts.arrow}{n}"
+
+
+def bare_title(facts: MetricFacts) -> str:
+    """The title without its label, for where that is said beside it."""
+    return facts.title.replace(f" ({facts.label})", "") if facts.label else facts.title
+
+
+def common_label(table: Table) -> str:
+    """The label that all metrics have, which can be said once; "" where they differ or have none."""
+    labels = {facts.label or "" for facts in table.metrics}
+    return labels.pop() if len(labels) == 1 else ""

@@ -11,6 +11,7 @@ from bench.reporting.all_pairs import pairs_csv, pairs_markdown, ranks_csv
 from bench.reporting.records import records_csv
 from bench.reporting.robust import profile_records, robust_markdown, robust_records
 from bench.reporting.seeds import seed_records, seeds_markdown
+from bench.reporting.tags import Tags, tags_csv, tags_of
 from bench.store.runs import Run
 
 _LEAST = 3  # methods for all pairs: two are compared in the tables already
@@ -18,10 +19,11 @@ _LEAST = 3  # methods for all pairs: two are compared in the tables already
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one table. `several` is None below three methods."""
+    """Of one table. `several` is None below three methods, `tags` of prompts without any or without a reference."""
 
     robust: Robust
     several: Several | None = None
+    tags: Tags | None = None
 
 
 def findings_of(table: Table, larger: Run | None = None) -> Findings:
@@ -36,7 +38,7 @@ def findings_of(table: Table, larger: Run | None = None) -> Findings:
             several = compare_methods([row.group for row in table.methods])
     elif len(table.rows) >= _LEAST:
         several = compare_runs([row.run for row in table.rows])
-    return Findings(robust, several)
+    return Findings(robust, several, tags_of(table))
 
 
 def markdown_parts(table: Table, findings: Findings | None) -> list[list[str]]:
@@ -58,5 +60,6 @@ def found_files(table: Table, findings: Findings) -> dict[str, str | bytes]:
         "ranks.csv": ranks_csv(several),
         "robust.csv": records_csv(robust_records(findings.robust)),
         "profiles.csv": records_csv(profile_records(findings.robust.profiles)),
+        "tags.csv": tags_csv(table, findings.tags),
     }
     return {name: content for name, content in files.items() if content}

@@ -15,9 +15,9 @@ MARK = "made-by-bench-report.txt"
 _TEXT = "Images of the page beside this folder. `bench report` rewrites it each time.\n"
 
 
-def in_the_way(path: Path) -> UsageError:
+def in_the_way(path: Path, command: str = "report") -> UsageError:
     """The error for what lies where a report would be written."""
-    return UsageError(f"{path} already exists and was not created by `bench report`; move it or pass another --out")
+    return UsageError(f"{path} already exists and was not created by `bench {command}`; move it or pass another --out")
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:

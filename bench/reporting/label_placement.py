@@ -19,14 +19,20 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 _ANGLES = tuple(math.radians(degrees) for degrees in (30, 150, -30, -150, 90, -90, 0, 180, 60, 120, -60, -120))
 _SWEEPS = 4
 _OUTSIDE, _LABEL, _BAR = 80.0, 40.0, 1.0  # cost per covered square unit of text size, relative
+_HARD = 30  # times as heavy as other obstacles
+_RINGS = (1.0, 1.8, 3.0, 4.5, 6.5, 9.0, 12.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a label goes: its box, and whether it is so far off that a line should lead to its point."""
+    """Where a label goes: its box, and whether it is so far off that a line should lead to its point.
+
+    `crossed`: wherever it stood it would cover what no label may cover, or stick out.
+    """
 
     box: Box
     far: bool
+    crossed: bool = False
 
 
 def _overlap(boxes: Floats, box: Box) -> float:
@@ -41,7 +47,7 @@ def _overlap(boxes: Floats, box: Box) -> float:
 def _candidates(x: float, y: float, width: float, height: float, gap: float) -> list[tuple[Box, float]]:
     """Boxes of the label's size on rings around the point, each with its distance from the point in gaps."""
     boxes = []
-    for ring in (1.0, 1.8, 3.0, 4.5, 6.5, 9.0):
+    for ring in _RINGS:
         for rank, angle in enumerate(_ANGLES):
             dx, dy = math.cos(angle), math.sin(angle)
             # The box touches the ring with the side or corner that faces the point.
@@ -52,12 +58,16 @@ def _candidates(x: float, y: float, width: float, height: float, gap: float) -> 
     return boxes
 
 
-def place(points: Floats, sizes: Floats, obstacles: Sequence[Box], inside: Box, gap: float) -> list[Placed]:
+def place(
+    points: Floats, sizes: Floats, obstacles: Sequence[Box], inside: Box, gap: float, forbidden: Sequence[Box] = ()
+) -> list[Placed]:
     """Boxes for labels of `sizes` [N, 2] at `points` [N, 2] that avoid `obstacles` and stay inside `inside`.
 
-    `gap` is the nearest distance of a label from its point. Obstacles count by area, so draw lines as thin boxes.
+    `gap` is the nearest distance of a label from its point. Obstacles count by area, so draw lines as thin boxes; a
+    label over anything `forbidden` is `crossed`, as is the later of two labels over one another.
     """
-    fixed = np.asarray(obstacles, dtype=np.float64).reshape(-1, 4)
+    hard = np.asarray(forbidden, dtype=np.float64).reshape(-1, 4)
+    fixed = np.concatenate([np.asarray(obstacles, dtype=np.float64).reshape(-1, 4), *[hard] * _HARD])
     found: dict[int, tuple[Box, float]] = {}
     choices = [
         _candidates(x, y, width, height, gap)
@@ -74,17 +84,28 @@ def place(points: Floats, sizes: Floats, obstacles: Sequence[Box], inside: Box, 
             found[int(i)] = best
         if sweep and not changed:
             break
-    return [Placed(found[i][0], found[i][1] >= 2.5) for i in range(len(points))]
+    made: list[Placed] = []
+    for i in range(len(points)):
+        box, distance = found[i]
+        kept = np.asarray([one.box for one in made if not one.crossed], dtype=np.float64).reshape(-1, 4)
+        crossed = _overlap(hard, box) + _overlap(kept, box) > 0 or _beyond(box, inside) > 0
+        made.append(Placed(box, distance >= 2.5, crossed))
+    return made
 
 
-def _cost(choice: tuple[Box, float], fixed: Floats, labels: Floats, inside: Box, gap: float) -> float:
-    box, distance = choice
-    outside = (
+def _beyond(box: Box, inside: Box) -> float:
+    """How far a box sticks out."""
+    return (
         max(0.0, inside[0] - box[0])
         + max(0.0, inside[1] - box[1])
         + max(0.0, box[2] - inside[2])
         + max(0.0, box[3] - inside[3])
     )
+
+
+def _cost(choice: tuple[Box, float], fixed: Floats, labels: Floats, inside: Box, gap: float) -> float:
+    box, distance = choice
+    outside = _beyond(box, inside)
     unit = gap * gap
     margin = (box[0] - gap / 4, box[1] - gap / 4, box[2] + gap / 4, box[3] + gap / 4)
     return (

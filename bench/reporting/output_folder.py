@@ -17,32 +17,36 @@ from bench.store.leftovers import clean_leftovers, temporary_name
 
 NAMES = frozenset(
     {"index.html", "index_files", "pareto.png", "pareto.svg", "pareto.pdf", "gallery.png"}
+    | {"leaderboard.csv", "history.csv", "records"}
+    | {"plot.png", "plot.svg", "plot.pdf"}
     | {"table.md", "table.csv", "table.tex", "differences.csv", "scores.csv"}
-    | {"methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv"}
+    | {"methods.csv", "pairs.csv", "ranks.csv", "robust.csv", "profiles.csv", "tags.csv"}
 )
 """What reports write; the next report replaces or removes it."""
-_GENERATOR = b'<meta name="generator" content="imagerefl-bench'
+REPORT = b'<meta name="generator" content="imagerefl-bench, '
+LEADERBOARD = b'<meta name="generator" content="imagerefl-bench leaderboard'
+"""How the page of a report and that of a leaderboard begin: neither is written over the other."""
 _HEAD = 16_384
 _EARLIER = ("table.md", "table.csv", "scores.csv", "pareto.svg")  # reports of versions whose page said nothing
 
 
-def check_folder(out: Path) -> None:
-    """UsageError for a place where something lies that no report made."""
+def check_folder(out: Path, mark: bytes = REPORT) -> None:
+    """UsageError for a place where something lies that no report (or whatever `mark` is of) made."""
     out = _real(out)
     _recover(out)
-    if out.is_dir() and (_is_report(out) or not _content(out)):
+    if out.is_dir() and (_is_report(out, mark) or not _content(out)):
         return
     if out.exists():
-        raise in_the_way(out)
+        raise in_the_way(out, "report" if mark == REPORT else "leaderboard")
 
 
 @contextlib.contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
+def fresh_folder(out: Path, mark: bytes = REPORT) -> Iterator[Path]:
     """An empty folder that becomes `out` when the block ends without an error; else `out` stays as it was.
 
     Raises UsageError: `out` was not made by a report, or cannot be written.
     """
-    check_folder(out)
+    check_folder(out, mark)
     out = _real(out)
     make_folder(out.parent)
     clean_leftovers(out.parent, deep=False)
@@ -67,14 +71,14 @@ def _content(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _is_report(folder: Path) -> bool:
+def _is_report(folder: Path, mark: bytes) -> bool:
     try:
         with (folder / "index.html").open("rb") as stream:
-            if _GENERATOR in stream.read(_HEAD):
+            if mark in stream.read(_HEAD):
                 return True
     except OSError:
         pass
-    return all((folder / name).is_file() for name in _EARLIER)
+    return mark == REPORT and all((folder / name).is_file() for name in _EARLIER)
 
 
 def _carry_over(out: Path, fresh: Path) -> None:

@@ -13,7 +13,8 @@ from bench.analysis.table.arrays import Array, prompts_of
 from bench.analysis.table.costs import cost_columns
 from bench.reporting import payload_types as types
 from bench.reporting.cells import decimals
-from bench.reporting.plots import diversity_axes, point_names, quality_axes
+from bench.reporting.plots import diversity_axes, quality_axes
+from bench.reporting.point_labels import point_names
 from bench.reporting.style import looks
 from bench.reporting.tradeoff import band_of
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +16,8 @@ from bench.analysis.pareto import front, staircase
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Row, Table
 from bench.reporting.cells import DAGGER
-from bench.reporting.label_placement import Box, place
-from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks, text_colour
+from bench.reporting.point_labels import MOST_OF_A_NAME, Drawn, brief_names, label_points, reach
+from bench.reporting.style import FAINT, INK, PAGE_WIDTH, RC, looks
 from bench.store.runs import MetricFacts
 from metrics.types import is_official
 
@@ -57,7 +55,6 @@ def diversity_axes(table: Table) -> list[MetricFacts]:
 def pareto_figure(table: Table) -> Figure:
     """The whole figure; close it by dropping it (it is not registered with pyplot)."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, columns = quality_axes(table), diversity_axes(table)
@@ -67,44 +64,124 @@ def pareto_figure(table: Table) -> Figure:
         height = 0.72 + 2.05 * len(rows)
         figure = Figure(figsize=(PAGE_WIDTH if len(columns) > 1 else 4.2, height))
         grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex="col", sharey="row")
+        spots = []
         for (quality, role), line in zip(rows, grid, strict=True):
             for diversity, axes in zip(columns, line, strict=True):
-                _panel(axes, table, diversity, quality)
-            line[0].set_ylabel(_axis_title(quality, role))
+                draw_panel(axes, table, diversity, quality)
+                spots.append((axes, diversity, quality))
+            line[0].set_ylabel(axis_title(quality, role))
         for diversity, axes in zip(columns, grid[-1], strict=True):
-            axes.set_xlabel(_axis_title(diversity))
+            axes.set_xlabel(axis_title(diversity))
         figure.align_ylabels(grid[:, 0])
-        _furnish(figure, table, any(role == "training reward" for _, role in rows))
         _set_limits(grid, table, columns, [quality for quality, _ in rows])
-        canvas: Any = FigureCanvasAgg(figure)  # Agg measures the text; the figure can still be saved in any format
-        canvas.draw()
-        for (quality, _), line in zip(rows, grid, strict=True):
-            for diversity, axes in zip(columns, line, strict=True):
-                _label_points(axes, canvas.get_renderer(), table, diversity, quality)
+        set_margins(figure, top=0.32, bottom=0.68, wspace=0.13, hspace=0.12)
+        text = how_to_read(table, any(role == "training reward" for _, role in rows))
+        name_points(figure, table, spots, foot_height(text, figure.get_size_inches()[0]))
+        title = f"{textwrap.shorten(table.title, 60, placeholder=' …')}: quality against diversity{table.label}"
+        write_above(figure, title)
+        write_below(figure, text)
         return figure
 
 
-def _axis_title(facts: MetricFacts, role: str = "") -> str:
+Spot = tuple["Axes", MetricFacts, MetricFacts]
+"""A panel with the metrics of its axes, x and y."""
+_LEFT, _RIGHT = 0.66, 0.12  # inches beside the panels
+_ENTRY = 1.75  # inches, of a name in the legend
+
+
+def axis_title(facts: MetricFacts, role: str = "", more: str = "") -> str:
+    """The metric on short lines with its direction; below it the role of a reward and what else there is."""
     title = "\n".join(textwrap.wrap(facts.display, 30))
-    mark = {"training reward": f"\ntraining reward {DAGGER}", "held out": "\nheld out", "": ""}[role]
-    return f"{title} {facts.arrow}{mark}"
+    mark = {"training reward": f"training reward {DAGGER}", "held out": "held out", "": ""}[role]
+    below = " · ".join(part for part in (mark, more) if part)
+    return f"{title} {facts.arrow}" + (f"\n{below}" if below else "")
 
 
-def _furnish(figure: Figure, table: Table, trained: bool) -> None:
-    """Title above, how to read it below, margins in inches so that every size of figure has the same ones."""
+def foot_height(text: str, width: float) -> float:
+    """Inches at the foot of a figure that its small print takes."""
+    return 0.14 + 0.12 * (small_print(text, width).count("\n") + 1)
+
+
+def set_margins(figure: Figure, top: float, bottom: float, wspace: float, hspace: float) -> None:
+    """Margins in inches, so that every size of figure has the same ones."""
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.66 / width, right=1 - 0.12 / width, bottom=0.68 / height, top=1 - 0.32 / height, wspace=0.13, hspace=0.12
+    edges = {"left": _LEFT / width, "right": 1 - _RIGHT / width, "bottom": bottom / height, "top": 1 - top / height}
+    figure.subplots_adjust(**edges, wspace=wspace, hspace=hspace)
+
+
+def name_points(figure: Figure, table: Table, spots: Sequence[Spot], foot: float, most: int = MOST_OF_A_NAME) -> None:
+    """Write names beside points; those that find no room in some panel go into a legend, for which the figure grows.
+
+    `foot`: inches at the foot that the small print takes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)  # Agg measures the text; the figure can still be saved in any format
+    canvas.draw()
+    crowded: dict[str, Row] = {}
+    for axes, x, y in spots:
+        for row in label_points(axes, canvas.get_renderer(), table, points_of(table, x, y), y, most):
+            crowded[row.name] = row
+    if crowded:
+        _add_legend(figure, table, [row for row in table.rows if row.name in crowded], foot)
+
+
+def _add_legend(figure: Figure, table: Table, rows: Sequence[Row], foot: float) -> None:
+    from matplotlib.lines import Line2D
+
+    width, height = figure.get_size_inches()
+    columns = max(1, int((width - _LEFT) / _ENTRY))
+    lift = 0.08 + 0.125 * math.ceil(len(rows) / columns)
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position(
+            (box.x0, (box.y0 * height + lift) / (height + lift), box.width, box.height * height / (height + lift))
+        )
+    figure.set_size_inches(width, height + lift)
+    style = looks([row.name for row in table.rows])
+    names = brief_names([row.name for row in rows], int(_ENTRY * 18))
+    handles = [
+        Line2D([], [], linestyle="", marker=style[row.name][1], color=style[row.name][0], markersize=4, label=name)
+        for row, name in zip(rows, names, strict=True)
+    ]
+    figure.legend(
+        handles=handles,
+        ncols=columns,
+        loc="lower left",
+        bbox_to_anchor=(_LEFT / width, foot / (height + lift)),
+        fontsize=6,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.35,
+        handletextpad=0.2,
+        columnspacing=0.8,
     )
-    title = f"{textwrap.shorten(table.title, 60, placeholder=' …')}: quality against diversity{table.label}"
-    figure.text(0.66 / width, 1 - 0.13 / height, title, size=8.5, weight="bold", va="center")
+
+
+def write_above(figure: Figure, title: str) -> None:
+    """The title of a figure."""
+    width, height = figure.get_size_inches()
+    figure.text(_LEFT / width, 1 - 0.13 / height, title, size=8.5, weight="bold", va="center")
+
+
+def write_below(figure: Figure, text: str) -> None:
+    """How to read the figure, in small print at its foot."""
+    width, height = figure.get_size_inches()
+    figure.text(_LEFT / width, 0.08 / height, small_print(text, width), size=6, color=INK, va="bottom", linespacing=1.4)
+
+
+def small_print(text: str, width: float) -> str:
+    """The text in lines that fit a figure of so many inches."""
+    return "\n".join(textwrap.wrap(text, int((width - _LEFT) * 23.5)))
+
+
+def how_to_read(table: Table, trained: bool, of: str = "") -> str:
+    """What the marks of a plot mean; `of`: of what the crosses are intervals, where not of means."""
     run = table.rows[0].run
-    legend = f"Better: up and right. {len(run.prompts):,} prompts × {run.samples} images; crosses: 95 % intervals "
-    legend += "over prompts; dashed: Pareto front."
-    if trained:
-        legend += f" {DAGGER} and open symbols: trained on this reward."
-    lines = "\n".join(textwrap.wrap(legend, 150 if width > 5 else 88))
-    figure.text(0.66 / width, 0.08 / height, lines, size=6, color=INK, va="bottom", linespacing=1.4)
+    text = f"Better: up and right. {len(run.prompts):,} prompts × {run.samples} images; crosses: 95 % intervals{of} "
+    text += "over prompts; dashed: Pareto front."
+    return text + (f" {DAGGER} and open symbols: trained on this reward." if trained else "")
 
 
 def _empty_figure(table: Table, figure_class: Any) -> Figure:
@@ -114,7 +191,7 @@ def _empty_figure(table: Table, figure_class: Any) -> Figure:
     return figure
 
 
-def _points(table: Table, diversity: MetricFacts, quality: MetricFacts) -> list[tuple[Row, Interval, Interval]]:
+def points_of(table: Table, diversity: MetricFacts, quality: MetricFacts) -> list[Drawn]:
     """(row, x, y) of the methods that have both values."""
     pairs = [
         (row, row.cells.get(diversity.name, _NO_INTERVAL), row.cells.get(quality.name, _NO_INTERVAL))
@@ -123,14 +200,11 @@ def _points(table: Table, diversity: MetricFacts, quality: MetricFacts) -> list[
     return [pair for pair in pairs if math.isfinite(pair[1].mean) and math.isfinite(pair[2].mean)]
 
 
-def _reach(value: Interval) -> tuple[float, float]:
-    return (value.low, value.high) if math.isfinite(value.low) else (value.mean, value.mean)
-
-
-def _panel(axes: Axes, table: Table, diversity: MetricFacts, quality: MetricFacts) -> None:
+def draw_panel(axes: Axes, table: Table, diversity: MetricFacts, quality: MetricFacts) -> None:
+    """One plot of two metrics: the front, the curves of sweeps, and a cross for every method with both values."""
     axes.grid(True)
     axes.locator_params(nbins=6)
-    points = _points(table, diversity, quality)
+    points = points_of(table, diversity, quality)
     if not points:
         axes.text(0.5, 0.5, "not scored", transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
@@ -148,8 +222,8 @@ def _panel(axes: Axes, table: Table, diversity: MetricFacts, quality: MetricFact
 def _draw_point(axes: Axes, row: Row, x: Interval, y: Interval, style: tuple[str, str], trained: bool) -> None:
     colour, marker = style
     cross: dict[str, Any] = {"color": colour, "linewidth": 0.9, "alpha": 0.55, "zorder": 3, "solid_capstyle": "butt"}
-    axes.plot(_reach(x), [y.mean] * 2, **cross)
-    axes.plot([x.mean] * 2, _reach(y), **cross)
+    axes.plot(reach(x), [y.mean] * 2, **cross)
+    axes.plot([x.mean] * 2, reach(y), **cross)
     face = "white" if trained else colour
     size = 4.6 if marker in "so^vD" else 5.4
     axes.plot(
@@ -157,16 +231,16 @@ def _draw_point(axes: Axes, row: Row, x: Interval, y: Interval, style: tuple[str
     )
 
 
-def _draw_front(axes: Axes, points: Sequence[tuple[Row, Interval, Interval]], higher: tuple[bool, bool]) -> None:
+def _draw_front(axes: Axes, points: Sequence[Drawn], higher: tuple[bool, bool]) -> None:
     xs, ys = [x.mean for _, x, _ in points], [y.mean for _, _, y in points]
     if int(front(np.column_stack([xs, ys]), higher).sum()):
         steps = staircase(xs, ys, higher)
         axes.plot(steps[:, 0], steps[:, 1], color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1.5)
 
 
-def _limits(values: Sequence[Interval], facts: MetricFacts, room: float) -> tuple[float, float] | None:
+def limits(values: Sequence[Interval], facts: MetricFacts, room: float) -> tuple[float, float] | None:
     """Limits that leave room for the names; an axis whose lower values are better runs backwards."""
-    kept = [_reach(value) for value in values if math.isfinite(value.mean)]
+    kept = [reach(value) for value in values if math.isfinite(value.mean)]
     if not kept:
         return None
     low, high = min(one[0] for one in kept), max(one[1] for one in kept)
@@ -176,95 +250,6 @@ def _limits(values: Sequence[Interval], facts: MetricFacts, room: float) -> tupl
 
 def _set_limits(grid: Any, table: Table, columns: Sequence[MetricFacts], qualities: Sequence[MetricFacts]) -> None:
     for axes, facts in zip(grid[0], columns, strict=True):
-        axes.set_xlim(_limits([row.cells.get(facts.name, _NO_INTERVAL) for row in table.rows], facts, 0.2))
+        axes.set_xlim(limits([row.cells.get(facts.name, _NO_INTERVAL) for row in table.rows], facts, 0.2))
     for axes, facts in zip(grid[:, 0], qualities, strict=True):
-        axes.set_ylim(_limits([row.cells.get(facts.name, _NO_INTERVAL) for row in table.rows], facts, 0.14))
-
-
-def _label_points(axes: Axes, renderer: Any, table: Table, diversity: MetricFacts, quality: MetricFacts) -> None:
-    """Write the names beside their points, where there is room."""
-    points = _points(table, diversity, quality)
-    if not points:
-        return
-    style = looks([row.name for row in table.rows])
-    scale = renderer.dpi / 72  # pixels per point
-    names = point_names(table)
-    look: dict[str, Any] = {"size": 6.6 if len(points) <= 8 else 5.8, "zorder": 6}
-    marks = [f" {DAGGER}" if row.in_reward(quality.name) and not row.setting else "" for row, _, _ in points]
-    texts = [
-        axes.text(0, 0, names[row.name] + mark, color=text_colour(style[row.name][0]), **look)
-        for (row, _, _), mark in zip(points, marks, strict=True)
-    ]
-    sizes = np.asarray([[box.width, box.height] for box in (text.get_window_extent(renderer) for text in texts)])
-    centres = axes.transData.transform([(x.mean, y.mean) for _, x, y in points])
-    frame = axes.get_window_extent(renderer)
-    inside = (frame.x0 + scale, frame.y0 + scale, frame.x1 - scale, frame.y1 - scale)
-    placed = place(centres, sizes, _obstacles(axes, points, scale), inside, 5.0 * scale)
-    back = axes.transData.inverted()
-    for text, spot, (row, x, y) in zip(texts, placed, points, strict=True):
-        x0, y0, x1, y1 = spot.box
-        text.set(position=back.transform(((x0 + x1) / 2, (y0 + y1) / 2)), ha="center", va="center")
-        if spot.far:
-            end = back.transform(_nearest(spot.box, axes.transData.transform((x.mean, y.mean))))
-            axes.plot([x.mean, end[0]], [y.mean, end[1]], color=style[row.name][0], linewidth=0.5, alpha=0.7, zorder=5)
-
-
-def _nearest(box: Box, point: Any) -> tuple[float, float]:
-    """The point of a box that is nearest to `point`."""
-    return min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
-
-
-def point_names(table: Table) -> dict[str, str]:
-    """Row name -> what stands beside its point: on a curve the values, after the family and parameter at the first.
-
-    A method at its own setting keeps its name, on a curve as well.
-    """
-    names = {row.name: _brief(row.name) for row in table.rows}
-    plain = {row.name for row in table.rows if not row.setting}
-    crossed = Counter(name for curve in table.curves for name, _ in curve.members)
-    for curve in table.curves:
-        swept = [(name, value) for name, value in curve.members if name not in plain and crossed[name] == 1]
-        for i, (name, value) in enumerate(swept):
-            names[name] = value if i else _brief(f"{curve.family} {curve.parameter}={value}")
-    return names
-
-
-def _brief(name: str) -> str:
-    return textwrap.shorten(name, 26, placeholder=" …") if " " in name else _cut(name, 26)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _obstacles(axes: Axes, points: Sequence[tuple[Row, Interval, Interval]], scale: float) -> list[Box]:
-    """Markers, arms of the crosses and the front as boxes in pixels; markers count several times as heavy."""
-    boxes: list[Box] = []
-    to_pixels = axes.transData.transform
-    for _, x, y in points:
-        cx, cy = to_pixels((x.mean, y.mean))
-        half = 3.6 * scale
-        boxes += [(cx - half, cy - half, cx + half, cy + half)] * 12
-        (left, _), (right, _) = to_pixels((_reach(x)[0], y.mean)), to_pixels((_reach(x)[1], y.mean))
-        (_, bottom), (_, top) = to_pixels((x.mean, _reach(y)[0])), to_pixels((x.mean, _reach(y)[1]))
-        thick = 1.0 * scale
-        boxes += [(min(left, right), cy - thick, max(left, right), cy + thick)] * 2
-        boxes += [(cx - thick, min(bottom, top), cx + thick, max(bottom, top))] * 2
-    for line in axes.lines:
-        if line.get_linestyle() == "--" or line.get_zorder() in (1.5, 2):
-            boxes += _segments(to_pixels(np.asarray(line.get_xydata())), scale)
-    return boxes
-
-
-def _segments(path: Any, scale: float) -> list[Box]:
-    """A path [M, 2] in pixels as small boxes along it."""
-    boxes = []
-    for (x0, y0), (x1, y1) in pairwise(path):
-        count = max(1, int(math.hypot(x1 - x0, y1 - y0) / (4 * scale)))
-        for i in range(count):
-            ax, ay = x0 + (x1 - x0) * i / count, y0 + (y1 - y0) * i / count
-            bx, by = x0 + (x1 - x0) * (i + 1) / count, y0 + (y1 - y0) * (i + 1) / count
-            boxes.append(
-                (min(ax, bx) - scale / 2, min(ay, by) - scale / 2, max(ax, bx) + scale / 2, max(ay, by) + scale / 2)
-            )
-    return boxes
+        axes.set_ylim(limits([row.cells.get(facts.name, _NO_INTERVAL) for row in table.rows], facts, 0.14))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from bench.errors import UsageError
+from bench.store.object_store import store_url
+from bench.store.on_object_stores import on_object_stores
 
+if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
     from bench.reporting.findings import Findings
+    from bench.reporting.named_plot import PlotRequest
     from bench.store.runs import Run
     from bench.store.select import LeftOut, RunSources
     from bench.study.findings import Findings as StudyFindings
@@ -26,6 +28,7 @@ _N_RESAMPLES = 2000
 _REFERENCE = "base"
 
 
+@on_object_stores(pictures=True)
 def report(
     runs: RunSources | None = None,
     out: Path | str | None = None,
@@ -39,6 +42,11 @@ def report(
     common: bool = False,
     study: Path | str | None = None,
     verify: bool = False,
+    plot: Sequence[str] = (),
+    width: str | float | None = None,
+    title: bool = True,
+    values: str | None = None,
+    methods: Sequence[str] = (),
 ) -> list[Path]:
     """Write index.html, pareto.png, .svg and .pdf, table.md, .csv and .tex, differences.csv, scores.csv, gallery.png.
 
@@ -54,6 +62,9 @@ def report(
     images lie beside the page in `index_files/`. `common`: only over the values that all runs have, which captions say.
     `study` is the folder of a human preference study: what people say is a section of its suite's page.
     `verify` reads all pictures, also those that look unchanged.
+    `plot` names panels, each "x=METRIC,y=METRIC", of one more figure, plot.png, .svg and .pdf: `width` inches wide (or
+    "84mm", ...), with or without its `title`, of `values` "means" or "paired" (None: paired differences to the
+    reference where the noise is known to be shared), of these `methods` with all their settings (none: all).
     The files are written to a new folder, which takes the place of `out` when it is whole. Returns them. UsageError:
     nothing to report, or `out` cannot be written, or holds something that no report made.
 
@@ -63,10 +74,14 @@ def report(
     """
     from bench.analysis.comparable import require_comparable
     from bench.analysis.opened import open_runs
+    from bench.reporting.named_plot import plot_request
     from bench.reporting.output_folder import check_folder
     from bench.store.pictures import verifying
 
+    if out is not None and store_url(out) is not None:
+        raise UsageError("a report is written to a folder of this machine: pass --out DIR")
     out = Path(results) / "report" if out is None else Path(out)
+    request = plot_request(plot, width, title, values, methods)
     with verifying(verify):
         kept = None if runs is None else suite
         opened, unfinished, named = open_runs(results if runs is None else runs, results, kept)
@@ -84,7 +99,7 @@ def report(
         absent = [omitted for omitted in unfinished if omitted.suite == name]
         table, larger = _table(members, absent, subset, (reference, n_resamples, common))
         asked = people if people is None or people.suite in ("", name) else None
-        written += write(table, folder, gallery, larger, asked)
+        written += write(table, folder, gallery, larger, asked, request)
     return written
 
 
@@ -140,20 +155,24 @@ def write(
     gallery: int | None = None,
     larger: Run | None = None,
     people: StudyFindings | None = None,
+    plot: PlotRequest | None = None,
 ) -> list[Path]:
     """Write all files of one table into a folder, which is swapped when all are there; returns their paths.
 
-    `larger`: the reference on a larger prompt set, by which means are narrowed; `people`: what a study found.
+    `larger`: the reference on a larger prompt set, by which means are narrowed; `people`: what a study found;
+    `plot`: one more figure.
     """
     from bench.analysis.tradeoff import joint_bootstrap
     from bench.reporting.findings import findings_of, found_files
     from bench.reporting.image_folder import replace_folder
     from bench.reporting.latex import latex
+    from bench.reporting.named_plot import plot_files
     from bench.reporting.output_folder import fresh_folder
     from bench.reporting.tables import differences_csv, markdown, means_csv, scores_csv
     from bench.reporting.thumbnails import FOLDER
     from bench.store.atomic import atomic_write
 
+    drawn = plot_files(table, plot)  # what it asks for in vain is said before the work
     findings = findings_of(table, larger)
     joint = joint_bootstrap([row.run for row in table.rows], [row.name for row in table.rows], table.n_resamples)
     contents: dict[str, str | bytes] = {
@@ -165,7 +184,7 @@ def write(
     if table.differences:
         contents["differences.csv"] = differences_csv(table)
     contents.update(found_files(table, findings))
-    contents.update(_pictures(table))
+    contents.update({**_pictures(table), **drawn})
     found = (findings, people)
     contents["index.html"], beside = _page(table, joint, out, gallery, (contents["pareto.svg"], *found))
     with fresh_folder(out) as fresh:
@@ -199,21 +218,14 @@ def _pictures(table: Table) -> dict[str, bytes]:
 
     from bench.reporting.gallery import gallery_figure
     from bench.reporting.plots import pareto_figure
+    from bench.reporting.style import drawn
 
     pictures: dict[str, bytes] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # prompts in any script
         plot = pareto_figure(table)
-        pictures |= {f"pareto.{ending}": _drawn(plot, ending) for ending in ("png", "svg", "pdf")}
+        pictures |= {f"pareto.{ending}": drawn(plot, ending) for ending in ("png", "svg", "pdf")}
         sheet = gallery_figure(table)
         if sheet is not None:
-            pictures["gallery.png"] = _drawn(sheet, "png")
+            pictures["gallery.png"] = drawn(sheet, "png")
     return pictures
-
-
-def _drawn(figure: Figure, ending: str) -> bytes:
-    from bench.reporting.style import save
-
-    buffer = io.BytesIO()
-    save(figure, buffer, ending)
-    return buffer.getvalue()

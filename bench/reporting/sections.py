@@ -11,16 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.stats import Interval
 from bench.analysis.table.costs import cost_columns
 from bench.analysis.table.rows import Best, Row, Table
 from bench.analysis.tradeoff import Pairs
 from bench.reporting.all_pairs import pairs_section
 from bench.reporting.cells import CellText, difference_cells, mean_cells, number
 from bench.reporting.findings import Findings
+from bench.reporting.headline import headline_section
 from bench.reporting.protocol import environments, metric_card, origins, protocol
 from bench.reporting.robust import robust_section
 from bench.reporting.seeds import seeds_section
 from bench.reporting.study_section import section
+from bench.reporting.tags import tags_section
 from bench.reporting.thumbnails import Pictures
 from bench.reporting.tradeoff import grids
 from bench.study.findings import Findings as StudyFindings
@@ -60,6 +63,10 @@ class Section:
     scripts: tuple[str, ...] = ()
 
 
+def _summary(material: Material) -> Content:
+    return headline_section(material.table, material.findings)
+
+
 def _tradeoff(material: Material) -> Content:
     return {"fallback": base64.b64encode(material.picture).decode(), "differences": bool(material.table.differences)}
 
@@ -79,6 +86,10 @@ def _seeds(material: Material) -> Content | None:
 
 def _pairs(material: Material) -> Content | None:
     return pairs_section(material.findings.several) if material.findings else None
+
+
+def _tags(material: Material) -> Content | None:
+    return tags_section(material.table, material.findings.tags) if material.findings else None
 
 
 def _robust(material: Material) -> Content | None:
@@ -121,14 +132,17 @@ def _notes(material: Material) -> Content | None:
 
 
 SECTIONS = (
+    Section("summary", "Summary", _summary, scripts=("state.js", "tables.js")),
     Section("tradeoff", "Trade-off", _tradeoff, scripts=("names.js", "plots.js")),
     Section("table", "Table", _table),
     Section("differences", "Differences", _differences),
     Section("seeds", "Training seeds", _seeds),
     Section("pairs", "All pairs", _pairs),
+    Section("tags", "By tag", _tags),
     Section("trade", "Price", _price),
     Section("robust", "Beside the means", _robust),
     Section("distributions", "Per prompt", _distributions, scripts=("distributions.js",)),
+    Section("scores", "Scores", _distributions, scripts=("scores.js",)),
     Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
     Section("people", "People", _people),
     Section("cost", "Cost", _cost),
@@ -143,7 +157,7 @@ def means(table: Table) -> list[dict[str, Any]]:
     rows = []
     for row, cells in zip(table.rows, mean_cells(table), strict=True):
         columns = [
-            {"cell": cell, "rank": _rank(table.best.get(facts.name), row), "sort": _sort_value(row, facts.name)}
+            {"cell": cell, "rank": _rank(table.best.get(facts.name), row), "interval": row.cells.get(facts.name)}
             for facts, cell in zip(table.metrics, cells, strict=True)
         ]
         rows.append({"row": row, "columns": columns})
@@ -157,17 +171,17 @@ def _rank(best: Best | None, row: Row) -> str:
     return "best" if best.significant else "level"
 
 
-def _sort_value(row: Row, metric: str) -> str:
-    return repr(row.cells[metric].mean) if metric in row.cells else "nan"
-
-
-def differences(table: Table) -> list[tuple[Row, list[CellText]]]:
-    """Rows of the second table: differences against the reference."""
+def differences(table: Table) -> list[tuple[Row, list[tuple[CellText, Interval | None]]]]:
+    """Rows of the second table: differences against the reference, as they are printed and as numbers."""
     if not table.differences:
         return []
     rows = {row.name: row for row in table.rows}
-    names, cells = difference_cells(table)
-    return [(rows[name], line) for name, line in zip(names, cells, strict=True)]
+    lines = []
+    for name, cells in zip(*difference_cells(table), strict=True):
+        found = {one.facts.name: one.interval for one in table.differences[name]}
+        known = [found.get(facts.name) for facts in table.metrics]
+        lines.append((rows[name], list(zip(cells, known, strict=True))))
+    return lines
 
 
 def costs(table: Table) -> dict[str, Any]:

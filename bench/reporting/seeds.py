@@ -16,8 +16,11 @@ from bench.analysis.table.rows import MethodRow, Table
 from bench.formatting import aligned, counted, escape_markdown, markdown_table
 from bench.reporting.cells import DAGGER, MISSING, CellText, decimals, difference_cell, header, number, range_text
 
+OVER_SEEDS = (
+    "Means over all checkpoints of a method (training seeds) and all prompts, with the 95 % interval of the METHOD."
+)
 HOW = (
-    "Means over all checkpoints of a method (training seeds) and all prompts, with the 95 % interval of the METHOD; "
+    f"{OVER_SEEDS[:-1]}; "
     "beside it the first checkpoint alone, whose interval is over prompts only and says nothing of another training "
     "seed."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence, Set
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ RC: Any = {
     "grid.linewidth": 0.5,
     "text.color": INK,
     "text.parse_math": False,  # names and prompts are untrusted: "$" is a dollar
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "ps.fonttype": 42,
     "svg.hashsalt": "imagerefl-bench",
     "svg.fonttype": "path",
     "figure.dpi": 100,
@@ -108,3 +111,10 @@ def save(figure: Figure, out: IO[bytes], ending: str) -> None:
     metadata = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context(RC):
         figure.savefig(out, format=ending, metadata=metadata[ending])
+
+
+def drawn(figure: Figure, ending: str) -> bytes:
+    """The bytes of a figure as png, svg or pdf."""
+    buffer = io.BytesIO()
+    save(figure, buffer, ending)
+    return buffer.getvalue()

@@ -15,6 +15,7 @@ from bench.analysis.table.rows import Table
 from bench.formatting import csv_text, escape_markdown, markdown_table
 from bench.reporting.cells import BEST, CellText, difference_cells, header, mean_cells
 from bench.reporting.findings import Findings, markdown_parts
+from bench.reporting.headline import headline_markdown
 from bench.reporting.seeds import seeds_text
 
 
@@ -33,6 +34,7 @@ def markdown(table: Table, findings: Findings | None = None) -> str:
     """table.md: means with intervals, paired differences against the reference, what else was found, notes."""
     head = ["method", *(header(facts, table) for facts in table.metrics)]
     lines = [f"# {escape_markdown(table.title)}", "", f"{table.protocol.replace(' x ', ' × ')}.", ""]
+    lines += [*headline_markdown(table, findings), ""]
     lines += _markdown_grid(head, [row.name for row in table.rows], mean_cells(table))
     legend = [BEST] if table.best else []
     legend += [f"{dagger_line()}."] if table.trained_metrics else []

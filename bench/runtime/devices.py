@@ -6,9 +6,13 @@ import contextlib
 import functools
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from bench.errors import MissingError, UsageError
 from bench.runtime.threads import apply_threads
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,13 @@ def prepare_torch(device: str) -> str:
 @functools.cache
 def _set_threads() -> None:
     logger.info(f"torch uses {apply_threads()}")
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device. From the host to CUDA it is queued, by pinned memory: nobody waits for the device."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def peak_memory() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import itertools
 from collections import Counter
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
 from bench.models.schedulers import calls_per_step, take_step
+from bench.runtime.devices import sent
 from bench.sampling.guiding import State, guided
-from bench.sampling.noise import generators, initial_noise
+from bench.sampling.noise import MOST_KEPT, StepNoise, generators, initial_noise, know_step_noise
 from bench.sampling.tree import Action, Segment, cost
 
 
@@ -36,6 +38,17 @@ class Batch:
     noise: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What all segments of one batch's tree share. `times`: the scheduler's timesteps on the model's device."""
+
+    model: DiffusionModel
+    batch: Batch
+    times: Tensor
+    noise: StepNoise
+    executed: Counter[str]
+
+
 def run_tree(
     model: DiffusionModel, tree: Segment, batch: Batch, executed: Counter[str] | None = None
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
@@ -44,15 +57,31 @@ def run_tree(
     `executed` is added to as networks are evaluated: single-sample forwards, charged to the first run that shares them.
     """
     scheduler = model.new_scheduler()
-    # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
-    noise = batch.noise
-    if noise is None:
-        noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
-    # Flow matching schedulers start from plain noise and take latents as they are.
-    dtype = getattr(model, "latents_dtype", None) or model.dtype
-    latents = noise.to(model.device, dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    counted = Counter[str]() if executed is None else executed
-    yield from _run(model, tree, batch, latents, Memory(scheduler, State()), counted)
+    # Inference tensors from the first on: a compiled network would be compiled once more for others.
+    with torch.inference_mode():
+        # Drawn in float32 and then cast: the same picture begins from the same noise in every precision.
+        noise = batch.noise
+        if noise is None:
+            noise = initial_noise(batch.seed, batch.prompt_ids, batch.samples, model.latents_shape, batch.stream)
+        # Flow matching schedulers start from plain noise and take latents as they are.
+        dtype = getattr(model, "latents_dtype", None) or model.dtype
+        latents = sent(noise, model.device).to(dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
+    yield from run_from(model, tree, batch, latents, scheduler, Counter() if executed is None else executed)
+
+
+def run_from(
+    model: DiffusionModel, tree: Segment, batch: Batch, latents: Tensor, scheduler: Any, executed: Counter[str]
+) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """`run_tree` from latents [N, ...] that are given, with a scheduler of the model whose state is new."""
+    know_step_noise(scheduler)
+    of_step = functools.partial(generators, batch.seed, batch.prompt_ids, batch.samples, stream=batch.stream)
+    noise = StepNoise(of_step, model.device, MOST_KEPT if tree.children else 0)
+    with torch.inference_mode():
+        way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
+    try:
+        yield from _run(way, tree, latents, Memory(scheduler, State()))
+    finally:
+        noise.close()
 
 
 @dataclass(slots=True)
@@ -68,36 +97,37 @@ class Memory:
 
 
 @torch.inference_mode()
-def _advance(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, memory: Memory, executed: Counter[str]
-) -> Tensor:
+def _advance(way: _Way, segment: Segment, latents: Tensor, memory: Memory) -> Tensor:
     """Run a segment's own steps; `memory` keeps what they leave."""
     scheduler = memory.scheduler
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     for index, (first, last) in _evaluations(scheduler, segment):
         action = segment.actions[index - segment.start]
         for call in range(first, last):
-            t = scheduler.timesteps[call]
-            prediction = _predict(model, action, scaled(scheduler, latents, t), t, (batch, call, memory.guiders))
-            executed[segment.runs[0]] += cost(action) * len(batch.samples)
+            # The network takes the time on its device, the scheduler on the CPU: neither waits for the other's.
+            seen = scaled(scheduler, latents, scheduler.timesteps[call])
+            prediction = _predict(way, action, seen, call, memory.guiders)
+            way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
             extra = {}
             if takes_noise:
-                extra["generator"] = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, batch.stream)
+                extra["generator"] = way.noise.of_call(call, more=call + 1 < len(way.times))
             latents = take_step(scheduler, prediction, call, latents, extra)
     return latents
 
 
 def _run(
-    model: DiffusionModel, segment: Segment, batch: Batch, latents: Tensor, memory: Memory, executed: Counter[str]
+    way: _Way, segment: Segment, latents: Tensor, memory: Memory, forked: bool = False
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    latents = _advance(model, segment, batch, latents, memory, executed)
+    latents = _advance(way, segment, latents, memory)
     if not segment.children:
         yield segment.runs, latents
+    elif not forked:  # the trunk's noise is wanted by nobody any more
+        way.noise.forget_before(sum(calls_per_step(memory.scheduler)[: segment.stop]))
     for nth, child in enumerate(segment.children):
         # A multistep scheduler remembers predictions and where it is, so each branch needs the state of the fork; the
         # last branch may use it up. Latents are not copied: no step writes into them.
         last = nth == len(segment.children) - 1
-        yield from _run(model, child, batch, latents, memory if last else memory.copy(), executed)
+        yield from _run(way, child, latents, memory if last else memory.copy(), True)
 
 
 def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
@@ -106,15 +136,17 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
     return latents if scale is None else torch.as_tensor(scale(latents, t))
 
 
-def _predict(model: DiffusionModel, action: Action, latents: Tensor, t: Tensor, at: tuple[Batch, int, State]) -> Tensor:
-    """The step's prediction under the rules of its sides; `at` is (batch, index of the timestep, guiders' state)."""
-    batch, call, state = at
+def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State) -> Tensor:
+    """The step's prediction under the rules of its sides; `call` is the index of the timestep, `state` the guiders'."""
+    batch = way.batch
 
     def noise_of(shape: Sequence[int]) -> Tensor:
         drawn = generators(batch.seed, batch.prompt_ids, batch.samples, call + 1, f"{batch.stream}prompt")
-        return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn]).to(latents.device)
+        noise = torch.stack([torch.randn(tuple(shape), generator=generator) for generator in drawn])
+        return sent(noise, latents.device)
 
-    return _sum(action, [guided(model, side, latents, t, batch.cond, (state, noise_of)) for side in action])
+    memory = (state, noise_of)
+    return _sum(action, [guided(way.model, side, latents, way.times[call], batch.cond, memory) for side in action])
 
 
 def _sum(action: Action, predictions: Sequence[Tensor]) -> Tensor:
@@ -145,4 +177,6 @@ def steps_of(scheduler: Any) -> int:
 def as_batch(model: DiffusionModel, seed: int, items: Sequence[tuple[str, str, int]]) -> Batch:
     """A batch of (prompt id, prompt, sample) items, encoded."""
     cond = model.encode([prompt for _, prompt, _ in items])
+    with torch.inference_mode():  # as what is filled up later: a compiled network tells the two apart
+        cond = cond.take(range(len(items)))
     return Batch(seed, tuple(item[0] for item in items), tuple(item[2] for item in items), cond)

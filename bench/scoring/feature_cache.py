@@ -8,11 +8,13 @@ Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) 
 Parts are written whole to a temporary name and renamed, each under the sha256 of its content, so a kill or two runs at
 once leave nothing half-written, and no lock is needed; a part whose content does not have the digest in its name is
 reported, deleted and recomputed. Parts of earlier versions, without a digest, are not used. The folder may be deleted
-at any time. The environment variable BENCH_FEATURE_CACHE=off does without it.
+at any time; beyond `MOST_TOTAL` bytes the parts that were used longest ago are deleted when scoring begins. The
+environment variable BENCH_FEATURE_CACHE=off does without it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections import OrderedDict
@@ -41,6 +43,8 @@ logger = get_logger(__name__)
 VARIABLE = "BENCH_FEATURE_CACHE"
 MOST_BYTES = 32 << 10
 """Of the features of one image; larger ones are not kept."""
+MOST_TOTAL = 16 << 30
+"""Bytes of all parts of a results folder: those of four million images by one network of 1,024 features."""
 FORMAT = 1
 _OPEN_PARTS = 8  # parts whose features are held in memory
 
@@ -115,6 +119,8 @@ class NetworkFeatures:
             if rows is None:
                 return None
             self._open[path] = rows
+            with contextlib.suppress(OSError):  # a folder that cannot be written is not pruned either
+                os.utime(path)
             if len(self._open) > _OPEN_PARTS:
                 self._open.popitem(last=False)
         self._open.move_to_end(path)
@@ -163,6 +169,25 @@ class FeatureCache:
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if switched_off() else folder
         self._by_network: dict[str, NetworkFeatures] = {}
+
+    def prune(self) -> int:
+        """Delete the parts that were used longest ago while all are more than `MOST_TOTAL`; returns how many."""
+        if self._folder is None:
+            return 0
+        parts = []
+        for path in self._folder.glob("*/part-*.npz"):
+            with contextlib.suppress(OSError):  # removed meanwhile
+                found = path.stat()
+                parts.append((found.st_mtime, found.st_size, path))
+        total, deleted = sum(size for _, size, _ in parts), 0
+        for _, size, path in sorted(parts):
+            if total <= MOST_TOTAL:
+                break
+            if remove_damaged(path):
+                total, deleted = total - size, deleted + 1
+        if deleted:
+            logger.info(f"{self._folder}: {deleted} parts that were used longest ago are deleted, {total:,} bytes stay")
+        return deleted
 
     def features_of(self, metric: FeatureMetric) -> NetworkFeatures:
         """The cached features of the network that a metric sees images through."""

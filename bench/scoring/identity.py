@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from bench.suite.schema import MetricSpec, Suite
 
 
+FLOAT = "float32"
+"""The dtype of a metric that asks for none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Both parts are stored in a metric's card.
 
     `digest` covers the metric's version, the content of its weights, its options (those left out have their defaults),
-    its label, and for set metrics the reference; `asked` says what of that a card does not say by itself.
+    its label, a dtype other than float32, TF32 where it is chosen, and for set metrics the reference; `asked` says what
+    of that a card does not say by itself.
     """
 
     digest: str
@@ -39,7 +44,12 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
         "options": options | {key: identity_of(value, facts.beside) for key, value in weights.items()},
         "label": suite.label,
     }
+    # The defaults are not named: values that are there already were asked for in the same way.
+    chosen = {"dtype": spec.dtype, "tf32": spec.tf32}
+    precision = {key: value for key, value in chosen.items() if value not in (FLOAT, False)}
+    identity |= precision
     asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in weights}}
+    asked |= precision
     if facts.kind == metrics.Kind.SET:
         asked["reference"] = None if suite.reference is None else reference_identity(suite.reference)
         identity["reference"] = _by_content(asked["reference"])

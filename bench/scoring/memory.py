@@ -1,7 +1,8 @@
 """Which metrics are in memory together: as many as take no more than the largest of them takes alone.
 
 So the peak of memory is that of the largest model, whatever the number of metrics, and small models still score side
-by side. Sizes are known exactly once a model was loaded, and before from the shapes in its files.
+by side. A device with memory of its own is not shared with other programs' files and pictures: there as many are
+together as fit (`SHARE`). Sizes are known exactly once a model was loaded, and before from the shapes in its files.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FLOOR = 512 << 20
 """Models that take less than this together may share the memory even where the largest is smaller."""
 HEADROOM = 1 << 30
 """What is left free for images and activations, where little memory is free."""
+SHARE = 0.7
+"""Of a device's own memory that is free, what models may take together; the rest is for activations."""
 _FLOAT = 4
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".tar", ".ckpt")
 
@@ -82,6 +85,8 @@ class Models:
         return size is not None and used + size <= self._room(free)
 
     def _room(self, free: float) -> float:
+        if self._place.startswith("cuda"):
+            return min(free * SHARE, free - HEADROOM)
         largest = max((size for size in self._sizes.values() if size is not None), default=0)
         return min(max(FLOOR, largest), free - HEADROOM)
 

@@ -26,7 +26,8 @@ def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | No
         return metrics.load(name, device=device, label=label)
     paths = metrics.info(name).weight_options
     options = {key: metric_weights(value) if key in paths else value for key, value in spec.options.items()}
-    return metrics.load(name, weights=metric_weights(spec.weights), device=device, label=label, **options)
+    how: dict[str, Any] = {"device": device, "label": label, "dtype": spec.dtype, "tf32": spec.tf32}
+    return metrics.load(name, weights=metric_weights(spec.weights), **how, **options)
 
 
 def identity_of(spec: str, beside: Sequence[str]) -> Any:

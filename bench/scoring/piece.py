@@ -37,12 +37,13 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A whole chunk of the run in the folder `run`: its images, and what of it each metric has to make.
+    """A whole chunk of the run `name` in the folder `run`: its images, and what of it each metric has to make.
 
     A set metric has nothing to make of a piece but features: its `Missing` is `whole`.
     """
 
     run: Path
+    name: str  # the folder has another one while the run is made anew beside the old one
     prompt_ids: tuple[str, ...]
     rows: tuple[ImageRow, ...]
     missing: Mapping[str, Missing]
@@ -90,7 +91,7 @@ class PieceScorer(Scorer):
 
 
 def pieces_of(
-    run: Path,
+    store: RunStore,
     chunks: Iterable[Sequence[str]],
     missing: Mapping[str, Missing],
     rows: Mapping[Key, ImageRow],
@@ -110,7 +111,7 @@ def pieces_of(
         mine = {name: _within(one, keys, prompt_ids) for name, one in missing.items()}
         mine = {name: one for name, one in mine.items() if one.size}
         if mine:
-            yield Piece(run, tuple(prompt_ids), tuple(rows[key] for key in keys), mine)
+            yield Piece(store.path, store.name, tuple(prompt_ids), tuple(rows[key] for key in keys), mine)
 
 
 def missing_of(target: Target, suite: Suite, keys: Iterable[Key]) -> dict[str, Missing]:
@@ -179,7 +180,7 @@ class Pieces:
 
     def score(self, piece: Piece) -> list[Scored]:
         """The values of a piece. A metric that fails makes none: who scores the run tries it again, and says why."""
-        store, manifest = self._run(piece.run)
+        store, manifest = self._run(piece.run, piece.name)
         target = _target(store, manifest, piece)
         scorers = [self._scorer(name, target, piece) for name in self._group if name in piece.missing]
         scorers = [one for one in scorers if one.missing.size]
@@ -209,9 +210,9 @@ class Pieces:
         reference = self._suite.reference
         return PieceScorer(name, metric, card, target, piece.missing[name], reference, self._cache, self._tools)
 
-    def _run(self, path: Path) -> tuple[RunStore, Manifest]:
+    def _run(self, path: Path, name: str) -> tuple[RunStore, Manifest]:
         if path not in self._runs:
-            store = RunStore(path)
+            store = RunStore(path, name)
             self._runs[path] = store, store.manifest()
         return self._runs[path]
 

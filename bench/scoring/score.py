@@ -81,6 +81,7 @@ def score(
             folder = cache or targets[0].store.path.parents[2] / "cache"
             clean_leftovers(folder)
             tools = Tools(reader, FeatureCache(folder / "features"))
+            tools.cache.prune()
             made = _score_all(_Job(targets, scopes, suite, folder, tools, progress, failures), names, device)
         for target in targets:
             _tell_faults(target)
@@ -161,8 +162,11 @@ def _step(job: _Job, scorer: Scorer, work: Callable[[], int]) -> int:
     """The number of values that a part of a metric's work made; 0 where the metric failed, now or before."""
     if scorer.name in job.failures:
         return 0
+    from metrics.base.precision import products_of  # loads torch, which is loaded by now
+
     try:
-        count = work()
+        with products_of(scorer.metric.card):
+            count = work()
     except BenchError as error:
         job.failures[scorer.name] = error
         return 0

@@ -77,4 +77,4 @@ def pieces_of_share(store: RunStore, suite: Suite, share: Share, resolution: int
     keys = {(prompt_id, sample) for prompt_ids in own for prompt_id in prompt_ids for sample in samples}
     # Of images that were taken from elsewhere prompts may have fewer than others, and no more will come.
     wanted = keys if resolution is not None else keys & rows.keys()
-    return list(pieces_of(store.path, own, missing_of(target, suite, wanted), rows, wanted))
+    return list(pieces_of(store, own, missing_of(target, suite, wanted), rows, wanted))

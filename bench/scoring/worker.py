@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import metrics
 from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
+from bench.scoring.blocks import count_for, distances
 from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, named, reason_of, unreadable
 from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.notes import image_notes, notes_on
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 SECONDS_BETWEEN_PARTS = 3.0
-MOST_BLOCKS, MOST_BLOCKS_WIDE, WIDE = 20, 10, 512
-"""Blocks of prompts that are left out in turn for a set metric's interval; fewer where one distance is slow."""
 
 
 @dataclass(slots=True)
@@ -198,8 +197,7 @@ class Scorer:
         """Add images to the blocks of their prompts (a text once an image failed); one cluster is left out together."""
         order = self.target.clusters or {prompt_id: index for index, prompt_id in enumerate(self.target.images)}
         clusters = 1 + max(order.values())
-        count = min(MOST_BLOCKS, clusters)
-        step = _joined(count) if self.by_features and self.metric.width > WIDE else 1
+        count, step = count_for(clusters, self.metric.width if self.by_features else 0)
         seen = self._seen(chunk, keys)
         for prompt_id in chunk.prompt_ids:
             block = order[prompt_id] * count // clusters // step
@@ -241,11 +239,9 @@ class Scorer:
             return
         try:
             against = reference_statistics(self.metric, type(blocks[0]), self.reference, self.folder, self.tools)
-            whole = sum_of(blocks)
-            value = float(self.metric.distance(whole, against))
+            value, left_out = distances(self.metric, blocks, against)
             if self.by_features:
                 self._keep_notes(self.metric.notes(self.target.count, reference=against))
-            left_out = [float(self.metric.distance(part, against)) for part in left_out_in_turn(blocks)]
         except BenchError:
             raise
         except Exception as error:
@@ -266,26 +262,3 @@ class Scorer:
         if manifest.notes.get(self.name, []) != list(sentences):
             manifest.notes[self.name] = list(sentences)
             self.target.store.write_manifest(manifest)
-
-
-def sum_of(parts: Sequence[Any]) -> Any:
-    """The statistics of all parts together."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
-
-
-def _joined(count: int) -> int:
-    """How many neighbouring blocks are put together where one distance is slow."""
-    return math.ceil(count / MOST_BLOCKS_WIDE)
-
-
-def left_out_in_turn(blocks: Sequence[Any]) -> Iterator[Any]:
-    """The sums of all blocks but one, one after another: each may take tens of megabytes."""
-    if getattr(blocks[0], "width", 0) > WIDE:
-        step = _joined(len(blocks))
-        blocks = [sum_of(blocks[start : start + step]) for start in range(0, len(blocks), step)]
-    if len(blocks) >= 3:
-        for index in range(len(blocks)):
-            yield sum_of([*blocks[:index], *blocks[index + 1 :]])

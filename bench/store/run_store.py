@@ -28,6 +28,7 @@ from bench.store.atomic import (
 )
 from bench.store.digests import read_protected, write_protected
 from bench.store.locks import locking
+from bench.store.object_store import refuse_store
 from bench.store.parts import read_parts, write_part
 from bench.store.pictures import picture_faults
 from bench.store.records import (
@@ -64,6 +65,7 @@ class RunStore(ScoreFiles):
     @classmethod
     def create(cls, results: Path, suite: str, method: str, hash8: str) -> RunStore:
         """The store `<results>/runs/<suite>/<method>@<hash8>`, its folder made. Raises UsageError when refused."""
+        refuse_store(results)
         for name in (suite, method):
             check_name(name)
         store = cls(Path(results) / "runs" / suite / f"{method}@{hash8}")
@@ -204,6 +206,7 @@ def find_runs(results: Path | str, suite: str | None = None) -> list[RunStore]:
 
     With `suite`, only the runs of that suite. Nothing there gives an empty list.
     """
+    refuse_store(results)
     root = Path(results)
     if (root / "manifest.json").is_file():
         found = [root / "manifest.json"]

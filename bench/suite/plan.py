@@ -128,6 +128,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         said |= {name: float(value) for name, value in rules.items() if value not in (None, GUIDANCE_RULES[name])}
     if conditions := conditions_identity(suite, method, digests):
         said["conditions"] = conditions
+    if suite.compile:
+        said["compile"] = True  # other kernels: the last bits of sums differ
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
     said |= {name: value for name in ACCELERATION if (value := getattr(method, name)) is not None}

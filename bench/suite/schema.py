@@ -26,7 +26,7 @@ NO_MODEL = "none"
 MOST_SAMPLES, MOST_REFERENCES, MOST_PIXELS = 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "reference")
+_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "reference")
 
 
 class Sampler(Part):
@@ -37,15 +37,21 @@ class Sampler(Part):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+DType = Literal["float32", "float16", "bfloat16"]
+
+
 class MetricSpec(Part):
     """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
 
     With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
+    `dtype` is that of its networks; `tf32` lets CUDA multiply float32 as TensorFloat-32. Both are part of its card.
     """
 
     weights: Text | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     torchmetrics: Text | None = None
+    dtype: DType = "float32"
+    tf32: bool = False
 
 
 class Reference(Part):
@@ -76,6 +82,8 @@ class Reference(Part):
 class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
+    `compile` compiles networks and decoders with torch.compile: other last bits, and so another identity.
+
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
     `metrics` are those that are scored. `unselected` keeps the suite's others, so that a run that was scored with some
@@ -98,6 +106,7 @@ class Suite(Part):
     sampler: Sampler = Sampler()
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16", "server"] = "float32"
+    compile: bool = False
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -185,10 +194,13 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            if table["torchmetrics"] is None:
-                del table["torchmetrics"]
+            for key, default in (("torchmetrics", None), ("dtype", "float32"), ("tf32", False)):
+                if table[key] == default:
+                    del table[key]
         if not self.unselected:
             del data["unselected"]
+        if not self.compile:
+            del data["compile"]
         if self.prompt_column is None:
             del data["prompt_column"]
         for key in ("network", "split", "column"):

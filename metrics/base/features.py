@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.metric import Metric
+from metrics.base.precision import by_its_card
 from metrics.images import Images, to_pil
 from metrics.types import digest_of
 
@@ -77,6 +78,7 @@ class FeatureMetric(Metric):
         return 0
 
     @torch.no_grad()
+    @by_its_card
     def embed_inputs(self, inputs: Sequence[Tensor], multiple: int = 1) -> Tensor:
         """Features of prepared images, float32 [N, ...] on the CPU, in batches of `batch_size`.
 

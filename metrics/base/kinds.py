@@ -16,6 +16,7 @@ from torch import Tensor
 from metrics.base.features import FeatureMetric
 from metrics.base.metric import Metric, make_card, pick_device
 from metrics.base.pairs import cosine_distances, mean_of_pairs
+from metrics.base.precision import by_its_card
 from metrics.base.prompt_cache import KnownTexts, cut_notes
 from metrics.errors import BadInputError
 from metrics.images import Images, check_prompts, to_pil
@@ -105,6 +106,7 @@ class ImageMetric(FeatureMetric):
         return self.compare(features, tuple(text[indices] for text in texts)).float()
 
     @torch.no_grad()
+    @by_its_card
     def score(self, images: Images, prompts: Sequence[str] | None = None) -> Tensor:
         """Values, float32 [N] on the CPU; the unit is in the card. Prompts: one for each image."""
         frames = to_pil(images, convert=self.convert_first)
@@ -116,6 +118,7 @@ class ImageMetric(FeatureMetric):
         return torch.cat(values)
 
     @torch.no_grad()
+    @by_its_card
     def score_features(self, features: Tensor, prompts: Sequence[str] | None = None) -> Tensor:
         """`score` from what `embed` gave, [N, ...]: values, float32 [N] on the CPU."""
         texts, index = self._gather(prompts, len(features))
@@ -126,6 +129,7 @@ class ImageMetric(FeatureMetric):
             values.append(self._values(part.to(self.device), texts, indices).cpu())
         return torch.cat(values)
 
+    @by_its_card
     def score_pixels(self, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
         """Values [N] on the metric's device with gradient to `pixels`, float32 [N, 3, H, W] in [0, 1].
 

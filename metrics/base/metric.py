@@ -42,7 +42,7 @@ def make_card(
             f"{facts.title}: {', '.join(str(path) for path in paths[:2])} should be the published weights (sha256 "
             f"{facts.sha256[0][:12]}...) but differ: delete them and run again, or give weights of your own"
         )
-    chosen = {"dtype": request.dtype, **settings}
+    chosen = {**request.precision, **settings}
     origin = source or request.weights or facts.weights or ""
     return Card(facts, label, origin, digests, chosen, libraries, revision_of(paths, origin))
 

@@ -16,7 +16,7 @@ from metrics.types import Card, digest_of
 
 def features_digest(card: Card, settings: dict[str, Any]) -> str:
     """Equal for metrics whose embeddings are equal: the weights and what the encoder says, not what is made of them."""
-    return digest_of(weights=dict(card.weights), settings={"dtype": card.settings["dtype"], **settings})
+    return digest_of(weights=dict(card.weights), settings={**card.precision, **settings})
 
 
 class EncoderGroupMetric(EmbeddingGroupMetric):

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import GroupMetric, make_card, pick_device
+from metrics.base.precision import by_its_card
 from metrics.errors import BadInputError, MetricError
 from metrics.images import Images, to_pil
 from metrics.networks.preprocess import to_unit
@@ -168,6 +169,7 @@ class LPIPS(GroupMetric):
         return parts
 
     @torch.no_grad()
+    @by_its_card
     def pairwise(self, images: Images) -> Tensor:
         """LPIPS of each pair, float32 [K, K] on the CPU: symmetric, zero diagonal, at least 0."""
         frames = to_pil(images)

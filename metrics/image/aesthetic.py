@@ -114,7 +114,7 @@ class Aesthetic(ImageMetric):
     def backbone(self) -> str:
         """Equal for two metrics whose `embed` gives equal embeddings: the head plays no part."""
         weights = {name.partition("/")[2]: self.card.weights[name] for name in self._clip_files}
-        settings = {"dtype": self.card.settings["dtype"], **self.encoder.settings, **_OPENAI}
+        settings = {**self.card.precision, **self.encoder.settings, **_OPENAI}
         return digest_of(weights=weights, settings=settings)
 
     def prepare(self, image: Image.Image) -> Tensor:

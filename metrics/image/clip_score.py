@@ -136,7 +136,7 @@ class ClipMetric(ImageMetric):
     def backbone(self) -> str:
         """Equal for two metrics whose `embed` gives equal image embeddings: the text side plays no part."""
         weights = {name: value for name, value in self.card.weights.items() if name not in TOKENIZER_FILES}
-        settings = {"dtype": self.card.settings["dtype"], **image_settings(self.model.config, self._pixels)}
+        settings = {**self.card.precision, **image_settings(self.model.config, self._pixels)}
         return digest_of(weights=weights, settings=settings)
 
     def _scale(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -14,6 +15,7 @@ from metrics.base.kinds import FeatureMetric, S, SetMetric
 from metrics.images import Images
 from metrics.networks.encoder import Encoder
 from metrics.set.frechet import frechet_distance
+from metrics.set.frechet_interval import Reference, leave_one_out
 from metrics.set.moments import Array, Features, Moments
 from metrics.types import Card
 
@@ -76,6 +78,8 @@ class FeatureSetMetric(FeatureMetric, SetMetric[S]):
 class FrechetMetric(FeatureSetMetric[Moments]):
     """Squared Frechet distance of two sets of images; 0 is equal, lower is nearer. Biased upwards for few images."""
 
+    _reference: tuple[str, Reference] | None = None  # by its digest
+
     def statistics_of(self, features: Tensor) -> Moments:
         """Count, mean and scatter of features [N, D], in float64; shards are added (`a + b`)."""
         return Moments.of(features.numpy(), self.backbone)
@@ -88,6 +92,18 @@ class FrechetMetric(FeatureSetMetric[Moments]):
         """The distance, at least 0; NaN if one side has fewer than two images. BadInputError if the networks differ."""
         a + b  # refuses statistics of different networks
         return frechet_distance(a, b)
+
+    def leave_one_out(self, blocks: Sequence[Moments], against: Moments) -> tuple[float, list[float]]:
+        """`distance` of all blocks together, and with each left out in turn (none for fewer than three blocks).
+
+        On the metric's device, with the reference's covariance factored once for all and kept for the next call.
+        BadInputError if the networks differ.
+        """
+        blocks[0] + against  # refuses statistics of different networks
+        digest = against.digest
+        if self._reference is None or self._reference[0] != digest:
+            self._reference = digest, Reference.of(against, self.device)
+        return leave_one_out(blocks, self._reference[1])
 
     def _few(self, n: int, what: str) -> list[str]:
         if n > self.width:

@@ -63,16 +63,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     fakes = runpy.run_path(str(HERE.parent / "data" / "judging" / "fakes.py"))
     results = tmp_path_factory.mktemp("browser")
+    common: dict[str, Any] = {
+        "prompts": 16,
+        "samples": 3,
+        "images": True,
+        "texts": {1: ATTACK},
+        "tags": ("day", "night"),
+    }
     for method in ("base", "refl", "imagerefl"):
-        fakes["make"](results, method, prompts=16, samples=3, images=True, texts={1: ATTACK})
+        fakes["make"](results, method, **common)
     for step in (20, 25):
         name = f"combined[switch_step={step}]"
-        fakes["make"](
-            results, name, prompts=16, samples=3, images=True, texts={1: ATTACK}, means=fakes["MEANS"]["combined"]
-        )
-    fakes["make"](
-        results, "<b>odd</b>", prompts=16, samples=3, images=True, texts={1: ATTACK}, means=fakes["MEANS"]["refl"]
-    )
+        fakes["make"](results, name, **common, means=fakes["MEANS"]["combined"])
+    fakes["make"](results, "<b>odd</b>", **common, means=fakes["MEANS"]["refl"])
     report(results, results / "report", n_resamples=200)
     return results / "report"
 

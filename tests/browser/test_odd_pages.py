@@ -50,7 +50,7 @@ def test_one_method_with_one_sample_and_no_reference(chromium: Any, tmp_path: Pa
     report(tmp_path, tmp_path / "out", n_resamples=50)
     page = visited(chromium, tmp_path / "out")
     assert page.evaluate("document.getElementById('axis-mode')") is None
-    assert "No method was scored on both axes" in page.inner_text("#pareto")
+    assert "No method that is shown was scored on both axes" in page.inner_text("#pareto")
     assert "diversity cannot be scored" in page.inner_text("#notes")
 
 
@@ -103,7 +103,7 @@ def test_names_without_a_space_and_settings_fit_a_phone(chromium: Any, tmp_path:
     page.evaluate("document.getElementById('distributions').scrollIntoView({behavior: 'instant'})")
     page.wait_for_timeout(600)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-    lines = page.eval_on_selector_all("#pareto .textpoint text tspan", "(all) => all.map((one) => one.textContent)")
+    lines = page.eval_on_selector_all("#pareto .annotation-text tspan", "(all) => all.map((one) => one.textContent)")
     assert {"combined", "switch_step=20"} <= set(lines)  # the setting below the method
     edges = "(all) => all.map((one) => one.getBoundingClientRect().right)"
     edge = page.evaluate("document.getElementById('pareto').getBoundingClientRect().right")

@@ -65,6 +65,43 @@ def test_the_plot_has_all_methods_a_front_and_a_curve(opened: Any) -> None:
     assert "On the front" in opened.page.inner_text("#front")
 
 
+def test_the_first_screen_says_what_was_found_and_shows_the_whole_plot(chromium: Any, folder: Path) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto((folder / "index.html").as_uri())
+    page.wait_for_selector("#pareto.js-plotly-plot .xtitle")
+    assert page.locator("#summary .said:visible > li").count() == 3
+    assert "surely gains" in page.inner_text("#summary")
+    assert page.locator("#pareto .xtitle").bounding_box()["y"] < 880
+    assert page.locator("#pareto .xtick").last.bounding_box()["y"] < 880
+    assert page.input_value("#axis-mode") == "differences"  # the noise is shared
+    assert "difference to base" in page.text_content("#pareto .xtitle")
+    context.close()
+
+
+CROSSED = """() => {
+  const boxes = [...document.querySelectorAll('#pareto .annotation-text')].map((one) => one.getBoundingClientRect());
+  const bars = [...document.querySelectorAll('#pareto .errorbar path')].map((one) => one.getBoundingClientRect());
+  const shared = (a, b, from, to) => Math.min(a[to], b[to]) - Math.max(a[from], b[from]);
+  const hit = (a, b) => shared(a, b, 'left', 'right') > 1 && shared(a, b, 'top', 'bottom') > 1;
+  return [boxes.length, bars.length, boxes.filter((box) => bars.some((bar) => hit(box, bar))).length];
+}"""
+
+
+@pytest.mark.parametrize("mode", ["differences", "values"])
+def test_no_name_is_crossed_by_an_error_bar(chromium: Any, folder: Path, mode: str) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto((folder / "index.html").as_uri())
+    page.wait_for_selector("#pareto.js-plotly-plot .xtitle")
+    page.select_option("#axis-mode", value=mode)
+    names, bars, crossed = page.evaluate(CROSSED)
+    assert names + page.locator("#pareto .legendtext").count() >= 6  # beside its point, or in the legend
+    assert bars >= 10
+    assert crossed == 0
+    context.close()
+
+
 def test_axes_can_be_chosen(opened: Any) -> None:
     page = opened.page
     page.select_option("#axis-y", label="PickScore (shapes) ↑")
@@ -73,7 +110,7 @@ def test_axes_can_be_chosen(opened: Any) -> None:
         "(() => { const l = document.getElementById('pareto').layout;"
         " return [l.yaxis.title.text, l.xaxis.range[0] > l.xaxis.range[1]]; })()"
     )
-    assert "PickScore (shapes) ↑ · training reward" in title
+    assert "PickScore (shapes) ↑<br>training reward · difference to base" in title
     assert backwards
     open_symbols = page.evaluate(
         "document.getElementById('pareto').data.filter((t) => t.marker && t.marker.symbol.endsWith('-open')).length"
@@ -147,7 +184,7 @@ def test_columns_sort_by_a_click(opened: Any) -> None:
     page = opened.page
     names = "(rows) => rows.map((row) => row.cells[0].textContent.trim())"
     before = page.eval_on_selector_all("#table tbody tr", names)
-    button = page.locator("#table thead .sort").first
+    button = page.locator("#table thead .sort").nth(1)  # the first is that of the names
     values = "(rows) => rows.map((row) => Number(row.cells[1].dataset.value))"
     button.click()
     found = page.eval_on_selector_all("#table tbody tr", values)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
-ARGUMENTS = ["run", "--method", "base,imagerefl", "--limit", "8", "--samples", "3", "--batch-size", "3"]
+ARGUMENTS = ["run", "--method", "base,imagerefl", "--limit", "5", "--samples", "2", "--batch-size", "2"]
 ARGUMENTS += ["--metrics", "pickscore,lpips,fid", "--device", "cpu"]
 
 
@@ -23,7 +23,7 @@ ARGUMENTS += ["--metrics", "pickscore,lpips,fid", "--device", "cpu"]
 def serial(run_bench: Any) -> Path:
     """The results of one process."""
     results = Path(run_bench.folder) / "serial"
-    run_bench(*ARGUMENTS, "--results", results)
+    run_bench(*ARGUMENTS, "--results", results, timeout=800)
     return results
 
 
@@ -41,7 +41,7 @@ def same(serial: Path, pixels: Callable[..., Any], tidy: Callable[..., Any]) -> 
         assert pixels(results) == pixels(serial)
         pd.testing.assert_frame_equal(tidy(results), tidy(serial), check_exact=True)
         for store, one in zip(stores, find_runs(serial), strict=True):
-            assert store.manifest().counts["images"] == 24
+            assert store.manifest().counts["images"] == 10
             assert store.manifest().batches == one.manifest().batches
             assert not list(store.path.rglob("*.tmp"))
 
@@ -61,7 +61,7 @@ def pids(pattern: str, parent: subprocess.Popen[str]) -> list[int]:
     return found
 
 
-def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240) -> bool:
+def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 600) -> bool:
     """Wait for something; False if the process ended before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -83,9 +83,9 @@ def test_shards_at_once_of_which_one_is_killed(
     assert when(lambda: images(results) > 0, shards[0])
     bench_command.kill(shards[2])
     for process in shards[:2]:
-        _, told = process.communicate(timeout=300)
+        _, told = process.communicate(timeout=800)
         assert process.returncode == 0, told
-    bench_command(*ARGUMENTS, "--results", results, "--shard", "3/3")
+    bench_command(*ARGUMENTS, "--results", results, "--shard", "3/3", timeout=800)
     same(results)
 
 
@@ -96,7 +96,7 @@ def test_ray_workers_that_are_killed(bench_command: Any, tmp_path: Path, same: C
     assert when(lambda: images(results) > 2, process), process.communicate()
     (victim, *_) = pids("ray::Worker", process)
     os.kill(victim, signal.SIGKILL)
-    _, told = process.communicate(timeout=400)
+    _, told = process.communicate(timeout=800)
     assert process.returncode == 0, told
     assert "another one takes its place" in told
     same(results)
@@ -115,10 +115,10 @@ def test_ray_stops_cleanly_and_goes_on(bench_command: Any, tmp_path: Path, same:
     assert "Traceback" not in told
     assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]
     made = {path: path.stat().st_mtime_ns for path in results.rglob("images/*/*.png")}
-    bench_command(*ARGUMENTS, "--results", results)
+    bench_command(*ARGUMENTS, "--results", results, timeout=800)
     same(results)
     from bench.store.run_store import find_runs
 
     recorded = sum(row.seconds > 0 for store in find_runs(results) for row in store.images())
-    assert recorded == 48
+    assert recorded == 20
     assert sum(path.stat().st_mtime_ns == before for path, before in made.items()) > 0

@@ -59,6 +59,12 @@ interface Point {
   y: Value;
 }
 
+/** A part of the view that an address can hold: `write` returns the values that this report does not have. */
+interface View {
+  read(): string[];
+  write(values: string[]): string[];
+}
+
 interface Size {
   width: number;
   height: number;
@@ -75,4 +81,12 @@ interface Drawn {
   front: Point[];
   x: Axis;
   y: Axis;
+  unnamed: number;
+}
+
+/** Where the middle of a point's name stands, in pixels from the point; `far`: a line leads to it. */
+interface Place {
+  dx: number;
+  dy: number;
+  far: boolean;
 }

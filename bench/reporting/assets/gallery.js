@@ -177,7 +177,33 @@
     $("lb-up").disabled = list.indexOf(m) <= 0;
     $("lb-down").disabled = list.indexOf(m) === list.length - 1;
     scores(m, p, s);
+    beside();
   }
+
+  /** The same prompt and sample of another method over the picture, as far as the slider is to the right. */
+  function beside() {
+    const second = $("lb-second"), other = $("lb-other").value;
+    const address = current && other !== "" && Number(other) !== current.m ? full(Number(other), current.p, current.s) || thumbnail(Number(other), current.p, current.s) : null;
+    second.hidden = address === null;
+    $("lb-slide-label").hidden = $("lb-sides").hidden = address === null;
+    if (address === null || !current) {
+      second.removeAttribute("src");
+      $("lb-sides").hidden = !current || other === "";
+      $("lb-sides").textContent = current && Number(other) === current.m ? "This is that method's picture itself." : "No image of that method here.";
+      return;
+    }
+    second.alt = `${data.methods[Number(other)].name}, sample ${current.s}: ${data.prompts[current.p].text}`;
+    second.onload = () => second.classList.toggle("tiny", second.naturalWidth <= 128);
+    second.src = address;
+    slide();
+  }
+  function slide() {
+    const other = $("lb-other").value, at = Number($("lb-slide").value);
+    $("lb-stage").style.setProperty("--cut", `${at}%`);
+    if (current && other !== "") $("lb-sides").textContent = `Left: ${data.methods[current.m].name}. Right: ${data.methods[Number(other)].name}, the same prompt and sample.`;
+  }
+  $("lb-slide").addEventListener("input", slide);
+  $("lb-other").addEventListener("change", beside);
 
   function listed() {
     const methods = new Set(shown);
@@ -228,6 +254,7 @@
   /** @type {Map<string, [number, number]>} */
   const MOVES = new Map([["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, -1]], ["ArrowDown", [0, 1]]]);
   box.addEventListener("keydown", (event) => {
+    if (event.target === $("lb-slide") || event.target === $("lb-other")) return; // their own keys
     const move = MOVES.get(event.key);
     if (move) { event.preventDefault(); step(...move); }
   });
@@ -240,6 +267,7 @@
   fill(controls.metric, perPrompt.length ? perPrompt : [["", "none"]], perPrompt.length ? data.axes.y ?? perPrompt[0][0] : "");
   fill(controls.a, names, String(data.methods.findIndex((_, m) => m !== reference && shown.has(m)) === -1 ? reference : data.methods.findIndex((_, m) => m !== reference)));
   fill(controls.b, names, String(reference));
+  fill($("lb-other"), [["", "nothing"], ...names], "");
   const tags = [...new Set(data.prompts.flatMap((prompt) => prompt.tags))].sort();
   if (tags.length) {
     fill(controls.tag, [["", "all"], ...tags.map((tag) => /** @type {Choice} */ ([tag, tag]))], "");
@@ -251,7 +279,7 @@
     $("shown").append(element("label", {}, tick, method.name));
   });
   let timer = 0;
-  controls.text.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(update, 120); });
+  controls.text.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => { update(); pageState.changed(); }, 120); });
   for (const control of [controls.tag, controls.metric, controls.a, controls.b, controls.order]) control.addEventListener("change", update);
   $("gallery-controls").addEventListener("submit", (event) => event.preventDefault());
   $("more").addEventListener("click", more);
@@ -265,4 +293,13 @@
     $("gallery").scrollIntoView();
   });
   update();
+
+  pageState.register("gallery.text", { read: () => [controls.text.value], write: ([text]) => { controls.text.value = text; update(); return []; } });
+  const metricName = (/** @type {string} */ k) => (k === "" ? "" : data.metrics[Number(k)].name);
+  const methodName = (/** @type {string} */ m) => data.methods[Number(m)].name;
+  pageState.registerSelect("gallery.tag", controls.tag, (tag) => tag, update);
+  pageState.registerSelect("gallery.metric", controls.metric, metricName, update);
+  pageState.registerSelect("gallery.a", controls.a, methodName, update);
+  pageState.registerSelect("gallery.b", controls.b, methodName, update);
+  pageState.registerSelect("gallery.order", controls.order, (order_) => order_, update);
 })();

@@ -1,4 +1,4 @@
-// What the other scripts share: the data, small helpers, the theme, the marks of the navigation, sorting of the table.
+// What the other scripts share: the data, small helpers, the theme, CSV, the marks of the navigation.
 // The types that all scripts name are in tests/js of the source; `make lint` checks them with tsc.
 "use strict";
 
@@ -134,6 +134,31 @@ const report = (() => {
     .filter((option) => kinds.includes(option[3]))
     .map(([k, label, group]) => /** @type {[string, string, string]} */ ([k, label, group]));
 
+  // --- CSV ------------------------------------------------------------------------------------------------------
+
+  /**
+   * A cell of CSV: quoted where needed, and no text that a spreadsheet would take for a formula.
+   * @param {string | number | null | undefined} cell
+   */
+  function csvCell(cell) {
+    if (cell === null || cell === undefined) return "";
+    if (typeof cell === "number") return Number.isFinite(cell) ? String(Number(cell.toPrecision(9))) : "";
+    const safe = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
+    return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+  }
+
+  /**
+   * Hand the reader a table as a file; nothing leaves the page.
+   * @param {string} name
+   * @param {(string | number | null | undefined)[][]} rows
+   */
+  function download(name, rows) {
+    const text = rows.map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
+    const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    element("a", { href: address, download: `${name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+|-+$/g, "")}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  }
+
   // --- what plots share -----------------------------------------------------------------------------------------
 
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
@@ -142,7 +167,7 @@ const report = (() => {
     toImageButtonOptions: { format: "svg", filename: "pareto" } };
   const narrow = () => window.innerWidth < 720;
 
-  return { data, embedded, $, find, element, bytes, values, format, plotText, fill, metricOptions, FONT, CONFIG, narrow };
+  return { data, embedded, $, find, element, bytes, values, format, plotText, fill, metricOptions, download, FONT, CONFIG, narrow };
 })();
 
 (() => {
@@ -184,23 +209,4 @@ const report = (() => {
   }
   addEventListener("scroll", () => { if (!queued) { queued = true; requestAnimationFrame(mark); } }, { passive: true });
   mark();
-
-  // A click on a column's head sorts by it: best first or last, and again in the order of the report.
-  const following = new Map([["none", "descending"], ["descending", "ascending"], ["ascending", "none"]]);
-  /** @type {NodeListOf<HTMLTableElement>} */
-  const sortable = document.querySelectorAll("table.sortable");
-  for (const table of sortable) {
-    const body = table.tBodies[0];
-    const original = [...body.rows];
-    const heads = [...(table.tHead?.rows[0].cells ?? [])];
-    heads.forEach((head, column) => head.querySelector(".sort")?.addEventListener("click", () => {
-      const next = following.get(head.getAttribute("aria-sort") ?? "none") ?? "none";
-      heads.forEach((other) => other.hasAttribute("aria-sort") && other.setAttribute("aria-sort", "none"));
-      head.setAttribute("aria-sort", next);
-      const sign = next === "ascending" ? 1 : -1;
-      const value = (/** @type {HTMLTableRowElement} */ row) => Number(row.cells[column].dataset.value);
-      const rank = (/** @type {HTMLTableRowElement} */ row) => (Number.isFinite(value(row)) ? sign * value(row) : Infinity);
-      body.append(...(next === "none" ? original : [...original].sort((a, b) => rank(a) - rank(b) || 0)));
-    }));
-  }
 })();

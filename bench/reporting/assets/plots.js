@@ -5,6 +5,7 @@
   const { data, $, find, element, format, plotText, fill, metricOptions, FONT, CONFIG, narrow } = report;
   const { low, high, nameLines, placeNames } = pointNames;
   const FAINT = "#8a8a8a";
+  const LEGEND = 200; // pixels
 
   // Whether values are shown as they are, or as paired differences to the reference.
   const paired = () => find("axis-mode")?.value === "differences";
@@ -45,13 +46,14 @@
   const measured = (kinds) => metricOptions(kinds).map(([k, label, group]) => [`m${k}`, label, group]);
 
   /**
-   * The methods that have both values.
+   * The methods that have both values, of those that are shown.
    * @param {Axis} x
    * @param {Axis} y
    * @returns {Point[]}
    */
   function pointsOf(x, y) {
     return data.methods.flatMap((method, m) => {
+      if (!pageState.shown.has(m)) return [];
       const xm = x.value(m), ym = y.value(m);
       return xm && ym ? [{ method, m, x: xm, y: ym }] : [];
     });
@@ -207,21 +209,42 @@
   }
 
   /**
+   * The names beside their points: the dagger where the method was trained on the vertical metric.
+   * @param {Point[]} points
+   * @param {Axis} y
+   */
+  const namesOf = (points, y) => points.map((point) => point.method.short + (y.metric !== null && point.method.trained.includes(y.metric) ? " †" : ""));
+
+  /**
+   * Names as annotations, off every error bar; a line leads from a far one to its point.
+   * @param {Point[]} points
+   * @param {string[]} names
+   * @param {(Place | null)[]} places
+   */
+  function nameMarks(points, names, places) {
+    return points.flatMap((point, i) => {
+      const place = places[i];
+      if (place === null) return [];
+      const text = nameLines(names[i]).map(plotText).join("<br>");
+      const common = { x: point.x.mean, y: point.y.mean, text, font: { size: 12.5 }, xanchor: "center", yanchor: "middle", captureevents: false };
+      return [place.far
+        ? { ...common, showarrow: true, arrowhead: 0, arrowwidth: 0.8, arrowcolor: point.method.colour, standoff: 5, ax: place.dx, ay: place.dy }
+        : { ...common, showarrow: false, xshift: place.dx, yshift: -place.dy }];
+    });
+  }
+
+  /**
    * @param {Point[]} points
    * @param {Axis} x
    * @param {Axis} y
    * @param {Axis | null} size
    * @param {Point[]} front
-   * @param {{ small: boolean, legend: boolean, box: Size, ranges: Ranges }} layout
+   * @param {{ small: boolean, legend: boolean }} layout
    */
   function pointTraces(points, x, y, size, front, layout) {
     const sizes = diameters(points, size, layout.small);
-    const names = points.map((point) => point.method.short + (y.metric !== null && point.method.trained.includes(y.metric) ? " †" : ""));
-    const places = layout.small ? points.map(() => null) : placeNames(points, names, layout.box, layout.ranges, sizes);
     return points.map((point, i) => ({
-      x: [point.x.mean], y: [point.y.mean], name: plotText(point.method.name), cliponaxis: false,
-      mode: places[i] ? "markers+text" : "markers",
-      text: [nameLines(names[i]).map(plotText).join("<br>")], textposition: places[i] || "top center", textfont: { size: 12.5 },
+      x: [point.x.mean], y: [point.y.mean], name: plotText(point.method.name), cliponaxis: false, mode: "markers",
       hovertext: [hover(point, x, y, size, front)], hoverinfo: layout.small ? "skip" : "text", showlegend: layout.legend,
       marker: { color: point.method.colour, symbol: symbolOf(point, y), size: sizes[i], opacity: size ? 0.8 : 1,
         line: { width: symbolOf(point, y).endsWith("-open") ? 2 : front.includes(point) ? 1.5 : 0, color: point.method.colour } },
@@ -235,9 +258,10 @@
    * @param {[number, number]} ends
    * @param {boolean} small
    */
-  function axisLayout(one, ends, small) {
+  function axisLayout(one, ends, small, upright = false) {
     const against = one.signed && data.reference !== null ? ` · difference to ${plotText(data.methods[data.reference].name)}` : "";
-    const role = (one.role ? ` · ${one.role}` : "") + against;
+    const more = (one.role ? ` · ${one.role}` : "") + against;
+    const role = upright ? more.replace(" · ", "<br>") : more; // beside a low plot there is no room for all of it in a line
     return { range: ends, title: small ? undefined : { text: `${plotText(one.title)} ${one.arrow}${role}`, font: { size: 13.5 }, standoff: 10 },
       automargin: !small, zeroline: one.signed, zerolinewidth: 1, tickfont: { size: small ? 10.5 : 12 }, nticks: small ? 5 : 8, ticks: "", fixedrange: small };
   }
@@ -258,25 +282,31 @@
       hoverlabel: { align: "left", font: { family: FONT, size: 12.5 }, namelength: -1 } };
     if (!points.length) {
       Plotly.react(target, [], { ...base, xaxis: { visible: false }, yaxis: { visible: false },
-        annotations: [{ text: "No method was scored on both axes", showarrow: false, font: { size: 13 } }] }, { ...CONFIG, staticPlot: true });
-      return { points, front: [], x, y };
+        annotations: [{ text: "No method that is shown was scored on both axes", showarrow: false, font: { size: 13 } }] }, { ...CONFIG, staticPlot: true });
+      return { points, front: [], x, y, unnamed: 0 };
     }
     const front = onFront(points, x, y);
     const ranges = { x: range(points, "x", x.higher, 0.14), y: range(points, "y", y.higher, 0.14) };
-    const legend = !small && !narrow() && points.length > 8;
-    const margin = small ? { l: 42, r: 12, t: 10, b: 30 } : { l: 62, r: 14, t: 12, b: 56 };
-    const box = { width: Math.max(120, target.clientWidth - margin.l - margin.r - (legend ? 190 : 0)), height: Math.max(120, target.clientHeight - margin.t - margin.b) };
+    const margin = small ? { l: 42, r: 12, t: 10, b: 30 } : { l: 62, r: 14, t: 8, b: 48 };
+    const names = namesOf(points, y);
+    const placed = (/** @type {number} */ aside) => placeNames(points, names,
+      { width: Math.max(120, target.clientWidth - margin.l - margin.r - aside), height: Math.max(120, target.clientHeight - margin.t - margin.b) },
+      ranges, diameters(points, size, small));
+    let places = small ? points.map(() => null) : placed(0);
+    const legend = !small && !narrow() && places.includes(null); // names that find no room stand in a legend
+    if (legend) places = placed(LEGEND);
     const path = staircase(front, x);
     const traces = [
       ...(small ? [] : bandTrace(x, y)),
       { ...path, mode: "lines", name: "Pareto front", hoverinfo: "skip", showlegend: false, line: { color: FAINT, width: small ? 1.2 : 1.6, dash: "dash" } },
       ...curveTraces(points, small ? 1.2 : 1.8),
-      ...pointTraces(points, x, y, size, front, { small, legend, box, ranges }),
+      ...pointTraces(points, x, y, size, front, { small, legend }),
     ];
-    Plotly.react(target, traces, { ...base, margin, xaxis: axisLayout(x, ranges.x, small), yaxis: axisLayout(y, ranges.y, small),
-      showlegend: legend, legend: { font: { size: 12 }, itemsizing: "constant", tracegroupgap: 2 }, dragmode: "zoom" },
+    Plotly.react(target, traces, { ...base, margin, xaxis: axisLayout(x, ranges.x, small), yaxis: axisLayout(y, ranges.y, small, true),
+      showlegend: legend, legend: { font: { size: 12 }, itemsizing: "constant", tracegroupgap: 2 }, dragmode: "zoom",
+      annotations: nameMarks(points, names, places) },
     small ? { ...CONFIG, staticPlot: true } : CONFIG);
-    return { points, front, x, y };
+    return { points, front, x, y, unnamed: small || legend ? 0 : places.filter((place) => place === null).length };
   }
 
   // --- the plot and its small companions ------------------------------------------------------------------------
@@ -287,17 +317,21 @@
   const start = (/** @type {"x" | "y"} */ k, /** @type {string[]} */ kinds) => (data.axes[k] === null ? firstOf(kinds) : `m${data.axes[k]}`);
 
   /** @param {Drawn} drawn */
-  function showFront({ points, front, x, y }) {
+  function showFront({ points, front, x, y, unnamed }) {
     const text = $("front");
-    if (!points.length) { text.textContent = ""; return; }
+    const hidden = pageState.hiddenNames();
+    const away = hidden.length ? ` Hidden here and in the tables of methods: ${hidden.join(", ")}; verdicts, bands and corrections are those of all methods.` : "";
+    if (!points.length) { text.textContent = away.trim(); return; }
     const verdicts = known(x, y)?.verdict; // differences move all points alike, so they have the same front
     const named = (/** @type {Point[]} */ chosen) => chosen.map((point) => point.method.name).join(", ");
     const judged = (/** @type {string} */ verdict) => named(points.filter((point) => verdicts?.[point.m] === verdict)) || "none";
-    const missing = data.methods.length - points.length;
+    const missing = pageState.shown.size - points.length;
     text.replaceChildren(
       element("b", {}, "On the front of the means: "), `${named(front)}.`,
       verdicts ? ` At 5 % over all methods of this plot: surely on the front: ${judged("surely on the front")}; surely dominated: ${judged("surely dominated")}; undecided: ${judged("undecided")}.` : "",
-      missing ? ` ${missing} of ${data.methods.length} methods are not shown: not scored on both axes.` : "",
+      missing ? ` ${missing} of ${pageState.shown.size} methods are not shown: not scored on both axes.` : "",
+      away,
+      unnamed ? ` ${unnamed} of the names find no room beside their points: touch or hover a point to read it.` : "",
       y.role === "training reward" ? " The vertical axis is a training reward: what methods gain on it was bought by optimising it, so read it next to a held-out one." : "");
   }
 
@@ -307,11 +341,18 @@
     for (const [key, label] of measured(["group", "set"])) {
       const plot = element("span", { class: "small", style: "display:block" });
       const button = element("button", { type: "button", "aria-pressed": "false", title: `Show ${label} above`,
-        onclick: () => { chosen.x.value = key; update(); } }, element("span", { class: "cap" }, label), plot);
+        onclick: () => { chosen.x.value = key; update(); pageState.changed(); } }, element("span", { class: "cap" }, label), plot);
       panels.push({ key, button, plot });
       $("multiples").append(button);
     }
     if (panels.length < 2) { $("multiples").replaceChildren(); panels.length = 0; }
+  }
+
+  /** As high as lets the horizontal axis stand in the first window, within reason. */
+  function fit() {
+    const plot = $("pareto");
+    const room = window.innerHeight - (plot.getBoundingClientRect().top + window.scrollY) - 8;
+    plot.style.height = narrow() ? "" : `${Math.min(620, Math.max(340, room))}px`;
   }
 
   function update() {
@@ -329,13 +370,20 @@
   fill(chosen.size, [["", "equal"], ...costOptions, ...measured(["image", "group", "set"])], "");
   for (const select of [...Object.values(chosen), find("axis-mode")]) select?.addEventListener("change", update);
   makePanels();
+  fit();
   if (everything.length) update();
+
+  const nameOf = (/** @type {string} */ key) => (key === "" ? "" : key[0] === "c" ? data.costs[Number(key.slice(1))].name : data.metrics[Number(key.slice(1))].name);
+  for (const [key, select] of Object.entries(chosen)) pageState.registerSelect(key, select, nameOf, update);
+  const mode = find("axis-mode");
+  if (mode) pageState.registerSelect("values", mode, (value) => (value === "differences" ? "paired" : "means"), update);
+  pageState.onMethods(() => { if (everything.length) update(); });
 
   let wide = window.innerWidth, timer = 0;
   addEventListener("resize", () => {
     if (window.innerWidth === wide) return;
     wide = window.innerWidth;
     clearTimeout(timer);
-    timer = setTimeout(() => everything.length && update(), 150);
+    timer = setTimeout(() => { fit(); if (everything.length) update(); }, 150);
   });
 })();

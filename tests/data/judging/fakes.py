@@ -71,14 +71,24 @@ def make(
     trained_on: list[str] | None = None,
     text: str = "a red circle on a {} background, number {}",
     texts: dict[int, str] | None = None,
+    tags: tuple[str, ...] = (),
+    created: str = "",
 ) -> RunStore:
-    """A complete run folder; `images` also draws small pictures."""
+    """A complete run folder; `images` also draws small pictures; prompts have one of the tags each, in turn.
+
+    Runs that were `created` at other times are other runs.
+    """
     identity = {"seed": seed, "prompts": prompts, "method": method, "suite": suite, "sampler": {"steps": 40}}
+    identity |= {"made": created} if created else {}
     hash8 = hashlib.sha256(repr(identity).encode()).hexdigest()[:8]
     folder = re.sub(r"[^A-Za-z0-9._-]+", "-", method).strip("-")
     store = RunStore.create(results, suite, folder, hash8)
     listed = [
-        {"id": f"p{p:04d}", "text": text.format(["blue", "white", "dark", "green"][p % 4], p), "tags": []}
+        {
+            "id": f"p{p:04d}",
+            "text": text.format(["blue", "white", "dark", "green"][p % 4], p),
+            "tags": [tags[p % len(tags)]] if tags else [],
+        }
         for p in range(prompts)
     ]
     for index, other in (texts or {}).items():
@@ -105,6 +115,7 @@ def make(
             counts={"images": prompts * samples},
             timings={},
             cards={},
+            provenance={"created": created} if created else {},
         )
     )
     return store

@@ -325,9 +325,14 @@ def test_second_order_schedulers_count_every_evaluation(suite: Suite, tmp_path: 
 
 def test_compiling_is_reachable(suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
-    run(suite, tmp_path, ["combined"], compile=True)
-    assert compiled == ["UNet2DConditionModel"] * 2
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append(type(self).__name__))
+    (plain,) = run(suite, tmp_path, ["combined"])
+    assert compiled == []
+    (store,) = run(suite.override(compile=True), tmp_path, ["combined"])
+    assert compiled == ["UNet2DConditionModel", "UNet2DConditionModel", "Decoder"]
+    assert store.manifest().identity["compile"] is True
+    assert store.name != plain.name  # its last bits may be others
+    assert "compile" not in plain.manifest().identity
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from bench.analysis.table.build import build
 from bench.analysis.table.rows import Table
 from bench.errors import NotComparableError, UsageError
 from bench.reporting.gallery import chosen_prompts, gallery_figure, sheet
-from bench.reporting.plots import diversity_axes, pareto_figure, point_names, quality_axes
+from bench.reporting.plots import diversity_axes, pareto_figure, quality_axes
+from bench.reporting.point_labels import point_names
 from bench.reporting.report import report
 from bench.reporting.style import looks
 from bench.store.records import ScoreRow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.scoring import feature_cache
 from bench.scoring.feature_cache import MOST_BYTES, VARIABLE, FeatureCache, NetworkFeatures, NoNetworkFeatures
 from tests.unit.bench.scoring.fakes import SeenImage
 
@@ -174,3 +176,39 @@ def test_the_switch(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(VARIABLE, "on")
     assert FeatureCache(tmp_path).features_of(metric).known([digest("a")])
     assert isinstance(FeatureCache(None).features_of(metric), NoNetworkFeatures)
+
+
+def test_beyond_the_bound_what_was_used_longest_ago_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Used is read, not written: the oldest part stays if it was read last."""
+    paths = {}
+    for age, name in enumerate("abcd"):
+        folder = tmp_path / f"net{age % 2}"
+        before = set(folder.glob("*"))
+        NetworkFeatures(folder).put(features(name))
+        (paths[name],) = set(folder.glob("*")) - before
+        os.utime(paths[name], (1000 + age, 1000 + age))
+    assert same(NetworkFeatures(tmp_path / "net0").get([digest("a")]), features("a"))
+    size = paths["a"].stat().st_size
+    cache = FeatureCache(tmp_path)
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", 4 * size)
+    assert cache.prune() == 0
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", 2 * size)
+    assert cache.prune() == 2
+    assert [name for name, path in paths.items() if path.exists()] == ["a", "d"]
+    assert same(NetworkFeatures(tmp_path / "net1").get([digest("d")]), features("d"))
+    assert NetworkFeatures(tmp_path / "net1").known([digest("b")]) == set()  # it is computed again
+
+
+def test_without_a_cache_nothing_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    NetworkFeatures(tmp_path / "net").put(features("a"))
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", 0)
+    monkeypatch.setenv(VARIABLE, "off")
+    assert FeatureCache(tmp_path).prune() == 0
+    assert len(list((tmp_path / "net").glob("part-*.npz"))) == 1
+
+
+def test_parts_that_cannot_be_deleted_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    NetworkFeatures(tmp_path / "net").put(features("a"))
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", 0)
+    monkeypatch.setattr(feature_cache, "remove_damaged", lambda _: False)
+    assert FeatureCache(tmp_path).prune() == 0

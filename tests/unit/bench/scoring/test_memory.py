@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 import metrics
 from bench.scoring import memory as models
 from bench.scoring.memory import Models, expected_bytes, file_bytes, free_bytes, size_of
+from bench.scoring.metric_weights import load_metric
+from bench.suite.schema import MetricSpec
 from metrics import Direction, Facts, Kind, Request
 
 TOO_LITTLE = (
@@ -83,7 +85,7 @@ def suite_of(folder: Path, sizes: dict[str, int], files: dict[str, int] | None =
         path = folder / f"{name}.safetensors"
         save_file({"w": torch.zeros((files or {}).get(name, floats))}, path)
         options = {"floats": floats, "fault": faults.get(name, "")}
-        specs[f"sized_{name}"] = SimpleNamespace(weights=str(path), options=options)
+        specs[f"sized_{name}"] = MetricSpec(weights=str(path), options=options)
     return SimpleNamespace(metrics=specs, label=None)
 
 
@@ -124,6 +126,25 @@ def test_little_free_memory_makes_smaller_groups(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(models, "free_bytes", lambda _: 4.0 * 100)  # 50 of it may be used
     sizes = {"a": 100, "b": 30, "c": 20, "d": 10}
     assert groups_of(loading(suite_of(tmp_path, sizes))) == ["a", "bc", "d"]  # a alone is tried all the same
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted"),
+    [(1000.0, ["abcd"]), (290.0, ["abc", "d"]), (100.0, ["a", "bc", "d"]), (10.0, ["a", "b", "c", "d"])],
+)
+def test_on_a_device_of_its_own_memory_all_that_fit_are_together(
+    free: float, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "free_bytes", lambda _: 4.0 * free)
+    suite = suite_of(tmp_path, {"a": 100, "b": 60, "c": 10, "d": 40})
+    monkeypatch.setattr("bench.runtime.devices.prepare_torch", lambda _: "cuda")  # where the sizes are never loaded
+    loaded = Models(list(suite.metrics), suite, "cuda")
+    monkeypatch.setattr(loaded, "_load", lambda name: loaded_on_cpu(name, suite))
+    assert groups_of(loaded) == wanted
+
+
+def loaded_on_cpu(name: str, suite: Any) -> Any:
+    return load_metric(name, suite.metrics[name], "cpu")
 
 
 def test_a_file_that_promised_less_waits_for_its_turn(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 import bench.scoring.score as stage
 from bench.errors import MissingError
 from bench.store.outdated import is_current
+from bench.suite.schema import MetricSpec
 from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, register, run_of
 
 
@@ -34,9 +35,7 @@ def test_nothing_is_stored_and_the_next_call_makes_it(
         monkeypatch.setattr(one, "seen", network)
     monkeypatch.setattr(stage, "scope_of", lambda *_: SimpleNamespace(digest="s", asked={}))
     monkeypatch.setattr("bench.scoring.memory.load_metric", lambda name, *_: made[name](name, network=name))
-    suite: Any = SimpleNamespace(
-        metrics={name: SimpleNamespace(weights=None, options={}) for name in made}, reference=None, label=None
-    )
+    suite: Any = SimpleNamespace(metrics={name: MetricSpec() for name in made}, reference=None, label=None)
     with pytest.raises(
         MissingError, match=rf"metric '{kind}' could not be scored: there is too little memory on 'cpu'"
     ):

@@ -7,26 +7,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import bench.scoring.score as stage
 from bench.errors import MissingError
-from bench.scoring import worker
+from bench.scoring import blocks, worker
 from bench.scoring.chunk import Chunk, Tools
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.missing import Missing, Target, find_missing
 from bench.scoring.reader import reading
 from bench.scoring.reference import reference_sources
-from bench.scoring.worker import Scorer, left_out_in_turn, sum_of
+from bench.scoring.worker import Scorer
 from bench.store import score_files
 from bench.store.parts import write_part as really_write_part
 from bench.store.records import ScoreRow
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
 from metrics.set.moments import Moments
-from tests.tolerance import FLOAT64, assert_close
+from tests.tolerance import assert_close
 from tests.unit.bench.scoring.fakes import REFUSED, SeenGroup, SeenImage, SeenSet, target
 
 REFERENCE = Reference(kind="shapes", count=20, seed=3)
@@ -230,7 +229,7 @@ def test_the_value_of_the_whole_is_the_last_row(make: Make, tmp_path: Path, monk
 def test_wide_features_leave_out_fewer_and_larger_blocks(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "WIDE", 11)  # the fake has 12
+    monkeypatch.setattr(blocks, "WIDE", 11)  # the fake has 12
     run = target(tmp_path, levels(23))
     scorer = make(SeenSet("seen_set"), run)
     score(scorer)
@@ -293,16 +292,6 @@ def test_the_number_of_images_and_the_reference_are_noted(make: Make, tmp_path: 
     assert notes[0].startswith(f"seen_set over 9 images against 20 reference images (sha256 {digest}")
     assert "9 images is biased upwards: 12 features need at least 13 images" in notes[1]
     assert len(notes) == 2
-
-
-def test_sums_of_blocks() -> None:
-    rows = np.random.default_rng(0).normal(size=(40, 3))
-    blocks = [Moments.of(rows[start : start + 10]) for start in range(0, 40, 10)]
-    assert_close(sum_of(blocks).scatter, Moments.of(rows).scatter, FLOAT64)
-    left = list(left_out_in_turn(blocks))
-    assert [part.n for part in left] == [30] * 4
-    assert_close(left[1].mean, np.concatenate([rows[:10], rows[20:]]).mean(axis=0), FLOAT64)
-    assert list(left_out_in_turn(blocks[:2])) == []  # of two blocks nothing can be estimated
 
 
 # --- what an interruption leaves
