@@ -19,6 +19,7 @@ from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means
 from bench.errors import UsageError, unknown
+from bench.store.on_object_stores import on_object_stores
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import RunSource, display_names
 from bench.store.siblings import other_checkpoints
@@ -109,6 +110,7 @@ def changed_most(a: Run, b: Run, top: int = TOP) -> tuple[Change, ...]:
 
 
 @overload
+@on_object_stores()
 def compare(
     a: RunSource,
     b: RunSource,

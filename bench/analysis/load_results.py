@@ -9,6 +9,7 @@ from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.models.old_runs import doubts
 from bench.runtime.log import ONCE, get_logger
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import find_runs
 from bench.store.runs import read_run
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
+@on_object_stores(parameter="path")
 def load_results(path: str | Path = Path("results")) -> pd.DataFrame:
     """Tidy rows of every run under a results folder, a suite's folder in it, or one run's folder: one row a value.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.errors import MissingError, UsageError
+from bench.store.object_store import refuse_store
 
 if TYPE_CHECKING:
     from bench.doctor.examine import Report
@@ -90,6 +91,7 @@ def doctor(
         if value is not None:
             raise UsageError(f"{option} applies only to --verify-metrics: add that, or omit {option}")
     folder = results or Path("results")
+    refuse_store(folder)
     report = examine(ask_hub=hub)
     if folder.is_dir():
         report = Report((*report.findings, *spoiled_runs(folder)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
 from bench.formatting import Table
+from bench.store.on_object_stores import on_object_stores
 
 if TYPE_CHECKING:
     from bench.methods.catalogue import Method
@@ -37,6 +38,7 @@ def records_of(topic: str | None, results: Path = Path("results")) -> list[dict[
 RUNS = "runs"
 
 
+@on_object_stores()
 def run_records(results: Path) -> list[dict[str, Any]]:
     """The runs of a results folder: method, name, prompts, images, whether finished, date and size."""
     from bench.store.run_store import find_runs

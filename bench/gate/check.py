@@ -18,6 +18,7 @@ from bench.gate.text import verdicts_text
 from bench.gate.update import updated
 from bench.gate.verdict import Verdict, exit_code
 from bench.store.atomic import write_output
+from bench.store.on_object_stores import on_object_stores
 from bench.store.pictures import verifying
 from bench.store.select import RunSources
 
@@ -55,6 +56,7 @@ class Outcome(Sequence[Verdict]):
         return len(self.verdicts)
 
 
+@on_object_stores()
 def check(
     runs: RunSources | None = None,
     thresholds: Path | str | None = None,

@@ -19,6 +19,7 @@ from bench.pipeline.fetching import Fetch, metrics_to_fetch, weights_of
 from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
 from bench.sampling.tree import Action, build_tree, executed, needed
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, find_runs
 from bench.store.runs import Run, read_run
 from bench.suite.plan import RunPlan, make_plan
@@ -76,6 +77,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@on_object_stores()
 def plan(
     suite: Suite | str | Path = "shapes",
     methods: Method | str | Sequence[Method | str] = ("base",),

@@ -26,6 +26,7 @@ from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
 from bench.runtime.share import Share, read_share
 from bench.scoring.shares import left_in_pieces, score_share
+from bench.store.on_object_stores import on_object_stores
 from bench.store.pictures import broken_pictures, verifying
 from bench.store.run_store import RunStore, lock_runs
 from bench.store.select import RunSources, run_stores
@@ -36,6 +37,7 @@ from bench.suite.schema import Suite, check_metrics
 logger = logging.getLogger(__name__)
 
 
+@on_object_stores(writes=True, pictures=True)
 def score(
     runs: RunSources | None = None,
     *,

@@ -21,6 +21,7 @@ from bench.runtime.devices import check_device
 from bench.runtime.progress import Progress
 from bench.runtime.share import read_share
 from bench.store.names import check_given, give_name
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, lock_runs
 from bench.suite.schema import Suite
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 RESUME = ("missing", "never", "always")
 
 
+@on_object_stores(writes=True, pictures=True)
 def run(
     suite: Suite | str | Path = "shapes",
     methods: Method | str | Sequence[Method | str] = ("base",),

@@ -117,7 +117,7 @@ def _sentence(
         mark = f" {DAGGER}" if in_reward(trained, facts.name) else ""
         one, title = by_metric.get(facts.name), _title(table, facts)
         if one is None or math.isnan(one.interval.mean):
-            reason = "not scored for both" if one is None else one.interval.reason or "no values"
+            reason = "not scored for both" if one is None else _brief(one)
             found[_ABSENT].append((f"{title}{mark}", "", f"({reason})"))
             continue
         cell = difference_cell(one, digits[facts.name])
@@ -127,6 +127,11 @@ def _sentence(
         found[_words(one, cell) if cell.interval else _ABSENT].append((f"{title}{mark}", cell.value, limits))
     parts = [Part(words, tones.get(words, ""), tuple(items)) for words, items in found.items() if items]
     return Sentence(name, tuple(parts))
+
+
+def _brief(one: Difference) -> str:
+    """Why there is no interval, as far as a first screen has room; the notes have all of it."""
+    return (one.interval.reason or "no interval").split(":")[0]
 
 
 def _words(one: Difference, cell: CellText) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import UsageError
+from bench.store.object_store import store_url
+from bench.store.on_object_stores import on_object_stores
+
 if TYPE_CHECKING:
     from bench.analysis.table.rows import Table
     from bench.analysis.tradeoff import Joint
@@ -24,6 +28,7 @@ _N_RESAMPLES = 2000
 _REFERENCE = "base"
 
 
+@on_object_stores(pictures=True)
 def report(
     runs: RunSources | None = None,
     out: Path | str | None = None,
@@ -73,6 +78,8 @@ def report(
     from bench.reporting.output_folder import check_folder
     from bench.store.pictures import verifying
 
+    if out is not None and store_url(out) is not None:
+        raise UsageError("a report is written to a folder of this machine: pass --out DIR")
     out = Path(results) / "report" if out is None else Path(out)
     request = plot_request(plot, width, title, values, methods)
     with verifying(verify):

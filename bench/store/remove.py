@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.store.on_object_stores import on_object_stores
 from bench.store.run_store import RunStore, find_runs
 from bench.store.select import matching, select
 
 
+@on_object_stores(writes=True)
 def remove_runs(runs: Sequence[str | Path], results: Path | str = Path("results")) -> list[Path]:
     """Remove runs with their images and scores; returns the folders that are gone. Does what `bench rm` does.
 

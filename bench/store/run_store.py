@@ -28,15 +28,18 @@ from bench.store.atomic import (
 )
 from bench.store.digests import read_protected, write_protected
 from bench.store.locks import locking
+from bench.store.object_store import refuse_store
 from bench.store.parts import read_parts, write_part
 from bench.store.pictures import picture_faults
 from bench.store.records import (
     IMAGE_COLUMNS,
     NEVER_MADE,
+    NORM_COLUMNS,
     SUMMARY_MIGRATIONS,
     BadImage,
     ImageRow,
     Manifest,
+    NormRow,
     last_wins,
     migrate,
 )
@@ -64,6 +67,7 @@ class RunStore(ScoreFiles):
     @classmethod
     def create(cls, results: Path, suite: str, method: str, hash8: str) -> RunStore:
         """The store `<results>/runs/<suite>/<method>@<hash8>`, its folder made. Raises UsageError when refused."""
+        refuse_store(results)
         for name in (suite, method):
             check_name(name)
         store = cls(Path(results) / "runs" / suite / f"{method}@{hash8}")
@@ -161,6 +165,17 @@ class RunStore(ScoreFiles):
             logger.warning(f"{self.path}: {len(rows) - len(known)} images are recorded under foreign names: ignored")
         return known
 
+    @locking
+    def append_norms(self, rows: Iterable[NormRow]) -> None:
+        """Record ratios of norms of predictions. No rows, no file."""
+        write_norms(self, rows)
+
+    def norms(self) -> list[NormRow]:
+        """The recorded ratios, one row per image and step; the last wins."""
+        content = read_parts(self.path / "norms", NORM_COLUMNS, owner=f"{self.name}/norms")
+        rows = [NormRow(**row) for row in content.rows]
+        return list({(row.prompt_id, row.sample, row.step): row for row in rows}.values())
+
     def verified_images(self, keys: Iterable[tuple[str, int]]) -> tuple[list[ImageRow], list[BadImage]]:
         """Of the wanted (prompt_id, sample), those that are there as recorded, and the others with the reason."""
         wanted, recorded = list(keys), {row.key: row for row in self.images()}
@@ -190,6 +205,12 @@ class RunStore(ScoreFiles):
             remove_folder(self.path)
 
 
+def write_norms(store: RunStore, rows: Iterable[NormRow]) -> None:
+    """Write a part file of ratios into a run."""
+    if table := [dataclasses.asdict(row) for row in rows]:
+        write_part(store.path / "norms", table, NORM_COLUMNS, owner=f"{store.name}/norms")
+
+
 @contextlib.contextmanager
 def lock_runs(stores: Iterable[RunStore]) -> Iterator[None]:
     """Hold several runs, always in the same order, so that two processes never wait for each other."""
@@ -204,6 +225,7 @@ def find_runs(results: Path | str, suite: str | None = None) -> list[RunStore]:
 
     With `suite`, only the runs of that suite. Nothing there gives an empty list.
     """
+    refuse_store(results)
     root = Path(results)
     if (root / "manifest.json").is_file():
         found = [root / "manifest.json"]

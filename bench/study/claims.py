@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.analysis.claims import Claims, judged_claims
+from bench.store.on_object_stores import on_object_stores
 from bench.store.select import RunSources
 from bench.study.people import people_of
 
 
+@on_object_stores()
 def claims(
     file: Path | str,
     runs: RunSources | None = None,

@@ -163,3 +163,19 @@ def test_two_pictures_under_a_slider(visit: Any) -> None:
     page.select_option("#lb-other", label="base")
     assert not page.is_visible("#lb-second")
     assert page.inner_text("#lb-sides") == "This is that method's picture itself."
+
+
+def test_what_is_folded_is_printed(visit: Any) -> None:
+    page = visit()
+    closed = "document.querySelectorAll('details.block:not([open]), #summary details:not([open])').length"
+    before = page.evaluate(closed)
+    assert before >= 2  # a tag, and how sure it is
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(closed) == 0
+    page.emulate_media(media="print")
+    assert page.is_visible("#tags table >> nth=1")
+    assert page.is_visible("text=Not printed: the page itself has all of them.")
+    assert not page.is_visible("#scores-table")
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(closed) == before

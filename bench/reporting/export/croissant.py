@@ -18,6 +18,7 @@ from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.store.atomic import atomic_write, make_folder, read_bytes
 from bench.store.digests import sha256_of
+from bench.store.on_object_stores import on_object_stores
 from bench.store.pictures import verifying
 from bench.store.records import ImageRow
 from bench.store.runs import Run
@@ -56,6 +57,7 @@ _CONTEXT: dict[str, Any] = {
 }
 
 
+@on_object_stores(pictures=True)
 def export_croissant(
     run: RunSource,
     out: Path | str,

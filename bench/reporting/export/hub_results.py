@@ -22,6 +22,7 @@ from bench.analysis.summary import metric_interval
 from bench.errors import UsageError
 from bench.formatting import one_line
 from bench.store.atomic import atomic_write, make_folder
+from bench.store.on_object_stores import on_object_stores
 from bench.store.runs import MetricFacts, Run
 from bench.store.select import RunSources, display_names
 
@@ -34,6 +35,7 @@ _OWNER_AND_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+@on_object_stores()
 def export_hub_results(
     runs: RunSources,
     out: Path | str,
