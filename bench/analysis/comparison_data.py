@@ -72,8 +72,18 @@ class ChangedRow(TypedDict):
     b: float | None
 
 
+class MethodsData(TypedDict):
+    """The two methods over all their checkpoints (training seeds), a family of its own."""
+
+    a: str
+    b: str
+    checkpoints: dict[Side, int]
+    family: Family
+    metrics: list[MetricRow]
+
+
 class ComparisonData(TypedDict):
-    """The whole comparison; `a` and `b` are the names that are printed."""
+    """The whole comparison; `a` and `b` are the names that are printed, `methods` is null without --replicates."""
 
     schema_version: int
     a: str
@@ -83,6 +93,7 @@ class ComparisonData(TypedDict):
     tags: list[TagRow]
     changed: list[ChangedRow]
     notes: list[str]
+    methods: MethodsData | None
 
 
 class Compared(Protocol):
@@ -102,43 +113,68 @@ class Compared(Protocol):
     def trained(self) -> Mapping[str, Sequence[str]]: ...
     @property
     def notes(self) -> Sequence[str]: ...
+    @property
+    def methods(self) -> Any: ...
 
 
 def comparison_data(comparison: Compared) -> ComparisonData:
     """The data of a comparison."""
-    tests = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
     return {
         "schema_version": SCHEMA_VERSION,
         "a": comparison.a,
         "b": comparison.b,
-        "family": {"correction": "holm", "tests": tests, "level": LEVEL, "least_prompts": LEAST_PROMPTS},
-        "metrics": [_row(one, comparison) for one in comparison.differences],
+        "family": family_of(sum(math.isfinite(one.paired.p) for one in comparison.differences)),
+        "metrics": [metric_row(one, _trained(one, comparison)) for one in comparison.differences],
         "tags": [
-            {"tag": one.tag, "prompts": one.prompts, "difference": _row(one.difference, comparison)}
+            {"tag": one.tag, "prompts": one.prompts, "difference": metric_row(tagged, _trained(tagged, comparison))}
             for one in comparison.tags
+            for tagged in (one.difference,)
         ],
         "changed": [
             {
                 "metric": one.facts.name,
                 "prompt_id": one.prompt_id,
                 "text": one.text,
-                "a": _number(one.a),
-                "b": _number(one.b),
+                "a": number(one.a),
+                "b": number(one.b),
             }
             for one in comparison.changed
         ],
         "notes": list(comparison.notes),
+        "methods": None if comparison.methods is None else _methods(comparison),
     }
 
 
-def _row(difference: Difference, comparison: Compared) -> MetricRow:
+def _methods(comparison: Compared) -> MethodsData:
+    both = comparison.methods
+    runs = {one: both.a.name if one == comparison.a else both.b.name for one in (comparison.a, comparison.b)}
+    return {
+        "a": both.a.name,
+        "b": both.b.name,
+        "checkpoints": {"a": len(both.a.runs), "b": len(both.b.runs)},
+        "family": family_of(sum(math.isfinite(one.paired.p) for one in both.differences)),
+        "metrics": [metric_row(one, [runs[name] for name in _trained(one, comparison)]) for one in both.differences],
+    }
+
+
+def _trained(difference: Difference, comparison: Compared) -> list[str]:
+    return list(comparison.trained.get(difference.facts.name, ()))
+
+
+def family_of(tests: int) -> Family:
+    """So many tests, corrected together."""
+    return {"correction": "holm", "tests": tests, "level": LEVEL, "least_prompts": LEAST_PROMPTS}
+
+
+def metric_row(difference: Difference, trained: Sequence[str]) -> MetricRow:
+    """One difference; `trained`: the names of the sides that were trained on the metric."""
     row = difference_row(difference)
-    numbers = {key: _number(value) for key, value in row.items() if isinstance(value, float)}
-    trained = list(comparison.trained.get(difference.facts.name, ()))
-    more = {"better": difference.better or None, "trained": trained, "unit": difference.facts.unit}
+    numbers = {key: number(value) for key, value in row.items() if isinstance(value, float)}
+    more = {"better": difference.better or None, "trained": list(trained), "unit": difference.facts.unit}
     found: MetricRow = {**row, **numbers, **more}  # type: ignore[typeddict-item]
     return found
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """The number, null where it is not finite."""
     return float(value) if math.isfinite(value) else None

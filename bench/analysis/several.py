@@ -22,6 +22,8 @@ from bench.store.select import display_names
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.analysis.several_data import SeveralData
+
 
 @dataclass(frozen=True)
 class Several:
@@ -32,6 +34,13 @@ class Several:
     notes: tuple[str, ...] = ()
     trained: frozenset[tuple[str, str]] = frozenset()  # (name, metric) of a method that was trained on the metric
     checkpoints: tuple[int, ...] = ()  # over training seeds: how many of each method, 0 of an untrained one; else ()
+
+    @property
+    def data(self) -> SeveralData:
+        """Plain JSON data of a stable structure: what `bench compare A B C --json` prints."""
+        from bench.analysis.several_data import several_data
+
+        return several_data(self)
 
     @property
     def table(self) -> pd.DataFrame:

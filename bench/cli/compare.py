@@ -35,7 +35,7 @@ def compare(
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of aligned text.")] = False,
     common: CommonOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Of two runs: print the comparison as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
@@ -54,12 +54,10 @@ def compare(
 
     if as_json and markdown:
         raise UsageError("give either --json or --markdown, not both")
-    if as_json and (others or replicates):
-        raise UsageError("--json is of two runs and without --replicates: leave out one of them")
     chosen = split(metrics) or None
     how: dict[str, Any] = {"results": results, "common": common, "replicates": replicates, "metrics": chosen}
     found = bench.compare(a, b, top, others=others or [], suite=suite, **how)
-    if as_json and not isinstance(found, Several):
+    if as_json:
         say(json.dumps(found.data, indent=1))
     elif markdown:
         say((several_markdown(found) if isinstance(found, Several) else comparison_markdown(found)).rstrip())

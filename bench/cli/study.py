@@ -22,7 +22,7 @@ DatabaseOption = Annotated[
         metavar="postgresql://...",
         envvar="BENCH_STUDY_DATABASE",
         show_envvar=False,
-        help="PostgreSQL database of the votes. [default: study.db in the study's folder]",
+        help="PostgreSQL database of the votes. [default: as the study's folder says, else its study.db]",
     ),
 ]
 

@@ -17,7 +17,7 @@ from bench.study.bundle import bundle, data_uri
 from bench.study.folder import Shown, Study, open_study
 from bench.study.keys import Keys
 from bench.study.orders import Orders
-from bench.study.store import open_votes
+from bench.study.serving import opened
 
 logger = get_logger(__name__)
 LABEL_STUDIO = "label-studio"
@@ -100,7 +100,7 @@ def _orders(one: _Export) -> dict[str, tuple[Shown, ...]]:
     """What each rater is shown; of an adaptive study it is drawn now, and kept beside the votes."""
     if one.study.adaptive is None:
         return {name: one.study.plan[name] for name in one.names}
-    votes = open_votes(one.study, one.database)
+    _, _, votes = opened(one.study.folder, one.database)
     try:
         orders = Orders(one.study, votes)
         found = {name: orders.of(name) for name in one.names}

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import UsageError
 
 DATABASE, VOTES, ITEMS, MANIFEST = "study.db", "votes.jsonl", "items.jsonl", "study.json"
-PLAN, ASSETS, KEY = "plan.jsonl", "assets", "study.key"
+PLAN, ASSETS, KEY, NAMED = "plan.jsonl", "assets", "study.key", "study.database"
 
 
 def read_lines(file: Path) -> Iterator[Mapping[str, Any]]:

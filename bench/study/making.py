@@ -41,8 +41,8 @@ from bench.study.pictures import GRID_MOST
 from bench.study.plan import Extras, assign
 
 logger = get_logger(__name__)
-PRACTICE, CHECKS = 2, 2
-"""Practice items and checks of a rater, per task."""
+PRACTICE, CHECKS, FEWEST_CHECKS = 2, 4, 2
+"""Practice items of a rater, per task; checks in all, but not fewer than this per task."""
 REPEAT_SHARE = 0.1
 CHECK_POOL = 8
 SETS = {"both": ("preference", "diversity"), "all": TASKS}
@@ -106,7 +106,8 @@ def make(
     copies = Copies(out, sources, number, progress or Silent())
     make_folder(out)
     items, others, repeats = _all_items(items, copies, rng)
-    extras = Extras(PRACTICE, CHECKS, max(1, round(REPEAT_SHARE * sizes.per_rater)))
+    checks = max(FEWEST_CHECKS, -(-CHECKS // len(tasks)))
+    extras = Extras(PRACTICE, checks, max(1, round(REPEAT_SHARE * sizes.per_rater)))
     real = [item for item in items if item.kind == "real"]
     names, count = _slots(len(real), sizes, notes)
     design = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.errors import MissingError, UsageError
 from bench.runtime.log import get_logger
+from bench.study.databases import name_database
 from bench.study.folder import Study, open_study
 from bench.study.keys import Keys
 from bench.study.sessions import Sessions
@@ -58,10 +59,17 @@ def serve(
 
 
 def opened(folder: Path | str, database: str | None = None) -> tuple[Study, Keys, VoteStore]:
-    """A study's folder, its key and its votes."""
+    """A study's folder, its key and its votes; a `database` that is given is the study's from now on."""
     study = open_study(folder)
     keys = Keys.of(study.folder, study.plan)
-    return study, keys, open_votes(study, database)
+    votes = open_votes(study, database)
+    if database:
+        try:
+            name_database(study.folder, database)
+        except UsageError:
+            votes.close()
+            raise
+    return study, keys, votes
 
 
 @contextmanager

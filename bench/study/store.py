@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.errors import BenchError, MissingError, UsageError
+from bench.study.databases import named_database, without_password
 from bench.study.folder import Study, open_study
 from bench.study.lines import DATABASE
 
@@ -221,12 +222,14 @@ def _why(error: Exception, full: bool) -> str:
 def open_votes(study: Study, database: str | None = None) -> VoteStore:
     """The votes of a study, in its own folder or in PostgreSQL (`postgresql://...`); the tables are made if need be.
 
+    None: where the study's folder says (`bench.study.databases`).
     UsageError: another kind of address; MissingError: psycopg is not installed; NotStoredError: it cannot be reached.
     """
+    database = database or named_database(study.folder)
     if database is None:
         return VoteStore(lambda: _sqlite(study.folder / DATABASE), study.id, "?", (sqlite3.Error,))
     if not database.startswith(("postgresql://", "postgres://")):
-        raise UsageError(f"--database {_shown(database)} must begin with postgresql://")
+        raise UsageError(f"--database {without_password(database)} must begin with postgresql://")
     try:
         import psycopg
     except ImportError:
@@ -238,12 +241,6 @@ def open_votes(study: Study, database: str | None = None) -> VoteStore:
         return connection
 
     return VoteStore(connect, study.id, "%s", (psycopg.Error,))
-
-
-def _shown(database: str) -> str:
-    """An address without its password."""
-    head, at, tail = database.rpartition("@")
-    return f"{head.partition('://')[0]}://...@{tail}" if at else database
 
 
 def _sqlite(path: Path) -> _Connection:

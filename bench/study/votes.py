@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import MissingError, UsageError
-from bench.study.lines import DATABASE, ITEMS, MANIFEST, VOTES, read_lines
+from bench.study.lines import DATABASE, ITEMS, MANIFEST, NAMED, VOTES, read_lines
 
 Kind = Literal["real", "repeat", "check", "practice"]
 KINDS: tuple[Kind, ...] = ("real", "repeat", "check", "practice")
@@ -64,7 +64,7 @@ def read_votes(folder: Path | str, database: str | None = None) -> list[Vote]:
 
 
 def _rows(folder: Path, database: str | None) -> Iterator[Mapping[str, Any]]:
-    if database is not None or (folder / DATABASE).exists():
+    if database is not None or any((folder / name).exists() for name in (DATABASE, NAMED)):
         from bench.study.store import rows
 
         return rows(folder, database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 import bench
 from bench.analysis.compare import Comparison
+from bench.analysis.comparison_data import MethodsData, MetricRow
 from bench.analysis.several import Several
+from bench.analysis.several_data import PairRow, RankRow, SeveralData
 from bench.errors import NotComparableError, UsageError
 from bench.store.records import ScoreRow
 
@@ -104,3 +107,35 @@ def test_common_is_over_what_all_have(tmp_path: Path) -> None:
     assert {one.interval.n for one in found.metrics[0].differences.values()} == {30}
     left = bench.compare(stores[0], stores[1], others=[stores[2]], metrics=["pickscore"])
     assert any("10 of 40 values unscored" in note for note in left.notes)
+
+
+def test_several_runs_as_data_of_a_stable_structure(results: Path) -> None:
+    for replicates in (False, True):
+        found = bench.compare("base", "refl", others=["imagerefl"], replicates=replicates, results=results)
+        assert isinstance(found, Several)
+        data = json.loads(json.dumps(found.data, allow_nan=False))
+        assert set(data) == set(SeveralData.__annotations__)
+        assert data["checkpoints"] == ({"base": 0, "refl": 3, "imagerefl": 2} if replicates else None)
+        assert data["family"]["tests"] == found.metrics[0].tests
+        assert all(set(row) == set(RankRow.__annotations__) for row in data["ranks"])
+        for row in data["pairs"]:
+            assert set(row) == set(PairRow.__annotations__)
+            one = row["difference"]
+            assert set(one) == set(MetricRow.__annotations__)
+            assert one["difference"] is None or one["difference"] == pytest.approx(one["b"] - one["a"])
+            assert set(one["trained"]) <= {row["a"], row["b"]}
+            assert one["p"] is not None or one["reason"]
+        ranks = {row["method"]: row for row in data["ranks"] if row["metric"] == "pickscore"}
+        assert ranks["refl"]["rank_best"] == 1
+        assert ranks["refl"]["maybe_best"]
+
+
+def test_replicates_of_two_runs_are_in_their_data(results: Path) -> None:
+    found = bench.compare("base", "refl", metrics=SMALL, replicates=True, results=results)
+    methods = json.loads(json.dumps(found.data, allow_nan=False))["methods"]
+    assert set(methods) == set(MethodsData.__annotations__)
+    assert (methods["a"], methods["b"], methods["checkpoints"]) == ("base", "refl", {"a": 1, "b": 3})
+    assert found.methods is not None
+    assert [row["difference"] for row in methods["metrics"]] == pytest.approx(list(found.methods.table.difference))
+    assert methods["metrics"][0]["trained"] == ["refl"]
+    assert bench.compare("base", "refl", metrics=SMALL, results=results).data["methods"] is None

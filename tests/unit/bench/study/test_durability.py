@@ -25,6 +25,7 @@ from bench.study.client import RaterClient
 from bench.study.folder import Study
 from bench.study.keys import Keys
 from bench.study.orders import Orders
+from bench.study.people import people_of
 from bench.study.store import open_votes, rows
 from bench.study.votes import read_votes
 
@@ -228,6 +229,24 @@ def test_votes_in_postgresql_are_those_of_sqlite(study: Study, postgres: str, tm
     assert found == [{**row, "study": None} for row in rows(twin)]
     assert bench.study.forget(study.folder, "r0001", database=postgres) == 17
     assert {row["rater"] for row in rows(study.folder, postgres)} == {"r0002"}
+
+
+def test_claims_and_the_gate_read_the_database_that_the_study_names(postgres: str, tmp_path: Path) -> None:
+    from tests.unit.bench.study.conftest import METHODS, RUNS
+
+    study = bench.study.make([RUNS / name for name in METHODS], tmp_path / "own", per_rater=8, votes=3, seed=2)
+    bench.study.simulate(study.folder, seed=4, database=postgres)
+    assert "secret" not in (study.folder / "study.database").read_text()
+    people = people_of(study.folder)
+    assert people is not None
+    rate, why = people.win_rate("human_preference", "refl")
+    assert rate is not None, why
+    assert rate.n == sum(
+        row["kind"] == "real" and row["task"] == "preference" and "refl" in (row["method_a"], row["method_b"])
+        for row in rows(study.folder, postgres)
+    )
+    assert bench.study.forget(study.folder, "r0001") == study.total("r0001")
+    assert not (study.folder / "study.db").exists()
 
 
 def test_two_studies_share_a_database(made: Path, postgres: str, tmp_path: Path) -> None:
