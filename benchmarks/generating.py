@@ -48,6 +48,11 @@ def total(manifests: Sequence[Manifest]) -> tuple[float, int, int]:
 
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "unet": {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 64, "attention_head_dim": 8},
+        "vae": {"block_out_channels": (32, 32, 32, 32), "scaling_factor": 0.18215},
+        "text": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4},
+    },
     "small": {
         "unet": {"block_out_channels": (128, 256, 384, 384), "cross_attention_dim": 256, "attention_head_dim": 8},
         "vae": {"block_out_channels": (32, 32, 32, 32), "scaling_factor": 0.18215},
@@ -82,7 +87,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Published configurations of Stable Diffusion 1.5 and XL; "small" has a UNet of 88 M parameters, for a processor."""
+"""Published configurations of Stable Diffusion 1.5 and XL; "small" has a UNet of 88 M parameters, for a processor, and
+"tiny" only tries a script."""
 
 
 def make_network(architecture: str, seed: int = 0) -> Any:

@@ -52,7 +52,7 @@ class Size:
 
 
 SIZES = {"1": Size("sd15", 512, 50, 16, 4, 7.5), "2": Size("sdxl", 1024, 30, 8, 3, 5.0)}
-TINY = {"1": Size("small", 64, 2, 2, 3, 7.5), "2": Size("small", 64, 2, 2, 3, 5.0)}
+TINY = {"1": Size("tiny", 64, 2, 2, 3, 7.5), "2": Size("tiny", 64, 2, 2, 3, 5.0)}
 
 
 class Table:

@@ -11,12 +11,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3} out=${OUT:-.} wheels=benchmarks/wheels
-# Distribution, and the module by which it is known to be there. torch and torchvision are the machine's own.
+# Distribution, and the module by which it is known to be there.
 lacking="diffusers:diffusers transformers:transformers tokenizers:tokenizers safetensors:safetensors
 huggingface_hub:huggingface_hub accelerate:accelerate peft:peft open_clip_torch:open_clip timm:timm ftfy:ftfy
 wcwidth:wcwidth torchmetrics:torchmetrics lightning_utilities:lightning_utilities lpips:lpips dreamsim:dreamsim
 pydantic:pydantic pydantic_core:pydantic_core typing_inspection:typing_inspection annotated_types:annotated_types
-typer:typer typer_slim:typer rich:rich click:click shellingham:shellingham httpx:httpx hf_xet:hf_xet pytest:pytest"
+typer:typer rich:rich click:click shellingham:shellingham httpx:httpx hf_xet:hf_xet pytest:pytest"
+
+own="torch torchvision numpy scipy pandas pyarrow PIL"  # compiled, and together more than 40 MiB
 
 fetch() {
     mkdir -p "$wheels"
@@ -31,10 +33,15 @@ fetch() {
 install() {
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT
-    for one in $lacking; do
-        "$python" -c "import ${one##*:}" 2>/dev/null && continue
-        "$python" -m pip install --quiet --no-deps --no-index --find-links "$wheels" --target "$site" "${one%%:*}" ||
-            echo "gpu.sh: ${one%%:*} is not here and has no wheel in $wheels" >&2
+    "$python" -c 'import sys; from importlib.util import find_spec
+missing = [one for one in sys.argv[1:] if find_spec(one) is None]
+sys.exit("gpu.sh: the machine must bring " + ", ".join(missing) if missing else 0)' $own || exit 4
+    local missing
+    missing=$("$python" -c 'import sys; from importlib.util import find_spec
+print(*(one.split(":")[0] for one in sys.argv[1:] if find_spec(one.split(":")[1]) is None))' $lacking)
+    for one in $missing; do
+        "$python" -m pip install --quiet --no-deps --no-index --find-links "$wheels" --target "$site" "$one" ||
+            echo "gpu.sh: $one is not here and has no wheel in $wheels" >&2
     done
     export PYTHONPATH="$PWD:$site${PYTHONPATH:+:$PYTHONPATH}"
 }

@@ -33,6 +33,11 @@ def read_baseline(path: Path | str) -> dict[str, Any]:
     """
     try:
         data = json.loads(read_bytes(Path(path)).decode("utf-8"), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise UsageError(
+            f"the baseline file {path} does not exist: make it from runs that are good with `bench check "
+            f"--update-baseline --baseline {path}`, or correct its name"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the baseline file {path}: {error}") from None
     except json.JSONDecodeError as error:

@@ -6,8 +6,8 @@ import gc
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,14 @@ from bench.runtime.devices import out_of_memory
 from bench.runtime.progress import Progress
 from bench.sampling.batches import Work, cut
 from bench.sampling.tree import Action, build_tree, needed
-from bench.store.records import ImageRow
+from bench.store.records import ImageRow, NormRow
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.generation.choosing import Choosing
     from bench.models.base import DiffusionModel
-    from bench.sampling.loop import Batch
+    from bench.sampling.loop import Batch, Norms
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Maker:
     per_step: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
+    _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
@@ -78,6 +79,7 @@ class Maker:
         finally:
             writer.close()
             self._charge()
+            self._record_norms()
         self._spend(next(iter(self.runs)))
 
     def _batch(self, work: Work, writer: Writer) -> list[Work]:
@@ -122,8 +124,10 @@ class Maker:
         for steps in dict.fromkeys(len(actions) for actions in plain.values()):  # those of other steps share none
             together = {name: actions for name, actions in plain.items() if len(actions) == steps}
             self._use_steps(next(iter(together)))
-            for names, latents in run_tree(self.model, build_tree(together), batch, self._executed):
-                self._finish(work, names, self._decoding(names[0], latents), (writer, finished))
+            noted = replace(batch, norms={})
+            for names, latents in run_tree(self.model, build_tree(together), noted, self._executed):
+                norms = (noted.norms or {}).get(names[0])
+                self._finish(work, names, self._decoding(names[0], latents), (writer, finished), norms)
         for name in work.save.keys() & self.chosen.keys():
             best = self._searching(name, batch, work)
             self._finish(work, (name,), partial(_same, best), (writer, finished))
@@ -148,7 +152,12 @@ class Maker:
         return self.chosen[name].best(batch, texts, self.model.latents_shape, make)
 
     def _finish(
-        self, work: Work, names: tuple[str, ...], pixels: Callable[[], Tensor], to: tuple[Writer, set[str]]
+        self,
+        work: Work,
+        names: tuple[str, ...],
+        pixels: Callable[[], Tensor],
+        to: tuple[Writer, set[str]],
+        norms: Norms | None = None,
     ) -> None:
         """Hand the images of a leaf to the writer."""
         writer, finished = to
@@ -156,7 +165,7 @@ class Maker:
         # From here on the leaf is the writer's: if a later branch runs out of memory, this one is not made again.
         finished.update(names)
         count = sum(len(indices) for indices in wanted.values())
-        leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count)
+        leaf = Leaf(pixels, work.keys, wanted, self._spend(names[0], wanted) / count, norms)
         for written in writer.put(leaf):
             self._record(written)
 
@@ -185,6 +194,8 @@ class Maker:
             self._unsaved.append((_rest(written), _said(written.error)))
         for name in written.saved:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
+            if not self.runs[name].rows:
+                self._record_norms(name)
 
     def _take(self, written: Written) -> None:
         """Count what was written, in whole batches: half a one would be made again in other company."""
@@ -197,9 +208,15 @@ class Maker:
                 row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
             alone = needed({name: self.actions[name]}, self.per_step[name])[name] * run.plan.method.candidates
+            self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)
             self.progress.advance(len(saved))
+
+    def _record_norms(self, *names: str) -> None:
+        """Record the ratios of norms of these runs (none: of all)."""
+        for name in names or tuple(self._norms):
+            self.runs[name].store.append_norms(self._norms.pop(name, ()))
 
     def _charge(self) -> None:
         """Evaluations that were executed, those of batches that ran out of memory included."""
@@ -209,6 +226,15 @@ class Maker:
         peak = _device_peak(self.model)
         for run in self.runs.values():
             run.device_memory = max(run.device_memory, peak)
+
+
+def _norm_rows(leaf: Leaf, indices: Sequence[int]) -> Iterator[NormRow]:
+    if leaf.norms is None or not indices:
+        return
+    ratios = leaf.norms.ratios.cpu().tolist()  # the image is on the disk: the device has long been done with these
+    for index in indices:
+        for step, row in zip(leaf.norms.steps, ratios, strict=True):
+            yield NormRow(*leaf.keys[index], step, row[index])
 
 
 def _same(pixels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.sampling.batches import Key
 
 if TYPE_CHECKING:
+    from bench.sampling.loop import Norms
     from bench.store.run_store import RunStore
 
 WAITING = 2
@@ -27,13 +28,14 @@ WRITERS = min(4, os.cpu_count() or 1)
 class Leaf:
     """Finished latents: `pixels` waits for their images [N, 3, H, W], `wanted` says which a run shall have.
 
-    `seconds` is the time that one image took.
+    `seconds` is the time that one image took; `norms` are its ratios of norms, where both networks ran in a step.
     """
 
     pixels: Callable[[], Any]
     keys: Sequence[Key]
     wanted: Mapping[str, Sequence[int]]
     seconds: float
+    norms: Norms | None = None
 
 
 @dataclass(slots=True)

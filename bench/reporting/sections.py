@@ -19,6 +19,7 @@ from bench.reporting.all_pairs import pairs_section
 from bench.reporting.cells import CellText, difference_cells, mean_cells, number
 from bench.reporting.findings import Findings
 from bench.reporting.headline import headline_section
+from bench.reporting.norms import norms_section
 from bench.reporting.protocol import environments, metric_card, origins, protocol
 from bench.reporting.robust import robust_section
 from bench.reporting.seeds import seeds_section
@@ -118,6 +119,11 @@ def _cost(material: Material) -> Content | None:
     return {"costs": found} if found["columns"] else None
 
 
+def _norms(material: Material) -> Content | None:
+    found = norms_section(material.table)
+    return {"norms": found} if found else None
+
+
 def _metrics(material: Material) -> Content:
     return {"cards": [metric_card(material.table, facts) for facts in material.table.metrics]}
 
@@ -146,6 +152,7 @@ SECTIONS = (
     Section("gallery", "Gallery", _gallery, scripts=("gallery.js",)),
     Section("people", "People", _people),
     Section("cost", "Cost", _cost),
+    Section("norms", "Prediction norms", _norms),
     Section("metrics", "Metrics", _metrics),
     Section("protocol", "Protocol", _protocol),
     Section("notes", "Notes", _notes),

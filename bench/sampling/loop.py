@@ -8,7 +8,7 @@ import inspect
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,11 +23,23 @@ from bench.sampling.tree import Action, Segment, cost
 
 
 @dataclass(frozen=True, slots=True)
+class Norms:
+    """Of the steps that evaluate both networks: their indices, and |tuned| / |base| of each sample, float32 [S, N].
+
+    The values stay on the model's device: nothing waits for them before they are asked for.
+    """
+
+    steps: tuple[int, ...]
+    ratios: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """N samples that go through the network together: item n is (prompt_ids[n], samples[n]).
 
     `stream` is which of several streams of noise they take ("" is the one of every method), `noise` an initial noise
-    of their own, float32 [N, ...] on the CPU.
+    of their own, float32 [N, ...] on the CPU. `norms`, where it is given, is filled by run name with how long the tuned
+    predictions are beside the base's.
     """
 
     seed: int
@@ -36,6 +48,7 @@ class Batch:
     cond: Conditioning
     stream: str = ""
     noise: Tensor | None = None
+    norms: dict[str, Norms] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +99,15 @@ def run_from(
 
 @dataclass(slots=True)
 class Memory:
-    """What a trajectory remembers from step to step: its scheduler, and the state of its guiders."""
+    """What a trajectory remembers from step to step: its scheduler, the state of its guiders, and ratios of norms."""
 
     scheduler: Any
     guiders: State
+    ratios: dict[int, Tensor] = field(default_factory=dict)
 
     def copy(self) -> Memory:
         """For another branch."""
-        return Memory(copy.deepcopy(self.scheduler), self.guiders.copy())
+        return Memory(copy.deepcopy(self.scheduler), self.guiders.copy(), dict(self.ratios))
 
 
 @torch.inference_mode()
@@ -106,7 +120,10 @@ def _advance(way: _Way, segment: Segment, latents: Tensor, memory: Memory) -> Te
         for call in range(first, last):
             # The network takes the time on its device, the scheduler on the CPU: neither waits for the other's.
             seen = scaled(scheduler, latents, scheduler.timesteps[call])
-            prediction = _predict(way, action, seen, call, memory.guiders)
+            sides = _predict(way, action, seen, call, memory.guiders)
+            if way.batch.norms is not None and len(sides) == 2 and call == first:
+                memory.ratios[index] = norm_ratio(*sides)
+            prediction = _sum(action, sides)
             way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
             extra = {}
             if takes_noise:
@@ -120,6 +137,9 @@ def _run(
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     latents = _advance(way, segment, latents, memory)
     if not segment.children:
+        if way.batch.norms is not None and memory.ratios:
+            norms = Norms(tuple(memory.ratios), torch.stack(list(memory.ratios.values())))
+            way.batch.norms.update(dict.fromkeys(segment.runs, norms))
         yield segment.runs, latents
     elif not forked:  # the trunk's noise is wanted by nobody any more
         way.noise.forget_before(sum(calls_per_step(memory.scheduler)[: segment.stop]))
@@ -136,8 +156,14 @@ def scaled(scheduler: Any, latents: Tensor, t: Tensor) -> Tensor:
     return latents if scale is None else torch.as_tensor(scale(latents, t))
 
 
-def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State) -> Tensor:
-    """The step's prediction under the rules of its sides; `call` is the index of the timestep, `state` the guiders'."""
+def norm_ratio(base: Tensor, tuned: Tensor) -> Tensor:
+    """|tuned| / |base| of each sample, float32 [N], of predictions [N, ...] (NormGuard, arXiv 2606.27771)."""
+    lengths = [one.flatten(1).float().norm(dim=1) for one in (base, tuned)]
+    return torch.as_tensor(lengths[1] / lengths[0])
+
+
+def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State) -> list[Tensor]:
+    """Each side's prediction under its rule; `call` is the index of the timestep, `state` the guiders'."""
     batch = way.batch
 
     def noise_of(shape: Sequence[int]) -> Tensor:
@@ -146,7 +172,7 @@ def _predict(way: _Way, action: Action, latents: Tensor, call: int, state: State
         return sent(noise, latents.device)
 
     memory = (state, noise_of)
-    return _sum(action, [guided(way.model, side, latents, way.times[call], batch.cond, memory) for side in action])
+    return [guided(way.model, side, latents, way.times[call], batch.cond, memory) for side in action]
 
 
 def _sum(action: Action, predictions: Sequence[Tensor]) -> Tensor:

@@ -30,6 +30,7 @@ IMAGE_COLUMNS = {
     "sha256": "string",
     "seconds": "float64",
 }
+NORM_COLUMNS = {"prompt_id": "string", "sample": "int64", "step": "int64", "ratio": "float64"}
 PART, LEFT_OUT = "part", "left_out"
 """How files of rows are called: values, and values of a set metric with a block of prompts left out each."""
 SCORE_COLUMNS = {
@@ -61,6 +62,16 @@ class ImageRow:
     def key(self) -> tuple[str, int]:
         """What a row is found by."""
         return (self.prompt_id, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class NormRow:
+    """|tuned prediction| / |base prediction| of one image at one denoising step that evaluated both networks."""
+
+    prompt_id: str
+    sample: int
+    step: int
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)

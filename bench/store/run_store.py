@@ -34,10 +34,12 @@ from bench.store.pictures import picture_faults
 from bench.store.records import (
     IMAGE_COLUMNS,
     NEVER_MADE,
+    NORM_COLUMNS,
     SUMMARY_MIGRATIONS,
     BadImage,
     ImageRow,
     Manifest,
+    NormRow,
     last_wins,
     migrate,
 )
@@ -163,6 +165,17 @@ class RunStore(ScoreFiles):
             logger.warning(f"{self.path}: {len(rows) - len(known)} images are recorded under foreign names: ignored")
         return known
 
+    @locking
+    def append_norms(self, rows: Iterable[NormRow]) -> None:
+        """Record ratios of norms of predictions. No rows, no file."""
+        write_norms(self, rows)
+
+    def norms(self) -> list[NormRow]:
+        """The recorded ratios, one row per image and step; the last wins."""
+        content = read_parts(self.path / "norms", NORM_COLUMNS, owner=f"{self.name}/norms")
+        rows = [NormRow(**row) for row in content.rows]
+        return list({(row.prompt_id, row.sample, row.step): row for row in rows}.values())
+
     def verified_images(self, keys: Iterable[tuple[str, int]]) -> tuple[list[ImageRow], list[BadImage]]:
         """Of the wanted (prompt_id, sample), those that are there as recorded, and the others with the reason."""
         wanted, recorded = list(keys), {row.key: row for row in self.images()}
@@ -190,6 +203,12 @@ class RunStore(ScoreFiles):
         """Remove the run with all that is in its folder, at once for whoever looks."""
         with self.lock(clean=False):
             remove_folder(self.path)
+
+
+def write_norms(store: RunStore, rows: Iterable[NormRow]) -> None:
+    """Write a part file of ratios into a run."""
+    if table := [dataclasses.asdict(row) for row in rows]:
+        write_part(store.path / "norms", table, NORM_COLUMNS, owner=f"{store.name}/norms")
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ from bench.store.digests import seal_holds, sealed
 from bench.store.locks import working
 from bench.store.parts import write_part
 from bench.store.presence import WORKERS
-from bench.store.records import IMAGE_COLUMNS, ImageRow, Manifest
-from bench.store.run_store import RunStore
+from bench.store.records import IMAGE_COLUMNS, ImageRow, Manifest, NormRow
+from bench.store.run_store import RunStore, write_norms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,10 @@ class SharedRunStore(RunStore):
         self.flush()
         if table:
             write_part(self.path / "images", table, IMAGE_COLUMNS, owner=f"{self.name}/images")
+
+    def append_norms(self, rows: Iterable[NormRow]) -> None:
+        """As `RunStore.append_norms`."""
+        write_norms(self, rows)
 
     def spent(self) -> dict[str, dict[str, Any]]:
         """What this worker has spent that is not in the manifest yet: {"counts": ..., "timings": ...}."""

@@ -130,8 +130,7 @@ def _lora(draw: Draw, name: str, folder: Path, extractors: int) -> None:
 
 
 def dreamsim(draw: Draw, folder: Path) -> None:
-    """A cache_dir of the dreamsim package that holds the types ensemble, dino_vitb16 (and its patch
-    type), clip_vitb32, open_clip_vitb32."""
+    """A cache_dir of the dreamsim package that holds the types ensemble, dino_vitb16, clip_vitb32, open_clip_vitb32."""
     (folder / "checkpoints").mkdir(parents=True)
     hub = folder / "facebookresearch_dino_main"
     hub.mkdir()
@@ -149,4 +148,3 @@ def dreamsim(draw: Draw, folder: Path) -> None:
     _lora(draw, "ensemble", folder / "ensemble_lora", extractors=3)
     for name in ("dino_vitb16", "clip_vitb32", "open_clip_vitb32"):
         _lora(draw, name, folder / f"{name}_single_lora", extractors=1)
-    _lora(draw, "dino_vitb16_patch", folder / "dino_vitb16_patch_lora", extractors=1)

@@ -227,7 +227,7 @@ def test_a_file_may_name_its_baseline(results: Path) -> None:
     (results.parent / "before.json").write_text(json.dumps(baseline_of(results)), encoding="utf-8")
     (found,) = gated(results, "baseline = 'before.json'\n[base.lpips]\nmax_drop = 0.001\n")
     assert (found.status, found.value) == ("passed", 0)
-    with pytest.raises(UsageError, match=r"cannot read the baseline file .*none\.json"):
+    with pytest.raises(UsageError, match=r"the baseline file .*none\.json does not exist: make it"):
         gated(results, "baseline = 'none.json'\n[base.lpips]\nmin = 0\n")
 
 

@@ -409,5 +409,8 @@ def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> N
     methods = ["base", "refl", "combined", "aig"]
     together = run(suite, tmp_path / "a", methods)
     assert len({sha256 for made in images(together).values() for sha256 in made.values()}) == 4 * 6
+    norms = {store.manifest().method: store.norms() for store in together}
+    assert {name: len(rows) for name, rows in norms.items()} == {"base": 0, "refl": 0, "combined": 0, "aig": 3 * 6}
+    assert {row.step for row in norms["aig"]} == {1, 2, 3}
     (alone,) = run(suite, tmp_path / "b", ["combined"])
     assert images([alone])[alone.name] == images(together)[alone.name]

@@ -228,6 +228,83 @@ def test_the_original_layout_of_one_file(folders: dict[str, Path], tmp_path: Pat
     assert torch.equal(prediction(model, "original"), prediction(model, "folder"))
 
 
+# A layer's name in diffusers -> in the authors' code; query, key and value are one matrix there.
+AUTHORS = {
+    "z_image": {
+        ".attention.to_out.0.": ".attention.out.",
+        ".attention.norm_q.": ".attention.q_norm.",
+        ".attention.norm_k.": ".attention.k_norm.",
+        "all_x_embedder.2-1.": "x_embedder.",
+        "all_final_layer.2-1.": "final_layer.",
+    },
+    "flux2": {
+        "single_transformer_blocks.": "single_blocks.",
+        "transformer_blocks.": "double_blocks.",
+        ".attn.to_qkv_mlp_proj.": ".linear1.",
+        ".attn.to_out.0.": ".img_attn.proj.",
+        ".attn.to_add_out.": ".txt_attn.proj.",
+        ".attn.to_out.": ".linear2.",
+        ".attn.norm_added_q.weight": ".txt_attn.norm.query_norm.scale",
+        ".attn.norm_added_k.weight": ".txt_attn.norm.key_norm.scale",
+        ".ff.linear_in.": ".img_mlp.0.",
+        ".ff.linear_out.": ".img_mlp.2.",
+        ".ff_context.linear_in.": ".txt_mlp.0.",
+        ".ff_context.linear_out.": ".txt_mlp.2.",
+        "x_embedder.": "img_in.",
+        "context_embedder.": "txt_in.",
+        "time_guidance_embed.timestep_embedder.linear_1.": "time_in.in_layer.",
+        "time_guidance_embed.timestep_embedder.linear_2.": "time_in.out_layer.",
+        "_modulation_img.linear.": "_modulation_img.lin.",
+        "_modulation_txt.linear.": "_modulation_txt.lin.",
+        "single_stream_modulation.linear.": "single_stream_modulation.lin.",
+        "norm_out.linear.": "final_layer.adaLN_modulation.1.",
+        "proj_out.": "final_layer.linear.",
+    },
+}
+
+
+def in_the_authors_names(family: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    joints = {"to_q": ("to_k", "to_v"), "add_q_proj": ("add_k_proj", "add_v_proj")}
+    for key, value in state.items():
+        words = key.split(".")
+        layer = words[-2] if len(words) > 1 else ""
+        if layer in ("to_k", "to_v", "add_k_proj", "add_v_proj"):
+            continue
+        name = key
+        if layer in joints:
+            others = [state[key.replace(f".{layer}.", f".{other}.")] for other in joints[layer]]
+            value = torch.cat([value, *others])
+            side = {"to_q": "img_attn", "add_q_proj": "txt_attn"}[layer] if family == "flux2" else "attention"
+            name = key.replace(f".{words[-3]}.{layer}.", f".{side}.qkv.")
+        if key == "norm_out.linear.weight":  # shift first there, scale first in diffusers
+            value = value.roll(len(value) // 2, 0)
+        single = key.startswith("single_transformer_blocks.")
+        for norm in ("query", "key"):
+            inside = "norm" if single else "img_attn.norm"
+            name = name.replace(f".attn.norm_{norm[0]}.weight", f".{inside}.{norm}_norm.scale")
+        for ours, theirs in AUTHORS[family].items():
+            name = name.replace(ours, theirs)
+        found[name] = value
+    return found
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("family", AUTHORS)
+def test_one_file_in_the_authors_names(folders: dict[str, Path], tmp_path: Path, family: str, prefix: str) -> None:
+    tuned = tiny_network(family, 5)
+    tuned.save_pretrained(tmp_path / "tuned")
+    original = in_the_authors_names(family, dict(tuned.state_dict()))
+    assert len(original) < len(tuned.state_dict())
+    assert not any("to_q" in key or "transformer_blocks" in key for key in original)
+    model = model_of(family, folders[family])
+    path = write(tmp_path / "original.safetensors", {f"{prefix}{key}": value for key, value in original.items()})
+    model.add_network("original", path)
+    model.add_network("folder", tmp_path / "tuned")
+    assert torch.equal(prediction(model, "original"), prediction(model, "folder"))
+    assert not torch.equal(prediction(model, "original"), prediction(model, "base"))
+
+
 def test_families_are_told_by_their_keys() -> None:
     for family in FAMILIES:
         assert family_of_keys(tiny_network(family).state_dict()) == family
