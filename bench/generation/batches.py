@@ -42,7 +42,7 @@ class Maker:
     progress: Progress
     chosen: Mapping[str, Choosing] = field(default_factory=dict)
     seed: int = 0
-    per_step: tuple[int, ...] = ()
+    per_step: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
@@ -53,7 +53,11 @@ class Maker:
         from bench.sampling.loop import evaluations_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
-        self.per_step = evaluations_per_step(self.model.new_scheduler())
+        per_step = {}
+        for name in self.runs:
+            self._use_steps(name)
+            per_step[name] = evaluations_per_step(self.model.new_scheduler())
+        self.per_step = per_step
         writer = Writer({name: run.store for name, run in self.runs.items()})
         self._since = time.perf_counter()
         try:
@@ -117,18 +121,27 @@ class Maker:
 
         batch = as_batch(self.model, self.seed, [(key[0], self.prompts[key[0]], key[1]) for key in work.keys])
         plain = {name: self.actions[name] for name in self.runs if name in work.save and name not in self.chosen}
-        if plain:
+        for steps in dict.fromkeys(len(actions) for actions in plain.values()):  # those of other steps share none
+            together = {name: actions for name, actions in plain.items() if len(actions) == steps}
+            self._use_steps(next(iter(together)))
             noted = replace(batch, norms={})
-            for names, latents in run_tree(self.model, build_tree(plain), noted, self._executed):
+            for names, latents in run_tree(self.model, build_tree(together), noted, self._executed):
                 norms = (noted.norms or {}).get(names[0])
                 self._finish(work, names, self._decoding(names[0], latents), (writer, finished), norms)
         for name in work.save.keys() & self.chosen.keys():
             best = self._searching(name, batch, work)
             self._finish(work, (name,), partial(_same, best), (writer, finished))
 
+    def _use_steps(self, name: str) -> None:
+        """Have the model take the steps of a run."""
+        if any(run.plan.method.steps is not None for run in self.runs.values()):
+            self.model.use_steps(len(self.actions[name]))
+
     def _searching(self, name: str, batch: Batch, work: Work) -> Tensor:
         """The images that a run's search keeps, uint8 [N, 3, H, W]."""
         from bench.sampling.loop import run_tree
+
+        self._use_steps(name)
 
         def make(candidates: Batch) -> Tensor:
             tree = build_tree({name: self.actions[name]})
@@ -194,7 +207,7 @@ class Maker:
                 key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
-            alone = needed({name: self.actions[name]}, self.per_step)[name] * run.plan.method.candidates
+            alone = needed({name: self.actions[name]}, self.per_step[name])[name] * run.plan.method.candidates
             self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)

@@ -6,8 +6,9 @@ from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.methods.conditions import conditions_of
+from bench.models.reuse import check_reuse
 from bench.models.weights import resolve
-from bench.sampling.guided_steps import with_guider
+from bench.sampling.guided_steps import with_guider, with_reuse
 from bench.sampling.tree import Action, actions_of
 from bench.suite.plan import RunPlan, hash8
 
@@ -26,8 +27,8 @@ def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tup
         side: (name := _network_name(plan, side), float(value), name in embedded) for side, value in guidance.items()
     }
     base = sides.get("base", ("base", 1.0, False))
-    actions = actions_of(plan.method.schedule.weights(steps), base, sides.get("tuned"))
-    return with_guider(actions, plan.method.guider, _weak_name(plan))
+    actions = actions_of(plan.method.weights_at(steps), base, sides.get("tuned"))
+    return with_reuse(with_guider(actions, plan.method.guider, _weak_name(plan)), plan.method.cache_interval)
 
 
 def _weak_name(plan: RunPlan) -> str:
@@ -43,7 +44,13 @@ def _network_name(plan: RunPlan, side: str) -> str:
     """What a side's network is called: prompt conditions make it another one."""
     plain = "base" if side == "base" else str(plan.identity["tuned"])
     conditions = plan.identity.get("conditions", {}).get(side)
-    return f"{plain}|{hash8(conditions)}" if conditions else plain
+    name = f"{plain}|{hash8(conditions)}" if conditions else plain
+    return f"{name}|{plan.method.precision}" if plan.method.precision else name
+
+
+def _full_precision(plan: RunPlan, side: str) -> str:
+    name = _network_name(plan, side)
+    return name.removesuffix(f"|{plan.method.precision}") if plan.method.precision else name
 
 
 def embedded_networks(model: DiffusionModel) -> frozenset[str]:
@@ -63,7 +70,12 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         plain = "base" if side == "base" else str(plan.identity["tuned"])
         acting = conditions.on_side(float(plan.identity["guidance"][side]))
         files = {token: resolve(weights) for token, weights in acting.embeddings}
-        model.add_conditions(_network_name(plan, side), plain, acting, files)
+        model.add_conditions(_full_precision(plan, side), plain, acting, files)
+    for side in plan.identity["guidance"] if method.precision else ():
+        model.add_int8(_network_name(plan, side), _full_precision(plan, side))
+    if method.cache_interval is not None:
+        for side in plan.identity["guidance"]:
+            check_reuse(model.networks[_network_name(plan, side)].module)
     _add_weak(model, plan)
 
 

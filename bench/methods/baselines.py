@@ -13,6 +13,35 @@ from bench.methods.search import Search
 
 _BASE = Schedule("constant", value=0.0)
 
+ACCELERATED = (
+    Method(
+        "fewer_steps",
+        "Fewer steps",
+        _BASE,
+        steps=10,
+        citation="the base model with fewer denoising steps",
+        colour="#566573",
+        marker="<",
+    ),
+    Method(
+        "int8",
+        "Weights of 8 bits",
+        _BASE,
+        precision="int8",
+        citation="absmax rounding of weights alone, one scale an output channel",
+        colour="#117864",
+        marker="<",
+    ),
+    Method(
+        "deepcache",
+        "DeepCache",
+        _BASE,
+        cache_interval=3,
+        citation="Ma et al. 2024, DeepCache, arXiv 2312.00858",
+        colour="#ca6f1e",
+        marker="<",
+    ),
+)
 SEARCHED = (
     Method(
         "best_of_n",

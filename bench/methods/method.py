@@ -15,6 +15,7 @@ from bench.methods.search import Search
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
+ACCELERATION = ("steps", "precision", "cache_interval")
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
@@ -27,6 +28,9 @@ class Method:
     multiplies the strength of tuned weights that are a LoRA. `negative_prompt`, `guidance_rescale`, `clip_skip` and
     `embeddings` are prompt conditions of both sides (None: as the suite says; see `bench.methods.conditions`).
     `guider` is how guidance is applied (`bench.methods.guider`).
+    `steps` is a number of denoising steps of its own (None: the suite's), `precision` "int8" weights of 8 bits
+    (`bench.models.int8`), `cache_interval` N a UNet whose deep features are computed at every Nth step and reused at
+    the others (`bench.models.reuse`).
     `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
     With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
     towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
@@ -68,6 +72,9 @@ class Method:
     ratios: tuple[float, ...] = ()
     ratio: float | None = None
     search: Search | None = None
+    steps: int | None = None
+    precision: str | None = None
+    cache_interval: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -95,6 +102,10 @@ class Method:
     def row_name(self) -> str:
         """The name in the catalogue, whatever settings were given."""
         return self.row or self.name
+
+    def weights_at(self, steps: int) -> tuple[float, ...]:
+        """w_i of the steps that the method takes in a suite of `steps`. Raises UsageError."""
+        return self.schedule.weights(self.steps or steps)
 
     @property
     def candidates(self) -> int:
@@ -127,6 +138,9 @@ class Method:
         data["search"] = self.search.to_dict() if self.search else None
         if self.search is None:
             del data["search"]
+        for name in ACCELERATION:
+            if data[name] is None:
+                del data[name]
         if self.ratio is None:
             del data["soup"], data["ratios"], data["ratio"]
         schedule = {name: getattr(self.schedule, name) for name in self.schedule.fields}

@@ -119,6 +119,12 @@ class DiffusionModel(Protocol):
     def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
         """Add the average of networks that were added, (name, share) each; the rest to 1 is the base's share."""
 
+    def add_int8(self, name: str, of: str) -> None:
+        """Add the network `of` with weights of 8 bits under another name."""
+
+    def use_steps(self, steps: int) -> None:
+        """Take this many denoising steps from now on."""
+
     def add_weak(self, name: str, of: str, skipped: tuple[str, tuple[int, ...]]) -> None:
         """Add the network `of` without the blocks (path of their list, indices) under another name."""
 

@@ -18,6 +18,7 @@ from bench.models.decoding import Pictures
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
 from bench.models.guided import Guided
+from bench.models.int8 import quantised
 from bench.models.loading import check_config, dtypes, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
@@ -238,6 +239,22 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
             self._shape_memory(network.module)
             self.networks[name] = network
             self._ready.loaded(network)
+
+    def add_int8(self, name: str, of: str) -> None:
+        """Add the network `of` with weights of 8 bits under another name."""
+        if name not in self.networks:
+            self._ready.ready(of)
+            known = self.networks[of]
+            plain = averaged(
+                self.network, [(of, dataclasses.replace(known, text=None, text_adapter=None, vae=None), 1.0)]
+            )
+            self._shape_memory(plain.module)
+            self.networks[name] = dataclasses.replace(known, module=quantised(plain.module), adapter=None)
+
+    def use_steps(self, steps: int) -> None:
+        """Take this many denoising steps from now on."""
+        if steps != self.sampler.steps:
+            self.sampler = self.sampler.model_copy(update={"steps": steps})
 
     def add_weak(self, name: str, of: str, skipped: Skipped) -> None:
         """Add the network `of` without some of its blocks under another name; UsageError if it has no such blocks."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from bench.errors import UsageError
+from bench.formatting import counted
 
 Skipped = tuple[str, tuple[int, ...]]
 """(path of a list of blocks in the network, indices of those that are left out)."""
@@ -22,7 +23,9 @@ def check_skipped(module: Any, skipped: Skipped) -> None:
         known = ", ".join(lists) or "none"
         raise UsageError(f"weak: the network has no transformer blocks at '{path}' (it has {known})")
     if indices[-1] >= lists[path]:
-        raise UsageError(f"weak: '{path}' has {lists[path]} blocks, so that there is no block {indices[-1]}")
+        raise UsageError(
+            f"weak: '{path}' has {counted(lists[path], 'block')}, so that there is no block {indices[-1]} (from 0)"
+        )
 
 
 def _is_stack(part: Any) -> bool:

@@ -145,9 +145,11 @@ def _evaluations(plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, .
     """Network evaluations of one image of each plan, alone and with shared steps; all candidates of a search count."""
     candidates = {plan.name: plan.method.candidates for plan in plans}
     alone = {name: count * candidates[name] for name, count in needed(actions).items()}
-    together = {name: actions[name] for name, count in candidates.items() if count == 1}
-    shared = sum(executed(build_tree(together)).values()) if together else 0
-    return sum(alone.values()), shared + sum(count for name, count in alone.items() if name not in together)
+    shared = sum(count for name, count in alone.items() if candidates[name] > 1)
+    for steps in {len(one) for one in actions.values()}:  # methods with other steps share none
+        together = {name: one for name, one in actions.items() if len(one) == steps and candidates[name] == 1}
+        shared += sum(executed(build_tree(together)).values()) if together else 0
+    return sum(alone.values()), shared
 
 
 def _missing(plan: RunPlan, store: RunStore) -> int:

@@ -67,7 +67,7 @@ def place(
     label over anything `forbidden` is `crossed`, as is the later of two labels over one another.
     """
     hard = np.asarray(forbidden, dtype=np.float64).reshape(-1, 4)
-    fixed = np.concatenate([np.asarray(obstacles, dtype=np.float64).reshape(-1, 4), *[hard] * _HARD])
+    fixed = np.asarray(obstacles, dtype=np.float64).reshape(-1, 4)
     found: dict[int, tuple[Box, float]] = {}
     choices = [
         _candidates(x, y, width, height, gap)
@@ -79,7 +79,7 @@ def place(
         changed = False
         for i in order:
             others = np.asarray([found[j][0] for j in found if j != i], dtype=np.float64).reshape(-1, 4)
-            best = min(choices[i], key=lambda one, seen=others: _cost(one, fixed, seen, inside, gap))  # type: ignore[misc]
+            best = min(choices[i], key=lambda one, seen=others: _cost(one, (fixed, hard, seen), inside, gap))  # type: ignore[misc]
             changed = changed or found.get(int(i)) != best
             found[int(i)] = best
         if sweep and not changed:
@@ -103,11 +103,14 @@ def _beyond(box: Box, inside: Box) -> float:
     )
 
 
-def _cost(choice: tuple[Box, float], fixed: Floats, labels: Floats, inside: Box, gap: float) -> float:
-    box, distance = choice
+def _cost(choice: tuple[Box, float], seen: tuple[Floats, Floats, Floats], inside: Box, gap: float) -> float:
+    """`seen`: obstacles, what is forbidden, and the other labels."""
+    (box, distance), (fixed, hard, labels) = choice, seen
     outside = _beyond(box, inside)
     unit = gap * gap
     margin = (box[0] - gap / 4, box[1] - gap / 4, box[2] + gap / 4, box[3] + gap / 4)
     return (
-        distance + (_BAR * _overlap(fixed, box) + _LABEL * _overlap(labels, margin)) / unit + _OUTSIDE * outside / gap
+        distance
+        + (_BAR * (_overlap(fixed, box) + _HARD * _overlap(hard, box)) + _LABEL * _overlap(labels, margin)) / unit
+        + _OUTSIDE * outside / gap
     )

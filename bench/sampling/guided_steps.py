@@ -27,6 +27,26 @@ def with_guider(actions: Sequence[Action], guider: Guider, weak: str = "") -> tu
     )
 
 
+def with_reuse(actions: Sequence[Action], interval: int | None) -> tuple[Action, ...]:
+    """The steps with a UNet whose deep features are computed at steps 0, N, 2N, ... (DeepCache; None: at all).
+
+    They are computed, too, where the step before ran another network, or other rows of it: then there are none to take.
+    """
+    if interval is None:
+        return tuple(actions)
+    made, before = [], frozenset[tuple[str, int]]()
+    for step, action in enumerate(actions):
+        found = [(side.network, side.evaluations) for side in action]
+        made.append(
+            tuple(
+                dataclasses.replace(side, reuse="reuse" if step % interval and key in before else "keep")
+                for side, key in zip(action, found, strict=True)
+            )
+        )
+        before = frozenset(found)
+    return tuple(made)
+
+
 def _side(side: Side, guider: Guider, step: int, steps: int, weak: str) -> Side:
     if guider.kind == "cads":
         gamma = guider.gamma(step, steps)

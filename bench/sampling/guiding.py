@@ -7,6 +7,7 @@ whose results they equal bit for bit where it has one (tests/parity/test_guiders
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,11 +16,26 @@ from torch import Tensor
 from bench.errors import UsageError
 from bench.models.base import Conditioning, DiffusionModel
 from bench.models.guided import rescaled
+from bench.models.reuse import reusing
 from bench.sampling.rules import NoisyPrompt, Projected, Weaker, ZeroStar
 from bench.sampling.tree import Side
 
-State = dict[tuple[str, Projected], Tensor]
-"""What guiders remember from step to step along one trajectory: the running difference of each side under APG."""
+
+@dataclass(slots=True)
+class State:
+    """What is remembered from step to step along one trajectory, by network: no step writes into the tensors.
+
+    `averages` are the running differences under APG, `features` the deep ones of a UNet.
+    """
+
+    averages: dict[tuple[str, Projected], Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        """For another branch."""
+        return State(dict(self.averages), dict(self.features))
+
+
 NoiseOf = Callable[[Sequence[int]], Tensor]
 """Standard normal noise [N, *shape] of the batch at this step, by the shape of one row."""
 _NOISED = ("text", "pooled")
@@ -30,6 +46,15 @@ def guided(
     model: DiffusionModel, side: Side, latents: Tensor, t: Tensor, cond: Conditioning, memory: tuple[State, NoiseOf]
 ) -> Tensor:
     """One side's prediction under its rule, of the latents' shape. `memory` is (state, which is updated, noise)."""
+    if not side.reuse:
+        return _guided(model, side, latents, t, cond, memory)
+    with reusing(model.networks[side.network].module, side.reuse, memory[0].features, side.network):
+        return _guided(model, side, latents, t, cond, memory)
+
+
+def _guided(
+    model: DiffusionModel, side: Side, latents: Tensor, t: Tensor, cond: Conditioning, memory: tuple[State, NoiseOf]
+) -> Tensor:
     rule, (state, noise_of) = side.rule, memory
     if rule is None:
         return model.predict(side.network, latents, t, cond, side.guidance)
@@ -47,7 +72,8 @@ def guided(
             key = (side.network, rule)
             difference = with_text - without
             if rule.momentum:
-                difference = state[key] = difference + rule.momentum * state.get(key, torch.zeros_like(difference))
+                before = state.averages.get(key, torch.zeros_like(difference))
+                difference = state.averages[key] = difference + rule.momentum * before
             result = without + side.guidance * projected(difference, with_text, rule)
         else:
             without = without * fitted_scale(with_text, without)

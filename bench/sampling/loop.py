@@ -92,7 +92,7 @@ def run_from(
     with torch.inference_mode():
         way = _Way(model, batch, sent(scheduler.timesteps, model.device), noise, executed)
     try:
-        yield from _run(way, tree, latents, Memory(scheduler, {}))
+        yield from _run(way, tree, latents, Memory(scheduler, State()))
     finally:
         noise.close()
 
@@ -106,8 +106,8 @@ class Memory:
     ratios: dict[int, Tensor] = field(default_factory=dict)
 
     def copy(self) -> Memory:
-        """For another branch. No step writes into the tensors of the guiders' state."""
-        return Memory(copy.deepcopy(self.scheduler), dict(self.guiders), dict(self.ratios))
+        """For another branch."""
+        return Memory(copy.deepcopy(self.scheduler), self.guiders.copy(), dict(self.ratios))
 
 
 @torch.inference_mode()

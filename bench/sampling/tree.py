@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.models.reuse import Reuse
     from bench.sampling.rules import Rule
 
 
@@ -15,7 +16,7 @@ class Side:
     """One network's part in a step: which network, its guidance scale, its weight in the sum.
 
     `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
-    (None: plainly).
+    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one.
     """
 
     network: str
@@ -23,6 +24,7 @@ class Side:
     weight: float = 1.0
     embedded: bool = False
     rule: Rule | None = None
+    reuse: Reuse = ""
 
     @property
     def evaluations(self) -> int:

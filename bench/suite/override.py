@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.methods.guider import Kind
 
+MOST_STEPS = 100_000
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
@@ -66,6 +67,9 @@ class MethodOverride(Part):
     soup: tuple[Text, ...] | None = None
     ratios: tuple[Number, ...] | None = None
     ratio: Number | None = None
+    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
+    precision: Literal["int8"] | None = None
+    cache_interval: Annotated[Whole, Field(ge=1)] | None = None
     n: Whole | None = None
     reward: Text | None = None
     rounds: Whole | None = None

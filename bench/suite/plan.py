@@ -14,6 +14,7 @@ import prompts as prompt_sets
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
+from bench.methods.method import ACCELERATION
 from bench.methods.schedule import number_text
 from bench.methods.search import specs_of
 from bench.registry.families import FAMILIES, GUIDANCE_RULES
@@ -115,7 +116,7 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
 
     The side that a schedule never runs (w = 0 or w = 1 everywhere) leaves neither its weights nor its guidance in it.
     """
-    weights = method.schedule.weights(suite.sampler.steps)
+    weights = method.weights_at(suite.sampler.steps)
     guidance = guidance_of(suite, method)
     if "tuned" in guidance and method.weights is None:
         raise UsageError(f"method '{method.name}' has no weights")
@@ -131,6 +132,7 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
         said["compile"] = True  # other kernels: the last bits of sums differ
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
+    said |= {name: value for name in ACCELERATION if (value := getattr(method, name)) is not None}
     if method.search is not None:
         said["search"] = method.search.identity(suite, digests)
     return (
@@ -159,7 +161,7 @@ def _base_digest(suite: Suite, guidance: Container[str], digests: Mapping[str, s
 
 def guidance_of(suite: Suite, method: Method) -> dict[str, float]:
     """The guidance of each side that a method runs."""
-    weights = method.schedule.weights(suite.sampler.steps)
+    weights = method.weights_at(suite.sampler.steps)
     guidance: dict[str, float] = {}
     if any(weight < 1.0 for weight in weights):
         guidance["base"] = _or(method.base_guidance, suite.guidance)
@@ -218,7 +220,7 @@ def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
     used = [
         method.weights
         for method in methods
-        if method.weights is not None and any(method.schedule.weights(suite.sampler.steps))
+        if method.weights is not None and any(method.weights_at(suite.sampler.steps))
     ]
     used += [name for method in methods for name, _ in method.parts]
     used += [name for method in methods if (name := reward_weights(suite, method)) is not None]

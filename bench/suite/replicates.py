@@ -42,7 +42,7 @@ def with_replicates(methods: Sequence[Method], suite: Suite) -> list[Method]:
 
 def _checkpoints(method: Method, suite: Suite) -> list[Method]:
     override = suite.methods.get(method.row_name)
-    if override is None or not override.replicates or not any(method.schedule.weights(suite.sampler.steps)):
+    if override is None or not override.replicates or not any(method.weights_at(suite.sampler.steps)):
         return [method]
     if "weights" in dict(method.settings):
         raise UsageError(

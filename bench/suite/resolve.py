@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
 from bench.methods.guider import ALL_FIELDS, Guider
+from bench.methods.method import ACCELERATION
 from bench.methods.schedule import FIELDS, number_text
 from bench.methods.search import ALL_FIELDS as SEARCH
 from bench.methods.search import Search
+from bench.suite.fitting import check_acceleration, check_conditions_given, with_family_defaults, with_parts
 from bench.suite.published import check_checkpoint_family, no_weights, rewards_of
 
 if TYPE_CHECKING:
     from bench.suite.override import MethodOverride
     from bench.suite.schema import Suite
 
-_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds"})
-_TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward"})
+_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds", "steps", "cache_interval"})
+_TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward", "precision"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _WEIGHTS = frozenset({"weights", "weak", "soup"})
 _LISTS = frozenset({"table", "ratios"})
-_NOISE_FAMILIES = frozenset({"sd", "sdxl", "pixart"})
-"""Families whose networks predict noise for the most part."""
 _SCHEDULE = frozenset(itertools.chain.from_iterable(FIELDS.values()))
 
 
@@ -83,6 +83,7 @@ def setting_names(method: Method) -> tuple[str, ...]:
     )
     own = (*own, "soup", "ratios", "ratio") if method.ratio is not None else own
     own = (*own, *method.search.fields) if method.search is not None else own
+    own = (*own, *(name for name in ACCELERATION if getattr(method, name) is not None))
     return (*own, *method.guider.fields, "base_guidance", *_CONDITIONS)
 
 
@@ -233,7 +234,7 @@ def _with_guidance(method: Method, suite: Suite) -> Method:
 def _finish(method: Method, suite: Suite) -> Method:
     method = _with_guidance(method, suite)
     try:
-        weights = method.schedule.weights(suite.sampler.steps)
+        weights = method.weights_at(suite.sampler.steps)
     except UsageError as error:
         raise UsageError(f"method '{method.name}': {error}") from None
     for side in ("base_guidance", "tuned_guidance"):
@@ -242,16 +243,17 @@ def _finish(method: Method, suite: Suite) -> Method:
                 f"{side} of method '{method.name}' must be at least 1 (1 means no guidance), got "
                 f"{getattr(method, side):g}"
             )
-    _check_conditions(method)
-    method = _with_family_defaults(method, suite)
+    check_conditions_given(method)
+    method = with_family_defaults(method, suite)
     sides = {"base": method.base_guidance, "tuned": method.tuned_guidance}
     running = [sides["base"]] if any(one < 1.0 for one in weights) else []
     running += [sides["tuned"]] if any(weights) else []
     method.guider.check_family(method.name, suite.model.family, suite.model.true_cfg)
-    method.guider.check(method.name, [float(one or 1.0) for one in running], suite.sampler.steps)
+    method.guider.check(method.name, [float(one or 1.0) for one in running], method.steps or suite.sampler.steps)
     if not method.lora_scale > 0:
         raise UsageError(f"lora_scale of method '{method.name}' must be above 0, got {method.lora_scale:g}")
-    method = _with_parts(method)
+    method = with_parts(method)
+    check_acceleration(method, suite)
     if method.search is not None:
         method.search.check(method.name, suite)
     if method.weights is None and any(weights):
@@ -261,35 +263,3 @@ def _finish(method: Method, suite: Suite) -> Method:
     if method.search is not None:  # what chooses among candidates is no evidence for them
         rewards = tuple(dict.fromkeys([*rewards, str(method.search.reward)]))
     return dataclasses.replace(method, trained_on=rewards)
-
-
-def _with_parts(method: Method) -> Method:
-    """The method with the first of its soup as its weights. Raises UsageError for shares that do not fit it."""
-    if method.ratio is None:
-        return method
-    names, shares = method.soup, method.ratios
-    if shares and len(shares) != len(names):
-        raise UsageError(f"method '{method.name}': {len(shares)} ratios for a soup of {len(names)} checkpoints")
-    if len(set(names)) != len(names) or any(not name for name in names):
-        raise UsageError(f"method '{method.name}': its soup must name each checkpoint once, got {', '.join(names)}")
-    if not all(math.isfinite(share) for share in (*shares, method.ratio)):
-        raise UsageError(f"method '{method.name}': ratios must be finite numbers")
-    return dataclasses.replace(method, weights=names[0]) if names else method
-
-
-def _with_family_defaults(method: Method, suite: Suite) -> Method:
-    """CFG-Zero* begins with predictions of 0 where they are velocities: of noise, 0 would be another thing."""
-    if method.guider.kind != "cfg_zero_star" or method.guider.zero_init_steps is not None:
-        return method
-    steps = 0 if suite.model.family in _NOISE_FAMILIES else 1
-    return dataclasses.replace(method, guider=dataclasses.replace(method.guider, zero_init_steps=steps))
-
-
-def _check_conditions(method: Method) -> None:
-    """What a suite's file is checked for already, for settings that came from a call."""
-    if method.text_encoder not in (None, "ignore"):
-        raise UsageError(f"text_encoder of method '{method.name}' must be 'ignore', got '{method.text_encoder}'")
-    if method.guidance_rescale is not None and not 0.0 <= method.guidance_rescale <= 1.0:
-        raise UsageError(f"guidance_rescale of method '{method.name}' must be in 0..1, got {method.guidance_rescale:g}")
-    if method.clip_skip is not None and method.clip_skip < 1:
-        raise UsageError(f"clip_skip of method '{method.name}' must be at least 1, got {method.clip_skip}")

@@ -11,9 +11,10 @@ from bench.errors import UsageError, unknown
 from bench.formatting import is_safe_name
 from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
+from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
 from bench.suite.model_spec import ModelSpec
-from bench.suite.override import Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
+from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.served import check_served, server_decides
 from bench.suite.wording import sentence
 from metrics.types import corrected_name
@@ -22,7 +23,7 @@ NO_MODEL = "none"
 """The family of a suite without a model: it scores images from elsewhere, and makes none."""
 
 # What is beyond these is a mistake in the number: it would keep a machine busy without a word.
-MOST_SAMPLES, MOST_STEPS, MOST_REFERENCES, MOST_PIXELS = 100_000, 100_000, 10_000_000, 32_768
+MOST_SAMPLES, MOST_REFERENCES, MOST_PIXELS = 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
 _OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "reference")
@@ -187,7 +188,7 @@ class Suite(Part):
                 if table[name] is None or table[name] == {}:
                     del table[name]
         for table in data["methods"].values():
-            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio", *SEARCH):
+            for name in ("text_encoder", "guider", *ALL_FIELDS, "soup", "ratios", "ratio", *SEARCH, *ACCELERATION):
                 if table[name] is None:
                     del table[name]
             if not table["replicates"]:

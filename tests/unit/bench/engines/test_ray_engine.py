@@ -180,6 +180,6 @@ def test_a_worker_with_other_weights_is_refused(suite: Suite, tmp_path: Path, mo
         return prepare(self, making)
 
     monkeypatch.setattr(InProcess, "prepare", elsewhere)
-    told = r"pipeline has other content \(digest [0-9a-f]{16}\) than where the run was started \(worker on "
+    told = r"pipeline has other content here \(digest [0-9a-f]{16}\) than where the run was started \(worker on "
     with pytest.raises(MissingError, match=told):
         pipeline.run(suite, ["base"], results=tmp_path, engine="ray")

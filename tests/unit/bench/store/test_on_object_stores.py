@@ -99,6 +99,7 @@ def test_the_manifest_comes_last(suite: Suite, bucket: str, monkeypatch: pytest.
     assert len(written) == before  # nothing new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 7, 12, 16])
 def test_what_a_writer_that_was_cut_off_left_is_continued_anywhere(
     suite: Suite, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
