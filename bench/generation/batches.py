@@ -42,7 +42,7 @@ class Maker:
     progress: Progress
     chosen: Mapping[str, Choosing] = field(default_factory=dict)
     seed: int = 0
-    per_step: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    per_step: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)  # all, and unguided
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
@@ -50,13 +50,14 @@ class Maker:
 
     def make(self, work: Iterable[Work]) -> None:
         """Make all; whatever ends it, the batches that were written whole are recorded. Raises BenchError."""
-        from bench.sampling.loop import evaluations_per_step
+        from bench.sampling.loop import evaluations_per_step, unguided_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
         per_step = {}
         for name in self.runs:
             self._use_steps(name)
-            per_step[name] = evaluations_per_step(self.model.new_scheduler())
+            scheduler = self.model.new_scheduler()
+            per_step[name] = (evaluations_per_step(scheduler), unguided_per_step(self.model, scheduler))
         self.per_step = per_step
         writer = Writer({name: run.store for name, run in self.runs.items()})
         self._since = time.perf_counter()
@@ -207,7 +208,7 @@ class Maker:
                 key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
-            alone = needed({name: self.actions[name]}, self.per_step[name])[name] * run.plan.method.candidates
+            alone = needed({name: self.actions[name]}, *self.per_step[name])[name] * run.plan.method.candidates
             self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)

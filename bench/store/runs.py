@@ -22,7 +22,7 @@ from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
 from bench.store.ties import Ties
-from bench.store.trained import Checkpoint, checkpoint_of, trained_on_of, tuned_of
+from bench.store.trained import Checkpoint, checkpoint_of, searched_by, trained_on_of, tuned_of
 from bench.store.values import strangers, usable
 from metrics.types import Direction
 
@@ -133,7 +133,8 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    tuned: str = ""  # digest of the tuned weights that ran; "": none, or not on record
+    tuned: str = ""  # the tuned weights that ran (`tuned_of`); "": none, or not on record
+    searched: str = ""  # the metric by which it chose among candidates, one of `trained_on`; "": none
     given: str = ""  # the name that it was given with --name
     doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
@@ -226,6 +227,7 @@ def read_run(store: RunStore) -> Run:
         given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
         tuned=tuned_of(manifest),
+        searched=searched_by(manifest),
         checkpoint=checkpoint_of(manifest),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,6 +107,7 @@ class Record(BaseModel):
     images: Annotated[StrictInt, Field(ge=0)]
     trained_on: list[StrictStr] = []
     tuned: StrictStr = ""
+    searched: Annotated[StrictStr, Field(exclude_if=operator.not_)] = ""  # left out: records had none at first
     cluster: StrictStr = ""
     common: StrictBool = False
     conditions: dict[str, Any] = {}
@@ -164,6 +166,7 @@ def record_of(run: Run) -> Record:
         "images": run.n_images,
         "trained_on": list(run.trained_on),
         "tuned": run.tuned,
+        "searched": run.searched,
         "cluster": run.cluster,
         "common": run.common,
         "conditions": _clean(run.conditions),
@@ -237,6 +240,7 @@ def run_of(record: Record, path: Path = Path()) -> Run:
         given=record.name,
         left_out=left_out,
         tuned=record.tuned,
+        searched=record.searched,
         common=record.common,
     )
 
