@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError
+from bench.generation.networks import ability
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Recorder
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
@@ -135,8 +136,9 @@ class Maker:
 
     def _use_steps(self, name: str) -> None:
         """Have the model take the steps of a run."""
-        if any(run.plan.method.steps is not None for run in self.runs.values()):
-            self.model.use_steps(len(self.actions[name]))
+        own = next((run.plan for run in self.runs.values() if run.plan.method.steps is not None), None)
+        if own is not None:
+            ability(self.model, own, "use_steps")(len(self.actions[name]))
 
     def _searching(self, name: str, batch: Batch, work: Work) -> Tensor:
         """The images that a run's search keeps, uint8 [N, 3, H, W]."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.runtime.log import ONCE, get_logger
+from bench.store.cards import with_reference
 from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
@@ -198,6 +199,7 @@ def read_run(store: RunStore) -> Run:
     broken = broken_pictures(store.path, store.name, rows)
     for name in store.score_metrics():
         card = store.score_card(name) or manifest.cards.get(name) or {}
+        card = with_reference(card) if manifest.identity.get("scores") else card
         scores = _believed(store, name, card, (ids, manifest.samples, ties, broken))
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images, refused)

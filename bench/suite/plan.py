@@ -193,10 +193,14 @@ def _tuned(method: Method, digests: Mapping[str, str]) -> str:
     """
     if method.parts:
         shares = "+".join(f"{digests[name]}*{number_text(share)}" for name, share in method.parts)
-        return f"soup {shares}" + (" without text encoders" if method.text_encoder == "ignore" else "")
-    digest = digests[str(method.weights)]
+        return f"soup {shares}{how_read(method)}"
+    return f"{digests[str(method.weights)]}{how_read(method)}"
+
+
+def how_read(method: Method) -> str:
+    """What a method's settings make of its tuned weights, as the end of their name; "" where nothing."""
     strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
-    return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
+    return strength + (" without text encoders" if method.text_encoder == "ignore" else "")
 
 
 def hash8(identity: Mapping[str, Any]) -> str:
