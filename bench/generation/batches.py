@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError
+from bench.generation.networks import ability
 from bench.generation.recording import SECONDS_BETWEEN_PARTS, Recorder
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
@@ -42,7 +43,7 @@ class Maker:
     progress: Progress
     chosen: Mapping[str, Choosing] = field(default_factory=dict)
     seed: int = 0
-    per_step: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    per_step: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)  # all, and unguided
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
@@ -50,13 +51,14 @@ class Maker:
 
     def make(self, work: Iterable[Work]) -> None:
         """Make all; whatever ends it, the batches that were written whole are recorded. Raises BenchError."""
-        from bench.sampling.loop import evaluations_per_step
+        from bench.sampling.loop import evaluations_per_step, unguided_per_step
 
         self.seed = int(next(iter(self.runs.values())).plan.identity["seed"])
         per_step = {}
         for name in self.runs:
             self._use_steps(name)
-            per_step[name] = evaluations_per_step(self.model.new_scheduler())
+            scheduler = self.model.new_scheduler()
+            per_step[name] = (evaluations_per_step(scheduler), unguided_per_step(self.model, scheduler))
         self.per_step = per_step
         writer = Writer({name: run.store for name, run in self.runs.items()})
         self._since = time.perf_counter()
@@ -134,8 +136,9 @@ class Maker:
 
     def _use_steps(self, name: str) -> None:
         """Have the model take the steps of a run."""
-        if any(run.plan.method.steps is not None for run in self.runs.values()):
-            self.model.use_steps(len(self.actions[name]))
+        own = next((run.plan for run in self.runs.values() if run.plan.method.steps is not None), None)
+        if own is not None:
+            ability(self.model, own, "use_steps")(len(self.actions[name]))
 
     def _searching(self, name: str, batch: Batch, work: Work) -> Tensor:
         """The images that a run's search keeps, uint8 [N, 3, H, W]."""
@@ -207,7 +210,7 @@ class Maker:
                 key = written.leaf.keys[index]
                 row = ImageRow(key[0], self.prompts[key[0]], key[1], self.seed, path, sha256, written.leaf.seconds)
                 run.rows.append(row)
-            alone = needed({name: self.actions[name]}, self.per_step[name])[name] * run.plan.method.candidates
+            alone = needed({name: self.actions[name]}, *self.per_step[name])[name] * run.plan.method.candidates
             self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)

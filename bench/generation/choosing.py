@@ -33,6 +33,7 @@ class Choosing:
     search: Search
     metric: Any
     sign: float = 1.0
+    refused: str = ""  # why the reward took an image and its prompt last not
 
     @classmethod
     def load(cls, search: Search, suite: Suite, device: str) -> Choosing:
@@ -42,7 +43,8 @@ class Choosing:
         options = {
             key: metric_weights(value) if key in facts.weight_options else value for key, value in spec.options.items()
         }
-        loaded = metrics.load(name, weights=metric_weights(spec.weights), device=device, label=suite.label, **options)
+        how: dict[str, Any] = {"device": device, "label": suite.label, "dtype": spec.dtype, "tf32": spec.tf32}
+        loaded = metrics.load(name, weights=metric_weights(spec.weights), **how, **options)
         return cls(search, loaded, 1.0 if facts.direction == metrics.Direction.HIGHER else -1.0)
 
     def best(
@@ -70,7 +72,7 @@ class Choosing:
                 noise = (pivot + radius * noise) / (1.0 + radius**2) ** 0.5
             own = stream if self.search.kind == "best_of_n" else ""
             made = make(dataclasses.replace(batch, stream=own, noise=noise))
-            found = self.sign * self.metric.score(made, list(prompts)).float().cpu()
+            found = self.sign * self._values(made, list(prompts))
             if images is None:
                 images = made.clone()
                 values = torch.where(found.isnan(), -torch.inf, found)
@@ -79,6 +81,22 @@ class Choosing:
             images[better], noises[better], values[better] = made[better], noise[better], found[better]
         if bool((values == -torch.inf).any()):
             without = int((values == -torch.inf).sum())
-            logger.warning(f"{self.search.reward} scored no candidate of {without} images: the first was taken")
+            why = f" ({self.refused})" if self.refused else ""
+            logger.warning(f"{self.search.reward} scored no candidate of {without} images{why}: the first was taken")
         assert images is not None
         return images
+
+    def _values(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """The reward's values of uint8 images [N, 3, H, W], float32 [N]; NaN for those that it cannot take.
+
+        A reward refuses a batch for one image or prompt, so the others are then scored one by one.
+        """
+        import torch
+
+        try:
+            return torch.as_tensor(self.metric.score(images, prompts)).float().cpu()
+        except metrics.BadInputError as error:
+            if len(prompts) == 1:
+                self.refused = str(error)
+                return torch.full((1,), torch.nan)
+        return torch.cat([self._values(images[n : n + 1], [prompt]) for n, prompt in enumerate(prompts)])

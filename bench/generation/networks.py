@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import UsageError
 from bench.methods.conditions import conditions_of
 from bench.models.reuse import check_reuse
 from bench.models.weights import resolve
 from bench.sampling.guided_steps import with_guider, with_reuse
 from bench.sampling.tree import Action, actions_of
-from bench.suite.plan import RunPlan, hash8
+from bench.suite.plan import RunPlan, hash8, how_read
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -36,7 +37,8 @@ def _weak_name(plan: RunPlan) -> str:
     weak = str(plan.identity.get("guider", {}).get("weak") or "")
     if plan.method.guider.skipped is None:
         return weak
-    side = "base" if "base" in plan.identity["guidance"] else "tuned"
+    # Exactly one side is guided: `Guider.check` refuses the rest.
+    side = next(side for side, value in plan.identity["guidance"].items() if float(value) > 1.0)
     return f"{_network_name(plan, side)}|{weak}"
 
 
@@ -58,6 +60,18 @@ def embedded_networks(model: DiffusionModel) -> frozenset[str]:
     return frozenset(name for name, network in model.networks.items() if network.guidance_is_embedded)
 
 
+def ability(model: DiffusionModel, plan: RunPlan, name: str) -> Callable[..., Any]:
+    """What a model can do that a family of one's own need not have. Raises UsageError where it has not."""
+    found: Callable[..., Any] | None = getattr(model, name, None)
+    if found is None:
+        family = plan.identity.get("family", type(model).__name__)
+        raise UsageError(
+            f"method '{plan.method.name}' needs {name}, which the model of family '{family}' does not have: leave the "
+            "method out, or add it to the family"
+        )
+    return found
+
+
 def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
     """The tuned network of a run, and both sides' networks under its prompt conditions."""
     method = plan.method
@@ -70,9 +84,9 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         plain = "base" if side == "base" else str(plan.identity["tuned"])
         acting = conditions.on_side(float(plan.identity["guidance"][side]))
         files = {token: resolve(weights) for token, weights in acting.embeddings}
-        model.add_conditions(_full_precision(plan, side), plain, acting, files)
+        ability(model, plan, "add_conditions")(_full_precision(plan, side), plain, acting, files)
     for side in plan.identity["guidance"] if method.precision else ():
-        model.add_int8(_network_name(plan, side), _full_precision(plan, side))
+        ability(model, plan, "add_int8")(_network_name(plan, side), _full_precision(plan, side))
     if method.cache_interval is not None:
         for side in plan.identity["guidance"]:
             check_reuse(model.networks[_network_name(plan, side)].module)
@@ -85,9 +99,11 @@ def _add_tuned(model: DiffusionModel, plan: RunPlan, more: Mapping[str, Any]) ->
     if not method.parts:
         model.add_network(name, resolve(str(method.weights)), method.lora_scale, **more)
         return
-    for weights, _ in method.parts:
-        model.add_network(weights, resolve(weights), method.lora_scale, **more)
-    model.add_soup(name, method.parts)
+    add_soup = ability(model, plan, "add_soup")
+    parts = [(weights, f"{weights}{how_read(method)}", share) for weights, share in method.parts]
+    for weights, part, _ in parts:
+        model.add_network(part, resolve(weights), method.lora_scale, **more)
+    add_soup(name, [(part, share) for _, part, share in parts])
 
 
 def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:
@@ -96,4 +112,4 @@ def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:
     if guider.weak_weights is not None:
         model.add_network(name, resolve(guider.weak_weights))
     elif guider.skipped is not None:
-        model.add_weak(name, name.rpartition("|")[0], guider.skipped)
+        ability(model, plan, "add_weak")(name, name.rpartition("|")[0], guider.skipped)

@@ -49,10 +49,10 @@ def make_served(runs: Mapping[str, Run], suite: Suite, progress: Progress) -> No
 
 
 def _drawing(run: Run, suite: Suite) -> Drawing:
-    """What a run's pictures are asked for with: its one side's guidance and negative prompt."""
+    """What a run's pictures are asked for with: its steps, and its one side's guidance and negative prompt."""
     side, guidance = next(iter(run.plan.identity["guidance"].items()))
     negative = run.plan.identity.get("conditions", {}).get(side, {}).get("negative_prompt")
-    return Drawing(suite.resolution, suite.sampler.steps, float(guidance), negative)
+    return Drawing(suite.resolution, run.plan.method.steps or suite.sampler.steps, float(guidance), negative)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ arithmetic is in `bench.sampling.guiding`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
@@ -135,7 +135,7 @@ class Guider:
             return 1.0
         return 0.0 if left >= high else (high - left) / (high - low)
 
-    def check(self, method: str, guidances: Iterable[float], steps: int) -> None:
+    def check(self, method: str, guidances: Collection[float], steps: int) -> None:
         """Raise UsageError when a setting is absent or does not fit the others, the steps or the method's guidance."""
         for name in self.fields:
             if getattr(self, name) is None:
@@ -153,17 +153,22 @@ class Guider:
             raise UsageError(
                 f"method '{method}' is a way of guidance, but runs without any (guidance 1): set base_guidance above 1"
             )
-        _ = self.skipped
+        if self.skipped is not None and sum(value > 1.0 for value in guidances) > 1:
+            raise UsageError(
+                f"method '{method}': weak = '{self.weak}' leaves out blocks of one side's network, but both sides have "
+                "guidance: set base_guidance or tuned_guidance to 1, or name a weaker checkpoint as weak"
+            )
 
     def check_family(self, method: str, family: str, true_cfg: bool = False) -> None:
         """UsageError for a model family whose guidance this cannot be.
 
         A distilled family has no prediction without the prompt unless `true_cfg` is set; a plug-in's is not known.
+        Families without guiders are not for CADS either: their prompts' states are as long as the batch's longest one.
         """
         row = family_row(family)
-        if self.kind in ("cfg", "cads") or row is None:
+        if self.plain or row is None:
             return
-        if row.distilled and not true_cfg:
+        if row.distilled and not true_cfg and self.kind != "cads":
             raise UsageError(
                 f"method '{method}': {self.kind} needs classifier-free guidance, and family '{family}' is "
                 "guidance-distilled: leave the method out, or set model.true_cfg = true and a guidance above 1"

@@ -74,12 +74,27 @@ class Search:
         import metrics
 
         reward = str(self.reward)
-        spec = specs_of(suite)[reward]
+        spec, facts = specs_of(suite)[reward], metrics.info(reward)
+        named = {key: spec.options[key] for key in facts.weight_options if isinstance(spec.options.get(key), str)}
+        # The defaults are not named: searches by them stay the runs that they were.
+        precision = {"reward_dtype": spec.dtype} if spec.dtype != "float32" else {}
+        precision |= {"reward_tf32": True} if spec.tf32 else {}
         return self.to_dict() | {
-            "reward_version": metrics.info(reward).version,
+            "reward_version": facts.version,
             "reward_weights": None if spec.weights is None else digests.get(spec.weights, spec.weights),
-            "reward_options": dict(spec.options),
+            "reward_options": dict(spec.options) | {key: digests.get(name, name) for key, name in named.items()},
+            **precision,
         }
+
+    def weights(self, suite: Any) -> list[str]:
+        """The weights names of the reward in the suite: its own, and those among its options."""
+        import metrics
+
+        spec = specs_of(suite).get(str(self.reward))
+        if spec is None:
+            return []
+        options = [spec.options.get(key) for key in metrics.info(str(self.reward)).weight_options]
+        return [name for name in (spec.weights, *options) if isinstance(name, str)]
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON data, for the manifest."""

@@ -233,13 +233,14 @@ def served_name(suite: Suite, method: Method) -> str:
 
     The API gives pictures and takes no latents, so that no step can be handed from one model to another.
     """
-    weights = method.schedule.weights(suite.sampler.steps)
+    weights = method.weights_at(suite.sampler.steps)
     if any(0.0 < weight < 1.0 for weight in weights) or len(set(weights)) > 1:
         raise UsageError(
             f"method '{method.name}' mixes two models within one picture, but suite '{suite.name}' has an endpoint, "
             "whose API takes and gives no latents: run it on the weights themselves; base and refl can be served"
         )
-    inside = {"guider": not method.guider.plain, "soup": bool(method.parts), "search": method.search is not None}
+    inside = {"guider": not method.guider.plain, "soup": method.parts, "search": method.search}
+    inside |= {"precision": method.precision, "cache_interval": method.cache_interval}
     if kind := next((name for name, has in inside.items() if has), None):
         raise UsageError(
             f"method '{method.name}' has a {kind}, which acts within a picture's steps or weights, and the API of an "

@@ -46,7 +46,7 @@ class Guided:
 
     def _predict(self, network: str, latents: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         module, own, known = self._ready.ready(network), cond.of(network), self.networks[network]
-        if known.guidance_is_embedded or guidance <= 1.0 or not self._is_guided(t):
+        if known.guidance_is_embedded or guidance <= 1.0 or not self.is_guided(t):
             embedded = {GUIDANCE: self._guidance(module, latents, guidance)} if known.guidance_is_embedded else {}
             with leaving_out(module, known.skipped):
                 return self._evaluate(module, latents, t, {**own.states, **embedded})
@@ -75,7 +75,7 @@ class Guided:
                 return count, filled(latents, self._largest_batch), filled_conditioning(cond, self._largest_batch)
         return count, latents, cond
 
-    def _is_guided(self, t: Tensor) -> bool:
+    def is_guided(self, t: Tensor) -> bool:
         """Whether guidance acts at time t: pipelines may leave it out at some."""
         return True
 

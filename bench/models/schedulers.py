@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -125,6 +127,24 @@ def calls_per_step(scheduler: Any) -> tuple[int, ...]:
         first = (2,) if scheduler.config.skip_prk_steps else (4, 4, 4)
         return (*first, *[1] * (steps - len(first))) if steps > len(first) else (1,) * calls
     return tuple(min(order, calls - begin) for begin in range(0, calls, order))
+
+
+def planned_calls(sampler: Any, steps: int, folder: Path | None) -> tuple[int, ...]:
+    """`calls_per_step` of the suite's scheduler at this number of steps, without its model; () where it cannot be told.
+
+    `folder` is the model's, whose configuration decides for some schedulers; None: the scheduler's own defaults do.
+    """
+    file = None if folder is None else folder / "scheduler" / "scheduler_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
+        scheduler = make_scheduler(scheduler_class(sampler.scheduler, sampler.options), config, sampler)
+        extra = accepted(scheduler.set_timesteps, {"mu": 1.0})
+        with quiet(), told(scheduler, sampler):
+            scheduler.set_timesteps(num_inference_steps=steps, **extra)
+    except (OSError, ValueError, UsageError):  # a run says what is wrong, in a sentence
+        return ()
+    calls = calls_per_step(scheduler)
+    return calls if len(calls) == steps else ()
 
 
 def check_calls_per_step(scheduler: Any, steps: int) -> None:

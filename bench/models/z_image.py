@@ -66,7 +66,7 @@ class ZImage(RaggedText, PipelineModel):
             "mu": resolution_shift(scheduler.config, tokens),
         }
 
-    def _is_guided(self, t: Tensor) -> bool:
+    def is_guided(self, t: Tensor) -> bool:
         # 1 is the latest time there is, and asking a tensor on a device makes it wait.
         return self.truncation >= 1.0 or float((1000 - t.flatten()[0].float()) / 1000) <= self.truncation
 

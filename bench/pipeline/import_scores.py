@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, ValidationError, model_validator
 
 from bench.analysis.summary import summarise
 from bench.errors import UsageError, unknown
@@ -25,6 +25,7 @@ from bench.formatting import counted, one_line, without_folders
 from bench.runtime import provenance
 from bench.runtime.log import get_logger
 from bench.store.atomic import read_bytes
+from bench.store.cards import with_reference
 from bench.store.names import check_given, give_name
 from bench.store.records import MOST_SAMPLES, Manifest, ScoreRow
 from bench.store.run_store import RunStore, lock_runs
@@ -55,6 +56,14 @@ class _MetricCard(BaseModel):
     digest: StrictStr = ""
     weights: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    # without one it is left out, so that the run of such a card keeps its id
+    reference: dict[str, JsonValue] | StrictStr | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _of_sets(self) -> _MetricCard:
+        if self.reference is not None and self.kind != "set":
+            raise ValueError("only a set metric has a reference")
+        return self
 
 
 class _Card(BaseModel):
@@ -90,8 +99,8 @@ def import_scores(
     Columns: prompt (an id or a text of the suite's prompts, or of `prompts`), sample (0 to K-1; empty for a group
     metric), metric, value (empty where there is none), and reason if you like. `card` is TOML or JSON: `source` (who
     scored, with what), `trained_on`, and a table `metrics.NAME` each with kind, direction, and as far as known title,
-    unit, version, label, digest, weights and settings. A metric is compared with that of runs that were scored here
-    only where these are equal to theirs.
+    unit, version, label, digest, weights and settings, and for a set metric `reference`, its reference images. A metric
+    is compared with that of runs that were scored here only where these are equal to theirs.
 
     Raises UsageError, one sentence each: a column, prompt, sample, metric or value that cannot be, or a row twice.
 
@@ -136,7 +145,9 @@ def _read_card(path: Path) -> _Card:
                 one_line(f"{path}: not {'JSON' if path.suffix == '.json' else 'TOML'} ({error})")
             ) from None
         first = error.errors(include_url=False, include_input=False)[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(
+            f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def _text(path: Path) -> str:
@@ -152,7 +163,7 @@ def _read_values(path: Path, card: _Card, prompts: Sequence[Prompt]) -> _Given:
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text), strict=True)
     try:
-        head, lines = reader.fieldnames or [], list(reader)
+        head, lines = reader.fieldnames or [], [(reader.line_num, line) for line in reader]
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
     absent = [column for column in COLUMNS if column not in head]
@@ -162,8 +173,10 @@ def _read_values(path: Path, card: _Card, prompts: Sequence[Prompt]) -> _Given:
         raise UsageError(f"{path} holds no values")
     values: dict[str, dict[Key, tuple[float, str | None]]] = {}
     ids = _ids(prompts)
-    for number, line in enumerate(lines, 2):
-        where = f"{path}, row {number}"
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        if None in line:
+            raise UsageError(f"{where}: more fields than the {len(head)} columns: put commas in quotes")
         metric = (line["metric"] or "").strip()
         if metric not in card.metrics:
             raise UsageError(f"{where}: {unknown('metric', metric, card.metrics)}")
@@ -266,7 +279,9 @@ def _fill(
     store.write_manifest(manifest)
     for metric, own in found.values.items():
         said = {key: value for key, value in card.metrics[metric].model_dump().items() if value not in ("", None, {})}
-        said = {"title": metric, **said, "name": metric}
+        reference = said.pop("reference", None)
+        said |= {"asked": {"reference": reference}} if reference else {}
+        said = with_reference({"title": metric, **said, "name": metric})
         rows = [ScoreRow(*key, value, reason) for key, (value, reason) in own.items()]
         store.append_scores(metric, rows, said)
     summarise(store)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bench.generation.generate import actions_for
 from bench.generation.recording import refuse_outdated
 from bench.methods.catalogue import Method
 from bench.models.old_runs import doubts
+from bench.models.weights import resolve
 from bench.pipeline.fetching import Fetch, metrics_to_fetch, weights_of
 from bench.pipeline.prepare import Setting, chosen_suite, resolved_methods, scored_by
 from bench.registry.plugins import load_plugins
@@ -25,6 +27,8 @@ from bench.store.runs import Run, read_run
 from bench.suite.plan import RunPlan, make_plan
 from bench.suite.prompts import load_prompts
 from bench.suite.schema import Suite
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ def plan(
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
     images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
     earlier = _earlier(Path(results), chosen.name)
-    alone, shared = (per_plan * count for count in _evaluations(plans, actions))
+    per_step = _per_step(chosen, {len(one) for one in actions.values()}, {one.name for one in absent})
+    alone, shared = (per_plan * count for count in _evaluations(plans, actions, per_step))
     share = missing / images if images else 0.0
     return Plan(
         suite=chosen.name,
@@ -141,14 +146,35 @@ def plan(
     )
 
 
-def _evaluations(plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, ...]]) -> tuple[int, int]:
+def _per_step(suite: Suite, numbers: Iterable[int], absent: Container[str]) -> dict[int, tuple[int, ...]]:
+    """How often each step evaluates its networks, for each number of steps; without one where it cannot be told."""
+    from bench.models.schedulers import planned_calls
+
+    if suite.model.cfg_truncation is not None and suite.model.cfg_truncation < 1.0:
+        logger.warning("model.cfg_truncation: steps without guidance evaluate once, and are planned here as if twice")
+    if suite.model.endpoint is not None:
+        return {}
+    folder = None if suite.model.weights in absent else resolve(suite.model.weights)
+    found = {steps: planned_calls(suite.sampler, steps, folder) for steps in numbers}
+    if not all(found.values()):
+        logger.warning(
+            f"{suite.sampler.scheduler} cannot be set up without its model: one evaluation a step is planned"
+        )
+    return {steps: calls for steps, calls in found.items() if calls}
+
+
+def _evaluations(
+    plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, ...]], per_step: Mapping[int, tuple[int, ...]]
+) -> tuple[int, int]:
     """Network evaluations of one image of each plan, alone and with shared steps; all candidates of a search count."""
     candidates = {plan.name: plan.method.candidates for plan in plans}
-    alone = {name: count * candidates[name] for name, count in needed(actions).items()}
+    alone = {
+        name: needed({name: one}, per_step.get(len(one)))[name] * candidates[name] for name, one in actions.items()
+    }
     shared = sum(count for name, count in alone.items() if candidates[name] > 1)
     for steps in {len(one) for one in actions.values()}:  # methods with other steps share none
         together = {name: one for name, one in actions.items() if len(one) == steps and candidates[name] == 1}
-        shared += sum(executed(build_tree(together)).values()) if together else 0
+        shared += sum(executed(build_tree(together), per_step.get(steps)).values()) if together else 0
     return sum(alone.values()), shared
 
 

@@ -126,11 +126,16 @@ def _with_training(method: Method) -> Method:
     told = [trained_on(name) for name in names]
     rewards, images = (tuple(dict.fromkeys(one for pair in told for one in pair[index])) for index in (0, 1))
     replaced = bool({"weights", "soup"} & dict(method.settings).keys())
-    if rewards and set(rewards) != set(method.trained_on):
-        if method.trained_on and not replaced:
-            said = f"the suite says that {method.name} was trained on {', '.join(method.trained_on)}"
+    searched = (str(method.search.reward),) if method.search is not None else ()
+    known = [one for one in method.trained_on if one not in searched]
+    silent = not all(pair[0] for pair in told)  # a part does not say: what was known before may be of it
+    if rewards and set(rewards) | set(searched) != set(method.trained_on):
+        if silent:
+            rewards = tuple(dict.fromkeys([*rewards, *known]))
+        elif known and not replaced:
+            said = f"the suite says that {method.name} was trained on {', '.join(known)}"
             logger.warning(one_line(f"{said}, its weights say {', '.join(rewards)}: that of the weights counts"))
-        method = dataclasses.replace(method, trained_on=rewards)
+        method = dataclasses.replace(method, trained_on=tuple(dict.fromkeys([*rewards, *searched])))
     if images and (replaced or not method.trained_on_data):
         method = dataclasses.replace(method, trained_on_data=images)
     return method

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.reporting.tables import WIDTH, text
 from bench.store.runs import Run, facts_from_card, metric_order
 from bench.store.select import display_names
-from bench.store.trained import checkpoint_of, trained_on_of, tuned_of
+from bench.store.trained import checkpoint_of, searched_by, trained_on_of, tuned_of
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
@@ -66,6 +66,7 @@ def _run(store: RunStore) -> tuple[Run, dict[str, Interval]] | None:
         n_images=int(manifest.counts.get("images") or len(manifest.prompts) * manifest.samples),
         trained_on=trained_on_of(manifest),
         tuned=tuned_of(manifest),
+        searched=searched_by(manifest),
         metrics={facts.name: facts for facts in sorted(metrics, key=metric_order)},
         scores=cast(Any, None),
         title=str(manifest.resolved_suite.get("title") or ""),

@@ -145,19 +145,19 @@ def _lead(table: Table, findings: Findings | None) -> str:
     if findings is None or findings.several is None:
         return ""
     asked = [facts.name for facts, _ in quality_axes(table)] + [facts.name for facts in diversity_axes(table)[:1]]
-    by_metric = {one.facts.name: one for one in findings.several.metrics}
+    by_metric = {one.facts.name: one for one in findings.several.metrics if len(one.methods) > 1}
     found = [_best(by_metric[name], _title(table, by_metric[name].facts)) for name in asked if name in by_metric]
     return f"The best {'; '.join(found)}." if found else ""
 
 
 def _best(one: AllPairs, title: str) -> str:
-    many = len(one.maybe_best)
+    many, scored = len(one.maybe_best), " (of those scored)" if one.absent else ""
     if many == 1:
-        return f"in {title} is surely {one.maybe_best[0]}"
+        return f"in {title} is surely {one.maybe_best[0]}{scored}"
     if many == len(one.methods):
-        return f"in {title} cannot be told: it may be any of the {many}"
+        return f"in {title} cannot be told: it may be any of the {many}{scored}"
     names = f"{', '.join(one.maybe_best[:-1])} or {one.maybe_best[-1]}" if many <= SHOWN else f"any of {many}"
-    return f"in {title} may be {names}"
+    return f"in {title} may be {names}{scored}"
 
 
 def _certainty(table: Table, compared: Sequence[_Compared]) -> str:

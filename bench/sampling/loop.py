@@ -124,7 +124,8 @@ def _advance(way: _Way, segment: Segment, latents: Tensor, memory: Memory) -> Te
             if way.batch.norms is not None and len(sides) == 2 and call == first:
                 memory.ratios[index] = norm_ratio(*sides)
             prediction = _sum(action, sides)
-            way.executed[segment.runs[0]] += cost(action) * len(way.batch.samples)
+            forwards = cost(action, is_guided(way.model, way.times[call]))
+            way.executed[segment.runs[0]] += forwards * len(way.batch.samples)
             extra = {}
             if takes_noise:
                 extra["generator"] = way.noise.of_call(call, more=call + 1 < len(way.times))
@@ -193,6 +194,19 @@ def _evaluations(scheduler: Any, segment: Segment) -> Iterator[tuple[int, tuple[
 def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
     """How often each denoising step evaluates its networks: as often as it has timesteps."""
     return calls_per_step(scheduler)
+
+
+def unguided_per_step(model: DiffusionModel, scheduler: Any) -> tuple[int, ...]:
+    """At how many of each step's evaluations the model leaves guidance out, whatever the scale."""
+    ends = [0, *itertools.accumulate(calls_per_step(scheduler))]
+    bare = [not is_guided(model, t) for t in scheduler.timesteps]
+    return tuple(sum(bare[first:last]) for first, last in itertools.pairwise(ends))
+
+
+def is_guided(model: DiffusionModel, t: Tensor) -> bool:
+    """Whether the model applies guidance at time t; models that do not say always do."""
+    asked = getattr(model, "is_guided", None)
+    return asked is None or bool(asked(t))
 
 
 def steps_of(scheduler: Any) -> int:

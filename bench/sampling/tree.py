@@ -33,6 +33,12 @@ class Side:
             return self.rule.evaluations
         return 2 if self.guidance > 1.0 and not self.embedded else 1
 
+    @property
+    def unguided_evaluations(self) -> int:
+        """Those at a time at which the model leaves guidance out; rules of their own run all the same."""
+        own = self.rule is not None and self.rule.evaluations is not None
+        return self.evaluations if own else 1
+
 
 Action = tuple[Side, ...]
 """What one step runs: one side, or both with weights 1 - w and w."""
@@ -56,13 +62,13 @@ class Segment:
 
     @property
     def evaluations(self) -> int:
-        """Single-sample network forwards of this segment alone."""
+        """Single-sample network forwards of this segment alone, where each step evaluates once."""
         return sum(cost(action) for action in self.actions)
 
 
-def cost(action: Action) -> int:
-    """Single-sample network forwards of one step."""
-    return sum(side.evaluations for side in action)
+def cost(action: Action, guided: bool = True) -> int:
+    """Single-sample network forwards of one step; `guided`: whether the model applies guidance at its time."""
+    return sum(side.evaluations if guided else side.unguided_evaluations for side in action)
 
 
 def actions_of(weights: Sequence[float], base: Network, tuned: Network | None = None) -> tuple[Action, ...]:
@@ -120,26 +126,37 @@ def _grow(runs: Mapping[str, tuple[Action, ...]], start: int) -> Segment:
     return Segment(start, first[start:stop], tuple(runs), tuple(children))
 
 
-def needed(runs: Mapping[str, tuple[Action, ...]], per_step: Sequence[int] | None = None) -> dict[str, int]:
+def needed(
+    runs: Mapping[str, tuple[Action, ...]],
+    per_step: Sequence[int] | None = None,
+    unguided: Sequence[int] | None = None,
+) -> dict[str, int]:
     """Single-sample network forwards of each run on its own.
 
     `per_step` is how often each step evaluates its networks, for schedulers of second order; once if it is None.
+    `unguided` is at how many of those times the model leaves guidance out; at none if it is None.
     """
-    return {
-        name: sum(cost(action) * times for action, times in zip(actions, per_step or [1] * len(actions), strict=True))
-        for name, actions in runs.items()
-    }
+
+    def forwards(actions: tuple[Action, ...]) -> int:
+        times, without = per_step or [1] * len(actions), unguided or [0] * len(actions)
+        steps = zip(actions, times, without, strict=True)
+        return sum(cost(action) * (all_ - bare) + cost(action, False) * bare for action, all_, bare in steps)
+
+    return {name: forwards(actions) for name, actions in runs.items()}
 
 
-def executed(tree: Segment) -> dict[str, int]:
-    """Single-sample network forwards really run, each charged to the first run that shares it.
+def executed(tree: Segment, per_step: Sequence[int] | None = None) -> dict[str, int]:
+    """Single-sample network forwards that a tree runs, each charged to the first run that shares it.
 
-    The sum over runs is the tree's total cost.
+    The sum over runs is the tree's total cost. `per_step` as in `needed`.
     """
     charged = dict.fromkeys(tree.runs, 0)  # a run that shares all of its steps with an earlier one costs nothing
     waiting = [tree]
     while waiting:
         segment = waiting.pop()
-        charged[segment.runs[0]] += segment.evaluations
+        times = per_step[segment.start : segment.stop] if per_step else [1] * len(segment.actions)
+        charged[segment.runs[0]] += sum(
+            cost(action) * count for action, count in zip(segment.actions, times, strict=True)
+        )
         waiting.extend(segment.children)
     return charged

@@ -22,6 +22,12 @@ def identity_of(card: Mapping[str, Any]) -> dict[str, Any]:
     return {key: card[key] for key in (*_PLAIN, "weights", "settings", "asked") if key in card}
 
 
+def with_reference(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of a metric that others scored: one of sets says where its reference images are not stated."""
+    told = card.get("kind") != "set" or (card.get("asked") or {}).get("reference")
+    return dict(card) if told else {**card, "asked": {"reference": ABSENT}}
+
+
 def card_in_summary(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The card in a metric's entry of a summary; older summaries have only what the entry itself says of it."""
     own = {name: entry.get(name) for name in _PLAIN}
@@ -75,10 +81,18 @@ def _renamed(a: Any, b: Any) -> tuple[Any, Any]:
 def _asked_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
     """What was asked for beyond the card, of what both say: the reference; and the options that no setting repeats,
     where the cards differ or have no settings at all. Otherwise equal cards were made by two ways to ask for the same.
+
+    A reference that others do not state may be any, so that it equals none. A scope, which only cards of values that
+    were scored here have, is compared with none only where the cards do not say the same by themselves.
     """
     first, second = a.get("asked"), b.get("asked")
+    if any(isinstance(asked, Mapping) and asked.get("reference") == ABSENT for asked in (first, second)):
+        yield f"reference images: {ABSENT}"
+        return
     if not isinstance(first, Mapping) or not isinstance(second, Mapping):
-        if a.get("scope") != b.get("scope") and _digest(a) == _digest(b):
+        untold = None in (a.get("scope"), b.get("scope"))
+        alike = all((a.get(name) or {}) == (b.get(name) or {}) for name in ("weights", "settings"))
+        if a.get("scope") != b.get("scope") and _digest(a) == _digest(b) and not (untold and alike):
             yield f"scope {_shown(a.get('scope', ABSENT))} against {_shown(b.get('scope', ABSENT))}"
         return
     stated = {**dict(a.get("settings") or {}), **dict(b.get("settings") or {})}

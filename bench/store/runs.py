@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.runtime.log import ONCE, get_logger
+from bench.store.cards import with_reference
 from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
 from bench.store.ties import Ties
-from bench.store.trained import Checkpoint, checkpoint_of, trained_on_of, tuned_of
+from bench.store.trained import Checkpoint, checkpoint_of, searched_by, trained_on_of, tuned_of
 from bench.store.values import strangers, usable
 from metrics.types import Direction
 
@@ -133,7 +134,8 @@ class Run:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prompt id -> its tags; untagged ones are absent
     cluster: str = ""  # the name of the tag that makes prompts one cluster; "": each text is its own
     left_out: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    tuned: str = ""  # digest of the tuned weights that ran; "": none, or not on record
+    tuned: str = ""  # the tuned weights that ran (`tuned_of`); "": none, or not on record
+    searched: str = ""  # the metric by which it chose among candidates, one of `trained_on`; "": none
     given: str = ""  # the name that it was given with --name
     doubt: str = ""  # what speaks against its pictures and cannot be told on this machine
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
@@ -197,6 +199,7 @@ def read_run(store: RunStore) -> Run:
     broken = broken_pictures(store.path, store.name, rows)
     for name in store.score_metrics():
         card = store.score_card(name) or manifest.cards.get(name) or {}
+        card = with_reference(card) if manifest.identity.get("scores") else card
         scores = _believed(store, name, card, (ids, manifest.samples, ties, broken))
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images, refused)
@@ -226,6 +229,7 @@ def read_run(store: RunStore) -> Run:
         given=one_line(manifest.name),
         left_out={name: values for name, values in left_out.items() if values},
         tuned=tuned_of(manifest),
+        searched=searched_by(manifest),
         checkpoint=checkpoint_of(manifest),
     )
 

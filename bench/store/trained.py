@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.store.records import Manifest
 
+_SOUP = "soup "
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -24,8 +26,31 @@ class Checkpoint:
 
 
 def tuned_of(manifest: Manifest) -> str:
-    """The digest of the tuned weights in a run's identity, without how strongly, or without what, they act."""
-    return str(manifest.identity.get("tuned") or "").partition(" ")[0].partition("*")[0]
+    """The digest of the tuned weights in a run's identity, without how strongly, or without what, they act.
+
+    Of averaged weights all that they are averaged of, with the shares: "soup DIGEST*SHARE+...".
+    """
+    tuned = str(manifest.identity.get("tuned") or "")
+    if tuned.startswith(_SOUP):
+        return _SOUP + tuned.removeprefix(_SOUP).partition(" ")[0]
+    return tuned.partition(" ")[0].partition("*")[0]
+
+
+def averaged(tuned: str) -> tuple[str, ...]:
+    """The digests of the weights that `tuned_of` says others are averaged of; () where they are not.
+
+    >>> averaged("soup aaaa*0.5+bbbb*0.5"), averaged("aaaa")
+    (('aaaa', 'bbbb'), ())
+    """
+    if not tuned.startswith(_SOUP):
+        return ()
+    return tuple(part.partition("*")[0] for part in tuned.removeprefix(_SOUP).split("+"))
+
+
+def searched_by(manifest: Manifest) -> str:
+    """The metric by which a run chose among candidates; "" of a run that did not."""
+    search = manifest.identity.get("search")
+    return str(search.get("reward") or "") if isinstance(search, Mapping) else ""
 
 
 def trained_on_of(manifest: Manifest) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.methods.method import ACCELERATION
 from bench.methods.schedule import number_text
-from bench.methods.search import specs_of
 from bench.registry.families import FAMILIES, GUIDANCE_RULES
 from bench.suite.resolve import short_weights
 from bench.suite.schema import MOST_IMAGES
@@ -194,10 +193,14 @@ def _tuned(method: Method, digests: Mapping[str, str]) -> str:
     """
     if method.parts:
         shares = "+".join(f"{digests[name]}*{number_text(share)}" for name, share in method.parts)
-        return f"soup {shares}" + (" without text encoders" if method.text_encoder == "ignore" else "")
-    digest = digests[str(method.weights)]
+        return f"soup {shares}{how_read(method)}"
+    return f"{digests[str(method.weights)]}{how_read(method)}"
+
+
+def how_read(method: Method) -> str:
+    """What a method's settings make of its tuned weights, as the end of their name; "" where nothing."""
     strength = "" if method.lora_scale == 1.0 else f"*{number_text(method.lora_scale)}"
-    return f"{digest}{strength}" + (" without text encoders" if method.text_encoder == "ignore" else "")
+    return strength + (" without text encoders" if method.text_encoder == "ignore" else "")
 
 
 def hash8(identity: Mapping[str, Any]) -> str:
@@ -223,18 +226,16 @@ def weights_names(suite: Suite, methods: Sequence[Method]) -> list[str]:
         if method.weights is not None and any(method.weights_at(suite.sampler.steps))
     ]
     used += [name for method in methods for name, _ in method.parts]
-    used += [name for method in methods if (name := reward_weights(suite, method)) is not None]
+    used += [name for method in methods for name in reward_weights(suite, method)]
     used += [method.guider.weak_weights for method in methods if method.guider.weak_weights is not None]
     embeddings = [weights for method in methods for _, weights in conditions_of(suite, method).embeddings]
     return list(dict.fromkeys([suite.model.weights, *used, *embeddings]))
 
 
-def reward_weights(suite: Suite, method: Method) -> str | None:
-    """The weights name of the reward that a method searches by, where it is a local one: the hub's are read by name."""
-    spec = specs_of(suite).get(str(method.search.reward)) if method.search is not None else None
-    name = spec.weights if spec is not None else None
-    local = name is not None and (name.startswith("shapes:") or Path(name.partition("#")[0]).expanduser().exists())
-    return name if local else None
+def reward_weights(suite: Suite, method: Method) -> list[str]:
+    """The local ones of the weights names of the reward that a method searches by: the hub's are read by name."""
+    names = method.search.weights(suite) if method.search is not None else []
+    return [name for name in names if name.startswith("shapes:") or Path(name.partition("#")[0]).expanduser().exists()]
 
 
 def _or(guidance: float | None, default: float) -> float:

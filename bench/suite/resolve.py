@@ -259,7 +259,8 @@ def _finish(method: Method, suite: Suite) -> Method:
     if method.weights is None and any(weights):
         raise MissingError(no_weights(method, suite))
     check_checkpoint_family(method, suite)
-    rewards = method.trained_on or rewards_of(method.weights)
+    names = [name for name, _ in method.parts] if method.parts else [method.weights]
+    rewards = method.trained_on or tuple(dict.fromkeys(one for name in names for one in rewards_of(name)))
     if method.search is not None:  # what chooses among candidates is no evidence for them
         rewards = tuple(dict.fromkeys([*rewards, str(method.search.reward)]))
     return dataclasses.replace(method, trained_on=rewards)

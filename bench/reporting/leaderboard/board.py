@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from bench.analysis.comparable import differing_notes, largest_comparable, why_not_comparable, with_equal_cards
 from bench.analysis.differences import Difference, corrected, difference
@@ -18,25 +19,34 @@ from bench.store.runs import MetricFacts, Run, metric_order
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run with its record, where it came from, and the report that shows it ("" without one)."""
+    """A finished run with its record, where it came from, and the report that shows it ("" without one).
+
+    `method`: what its line goes by, which is that of its group's other runs of the same thing. `folders`: all that it
+    was found in, which no page shows.
+    """
 
     record: Record
     source: str
     report: str = ""
+    folders: set[str] = field(default_factory=set, repr=False, compare=False)
     run: Run = field(init=False, repr=False)
+    method: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "run", run_of(self.record))
+        elsewhere = " (scored elsewhere)" if self.record.scored == "elsewhere" else ""
+        object.__setattr__(self, "method", f"{self.name}{elsewhere}")
 
     @property
-    def method(self) -> str:
-        """What its history goes by: the name that it was given, else the method."""
+    def name(self) -> str:
+        """The name that it was given, else the method."""
         return self.record.name or self.record.method
 
     @property
-    def age(self) -> tuple[str, str]:
-        """Sort key, the oldest first; runs of one second by name."""
-        return self.record.created, self.record.run
+    def age(self) -> tuple[float, str]:
+        """Sort key, the oldest first; runs of one instant by name, those without a date before all others."""
+        created = self.record.created
+        return datetime.fromisoformat(created).timestamp() if created else -math.inf, self.record.run
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,7 @@ def groups_of(entries: Sequence[Entry]) -> list[Group]:
 
 
 def _group(members: Sequence[Entry]) -> Group:
-    by_method: dict[str, list[Entry]] = {}
-    for entry in sorted(members, key=lambda entry: entry.age):
-        by_method.setdefault(entry.method, []).append(entry)
+    by_method = _lines(sorted(members, key=lambda entry: entry.age))
     newest = [line[-1] for line in by_method.values()]
     runs = with_equal_cards([entry.run for entry in newest])
     for entry, run in zip(newest, runs, strict=True):
@@ -107,7 +115,7 @@ def _group(members: Sequence[Entry]) -> Group:
     names = [entry.method for entry in newest]
     several = compare_runs(runs) if len(runs) > 1 else None
     notes = [*differing_notes(runs, names), *(several.notes if several else ())]
-    elsewhere = [entry.method for entry in newest if entry.record.scored == "elsewhere"]
+    elsewhere = [entry.name for entry in newest if entry.record.scored == "elsewhere"]
     if elsewhere:
         notes.append(f"not scored here, values as given by others: {', '.join(elsewhere)}")
     undated = [entry.record.run for entry in members if not entry.record.created]
@@ -118,13 +126,39 @@ def _group(members: Sequence[Entry]) -> Group:
     return Group(first.suite, first.title or first.suite, tuple(newest), several, tuple(trends), (*notes, *told))
 
 
+def _lines(members: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The runs of each line by its label, and the label in them.
+
+    Values of others are no history of ours. Runs of one method with several tuned weights in one folder stand side by
+    side, named by their run; one whose weights differ from folder to folder was trained again, and is one line.
+    """
+    by_name: dict[tuple[str, str], list[Entry]] = {}
+    for entry in members:
+        by_name.setdefault((entry.name, entry.record.scored), []).append(entry)
+    lines: dict[str, list[Entry]] = {}
+    for line in by_name.values():
+        folders = {folder for entry in line for folder in entry.folders}
+        apart = any(len({one.record.tuned for one in line if folder in one.folders}) > 1 for folder in folders)
+        by_weights: dict[str, list[Entry]] = {}
+        for entry in line:
+            by_weights.setdefault(entry.record.tuned if apart else "", []).append(entry)
+        for own in by_weights.values():
+            label = own[-1].record.run if apart else own[-1].method
+            while label in lines:  # a record of others may call itself anything
+                label += " (another)"
+            for entry in own:
+                object.__setattr__(entry, "method", label)
+            lines[label] = own
+    return lines
+
+
 def _trends(by_method: dict[str, list[Entry]]) -> tuple[list[Trend], list[str]]:
     """Histories of methods with several runs; runs that another version of a metric scored are left out and named."""
     found: list[Trend] = []
     told: list[str] = []
     for method, line in by_method.items():
         for facts in sorted(line[-1].run.metrics.values(), key=metric_order) if len(line) > 1 else ():
-            kept = [one for one in line if _same_metric(one.run, line[-1].run, facts.name)]
+            kept = [one for one in line if one is line[-1] or _same_metric(one.run, line[-1].run, facts.name)]
             away = [one.record.run for one in line if facts.name in one.run.metrics and one not in kept]
             if away:
                 told.append(f"{facts.display} of {', '.join(away)} was computed differently, so not in the history")

@@ -56,8 +56,9 @@ def leaderboard(results: Sequence[Path | str], out: Path | str) -> list[Path]:
     for source in map(Path, results):
         found, away = _entries(source, out)
         left_out += away
+        folder = source if source.is_dir() else source.parent
         for entry in found:
-            entries.setdefault(digest(entry.record), entry)
+            entries.setdefault(digest(entry.record), entry).folders.add(str(folder.resolve()))
     if not entries:
         raise UsageError(f"no finished runs or records in {', '.join(map(str, results))}")
     for line in left_out:

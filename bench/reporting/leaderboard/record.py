@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ from pydantic import (
 from bench.analysis.summary import left_out_values, metric_interval
 from bench.errors import UsageError
 from bench.formatting import is_safe_name, without_folders
+from bench.store.cards import with_reference
 from bench.store.records import MOST_SAMPLES
 from bench.store.runs import COLUMNS, MetricFacts, Run, facts_from_card, metric_order, tidy_types
 from bench.store.select import made_at
@@ -106,6 +108,7 @@ class Record(BaseModel):
     images: Annotated[StrictInt, Field(ge=0)]
     trained_on: list[StrictStr] = []
     tuned: StrictStr = ""
+    searched: Annotated[StrictStr, Field(exclude_if=operator.not_)] = ""  # left out: records had none at first
     cluster: StrictStr = ""
     common: StrictBool = False
     conditions: dict[str, Any] = {}
@@ -164,6 +167,7 @@ def record_of(run: Run) -> Record:
         "images": run.n_images,
         "trained_on": list(run.trained_on),
         "tuned": run.tuned,
+        "searched": run.searched,
         "cluster": run.cluster,
         "common": run.common,
         "conditions": _clean(run.conditions),
@@ -208,7 +212,9 @@ def run_of(record: Record, path: Path = Path()) -> Run:
     metrics, frames, left_out = {}, [], {}
     ids = [prompt.id for prompt in record.prompts]
     for name, one in record.metrics.items():
-        metrics[name] = facts_from_card(name, {"kind": one.kind, **one.card}, record.label)
+        card = {"kind": one.kind, **one.card}
+        card = with_reference(card) if record.scored == "elsewhere" else card
+        metrics[name] = facts_from_card(name, card, record.label)
         rows = [
             (name, *_place(one.kind, ids[p], s), math.nan if value is None else value, _reason(one, ids[p], s))
             for p, line in enumerate(one.values)
@@ -237,6 +243,7 @@ def run_of(record: Record, path: Path = Path()) -> Run:
         given=record.name,
         left_out=left_out,
         tuned=record.tuned,
+        searched=record.searched,
         common=record.common,
     )
 

@@ -14,6 +14,7 @@ from bench.analysis.noise import noise_text
 from bench.analysis.table.build import build
 from bench.gate.check import check, verdict_rows
 from bench.reporting.comparison import comparison_text
+from bench.reporting.leaderboard.record import record_of, run_of
 from bench.reporting.tables import markdown, text
 from bench.store.run_store import RunStore
 from bench.store.runs import Run, read_run
@@ -131,3 +132,27 @@ def test_without_base_the_reference_is_named(tmp_path: Path) -> None:
     )
     assert "refl was itself tuned: over-optimisation is not judged against it" in table.notes
     assert any("against refl: all methods and metrics of this report; name the runs" in note for note in table.notes)
+
+
+def test_averaged_weights_are_told_apart_and_have_what_their_parts_have(tmp_path: Path) -> None:
+    made(tmp_path, "base", None, [])
+    made(tmp_path, "refl", WEIGHTS, ["pickscore"])
+    made(tmp_path, "soup", f"soup {WEIGHTS}*0.5+{'b' * 64}*0.5 without text encoders", [])
+    made(tmp_path, "mine", f"soup {'c' * 64}*0.5+{'b' * 64}*0.5", [])
+    made(tmp_path, "same", f"soup {'d' * 64}*1", ["pickscore"])
+    made(tmp_path, "quiet", f"soup {'d' * 64}*1 without text encoders", [])
+    expected = {"base": False, "refl": True, "soup": True, "mine": False, "same": True, "quiet": True}
+    assert marked(tmp_path) == expected
+
+
+def test_what_a_run_searched_by_is_its_own_alone(tmp_path: Path) -> None:
+    made(tmp_path, "refl", WEIGHTS, ["hpsv2.1"])
+    searching = made(tmp_path, "searching", WEIGHTS, ["pickscore"])
+    manifest = RunStore(searching.path).manifest()
+    manifest.identity["search"] = {"kind": "best_of_n", "n": 4, "reward": "pickscore"}
+    RunStore(searching.path).write_manifest(manifest)
+    runs = [read_run(RunStore(one.path)) for one in open_runs(tmp_path)[0]]
+    runs += [run_of(record_of(run)) for run in runs]
+    found = [(run.method, run.trained_on) for run in with_training(runs)]
+    assert found == [("refl", ("hpsv2.1",)), ("searching", ("hpsv2.1", "pickscore"))] * 2
+    assert "searched" not in record_of(runs[0]).model_dump()  # the digests of records that are there stay

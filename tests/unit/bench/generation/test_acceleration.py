@@ -183,3 +183,23 @@ def test_refused(name: str, suite_name: str, settings: dict[str, str], said: str
 def test_a_plan_counts_their_own_steps() -> None:
     found = make_bench_plan("shapes", ["base", "fewer_steps"], settings={"steps": 10}, limit=1)
     assert found.evaluations_alone == found.evaluations_shared == 5 * 2 * (40 + 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "missing"),
+    [
+        ("int8", {}, "add_int8"),
+        ("soup", {"soup": "shapes:refl"}, "add_soup"),
+        ("autoguidance", {"weak": "skip:mid_block.attentions.0.transformer_blocks:0"}, "add_weak"),
+        ("fewer_steps", {"steps": "3"}, "use_steps"),
+    ],
+)
+def test_a_family_of_ones_own_without_it_is_named(
+    name: str, settings: dict[str, str], missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that was written when the protocol of models had less."""
+    (plan,) = plans(name, **settings)
+    plan.identity["family"] = "mine"
+    monkeypatch.delattr(f"bench.models.pipeline.PipelineModel.{missing}")
+    with pytest.raises(UsageError, match=f"'{name}.*' needs {missing}, which the model of family 'mine' does not have"):
+        generate([plan], suite(), [RunStore(tmp_path / "run")])

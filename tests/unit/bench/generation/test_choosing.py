@@ -21,6 +21,7 @@ from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
 from bench.suite.plan import RunPlan, make_plan, weights_names
 from bench.suite.resolve import resolve_method, resolve_methods
+from bench.suite.schema import Suite
 from prompts import Prompt
 
 PROMPTS = [Prompt("a", "a large red circle"), Prompt("b", "a small blue star")]
@@ -148,3 +149,52 @@ def test_refused(settings: dict[str, str], said: str) -> None:
 def test_a_plan_counts_every_candidate() -> None:
     found = make_bench_plan("shapes", ["base", "best_of_n"], settings={"reward": "pickscore", "n": 4}, limit=1)
     assert found.evaluations_alone == found.evaluations_shared == 5 * 80 * (1 + 4)
+
+
+class _Quoting(_Mean):
+    """A reward that takes no prompt "q", and so no batch with it."""
+
+    def score(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        if "q" in prompts:
+            raise metrics.BadInputError("the prompt has no text")
+        return super().score(images, prompts)
+
+
+def test_a_prompt_that_the_reward_does_not_take_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    search, results = Search("best_of_n", n=3, reward="x"), []
+    for reward in (_Quoting(), _Mean()):
+        noises: list[torch.Tensor] = []
+        batch, make = batch_of(noises)
+        results.append(Choosing(search, reward).best(batch, ["p", "q"], (3,), make))
+    first = make(Batch(7, ("a", "b"), (0, 1), None, "", noises[0]))  # type: ignore[arg-type]
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], first[1])
+    assert "x scored no candidate of 1 images (the prompt has no text): the first was taken" in caplog.text
+
+
+def test_the_reward_has_the_precision_and_the_weights_of_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them, and the content of weights among its options, makes another run."""
+    clip = tmp_path / "clip.safetensors"
+    loaded: list[dict[str, Any]] = []
+    monkeypatch.setattr(metrics, "load", lambda name, **how: loaded.append(how))
+
+    def identity(content: bytes = b"a", **spec: Any) -> dict[str, Any]:
+        clip.write_bytes(content)
+        data = load_suite("shapes").model_dump()
+        data["metrics"]["aesthetic"] = {"options": {"clip": str(clip)}, **spec}
+        chosen = Suite.model_validate(data)
+        method = resolve_method("best_of_n", chosen, {"reward": "aesthetic"})
+        assert method.search is not None
+        Choosing.load(method.search, chosen, "cpu")
+        digests = {name: digest_of(name) for name in weights_names(chosen, [method])}
+        found: dict[str, Any] = make_plan(chosen, [method], PROMPTS, digests)[0].identity["search"]
+        return found
+
+    plain = identity()
+    assert plain["reward_options"] == {"clip": digest_of(str(clip))}
+    assert not {"reward_dtype", "reward_tf32"} & plain.keys()
+    assert identity(b"b")["reward_options"] != plain["reward_options"]
+    assert identity(dtype="bfloat16", tf32=True) == plain | {"reward_dtype": "bfloat16", "reward_tf32": True}
+    assert [(one["dtype"], one["tf32"]) for one in loaded] == [("float32", False)] * 2 + [("bfloat16", True)]

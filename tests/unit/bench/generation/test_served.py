@@ -403,6 +403,23 @@ def test_tuned_models_are_served_under_their_names_and_mixing_is_refused(at: Ben
         assert {body["model"] for body in other.of_run} == {"apart"}
 
 
+def test_a_methods_own_steps_are_sent(at: Bench) -> None:
+    base = at.run()
+    before = len(at.server.of_run)
+    at.data["methods"] = {"fewer_steps": {"steps": 2}}
+    few = at.run("fewer_steps")
+    assert {body["num_inference_steps"] for body in at.server.of_run[before:]} == {2}
+    assert {one.sha256 for one in few.images()}.isdisjoint(one.sha256 for one in base.images())
+    assert few.manifest().identity["steps"] == 2
+
+
+@pytest.mark.parametrize(("method", "key"), [("int8", "precision"), ("deepcache", "cache_interval")])
+def test_what_a_server_cannot_be_told_is_refused(at: Bench, method: str, key: str) -> None:
+    with pytest.raises(UsageError, match=f"method '{method}' has a {key}, which acts within a picture's steps or wei"):
+        at.run(method)
+    assert not at.server.requests
+
+
 def test_guidance_is_sent_as_the_suite_says(at: Bench) -> None:
     at.run(guidance_as="true_cfg_scale")
     assert "guidance_scale" not in at.server.of_run[0]

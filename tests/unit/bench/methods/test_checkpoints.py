@@ -154,3 +154,10 @@ def test_they_are_listed() -> None:
     methods = {row[0]: row for row in table_of("methods").rows}
     assert methods["imagerefl"][3:5] == ("suite's / none", "4 published, bench train imagerefl")
     assert methods["base"][3:5] == ("suite's", "-")
+
+
+def test_a_soup_was_trained_on_what_any_of_its_parts_was() -> None:
+    published = {one.trained_on: one for one in reversed(CHECKPOINTS) if one.trained_on and one.family == "sd"}
+    (first, a), (second, b), *_ = published.items()
+    found = resolve_method("soup", suite(), {"soup": f"owner/mine,{a.weights},{b.weights}"})
+    assert set(found.trained_on) == {*first, *second}

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, MissingError, UsageError
+from bench.generation.networks import actions_for
 from bench.methods.guider import PLAIN, Guider
+from bench.sampling.rules import Weaker
 from bench.suite.load import load_suite
-from bench.suite.plan import identity_of, weights_names
+from bench.suite.plan import identity_of, make_plan, weights_names
 from bench.suite.resolve import resolve_method, resolve_methods
 from prompts import Prompt
 
@@ -93,6 +95,8 @@ def test_zero_init_is_for_velocities() -> None:
         ("cfg_zero_star", "shapes", {"zero_init_steps": "40"}, UsageError, "below the 40 steps"),
         ("cfg_zero_star", "shapes", {"zero_init_steps": "1.5"}, UsageError, "must be an integer"),
         ("autoguidance", "shapes", {"weak": "skip:blocks"}, UsageError, "must name a list of blocks and indices"),
+        ("cads", "z_image-hpdv2", {}, UsageError, "cads is not supported for models of family 'z_image'"),
+        ("cads", "qwen_image-hpdv2", {}, UsageError, "cads is not supported for models of family 'qwen_image'"),
         ("base", "shapes", {"start": "0.1"}, UsageError, "has no setting 'start'"),
     ],
 )
@@ -103,6 +107,21 @@ def test_refused_in_one_sentence(
         resolve_method(name, load_suite(suite), settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_blocks_are_left_out_of_the_guided_sides_network(tmp_path: Path) -> None:
+    """Whichever side it is; where both sides are guided there are two networks, and one weak one."""
+    skip = "skip:mid_block.attentions.0.transformer_blocks:0"
+    text = '[model]\nweights = "shapes:pipeline"\n[methods.strong]\nlike = "combined"\nweights = "shapes:refl"\n'
+    suite = suite_file(tmp_path, f'{text}guider = "autoguidance"\nstart = 0.0\nstop = 1.0\nweak = "{skip}"\n')
+    for base, tuned, guided in (("3", "1", "base"), ("1", "3", "d-shapes:refl")):
+        method = resolve_method("strong", suite, {"base_guidance": base, "tuned_guidance": tuned})
+        digests = {name: f"d-{name}" for name in weights_names(suite, [method])}
+        (plan,) = make_plan(suite, [method], PROMPTS, digests)
+        rules = [side.rule for action in actions_for(plan, suite.sampler.steps) for side in action if side.rule]
+        assert set(rules) == {Weaker(f"{guided}|{skip}")}
+    with pytest.raises(UsageError, match="blocks of one side's network, but both sides have guidance"):
+        resolve_method("strong", suite, {"base_guidance": "3", "tuned_guidance": "3"})
 
 
 def test_distilled_families_take_cads() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 from bench.errors import UsageError
 from bench.models.load import load_model
 from bench.models.loading import quiet
-from bench.sampling.loop import as_batch, run_tree
+from bench.sampling.loop import as_batch, run_tree, unguided_per_step
 from bench.sampling.noise import generators, initial_noise
-from bench.sampling.tree import actions_of, build_tree
+from bench.sampling.tree import actions_of, build_tree, needed
 from tests.tolerance import assert_close
 from tests.unit.bench.models.families import family_pipeline, tiny_network
 from tests.unit.bench.models.tiny import tiny_suite
@@ -298,6 +299,13 @@ def test_families_of_2026_equal_diffusers_in_half_precision(
     assert torch.equal(model.decode(latents), pictures)
 
 
+def counting(model: Any) -> list[int]:
+    """How many rows each call of the network has from now on."""
+    found: list[int] = []
+    model.networks["base"].module.register_forward_pre_hook(lambda module, given: found.append(len(given[0])))
+    return found
+
+
 @pytest.mark.parametrize(
     ("rules", "moves"),
     [
@@ -318,7 +326,12 @@ def test_guidance_rules_of_z_image(folders: dict[str, Path], rules: dict[str, fl
             setattr(suite.model, key, value)
         model: Any = load_model(folders["z_image"], suite)
         tree = build_tree({"run": actions_of([0.0] * STEPS, ("base", 5.0))})
-        ((_, finals[name]),) = run_tree(model, tree, as_batch(model, 7, ITEMS))
+        executed: Counter[str] = Counter()
+        evaluated = counting(model)
+        ((_, finals[name]),) = run_tree(model, tree, as_batch(model, 7, ITEMS), executed)
+        unguided = unguided_per_step(model, model.new_scheduler())
+        assert executed["run"] == sum(evaluated) == needed({"run": tree.actions}, None, unguided)["run"] * len(ITEMS)
+    assert (executed["run"] < 2 * STEPS * len(ITEMS)) == (rules == {"cfg_truncation": 0.3})  # no time here is above 0.5
     expected, _ = diffusers_result(folders["z_image"], case, 5.0, **rules)
     assert torch.equal(model._unscaled(finals["rules"]), expected)
     assert torch.equal(finals["rules"], finals["plain"]) != moves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation.generate import generate
+from bench.generation.networks import add_networks
 from bench.models.adapters.base_weights import fingerprint
 from bench.models.sd import StableDiffusion
 from bench.models.weights import digest_of
@@ -107,6 +109,36 @@ def test_settings_and_identity() -> None:
     found = resolve_methods(["interpolated"], suite, {"weights": "shapes:refl", "ratio": "0,0.5,1"})
     assert [one.parts for one in found] == [(("shapes:refl", share),) for share in (0.0, 0.5, 1.0)]
     assert "ratio" not in resolve_method("refl", suite).to_dict()
+
+
+def test_parts_read_otherwise_are_another_run_and_other_networks() -> None:
+    """With another strength of their LoRAs or without their text encoders."""
+    suite, prompts = load_suite("shapes"), [Prompt("a", "a red circle")]
+    settings = [{}, {"lora_scale": "0.5"}, {"text_encoder": "ignore"}, {"lora_scale": "0.5", "text_encoder": "ignore"}]
+    methods = [
+        resolve_method("interpolated", suite, {"weights": "shapes:refl", "ratio": "0.5", **one}) for one in settings
+    ]
+    digests = {name: f"d-{name}" for name in weights_names(suite, methods)}
+    plans = make_plan(suite, methods, prompts, digests)
+    assert [plan.identity["tuned"] for plan in plans] == [
+        "soup d-shapes:refl*0.5",
+        "soup d-shapes:refl*0.5*0.5",
+        "soup d-shapes:refl*0.5 without text encoders",
+        "soup d-shapes:refl*0.5*0.5 without text encoders",
+    ]
+    assert len({plan.hash8 for plan in plans}) == 4
+    parts: list[Any] = []
+    soups: list[Any] = []
+    model: Any = SimpleNamespace(
+        add_network=lambda name, path, scale, ignore_text=False: parts.append((name, scale, ignore_text)),
+        add_soup=lambda name, shares: soups.append((name, shares)),
+    )
+    for plan in plans:
+        add_networks(model, plan, suite)
+    assert len({name for name, *_ in parts}) == 4
+    assert [(scale, ignored) for _, scale, ignored in parts] == [(1, False), (0.5, False), (1, True), (0.5, True)]
+    tuned = [plan.identity["tuned"] for plan in plans]
+    assert soups == [(name, [(part, 0.5)]) for name, (part, *_) in zip(tuned, parts, strict=True)]
 
 
 @pytest.mark.parametrize(

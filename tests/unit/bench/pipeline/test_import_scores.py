@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.analysis.comparable import with_equal_cards
 from bench.errors import NotComparableError, UsageError
+from bench.reporting.leaderboard.record import record_of, run_of
 from bench.store.run_store import RunStore
 from bench.store.runs import read_run
 from bench.store.select import open_runs
@@ -145,6 +147,51 @@ def test_equal_cards_are_compared_and_others_are_not(tmp_path: Path) -> None:
         bench.compare("base", "theirs", results=tmp_path / "b" / "results")
 
 
+def with_fid(folder: Path, reference: dict[str, object]) -> list[str]:
+    """Metrics in which an imported run is compared with one whose FID has a reference on record."""
+    ours = {"count": 2000, "kind": "shapes"}
+    fid = fakes["card"]("fid") | {"scope": "s", "asked": {"reference": ours}, "weights": {"a": "1"}}
+    options = {"prompts": 3, "samples": 2, "suite": "images", "metrics": ("pickscore", "fid")}
+    base = read_run(fakes["make"](folder / "results", "base", **options, cards={"fid": fid}))
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"id": one, "text": text}) + "\n" for one, text in base.prompts), encoding="utf-8"
+    )
+    lines = [f"{p},{s},pickscore,{20 + s}" for p, _ in base.prompts for s in range(2)]
+    (folder / "s.csv").write_text("prompt,sample,metric,value\n" + "\n".join([*lines, ",,fid,9"]), encoding="utf-8")
+    known = {"name", "scope", "asked"}
+    cards = {name: {k: v for k, v in fakes["card"](name).items() if k not in known} for name in ("pickscore", "fid")}
+    cards["fid"] |= {"weights": {"a": "1"}, **reference}
+    (folder / "c.json").write_text(json.dumps({"source": "them", "metrics": cards}), encoding="utf-8")
+    given = {"suite": "images", "prompts": folder / "prompts.jsonl", "results": folder / "results"}
+    store = bench.import_scores(folder / "s.csv", folder / "c.json", name="theirs", **given)
+    theirs = read_run(store)
+    again = run_of(record_of(theirs))
+    assert again.metrics["fid"].card["asked"] == theirs.metrics["fid"].card["asked"]
+    kept = with_equal_cards([base, theirs])[1]
+    assert all("reference" in why for why in kept.differing.values())
+    return sorted(kept.metrics)
+
+
+def test_a_set_metric_is_compared_only_where_its_reference_is_stated(tmp_path: Path) -> None:
+    found = {}
+    given: dict[str, dict[str, object]] = {
+        "same": {"reference": {"kind": "shapes", "count": 2000}},
+        "other": {"reference": {"kind": "shapes", "count": 500}},
+        "text": {"reference": "COCO"},
+        "none": {},
+    }
+    for name, reference in given.items():
+        (tmp_path / name).mkdir()
+        found[name] = with_fid(tmp_path / name, reference)
+    assert found == {"same": ["fid", "pickscore"], **{one: ["pickscore"] for one in ("other", "text", "none")}}
+    run = read_run(next(iter(RunStore(path.parent) for path in (tmp_path / "none").rglob("theirs@*/manifest.json"))))
+    assert run.metrics["fid"].card["asked"] == {"reference": "not stated"}
+
+
+def test_a_reference_leaves_the_ids_of_other_runs_as_they_were(given: Path) -> None:
+    assert take(given).name == "theirs@1a5e06b0"
+
+
 BAD = [
     (HEAD.replace("metric", "measure") + ROWS, CARD, "has no column metric: its columns are prompt, sample, measure"),
     (HEAD, CARD, "holds no values"),
@@ -157,8 +204,10 @@ BAD = [
     (
         HEAD + "p0001,0,pickscore,1,\np0001,0,pickscore,2,\n",
         CARD,
-        "row 3: a second value of pickscore for p0001, sample 0",
+        "line 3: a second value of pickscore for p0001, sample 0",
     ),
+    (HEAD + "p0001,0,pickscore,0,,5\n", CARD, "line 2: more fields than the 5 columns: put commas in quotes"),
+    (HEAD + ROWS, CARD.replace('"image"', '"image"\nreference = "x"'), "pickscore: only a set metric has a reference"),
     (HEAD + "p0001,0,lpips,1,\n", CARD, "a group metric has one value for the images of a prompt"),
     (HEAD + "p0001,,fid,1,\n", CARD, "a set metric has one value, without prompt and sample"),
     (HEAD + "p0001,0,pickscore,1,\n", CARD, "holds no value of lpips, fid, which the card describes"),

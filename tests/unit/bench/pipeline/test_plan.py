@@ -14,8 +14,10 @@ import bench
 from bench.analysis.means import mean_stats, two_sided
 from bench.analysis.pilot import Spread, spreads
 from bench.errors import UsageError
+from bench.pipeline.plan import _per_step
 from bench.pipeline.plan_text import plan_text
 from bench.store.select import open_runs
+from bench.suite.load import load_suite
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]
@@ -84,3 +86,18 @@ def test_spread_of_fakes(tmp_path: Path) -> None:
     assert one.within == pytest.approx(2 * (0.5 * 1.2) ** 2, rel=0.3)
     assert one.between < one.within
     assert one.noise == pytest.approx((0.5 * 1.2) ** 2, rel=0.3)
+
+
+def test_a_plan_counts_every_evaluation_of_a_step(tmp_path: Path) -> None:
+    suite = load_suite("shapes")
+    heun = suite.model_copy(update={"sampler": suite.sampler.model_copy(update={"scheduler": "HeunDiscreteScheduler"})})
+    found = bench.plan(heun, ["base", "refl"], limit=1, samples=1, results=tmp_path)
+    assert (found.evaluations_alone, found.evaluations_shared) == ((2 + 1) * (2 * 40 - 1),) * 2
+
+
+def test_a_plan_says_that_it_knows_no_steps_without_guidance(tmp_path: Path, said: list[str]) -> None:
+    suite = load_suite("shapes")
+    _per_step(suite, [2], ())
+    assert said == []
+    _per_step(suite.model_copy(update={"model": suite.model.model_copy(update={"cfg_truncation": 0.0})}), [2], ())
+    assert said == ["model.cfg_truncation: steps without guidance evaluate once, and are planned here as if twice"]

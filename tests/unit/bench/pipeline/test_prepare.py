@@ -26,3 +26,13 @@ def test_what_the_weights_say_counts_against_the_suite(said: list[str]) -> None:
     assert trained_on("refl", ["hpsv2.1"]) == ("pickscore",)
     told = "the suite says that refl was trained on hpsv2.1, its weights say pickscore: that of the weights counts"
     assert told in said
+
+
+def test_a_search_keeps_its_reward_beside_what_its_weights_say(said: list[str]) -> None:
+    data = load_suite("shapes").model_dump()
+    data["metrics"]["aesthetic"] = {}
+    data["methods"]["best_of_n"] = {"weights": "shapes:refl", "schedule": "constant", "value": 1.0}
+    chosen = Suite.model_validate({**data, "limit": 1})
+    (plan,) = planned(chosen, resolved_methods(["best_of_n"], chosen, {"reward": "aesthetic"}))
+    assert plan.method.trained_on == ("pickscore", "aesthetic")
+    assert not [line for line in said if "its weights say" in line]

@@ -75,6 +75,19 @@ def test_who_may_be_the_best_is_that_of_all_pairs(tmp_path: Path) -> None:
     assert {one.facts.name: one.maybe_best for one in findings.several.metrics}["lpips"] == ("base",)
 
 
+def test_the_best_is_told_only_of_what_was_compared(tmp_path: Path) -> None:
+    make(tmp_path, "base", metrics=("lpips",))
+    make(tmp_path, "refl", metrics=("pickscore", "lpips"))
+    make(tmp_path, "imagerefl", metrics=("lpips",))
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
+    assert "PickScore" not in headline(table, findings_of(table)).lead
+    make(tmp_path, "base", metrics=("pickscore",))
+    table = build(open_runs(tmp_path)[0], n_resamples=50)
+    lead = headline(table, findings_of(table)).lead
+    assert "in PickScore is surely refl (of those scored);" in lead
+    assert "in LPIPS diversity is surely base." in lead
+
+
 def test_of_few_prompts_nothing_is_sure(tmp_path: Path) -> None:
     found = headline(table_of(tmp_path, {"base": MEANS["base"], "refl": MEANS["refl"]}, prompts=4))
     assert not any(part.words.startswith("surely") for one in found.sentences for part in one.parts)

@@ -15,7 +15,14 @@ import pytest
 from bench.analysis.compare import compare
 from bench.cli import main
 from bench.gate.baseline import baseline_of
-from bench.store.cards import card_difference, card_in_summary, identity_of, library_difference, same_card
+from bench.store.cards import (
+    card_difference,
+    card_in_summary,
+    identity_of,
+    library_difference,
+    same_card,
+    with_reference,
+)
 from bench.store.records import ScoreRow
 from metrics import Card, Direction, Facts, Kind
 
@@ -92,6 +99,16 @@ def test_cards_that_say_too_little_are_told_by_digest_or_scope() -> None:
     assert card_difference({"digest": "a", "scope": "1"}, {"digest": "a", "scope": "2"}) == "scope 1 against 2"
     assert card_difference({"digest": "a", "scope": "1"}, {"digest": "a", "scope": "1"}) == ""
     assert card_difference({}, {}) == ""
+    ours = {"digest": "a", "scope": "1", "weights": {"w": "1"}, "settings": {"x": 1}, "asked": {"options": {}}}
+    theirs = {"digest": "a", "weights": {"w": "1"}, "settings": {"x": 1}}
+    assert card_difference(ours, theirs) == card_difference(theirs, ours) == ""
+    assert card_difference(ours, {"digest": "a"}) == "scope 1 against not stated"
+
+
+def test_a_reference_that_is_not_stated_may_be_any() -> None:
+    unknown = with_reference({"kind": "set", "digest": "a"})
+    for other in (unknown, {"kind": "set", "digest": "a", "asked": {"reference": {"kind": "shapes"}}}, {"digest": "a"}):
+        assert card_difference(unknown, other) == card_difference(other, unknown) == "reference images: not stated"
 
 
 def test_a_summary_holds_what_decides_values() -> None:

@@ -17,10 +17,11 @@ from bench.analysis.compare import compare
 from bench.analysis.several import compare_runs
 from bench.analysis.summary import metric_interval
 from bench.errors import UsageError
-from bench.reporting.leaderboard.record import read_record, record_of, run_of
+from bench.reporting.leaderboard.board import Entry, groups_of, ranks_of
+from bench.reporting.leaderboard.record import file_name, read_record, record_of, run_of, to_text
 from bench.reporting.report import report
 from bench.store.records import ScoreRow
-from bench.store.runs import read_run
+from bench.store.runs import Run, read_run
 from bench.store.select import open_runs
 
 fakes = runpy.run_path(str(Path(__file__).parents[4] / "data" / "judging" / "fakes.py"))
@@ -203,6 +204,45 @@ def test_what_is_not_finished_or_of_another_protocol_is_said(tmp_path: Path) -> 
     assert "(not finished)" in text
     assert "was computed differently, so not in the history" in text
     assert {row["metric"] for row in rows(tmp_path / "board" / "history.csv")} == {"pickscore", "fid"}
+
+
+def entry(of: Run, folder: str, created: str = "", **changes: Any) -> Entry:
+    return Entry(record_of(of).model_copy(update={"created": created, **changes}), folder, folders={folder})
+
+
+def test_scores_of_others_and_other_weights_are_no_history(nights: Path) -> None:
+    base, refl = sorted(open_runs(nights / "night-0")[0], key=lambda run: run.method)
+    theirs = [entry(refl, "x", DAYS[0]), entry(refl, "x", DAYS[1], scored="elsewhere", run="refl@1")]
+    (group,) = groups_of([entry(base, "x", DAYS[0]), *theirs])
+    assert [one.method for one in group.newest] == ["base", "refl", "refl (scored elsewhere)"]
+    assert not group.trends
+    weights = [{"tuned": "a", "run": "refl@a"}, {"tuned": "b", "run": "refl@b"}]
+    (group,) = groups_of([entry(refl, "x", day, **own) for day, own in zip(DAYS, weights, strict=True)])
+    assert [one.method for one in group.newest] == ["refl@a", "refl@b"]
+    assert {name for name, _ in ranks_of(group)} == {"refl@a", "refl@b"}
+    assert not group.trends
+    nightly = zip("xy", DAYS, weights, strict=True)
+    (group,) = groups_of([entry(refl, folder, day, **own) for folder, day, own in nightly])
+    assert [one.method for one in group.newest] == ["refl"]
+    assert [point.entry.record.run for point in group.trends[0].points] == ["refl@a", "refl@b"]
+
+
+def test_two_checkpoints_of_one_folder_are_two_lines_of_the_site(nights: Path, tmp_path: Path) -> None:
+    refl = next(run for run in open_runs(nights / "night-0")[0] if run.method == "refl")
+    both = [entry(refl, "x", DAYS[0], tuned=one, run=f"refl@{one}").record for one in "ab"]
+    for folder, listed in (("old", both[:1]), ("all", both)):  # the first is found in the older folder before
+        (tmp_path / folder).mkdir()
+        for record in listed:
+            (tmp_path / folder / file_name(record)).write_text(to_text(record), encoding="utf-8")
+    bench.leaderboard([tmp_path / "old", tmp_path / "all"], tmp_path / "site")
+    assert {row["method"] for row in rows(tmp_path / "site" / "leaderboard.csv")} == {"refl@a", "refl@b"}
+
+
+def test_dates_are_compared_as_instants(nights: Path) -> None:
+    run = open_runs(nights / "night-0")[0][0]
+    times = ("", "2026-11-28T10:00:00+02:00", "2026-11-28T09:00:00+00:00")
+    ordered = sorted([entry(run, "x", time) for time in reversed(times)], key=lambda one: one.age)
+    assert tuple(one.record.created for one in ordered) == times
 
 
 def test_untrusted_names_are_text(tmp_path: Path) -> None:
