@@ -59,8 +59,11 @@ def watch(
     from bench.pipeline.trajectory import checkpoint_evaluator
     from bench.pipeline.watch import Course
     from bench.pipeline.watch import watch as run_watch
+    from bench.store.object_store import refuse_store
     from bench.suite.load import load_suite
 
+    for given in filter(None, (folder, results)):
+        refuse_store(given)
     if not folder.parent.is_dir():
         raise UsageError(f"folder {folder.parent} does not exist")
     where = results or folder.with_name(f"{folder.name}.eval")

@@ -160,9 +160,10 @@ class _Maker:
     def _take(self, made: _Made) -> None:
         """Save an image, or the reason why it is not there."""
         run, item = self.run, made.item
+        if isinstance(made.picture, NoPicture) and not made.picture.refused:
+            self._check_health(made.picture.reason)
+            made = self._draw(item)  # the server may have been out for a while: a reason is for good
         if isinstance(made.picture, NoPicture):
-            if not made.picture.refused:
-                self._check_health(made.picture.reason)
             add_refusals(run.store.path, {item.key: made.picture.reason})
             self.refused.append(made.picture.reason)
         else:

@@ -8,28 +8,23 @@ the server's version, and what the suite declares and requests make the digest t
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from bench.errors import MissingError, UsageError
 from bench.formatting import one_line
 from bench.methods.catalogue import Method
 from bench.methods.conditions import conditions_of
 from bench.models.endpoint_http import Client, Reply, UnreachableError
+from bench.models.endpoint_key import key_for
 from bench.models.endpoint_retry import asked
-from bench.runtime.log import ONCE, get_logger
 from bench.suite.plan import guidance_of
 from bench.suite.served import EndpointSpec, checked_url
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
-
-logger = get_logger(__name__)
 
 _VOLATILE = frozenset({"created", "permission", "object"})
 """Of GET /models: when it was asked, and random ids."""
@@ -145,6 +140,8 @@ class Served:
         if reply.status in (401, 403):
             variable = self.spec.api_key_env
             how = f"the key in {variable} is not accepted" if variable else "name its variable as endpoint.api_key_env"
+            if variable and self.client.key is None:
+                how = f"the key in {variable} is sent to the host of endpoint.url alone, so serve the model there"
             return MissingError(f"{self.where} asks for an API key ({said}): {how}")
         if reply.status >= 500:
             return MissingError(f"the endpoint {self.client.url} fails ({said}): see the server's log")
@@ -204,28 +201,7 @@ def open_served(weights: str, spec: EndpointSpec) -> Served:
             address = checked_url(f"http{url}")
         except ValueError as error:
             raise UsageError(f"the address of the model '{weights}' {error}") from None
-    return Served(name if at else weights, spec, Client(address, spec.timeout, _key(spec, address)))
-
-
-def _key(spec: EndpointSpec, address: str) -> str | None:
-    if spec.api_key_env is None:
-        return None
-    key = os.environ.get(spec.api_key_env, "").strip()
-    if not key:
-        raise MissingError(f"the API key of {address} is not set: export {spec.api_key_env}=...")
-    if not key.isascii() or not key.isprintable():
-        raise MissingError(f"the API key in {spec.api_key_env} has characters that no key has: set it again")
-    parts = urlsplit(address)
-    if parts.scheme == "http" and not _is_local(parts.hostname or ""):
-        logger.warning(f"the API key in {spec.api_key_env} is sent without encryption to {address}", extra=ONCE)
-    return key
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Served(name if at else weights, spec, Client(address, spec.timeout, key_for(spec, address)))
 
 
 def served_name(suite: Suite, method: Method) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError
+from bench.models import endpoint_retry
 from bench.models.endpoint import Drawing, Served
 from bench.store.images import decode
 
@@ -27,12 +28,14 @@ class NoPicture:
 
 
 def draw(served: Served, prompt: str, seed: int, drawing: Drawing) -> Image | NoPicture:
-    """The picture, RGB, of `drawing.size` x `drawing.size` pixels.
+    """The picture, RGB, of `drawing.size` x `drawing.size` pixels. Failures are asked again, with growing pauses.
 
     Raises MissingError where the server does not answer or turns everyone away, UsageError where it has no such API.
     """
     body, why = served.payload(prompt, seed, drawing), ""
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        if attempt:
+            served.client.stopped.wait(endpoint_retry.FIRST_WAIT * 2 ** (attempt - 1))
         try:
             reply = served.ask(body, drawing.size)
         except MissingError as error:

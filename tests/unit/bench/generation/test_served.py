@@ -16,9 +16,11 @@ from bench.analysis.compare import compare
 from bench.errors import BenchError, MissingError, UsageError
 from bench.generation.served import seed_of
 from bench.models import endpoint_draw, endpoint_retry
+from bench.models.endpoint import open_served
 from bench.pipeline.run import run
 from bench.store.run_store import RunStore, find_runs
 from bench.suite.schema import Suite
+from bench.suite.served import EndpointSpec
 from tests.unit.bench.models import fake_metrics
 from tests.unit.bench.models.images_server import ImagesServer, answer, image_answer, picture, png, serving
 
@@ -206,10 +208,29 @@ def test_what_is_no_picture_is_a_reason_of_that_unit(at: Bench) -> None:
     asked = [body["prompt"] for body in at.server.of_run]
     often = {kind: asked.count(kind) for kind in BAD}
     assert often.pop("a refusal") == 1
-    assert often.pop("a huge answer") == endpoint_retry.TRIES
-    assert set(often.values()) == {endpoint_draw.TRIES}
+    assert often.pop("a huge answer") == 2 * endpoint_retry.TRIES
+    assert set(often.values()) == {2 * endpoint_draw.TRIES}
     assert at.run().name == store.name
     assert len(at.server.of_run) == len(asked)  # never asked for again
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_short_outage_is_no_reason_for_good(at: Bench, status: int) -> None:
+    tries = {500: endpoint_draw.TRIES, 503: endpoint_retry.TRIES}[status]
+    down = seed_of(42, "star", 1)
+    seen: list[int] = []
+
+    def outage(body: dict[str, Any], before: int) -> Any:
+        if body["seed"] == down and len(seen) < tries:
+            seen.append(before)
+            return answer(status, {"error": {"message": "restarting"}})
+        return None
+
+    at.server.hook = outage
+    store = at.run()
+    assert len(seen) == tries
+    assert len(store.images()) == 6
+    assert not store.refusals()
 
 
 def test_a_group_with_a_refused_image_has_no_value(at: Bench) -> None:
@@ -343,6 +364,27 @@ def test_the_key_is_sent_and_never_shown_or_written(
     assert "not for ***" in caplog.text
     monkeypatch.setenv("IMAGES_KEY", "two\nlines")
     assert "characters that no key has" in at.refused(api_key_env="IMAGES_KEY", declares={"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "is_sent"),
+    [
+        ("https://one.example/v1", "https://one.example:8001/v1", True),
+        ("https://one.example/v1", "https://other.example/v1", False),
+        ("https://one.example/v1", "https://one.example.other/v1", False),
+        ("https://one.example/v1", "http://one.example/v1", False),
+        ("https://one.example/v1", "http://127.0.0.1:8000/v1", False),
+        ("http://127.0.0.1:8000/v1", "http://localhost:8001/v1", True),
+        ("http://one.example/v1", "https://one.example/v1", True),
+    ],
+)
+def test_the_key_goes_to_the_host_of_the_suite_alone(
+    monkeypatch: pytest.MonkeyPatch, url: str, address: str, is_sent: bool
+) -> None:
+    monkeypatch.setenv("IMAGES_KEY", "sk-right")
+    spec = EndpointSpec(url=url, api_key_env="IMAGES_KEY")
+    assert open_served(f"lora@{address}", spec).client.key == ("sk-right" if is_sent else None)
+    assert open_served("own", spec).client.key == "sk-right"
 
 
 def test_a_key_is_asked_for(at: Bench) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bench
+from bench.cli.watch import watch
 from bench.errors import BenchError, MissingError, UsageError
 from bench.runtime import log
 from bench.store import working_folder
@@ -206,10 +207,12 @@ def test_names_in_a_store_lead_nowhere_else(suite: Suite, bucket: str) -> None:
     assert not list(root.rglob("outside.json")) + list(root.rglob("thing.json")) + list(root.rglob(".hidden"))
 
 
-def test_other_engines_and_commands_refuse_a_store(suite: Suite, bucket: str) -> None:
+def test_other_engines_and_commands_refuse_a_store(suite: Suite, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--engine does not go with"):
         bench.run(suite, ["base"], results=bucket, engine="ray")
     with pytest.raises(UsageError, match="is an object store"):
         find_runs(bucket)
+    with pytest.raises(UsageError, match="is an object store"):
+        watch(tmp_path / "checkpoints", results=Path(bucket))
     with pytest.raises(BenchError):
         bench.run(suite, ["base"], results="s3://bench-none/results")
