@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import TOO_FEW, TOO_FEW_IN_SET, pick_device
+from metrics.base.precision import by_its_card
 from metrics.errors import BadInputError, MetricError, MissingWeightsError
 from metrics.images import Images, check_prompts, to_pil
 from metrics.networks.preprocess import to_bytes, to_unit
@@ -128,6 +129,7 @@ class TorchmetricsMetric:
         return made[None].to(self.device)
 
     @torch.no_grad()
+    @by_its_card
     def value(self, *arguments: Any) -> float:
         """The class's value of one call, as a number: its states are those of nothing before."""
         self.measure.reset()
@@ -197,6 +199,7 @@ class TorchmetricsSet(TorchmetricsMetric):
     undefined_reason = TOO_FEW_IN_SET
 
     @torch.no_grad()
+    @by_its_card
     def statistics(self, images: Images) -> States:
         """What the class keeps of images, as if they were the reference's (`a + b` for shards)."""
         frames = to_pil(images)
@@ -214,6 +217,7 @@ class TorchmetricsSet(TorchmetricsMetric):
         return States.read(path)
 
     @torch.no_grad()
+    @by_its_card
     def distance(self, a: States, b: States) -> float:
         """The class's value of generated images (a) against reference images (b); NaN for fewer than two of either."""
         if min(a.n, b.n) < 2:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from bench.generation.cutting import noted
 from bench.generation.generate import fix_sizes, note_facts, work_of
 from bench.generation.loaded import Loaded, Settings
 from bench.generation.part import JournaledPart
@@ -20,6 +21,7 @@ from bench.runtime.log import get_logger
 from bench.runtime.progress import Progress, Silent
 from bench.runtime.share import Share
 from bench.sampling.batches import Key, Work
+from bench.store.atomic import to_json
 from bench.store.presence import present
 from bench.store.run_store import lock_runs
 from bench.store.shared_store import SharedRunStore
@@ -96,12 +98,22 @@ def _open(
     if not missing:
         return [], None, 0
     if all(run.cut.size and run.store.exists() and run.manifest.batches for run in missing):
-        return missing, None, min(int(run.manifest.timings["batch_size"] or run.cut.size) for run in missing)
+        return missing, None, min(_go_on(run, settings) for run in missing)
     for run in missing:
         run.store.write_manifest(run.manifest)
     made_by = Loaded([run.plan for run in missing], suite, settings)
     note_facts(missing, made_by.facts())
     return missing, made_by, fix_sizes(missing, made_by.fitting_size, settings)
+
+
+def _go_on(run: Run, settings: Settings) -> int:
+    """Note what is new of a run that was begun (samples, a smaller batch); how many images go through together."""
+    recorded = int(run.manifest.timings.get("batch_size") or run.cut.size)
+    size = min(recorded, settings.batch_size or recorded)
+    noted(run.manifest, run.cut, size)
+    if to_json(run.store.manifest().to_dict()) != to_json(run.manifest.to_dict()):
+        run.store.write_manifest(run.manifest)
+    return size
 
 
 def _owned(runs: Sequence[Run], share: Share) -> list[Work]:

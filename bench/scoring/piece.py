@@ -188,11 +188,14 @@ class Pieces:
         shared = frozenset(name for name in wanted if name is not None and wanted.count(name) > 1)
         chunk = Chunk(target, piece.prompt_ids, self._tools, shared)
         chunk.read_ahead({k for s in scorers for k in s.pixels(chunk)}, {k for s in scorers for k in s.wanted(chunk)})
+        from metrics.base.precision import products_of  # loads torch, which is loaded by now
+
         found = []
         for scorer in scorers:
             try:
                 scorer.begin()
-                scorer.take(chunk)
+                with products_of(scorer.metric.card):
+                    scorer.take(chunk)
             except BenchError:
                 continue
             except (MemoryError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.store.atomic import sync_folder, write_error
 from bench.store.leftovers import temporary_name
+from bench.store.presence import WORKERS
 from bench.store.run_store import RunStore, lock_runs
 
 
@@ -52,6 +53,9 @@ def _swap(old: Path, new: Path) -> None:
             for path in sorted(_content(source), key=lambda path: (path.name == "manifest.json") == manifest_is_last):
                 path.rename(target / path.name)
                 moved.append((path, target / path.name))
+        for path in sorted((old / WORKERS).glob("*.json")):  # what was spent on the old run
+            path.rename(gone / path.name)
+            moved.append((path, gone / path.name))
     except OSError as error:
         with contextlib.suppress(OSError):
             for before, now in reversed(moved):

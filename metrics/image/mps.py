@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metrics.base.metric import Metric, make_card, pick_device
+from metrics.base.precision import by_its_card
 from metrics.errors import MetricError, MissingWeightsError
 from metrics.image.clip_score import load_tokenizer, tokenizer_files
 from metrics.images import Images, check_prompts, to_pil
@@ -154,6 +155,7 @@ class MPS(Metric):
         return normalise(pixels, self._pixels.mean, self._pixels.deviation)
 
     @torch.no_grad()
+    @by_its_card
     def score(self, images: Images, prompts: Sequence[str] | None = None) -> Tensor:
         """Values, float32 [N] on the CPU. MetricError without prompts."""
         frames = to_pil(images)

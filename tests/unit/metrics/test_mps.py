@@ -151,6 +151,19 @@ def test_the_threshold_masks_words(folder: Path) -> None:
     assert metric.card.digest != loose.card.digest
 
 
+def test_it_computes_at_the_precision_of_its_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = metrics.load("mps", weights=str(folder))
+    seen, plain = [], metric.prepare
+
+    def watching(image: Image.Image) -> Any:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return plain(image)
+
+    monkeypatch.setattr(metric, "prepare", watching)
+    metric.score([picture(1)], PROMPTS[:1])
+    assert seen == [False]
+
+
 def test_card_and_half_precision(folder: Path) -> None:
     metric = metrics.load("mps", weights=str(folder))
     check_card(metric)

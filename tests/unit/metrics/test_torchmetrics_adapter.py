@@ -48,6 +48,20 @@ def unit(seed: int, side: int = 64) -> Tensor:
     return torch.from_numpy(np.array(picture(seed, side, side))).permute(2, 0, 1)[None].float() / 255
 
 
+def test_it_computes_at_the_precision_of_its_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    define("smooth", "image.TotalVariation", {})
+    metric = metrics.load("smooth")
+    seen, plain = [], metric.measure.update
+
+    def watching(*given: Any) -> None:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        plain(*given)
+
+    monkeypatch.setattr(metric.measure, "update", watching)
+    metric.score([picture(1)], ["a"])
+    assert seen == [False]
+
+
 def test_total_variation_has_a_value_an_image() -> None:
     from torchmetrics.functional.image import total_variation
 

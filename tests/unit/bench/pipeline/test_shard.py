@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,6 +145,42 @@ def test_scores_are_shared_too(suite: Suite, tmp_path: Path, said: list[str], mo
     assert [line for line in said if line.startswith("shard ")] == [
         "shard 2/2 is done; 4 values are missing: other shards make the rest, or the same call without --shard"
     ]
+
+
+def test_a_share_scores_at_the_precision_of_the_card(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, plain = [], fake_metrics.Brightness.score
+
+    def watching(*given: Any) -> Any:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return plain(*given)
+
+    monkeypatch.setattr(fake_metrics.Brightness, "score", watching)
+    pipeline.run(suite, ["base"], results=tmp_path, batch_size=2, shard="1/1")
+    assert set(seen) == {(False, False)}
+
+
+def test_more_samples_of_a_finished_run_are_a_layer_of_their_own(suite: Suite, tmp_path: Path) -> None:
+    for name in ("one", "many"):
+        pipeline.run(suite, METHODS, results=tmp_path / name, batch_size=2)
+    more = suite.override(samples=4)
+    pipeline.run(more, METHODS, results=tmp_path / "one")
+    assert pipeline.run(more, METHODS, results=tmp_path / "many", shard="1/2") == []
+    for store in find_runs(tmp_path / "many"):
+        assert (store.manifest().samples, store.manifest().status) == (4, "running")
+    assert pipeline.run(more, METHODS, results=tmp_path / "many", shard="2/2") != []
+    assert found(tmp_path / "many") == found(tmp_path / "one")
+    for one, many in zip(find_runs(tmp_path / "one"), find_runs(tmp_path / "many"), strict=True):
+        assert many.manifest().batches == one.manifest().batches
+        assert many.manifest().batches["layers"] == [[0, 2, ""], [2, 4, ""]]
+
+
+def test_a_later_shard_may_ask_for_smaller_batches_and_not_for_larger_ones(suite: Suite, tmp_path: Path) -> None:
+    for which, size in (("1/3", 2), ("2/3", 1), ("3/3", 4)):
+        pipeline.run(suite, ["base"], results=tmp_path, batch_size=size, shard=which)
+    (store,) = find_runs(tmp_path)
+    assert store.manifest().batches == {"size": 2, "sizes": [2, 1], "layers": [[0, 2, ""]]}
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ import pytest
 
 from bench.analysis.summary import summarise
 from bench.errors import UsageError
+from bench.store.presence import WORKERS
 from bench.store.records import ImageRow, Manifest, ScoreRow
 from bench.store.replace import starting_again
 from bench.store.run_store import RunStore, lock_runs
+from bench.store.shared_store import SharedRunStore, fold
 
 CARD = {"name": "lpips", "kind": "group", "digest": "d1"}
 PIXELS = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
@@ -258,13 +260,27 @@ def test_starting_again_keeps_the_lock_and_what_was_there_until_the_end(store: R
     assert not list(store.path.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("refused", range(1, 7))
+def test_what_was_spent_on_the_old_run_is_not_that_of_the_new_one(store: RunStore) -> None:
+    store.write_manifest(manifest())
+    worker = SharedRunStore(store.path, worker="shard-1-of-2")
+    (store.path / WORKERS).mkdir()
+    worker.write_spent({"counts": {"images_generated": 5}, "timings": {"generate_seconds": 2.0}})
+    with store.lock(), starting_again([store]) as (fresh,):
+        fresh.write_manifest(manifest())
+    found = store.manifest()
+    assert fold(store, found) == []
+    assert found.counts == manifest().counts
+
+
+@pytest.mark.parametrize("refused", range(1, 8))
 def test_a_refused_exchange_puts_the_old_run_back(
     refused: int, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_image(store, "p1", 0)
     store.write_manifest(manifest())
     store.append_scores("lpips", [ScoreRow("p1", None, 1.0)], CARD)
+    (store.path / WORKERS).mkdir()
+    SharedRunStore(store.path).write_spent({"counts": {}, "timings": {}})
     before = {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()}
     calls: list[Path] = []
     rename = os.rename
