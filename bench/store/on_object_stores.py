@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bench.errors import UsageError
+from bench.store.names_in_stores import folder_of
 from bench.store.object_store import ObjectStore, store_url
-from bench.store.working_folder import WorkingFolder, folder_of
+from bench.store.working_folder import WorkingFolder
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,9 +13,10 @@ import bench
 from bench.errors import BenchError, MissingError, UsageError
 from bench.runtime import log
 from bench.store import working_folder
+from bench.store.names_in_stores import folder_of
 from bench.store.object_store import ObjectStore
 from bench.store.run_store import find_runs
-from bench.store.working_folder import WorkingFolder, folder_of
+from bench.store.working_folder import WorkingFolder
 from bench.suite.schema import Suite
 from tests.unit.bench.models import fake_metrics
 from tests.unit.bench.models.tiny import tiny_pipeline
