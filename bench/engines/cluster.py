@@ -218,9 +218,11 @@ def _connect(address: str | None) -> bool:
     own = {"include_dashboard": False, "num_cpus": available_cores(), "object_store_memory": STORE_BYTES}
     try:
         ray.init(address=address or "local", **quiet, **({} if address else own))
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         how = "start one with 'ray start --head', or omit --address" if address else "see the logs in /tmp/ray"
+        if isinstance(error, ray.exceptions.AuthenticationError):
+            how = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token"
         raise MissingError(one_line(f"cannot reach {where} ({_first_line(error)}): {how}")) from None
     return True
 

@@ -2,8 +2,9 @@
 
 The process that asks opens the runs, hands out batches and pieces of scoring, and records what comes of them; workers
 write images to the results folder, and answer with names, digests and values. All workers generate first; who finds no
-batch left scores what is whole by then, while the others finish, so that no worker is idle and none holds the model
-and the metrics at once. What looks at a whole run (set metrics, the official protocol) is scored last, by one of them.
+batch left scores what is whole by then, while the others finish, so that none holds the model and the metrics at once.
+Metrics that do not fit the memory beside the first ones, and what looks at a whole run (set metrics, the official
+protocol), are scored last, by one of them while the others are idle.
 """
 
 from __future__ import annotations
@@ -111,30 +112,16 @@ class RayEngine:
     def score(self, stores: Sequence[RunStore], suite: Suite, device: str, progress: Progress | None) -> int:
         """Pieces by all workers, then `bench.scoring.score` by one of them; here, if nothing is missing."""
         from bench.registry.metrics import ensure_metrics
-        from bench.scoring.piece import Records
+        from bench.scoring.score import to_do
 
         ensure_metrics()
         progress = progress or Silent()
         pieces = [piece for store in stores for piece in _pieces(store, suite)]
-        if not pieces:
+        if not pieces and not to_do(stores, suite):
             return LOCAL.score(stores, suite, device, progress)
-        cluster, made = self._at(device), 0
+        cluster = self._at(device)
         cluster.tell(SCORE, suite, device)
-        dispatcher, records = Dispatcher(cluster), Records(stores)
-
-        def take(kind: str, units: Sequence[Any], answer: Any) -> None:
-            nonlocal made
-            count = records.add(answer)
-            made += count
-            progress.advance(count)
-
-        dispatcher.add(SCORE, pieces)
-        progress.start("score", sum(piece.size for piece in pieces))
-        try:
-            dispatcher.run(take, until=lambda: not dispatcher.left(SCORE))
-        finally:
-            records.record()
-            progress.finish()
+        made = _score_pieces(cluster, stores, pieces, progress) if pieces else 0
         return made + int(cluster.ask(0, "finish", suite, device, [store.path.absolute() for store in stores]))
 
     def _at(self, device: str) -> Cluster:
@@ -170,6 +157,28 @@ class _Ahead:
                     self._given.add(key)
                     yield piece
         self._next = time.monotonic() + SECONDS_BETWEEN_LOOKS * (1 + time.monotonic() - began)
+
+
+def _score_pieces(cluster: Cluster, stores: Sequence[RunStore], pieces: Sequence[Piece], progress: Progress) -> int:
+    """Have pieces scored by all workers; returns the number of values."""
+    from bench.scoring.piece import Records
+
+    dispatcher, records, made = Dispatcher(cluster), Records(stores), 0
+
+    def take(kind: str, units: Sequence[Any], answer: Any) -> None:
+        nonlocal made
+        count = records.add(answer)
+        made += count
+        progress.advance(count)
+
+    dispatcher.add(SCORE, pieces)
+    progress.start("score", sum(piece.size for piece in pieces))
+    try:
+        dispatcher.run(take, until=lambda: not dispatcher.left(SCORE))
+    finally:
+        records.record()
+        progress.finish()
+    return made
 
 
 def _pieces(store: RunStore, suite: Suite, resolution: int | None = None) -> list[Piece]:

@@ -86,7 +86,7 @@ def score(
     True
     """
     load_plugins(plugins)
-    check_device(device)
+    check_device(device, here=engine != "ray")
     options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
     share = None if shard is None else read_share(shard)

@@ -101,7 +101,7 @@ def run(
     scoring = scored_by(chosen, protocol, making=True)
     options = EngineOptions(engine, workers, address, gpus_per_worker)
     options.check()
-    _check_choices(resume, device, batch_size)
+    _check_choices(resume, device, batch_size, here=engine != "ray")
     share = None if shard is None else read_share(shard)
     if share is not None:
         check_share(options, resume, until)
@@ -141,10 +141,10 @@ def run(
     return stores
 
 
-def _check_choices(resume: str, device: str, batch_size: int | None) -> None:
+def _check_choices(resume: str, device: str, batch_size: int | None, here: bool) -> None:
     """UsageError for a value that is not one of those allowed, MissingError for what is not on this machine."""
     if resume not in RESUME:
         raise unknown("resume mode", resume, RESUME)
-    check_device(device)
+    check_device(device, here)
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"the batch size must be at least 1, got {batch_size}")

@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 _NO_MEMORY = ("can't allocate memory", "out of memory", "alloc_failed", "not enough memory")
 
 
-def check_device(device: str) -> None:
+def check_device(device: str, here: bool = True) -> None:
     """Raise UsageError for a device name that is none, MissingError for one that is not on this machine.
 
+    With `here` false, other machines do the work, and only the name is checked.
     Torch is loaded only for names other than "cpu" and "auto", which are always fine.
     """
     if device in ("cpu", "auto"):
@@ -38,7 +39,7 @@ def check_device(device: str) -> None:
         "cuda": (kind.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not there.get(kind.type, False):
+    if not (there.get(kind.type, False) if here else kind.type in there):
         raise MissingError(
             f"device '{device}' is not available on this machine: use --device cpu, or auto for the best one"
         )

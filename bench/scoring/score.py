@@ -71,11 +71,7 @@ def score(
     with lock_runs(stores), reading() as reader:
         targets = [target_of(store) for store in stores]
         scopes, failures = _scopes(suite)
-        names = [
-            name
-            for name, scope in scopes.items()
-            if cards_differ(targets, name) or any(find_missing(target, name, scope.digest).size for target in targets)
-        ]
+        names = _to_do(targets, scopes)
         made = 0
         if names:
             folder = cache or targets[0].store.path.parents[2] / "cache"
@@ -89,6 +85,19 @@ def score(
     if failures:
         raise failed(failures, "The other metrics are scored")
     return made
+
+
+def to_do(stores: Sequence[RunStore], suite: Suite) -> list[str]:
+    """The metrics that have something to score in the runs, as far as is known without loading them."""
+    return _to_do([target_of(store) for store in stores], _scopes(suite)[0])
+
+
+def _to_do(targets: Sequence[Target], scopes: Mapping[str, Scope]) -> list[str]:
+    return [
+        name
+        for name, scope in scopes.items()
+        if cards_differ(targets, name) or any(find_missing(target, name, scope.digest).size for target in targets)
+    ]
 
 
 def _scopes(suite: Suite) -> tuple[dict[str, Scope], Failures]:

@@ -40,7 +40,7 @@ _L = TypeVar("_L", bound=Lockable)
 SECONDS_BETWEEN_LOOKS = 0.5
 """While workers are waited for."""
 PATIENCE = 10.0
-"""Seconds for which a worker waits in silence for single writes of the others."""
+"""Seconds for which a worker, or the last one, waits in silence for single writes of the others."""
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def last_one(folder: Path) -> Iterator[bool]:
         free = hold.count > 0
         if not free and not hold.workers:
             with contextlib.suppress(Timeout):
-                hold.lock.acquire(timeout=SECONDS_BETWEEN_LOOKS)
+                hold.lock.acquire(timeout=PATIENCE)
                 free = not present(folder)
                 if not free:
                     hold.lock.release()

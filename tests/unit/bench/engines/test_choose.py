@@ -38,6 +38,20 @@ def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.Mo
     assert MissingError.exit_code == 4
 
 
+def test_a_cluster_that_wants_a_token_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    from bench.engines.cluster import _connect
+
+    def refuse(**given: Any) -> None:
+        raise ray.exceptions.AuthenticationError("Unauthenticated: no token")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    told = r"cannot reach the Ray cluster at auto \(Unauthenticated: no token.*\): set RAY_AUTH_MODE=token, and"
+    with pytest.raises(MissingError, match=told):
+        _connect("auto")
+
+
 def test_the_local_engine_is_this_process() -> None:
     with chosen_engine(EngineOptions()) as engine:
         assert engine is LOCAL

@@ -14,7 +14,7 @@ from bench.engines import ray
 from bench.engines.dispatch import WorkerDied
 from bench.engines.local import LOCAL
 from bench.engines.worker import Making, Setup, Worker
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.pipeline import rescore
 from bench.pipeline import run as pipeline
 from bench.store.run_store import RunStore, find_runs
@@ -160,6 +160,49 @@ def test_scores_by_workers_are_those_of_one_process(suite: Suite, tmp_path: Path
         names = [store.name for store in find_runs(tmp_path / name)]
         rescore.score(names, suite=suite, results=tmp_path / name, engine="ray" if name == "many" else "local")
     assert found(tmp_path / "many") == found(tmp_path / "one")
+
+
+def test_what_is_not_scored_in_pieces_is_left_to_a_worker(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = InProcess.ask
+
+    def watching(self: InProcess, worker: int, task: str, *arguments: Any) -> Any:
+        asked.append(task)
+        return ask(self, worker, task, *arguments)
+
+    monkeypatch.setattr(InProcess, "ask", watching)
+    (store,) = pipeline.run(suite.override(metrics=["fake_group"]), ["base"], results=tmp_path, batch_size=2)
+    monkeypatch.setattr("bench.scoring.piece.is_official", lambda name: True)
+    for _ in range(2):  # the second time nothing is missing, and no cluster begins
+        rescore.score([store.name], suite=suite, results=tmp_path, engine="ray")
+        assert asked == ["finish"]
+    assert store.score_metrics() == ["fake_group", "fake_image", "fake_set"]
+
+
+def test_the_driver_needs_no_gpu(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    devices: list[str] = []
+
+    class Seen(Exception):
+        pass
+
+    def begin(options: Any, device: str) -> Any:
+        devices.append(device)
+        raise Seen
+
+    monkeypatch.setattr(ray, "Cluster", begin)
+    with pytest.raises(Seen):
+        pipeline.run(suite, ["base"], results=tmp_path / "new", device="cuda", engine="ray")
+    (store,) = pipeline.run(suite.override(metrics=["fake_group"]), ["base"], results=tmp_path, device="cpu")
+    with pytest.raises(Seen):
+        rescore.score([store.name], suite=suite, results=tmp_path, device="cuda", engine="ray")
+    assert devices == ["cuda", "cuda"]
+    with pytest.raises(UsageError, match="device 'cuba' is unknown"):
+        pipeline.run(suite, ["base"], results=tmp_path, device="cuba", engine="ray")
+    with pytest.raises(MissingError, match="device 'cuda' is not available on this machine"):
+        pipeline.run(suite, ["base"], results=tmp_path, device="cuda")
 
 
 def test_resume_never_makes_the_run_anew_and_a_second_call_makes_nothing(suite: Suite, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from bench.analysis.summary import summarise
 from bench.errors import UsageError
+from bench.store.locks import last_one
 from bench.store.presence import WORKERS
 from bench.store.records import ImageRow, Manifest, ScoreRow
 from bench.store.replace import starting_again
@@ -258,6 +259,17 @@ def test_starting_again_keeps_the_lock_and_what_was_there_until_the_end(store: R
     assert store.score_metrics() == []
     assert [path.name for path in store.path.parent.iterdir()] == [store.name]
     assert not list(store.path.rglob("*.tmp"))
+
+
+def test_the_last_one_waits_for_a_single_write_of_another(store: RunStore) -> None:
+    store.path.mkdir(parents=True, exist_ok=True)
+    with (store.path / ".lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        freed = threading.Timer(1.5, fcntl.flock, (file, fcntl.LOCK_UN))
+        freed.start()
+        with last_one(store.path) as free:
+            assert free
+        freed.join()
 
 
 def test_what_was_spent_on_the_old_run_is_not_that_of_the_new_one(store: RunStore) -> None:
