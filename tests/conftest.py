@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROOT = Path(__file__).parents[1]
+# Machines are shared and slow at times: no property is judged by the time that its examples take.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 # One thread a process: tests share small machines. No hub: nothing here may download.
 QUIET = {
     "OMP_NUM_THREADS": "1",
