@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from metrics.builtin import BUILTIN
 from metrics.catalogue import find_class
 from metrics.docs import document
@@ -16,6 +18,7 @@ def test_the_page_is_current() -> None:
     assert page == document(), "docs/metrics.md is out of date: python -m metrics.docs > docs/metrics.md"
 
 
+@pytest.mark.slow
 def test_the_command_writes_it() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "metrics.docs"], capture_output=True, text=True, timeout=120, cwd=ROOT, encoding="utf-8"

@@ -39,6 +39,7 @@ def marked(folder: Path) -> dict[str, bool]:
     return {row.name: row.in_reward("pickscore") for row in table.rows}
 
 
+@pytest.mark.slow
 def test_a_renamed_method_keeps_the_dagger_of_its_weights(tmp_path: Path) -> None:
     made(tmp_path, "base", None, [])
     made(tmp_path, "refl", WEIGHTS, ["pickscore"])

@@ -286,6 +286,7 @@ def summary(entry: dict[str, Any]) -> Any:
     return read_summary({"suite": "s", "method": "base", "metrics": {"m": entry}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.95, 0.99])
 def test_percent_drops_cover_the_true_ratio(level: float) -> None:
     """A world whose mean falls from 2 to 1.8 while prompts differ much: a drop of 10 %."""

@@ -90,6 +90,7 @@ def with_memory_for(limit: int, monkeypatch: pytest.MonkeyPatch, network: str | 
     return tried
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +384,7 @@ def test_guidance_rules_are_part_of_the_identity_where_they_act(suite: Suite) ->
         check_guidance(other, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES[1:])
 def test_runs_of_every_family(tmp_path: Path, said: list[str], family: str) -> None:
     """From a suite to pictures on the disk: methods together equal methods alone."""

@@ -80,6 +80,7 @@ def run(suite: Suite, results: Path, methods: list[str], loaders: bool = True) -
     }
 
 
+@pytest.mark.slow
 def test_a_tuned_pipeline_makes_its_own_pictures(weights: Path, tmp_path: Path) -> None:
     together = run(suite_of(weights), tmp_path / "a", ["base", "refl", "combined", "mixgrpo", "scaled"])
     assert together["refl"] == run(suite_of(weights, "full"), tmp_path / "b", ["base"])["base"]

@@ -138,6 +138,7 @@ def test_alphas_in_the_header_and_in_kohyas_layout(folders: dict[str, Path], tmp
         assert_close(prediction(model, name), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_whole_networks_in_every_form(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     model = model_of(family, folders[family])
@@ -323,6 +324,7 @@ def test_families_are_told_by_their_keys() -> None:
     assert family_of_keys(["x"]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_checkpoints_of_another_family(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     model = model_of(family, folders[family])

@@ -56,6 +56,7 @@ def images(model: Any, weights: list[float], network: str, guidance: float = 5.0
     return latents, model.decoding(latents, actions[-1][-1].network)()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", CASES)
 @pytest.mark.parametrize("which", ["text", "vae", "both"])
 def test_the_tuned_side_is_the_tuned_pipeline(

@@ -20,6 +20,7 @@ def test_every_form_is_exact(tmp_path: Path, family: str) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_every_refusal_says_what_it_is(tmp_path: Path) -> None:
     found = {one.name: (one.words, text) for one, text in refusals(tmp_path)}
     assert len(found) == len(REFUSED)

@@ -49,6 +49,7 @@ def test_it_stops_when_the_answer_is_known_and_goes_on_for_a_harder_one(tmp_path
     assert again.manifest().counts["images_generated"] == made == 6
 
 
+@pytest.mark.slow
 def test_until_decided_and_lines_on_set_metrics(tmp_path: Path) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[base.pickscore]\nmin = -100\n[base.fid]\nmax = 1000\n", encoding="utf-8")

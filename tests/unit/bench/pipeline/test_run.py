@@ -119,6 +119,7 @@ def test_run_makes_images_scores_summaries_and_a_second_run_nothing(
     assert said[-1].startswith("nothing to do")
 
 
+@pytest.mark.slow
 def test_methods_and_batches_do_not_matter(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     together = pipeline.run(suite, METHODS, results=tmp_path / "a", batch_size=3)
     for method, store in zip(METHODS, together, strict=True):
@@ -127,6 +128,7 @@ def test_methods_and_batches_do_not_matter(suite: Suite, tmp_path: Path, said: l
         assert images_of(alone) == images_of(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [0, 1])
 def test_an_interrupted_run_continues_and_ends_with_the_same_images(
     sample: int, suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch

@@ -41,6 +41,7 @@ def again(run_bench, tiny_suite, results: Path) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_and_the_table_is_the_same(run_bench, tiny_suite, finished: Path) -> None:
     first = run_bench(*tiny_suite.arguments(finished, "base", "refl"), "--limit", "2")
     done = again(run_bench, tiny_suite, finished)

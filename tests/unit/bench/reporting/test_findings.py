@@ -49,6 +49,7 @@ def html(runs: list[Run], larger: Run | None = None) -> dict[str, str]:
     return {entry["id"]: str(entry["html"]) for entry in rendered(material)}
 
 
+@pytest.mark.slow
 def test_sections_are_there_where_they_have_something_to_say(results: Path) -> None:
     whole = html(runs_of(results))
     assert {"seeds", "pairs", "robust"} <= whole.keys()
@@ -60,6 +61,7 @@ def test_sections_are_there_where_they_have_something_to_say(results: Path) -> N
     assert not {"seeds", "pairs"} & two.keys()
 
 
+@pytest.mark.slow
 def test_methods_stand_beside_a_checkpoint_everywhere(results: Path) -> None:
     table = build(runs_of(results))
     row = next(row for row in table.methods if row.name == "refl")
@@ -80,6 +82,7 @@ def test_methods_stand_beside_a_checkpoint_everywhere(results: Path) -> None:
     assert found["checkpoints"] == "3"
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_do_not_stay(results: Path, tmp_path: Path) -> None:
     report(results, tmp_path, gallery=0, n_resamples=50)
     assert (tmp_path / "methods.csv").exists()

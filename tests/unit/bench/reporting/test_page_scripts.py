@@ -52,6 +52,7 @@ def data_of(folder: Path) -> Any:
     return json.loads(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "gallery"), [(True, None), (True, 2), (False, None)])
 def test_the_data_have_the_shape_that_the_scripts_were_checked_with(
     tmp_path: Path, images: bool, gallery: int | None

@@ -63,6 +63,7 @@ def table_of(results: Path) -> Table:
     return build(open_runs(results)[0], n_resamples=200)
 
 
+@pytest.mark.slow
 def test_all_files_are_written_and_named(written: list[Path]) -> None:
     out = written[0].parent
     assert {path.name for path in written} == FILES
@@ -72,6 +73,7 @@ def test_all_files_are_written_and_named(written: list[Path]) -> None:
     assert ElementTree.parse(out / "pareto.svg").getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_equal_data_give_equal_bytes(results: Path, written: list[Path], tmp_path: Path) -> None:
     for one, other in zip(written, report(results, tmp_path, n_resamples=200), strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -145,6 +147,7 @@ def test_unfinished_runs_are_named_in_the_report_of_their_suite(tmp_path: Path) 
     assert lost.name not in texts["shapes"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", "base", suite="night", prompts=3)
@@ -194,6 +197,7 @@ def test_plots_of_few_metrics(tmp_path: Path, metrics: tuple[str, ...]) -> None:
         assert low > high  # FID runs backwards: better is to the right
 
 
+@pytest.mark.slow
 def test_untrusted_names_and_prompts_are_only_text(tmp_path: Path) -> None:
     odd = r"$\frac{1}$ <b>|_*" + "\u4e2d"
     for method in ("base", odd):

@@ -136,6 +136,7 @@ def test_names_and_prompts_stay_text(tmp_path: Path) -> None:
     assert files[0].parent == tmp_path / "study" / "report"
 
 
+@pytest.mark.slow
 def test_the_page_has_a_section_of_what_people_say(results: Path, tmp_path: Path) -> None:
     report(results, tmp_path / "with", n_resamples=50, gallery=0, study=results / "study")
     page = (tmp_path / "with" / "index.html").read_text()

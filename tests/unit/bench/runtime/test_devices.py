@@ -20,6 +20,7 @@ def test_peak_memory_is_not_the_parents() -> None:
     assert 1 << 20 < child < large.nbytes
 
 
+@pytest.mark.slow
 def test_peak_memory_grows_with_what_is_used() -> None:
     before = peak_memory()
     used = np.ones((before >> 3) + (16 << 20))

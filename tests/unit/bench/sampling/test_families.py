@@ -119,6 +119,7 @@ def plain_loop(model: Any, weights: list[float], batch: Batch) -> Tensor:
     return z
 
 
+@pytest.mark.slow
 def test_every_method_equals_a_plain_loop_whatever_is_shared(case: Case) -> None:
     model, methods, batch, together = case.model, case.methods, case.batch, case.together
     backwards = finals(model, dict(reversed(methods.items())), batch)
@@ -129,6 +130,7 @@ def test_every_method_equals_a_plain_loop_whatever_is_shared(case: Case) -> None
         assert torch.equal(together[name], backwards[name]), name
 
 
+@pytest.mark.slow
 def test_batches_of_another_size_move_the_last_bits_only(case: Case) -> None:
     model, methods, whole = case.model, case.methods, case.together
     for index in (1, 2):
@@ -140,6 +142,7 @@ def test_batches_of_another_size_move_the_last_bits_only(case: Case) -> None:
             assert float((a != b).float().mean()) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["sdxl", "sd3"])
 def test_a_lora_is_switched_within_the_tree(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     """One network, the adapter on and off at every switch: base is what it is without the LoRA, bit for bit."""

@@ -99,6 +99,7 @@ def diffusers_images(folder: Path, network: str, guidance: float, stock: bool, s
     return torch.from_numpy((pictures * 255).round().astype("uint8")).permute(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "network", "guidance"), [("base", "base", 5.0), ("refl", "tuned", 1.0)])
 def test_equals_diffusers(folder: Path, method: str, network: str, guidance: float) -> None:
     """Equal, if the pipeline's parts are frozen, encode prompt by prompt and have our memory layout.
@@ -179,6 +180,7 @@ def plain_loop(model: StableDiffusion, weights: list[float], guidances: tuple[fl
     return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_shared_branches_equal_a_plain_loop_each(folder: Path, scheduler: str) -> None:
     model = model_of(folder, scheduler)
@@ -190,6 +192,7 @@ def test_shared_branches_equal_a_plain_loop_each(folder: Path, scheduler: str) -
         assert torch.equal(shared[name], expected), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_sharing_changes_nothing(folder: Path, scheduler: str) -> None:
     model = model_of(folder, scheduler)
@@ -199,6 +202,7 @@ def test_sharing_changes_nothing(folder: Path, scheduler: str) -> None:
         assert torch.equal(shared[name], finals(model, {name: actions}, batch)[name])
 
 
+@pytest.mark.slow
 def test_batch_size_and_order_change_at_most_one_level(folder: Path) -> None:
     """Convolutions of another batch size may sum in another order: 1 of 255 levels, in few pixels."""
     model = model_of(folder)

@@ -83,6 +83,7 @@ def test_spammers_and_lapses_do_not_look() -> None:
     assert abs(sum(drawn) / 2000 - 0.2) < 0.03
 
 
+@pytest.mark.slow
 def test_a_simulation_is_the_same_again_and_goes_on_where_it_stopped(study: Study, tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(study.folder, twin)

@@ -151,6 +151,7 @@ def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     assert (levels.int() - model.decode(latents).int()).abs().max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SCHEDULERS)
 @pytest.mark.parametrize("rank", [0, 2], ids=["whole", "lora"])
 def test_what_is_trained_is_what_the_loader_reads(

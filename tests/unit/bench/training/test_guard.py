@@ -87,6 +87,7 @@ def test_what_it_did_not_make_is_kept(name: str, out: Path) -> None:
     assert before == {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys, pathlib; from bench.training.guard import alone\n"

@@ -73,6 +73,7 @@ def rows(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((checkpoint.log_folder(out) / "log.csv").read_text().splitlines()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["base", "refl", "draft", "imagerefl"])
 def test_what_a_training_writes(
     objective: str, options: Callable[..., TrainOptions], said: list[str], tmp_path: Path, tiny_suite: TinySuite
@@ -226,6 +227,7 @@ def test_evaluations_come_with_their_checkpoints(
     assert seen == [(0, None), (2, tmp_path / "made-step2"), (4, tmp_path / "made")]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
     options: Callable[..., TrainOptions], said: list[str]
 ) -> None:
@@ -274,6 +276,7 @@ def test_an_optimiser_that_is_not_installed(
         loop.train("refl", options("refl", settings={"optimiser": "adamw8bit"}))
 
 
+@pytest.mark.slow
 def test_a_lora_is_no_start_for_whole_weights(
     options: Callable[..., TrainOptions], said: list[str], tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_was_started_from_is_written_back(name: str, folder: Path, tmp_path: Path) -> None:
     """No update is made: what is written must act as what was read, for bench, PEFT and diffusers."""

@@ -58,6 +58,7 @@ def many() -> Table:
     return noisy(45)
 
 
+@pytest.mark.slow
 def test_full_marks_only_for_what_survives_holm_over_the_whole_table(many: Table) -> None:
     names, cells = difference_cells(many)
     full = {name for name, line in zip(names, cells, strict=True) for cell in line if cell.sign in ("▲", "▼")}
