@@ -39,7 +39,7 @@ def compare(
     suite: OnlySuiteOption = None,
     results: ResultsOption = Path("results"),
 ) -> int:
-    """Show paired differences between two runs, or all pairs of more.
+    """Show paired differences between two or more runs.
 
     Of two runs: B - A of every metric that both have, with 95 % intervals, per prompt tag, and the prompts that changed
     most. Of three or more: a matrix of differences per metric, which methods cannot be told apart or from the best, and

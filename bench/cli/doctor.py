@@ -71,7 +71,7 @@ def doctor(
     values: ValuesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> int:
-    """Check this installation; print commands that fix its problems."""
+    """Check this installation and say how to fix it."""
     from bench.doctor.examine import Report, examine, verify
     from bench.doctor.spoiled import spoiled_runs
 

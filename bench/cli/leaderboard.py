@@ -17,7 +17,7 @@ def leaderboard(
         bool, typer.Option("--check", help="Write nothing; check the records: digests, shapes, means and intervals.")
     ] = False,
 ) -> int:
-    """Write a leaderboard: ranks with intervals, the history of each method, and a record per run.
+    """Write a leaderboard with ranks and histories.
 
     The site is one page without scripts. Records hold every value, so others can collect and check them.
     """

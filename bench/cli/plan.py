@@ -52,7 +52,7 @@ def plan(
     results: ResultsOption = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> int:
-    """Print the cost of a run and the differences it could detect.
+    """Print a run's cost and what it could detect.
 
     Takes the arguments of `bench run` and generates nothing. Times and variances come from earlier runs in the results
     folder.

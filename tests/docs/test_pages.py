@@ -126,4 +126,5 @@ def test_toml_is_read(name: str) -> None:
 def test_what_is_not_run_says_why() -> None:
     reasons = {block.reason for path in PAGES["PAGES"] for block in PAGES["blocks"](path) if block.reason}
     assert reasons
-    assert all("network" in reason or "GPU" in reason for reason in reasons)
+    known = ("network", "GPU", "needs ", "minutes", "judges the runs above")
+    assert all(any(word in reason for word in known) for reason in reasons)

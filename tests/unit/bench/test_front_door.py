@@ -20,9 +20,13 @@ from bench.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 FUNCTIONS = [name for name in bench.__all__ if name[0].islower()]
-OTHER_NAMES = {"method": "methods", "compile_networks": "compile"}  # a flag that is repeated; a builtin's name
+OTHER_NAMES = {
+    "method": "methods",
+    "compile_networks": "compile",
+    "no_title": "title",
+}  # a flag that is repeated; a builtin's name
 # How a command prints what the function returns; the function of another command.
-ONLY_FLAGS = {"as_json", "dry_run", "markdown", "track"}
+ONLY_FLAGS = {"as_json", "check", "dry_run", "markdown", "track"}
 
 
 def test_the_public_names_are_sorted_and_there() -> None:

@@ -75,7 +75,7 @@ def test_a_suite_is_frozen_and_becomes_json() -> None:
         ("guidance = 0.5\n" + MINIMAL, "guidance must be at least 1, got 0.5"),
         ("guidance = nan\n" + MINIMAL, "guidance must be a finite number, got nan"),
         ("guidance = 'x'\n" + MINIMAL, "guidance must be a number, got 'x'"),
-        ("dtype = 'int8'\n" + MINIMAL, "dtype must be 'float32', 'float16' or 'bfloat16', got 'int8'"),
+        ("dtype = 'int8'\n" + MINIMAL, "dtype must be 'float32', 'float16', 'bfloat16' or 'server', got 'int8'"),
         ("resolution = 100\n" + MINIMAL, "resolution must be a multiple of 8, got 100"),
         ("name = 'a/b'\n" + MINIMAL, "name must be usable as a folder name"),
         ("name = ''\n" + MINIMAL, "name must not be empty, got ''"),
