@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.methods.conditions import conditions_of
-from bench.models.reuse import check_reuse
 from bench.models.weights import resolve
 from bench.sampling.guided_steps import with_guider, with_reuse
 from bench.sampling.tree import Action, actions_of
@@ -89,6 +88,8 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         ability(model, plan, "add_int8")(_network_name(plan, side), _full_precision(plan, side))
     if method.cache_interval is not None:
         for side in plan.identity["guidance"]:
+            from bench.models.reuse import check_reuse  # imports torch
+
             check_reuse(model.networks[_network_name(plan, side)].module)
     _add_weak(model, plan)
 

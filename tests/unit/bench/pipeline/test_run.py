@@ -440,7 +440,7 @@ def test_changed_bytes_outdate_scores_and_equal_bytes_do_not(suite: Suite, tmp_p
     ("options", "part"),
     [
         ({"resume": "sometimes"}, "resume"),
-        ({"engine": "ray"}, "ray"),
+        ({"engine": "rey"}, "rey"),
         ({"engine": "local2"}, "Did you mean 'local'"),
         ({"device": "cuda:99"}, "not available on this machine"),
         ({"device": "warp"}, "unknown"),
