@@ -20,8 +20,7 @@ from bench.pipeline import run as pipeline
 from bench.store.run_store import RunStore, find_runs
 from bench.suite.schema import Suite
 from tests.unit.bench.models import fake_metrics
-from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
-from tests.unit.bench.pipeline.test_run import TEXTS, images_of, values_of, write_prompts
+from tests.unit.bench.small_runs import found, small_suite, write_weights
 
 METHODS = ["base", "combined"]
 
@@ -106,34 +105,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_pipeline(folder / "pipeline")
-    tiny_unet(5).save_pretrained(folder / "tuned")
-    return folder
+    return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
 def suite(weights: Path, tmp_path: Path) -> Suite:
-    return Suite.model_validate(
-        {
-            "name": "tiny",
-            "label": "tiny",
-            "model": {"weights": str(weights / "pipeline")},
-            "prompts": write_prompts(tmp_path / "prompts.jsonl", TEXTS),
-            "samples": 2,
-            "resolution": 32,
-            "guidance": 2.0,
-            "sampler": {"steps": 4},
-            "methods": {"combined": {"weights": str(weights / "tuned"), "switch_step": 3}},
-            "metrics": {"fake_image": {}, "fake_group": {}, "fake_set": {}},
-            "reference": {"kind": "shapes", "count": 4, "seed": 1},
-        }
-    )
-
-
-def found(results: Path) -> dict[str, Any]:
-    stores = find_runs(results)
-    return {store.name: (images_of(store), values_of(store), store.manifest().status) for store in stores}
+    return small_suite(weights, tmp_path)
 
 
 @pytest.mark.parametrize(("deaths", "seed"), [(0, 0), (3, 1)])

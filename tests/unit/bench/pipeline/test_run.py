@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import sys
 from pathlib import Path
@@ -25,10 +24,9 @@ from bench.store.run_store import RunStore
 from bench.store.runs import read_run
 from bench.suite.schema import Suite
 from tests.unit.bench.models import fake_metrics
-from tests.unit.bench.models.tiny import tiny_pipeline, tiny_unet
+from tests.unit.bench.small_runs import TEXTS, images_of, small_suite, values_of, write_prompts, write_weights
 
 METHODS = ["base", "refl", "combined"]
-TEXTS = {"p1": "a red circle", "p2": "a large star", "p3": "a square on the left"}
 
 
 def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
@@ -38,10 +36,7 @@ def take(images: Path, suite: Suite, folder: Path) -> list[RunStore]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_pipeline(folder / "pipeline")
-    tiny_unet(5).save_pretrained(folder / "tuned")
-    return folder
+    return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(autouse=True)
@@ -49,40 +44,9 @@ def fakes() -> None:
     fake_metrics.install()
 
 
-def write_prompts(path: Path, texts: dict[str, str]) -> str:
-    path.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in texts.items()))
-    return str(path)
-
-
 @pytest.fixture
 def suite(weights: Path, tmp_path: Path) -> Suite:
-    return Suite.model_validate(
-        {
-            "name": "tiny",
-            "label": "tiny",
-            "model": {"weights": str(weights / "pipeline")},
-            "prompts": write_prompts(tmp_path / "prompts.jsonl", TEXTS),
-            "samples": 2,
-            "resolution": 32,
-            "guidance": 2.0,
-            "sampler": {"steps": 4},
-            "methods": {
-                "refl": {"weights": str(weights / "tuned")},
-                "combined": {"weights": str(weights / "tuned"), "switch_step": 3},
-            },
-            "metrics": {"fake_image": {}, "fake_group": {}, "fake_set": {}},
-            "reference": {"kind": "shapes", "count": 4, "seed": 1},
-        }
-    )
-
-
-def images_of(store: RunStore) -> dict[tuple[str, int], str]:
-    return {row.key: row.sha256 for row in store.images()}
-
-
-def values_of(store: RunStore) -> dict[tuple[Any, ...], float]:
-    names = store.score_metrics()
-    return {(name, *row.key): row.value for name in names for row in store.scores(name) if row.reason is None}
+    return small_suite(weights, tmp_path, refl=True)
 
 
 def test_run_makes_images_scores_summaries_and_a_second_run_nothing(
