@@ -11,7 +11,6 @@ from typing import ParamSpec, TypeVar
 from bench.errors import UsageError
 from bench.store.names_in_stores import folder_of
 from bench.store.object_store import ObjectStore, store_url
-from bench.store.working_folder import WorkingFolder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +35,8 @@ def on_object_stores(
             url = store_url(given) if isinstance(given, str | Path) else None
             if url is None:
                 return function(*args, **kwargs)
+            from bench.store.working_folder import WorkingFolder  # not at the start of every command
+
             if writes:
                 _check_alone(bound.arguments, url)
             folder = WorkingFolder(ObjectStore(url), folder_of(url))
