@@ -94,22 +94,29 @@ def write_output(path: Path, data: bytes | str) -> None:
 
 
 @contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which is gone when the block ends. UsageError when the system refuses."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+    except OSError as error:
+        raise write_error(path, error) from None
+    finally:
+        # Also after a rename: one between two links of one file is defined to do nothing, and leaves it there.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary name to write to, which becomes `path` when the block ends, and is removed when it fails.
 
     Missing folders are made. Raises UsageError (one sentence) when the system refuses.
     """
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with _beside(path) as temporary:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        # Also after success: a rename between two links of one file is defined to do nothing, and leaves it there.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     if sync:
         sync_folder(path.parent)
 
@@ -129,9 +136,7 @@ def place_once(path: Path, data: bytes) -> None:
     It appears whole, by an exclusive link (or where there are no hard links, by a rename if nobody was seen before).
     Raises UsageError with both digests for a file of other content, and when the system refuses.
     """
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    try:
+    with _beside(path) as temporary:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
@@ -147,11 +152,6 @@ def place_once(path: Path, data: bytes) -> None:
                 _same_content(path, data)
             else:
                 os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _same_content(path: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ import pytest
     [
         (["--method", "refk"], "Did you mean 'refl'?"),
         (["--method", "base", "--metrics", "atribute_accuracy"], "Did you mean 'attribute_accuracy'?"),
-        (["--method", "base", "--metrics", "mps"], "metric 'mps' is not supported, because"),
+        (["--method", "base", "--metrics", "ocr", "--protocol", "oficial"], "official"),
         (["--method", "base", "--prompts", "hpdv2-tst"], "Did you mean 'hpdv2-test'?"),
         (["--method", "base", "--samples", "0"], "samples"),
         (["--method", "base", "--samples", "-3"], "samples"),
