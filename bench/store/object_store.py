@@ -18,7 +18,7 @@ from typing import Any
 from bench.errors import BenchError, MissingError, UsageError
 from bench.formatting import one_line
 
-_URL = re.compile(r"(?P<kind>[a-z][a-z0-9+.-]+):/+(?P<rest>.+)")
+_URL = re.compile(r"(?P<kind>[a-z][a-z0-9+.-]+):(?:/+(?P<rest>[^/].*)|/*)")
 _LOCAL = frozenset({"file", "local"})
 _READ_ONLY = frozenset({"http", "https", "git", "github", "hf", "zip", "tar", "libarchive", "data", "reference"})
 _EXTRA = {"s3": "s3", "s3a": "s3"}
@@ -27,6 +27,8 @@ _EXTRA = {"s3": "s3", "s3a": "s3"}
 
 def store_url(path: Path | str) -> str | None:
     """The address of an object store that a path is, also of one whose slashes `Path` took away; None for a folder.
+
+    Raises UsageError for the kind of a store alone.
 
     >>> store_url(Path("s3://bucket/results"))
     's3://bucket/results'
@@ -40,6 +42,8 @@ def store_url(path: Path | str) -> str | None:
 
     if found["kind"] in _LOCAL or found["kind"] not in available_protocols():
         return None
+    if found["rest"] is None:
+        raise UsageError(f"'{path}' names no bucket: write {found['kind']}://BUCKET/PATH")
     return f"{found['kind']}://{found['rest'].rstrip('/')}"
 
 

@@ -32,6 +32,12 @@ def test_addresses_are_told_from_folders(path: str | Path, url: str | None) -> N
     assert store_url(path) == url
 
 
+@pytest.mark.parametrize("path", ["s3://", "s3:", Path("s3://"), "gs:///"])
+def test_an_address_names_a_bucket(path: Path | str) -> None:
+    with pytest.raises(UsageError, match="names no bucket: write (s3|gs)://BUCKET/PATH"):
+        store_url(path)
+
+
 def test_of_many_writers_of_one_object_exactly_one_wins(bucket: str) -> None:
     stores = [ObjectStore(bucket) for _ in range(8)]
     for content in (b"the same", None):
