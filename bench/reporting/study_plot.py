@@ -68,15 +68,17 @@ def study_figure(findings: Findings) -> Figure:
             figure = _rows(findings, Figure)
             how = "Share of votes won against the other methods, ties as half; 95 % intervals over raters and prompts."
         height = figure.get_size_inches()[1]
-        figure.text(0.02, 1 - 0.16 / height, "What people say", size=8.5, weight="bold", va="center")
+        title = "What simulated raters say" if findings.simulated else "What people say"
+        figure.text(0.02, 1 - 0.16 / height, title, size=8.5, weight="bold", va="center")
         caption = "\n".join(textwrap.wrap(f"{_size(findings)} {how}", 88))
         figure.text(0.02, 0.06 / height, caption, size=6, color=INK, va="bottom", linespacing=1.4)
         return figure
 
 
 def _size(findings: Findings) -> str:
+    who = "simulated raters" if findings.simulated else "raters"
     each = [
-        f"{one.judged.votes:,} votes of {one.judged.raters:,} raters ({task})" for task, one in findings.tasks.items()
+        f"{one.judged.votes:,} votes of {one.judged.raters:,} {who} ({task})" for task, one in findings.tasks.items()
     ]
     return f"{', '.join(each)}."
 

@@ -23,6 +23,7 @@ def section(findings: Findings, table: Table) -> Mapping[str, Any]:
     votes = sum(one.judged.votes for one in findings.tasks.values())
     return {
         "count": votes,
+        "simulated": findings.simulated,
         "plot": base64.b64encode(drawn(findings)["study.svg"]).decode(),
         "parts": [(part, findings.tasks[part.task]) for part in parts(findings)],
         "disagreements": {task: _disagreements(one, findings, table) for task, one in findings.tasks.items()},

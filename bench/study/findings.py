@@ -76,7 +76,7 @@ class TaskFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """A whole study. `notes` are sentences about what was left out or not compared."""
+    """A whole study. `notes` are sentences about what was left out or not compared; `simulated`: no person voted."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -85,6 +85,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     runs: Mapping[str, str] = field(default_factory=dict)  # method -> id of its run
+    simulated: bool = False
 
     @property
     def suite(self) -> str:
@@ -133,7 +134,7 @@ def findings(
         notes.insert(0, f"{simulated:,} of {len(votes):,} answers are simulated: no person gave them")
     named = {name: str(row.get("run") or "") for name, row in _method_rows(manifest).items()}
     methods = tuple(dict.fromkeys(name for one in tasks.values() for name in one.judged.methods))
-    return Findings(Path(folder), manifest, tasks, raters, tuple(notes), methods, named)
+    return Findings(Path(folder), manifest, tasks, raters, tuple(notes), methods, named, simulated > 0)
 
 
 def _marked(raters: Raters) -> str:

@@ -116,6 +116,16 @@ def test_one_task_is_a_row_of_intervals() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == sorted(METHODS, reverse=True)
 
 
+@pytest.mark.parametrize("source", ["server", "simulated"])
+def test_the_plot_says_whether_people_voted(source: str) -> None:
+    """A picture travels without the notes of its report."""
+    votes = [replace(vote, source=source) for vote in simulated()]
+    texts = " ".join(text.get_text() for text in study_figure(findings(votes, {})).texts)
+    assert ("What simulated raters say" in texts) is (source == "simulated")
+    assert ("simulated raters (" in texts) is (source == "simulated")
+    assert ("What people say" in texts) is (source == "server")
+
+
 HOSTILE = "<script>alert(1)</script>|[x](http://x)\n# a"
 
 
