@@ -62,7 +62,7 @@ def test_killed_at_a_unit_and_continued_gives_the_same_values(
         bench_command("report", "--results", tmp_path / "whole", "--out", tmp_path / "report")
         page = (tmp_path / "report" / "index.html").read_text()
         assert "made by an endpoint, whose scheduler and precision are its own" in page
-        refused = bench_command(*run[:-2], "imagerefl", "--set", "weights=tuned", code=2)
+        refused = bench_command(*run[:-2], "imagerefl", "--set", "weights=tuned", "--set", "switch_step=2", code=2)
         assert "mixes two models within one picture" in refused.stderr
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"sk-secret" not in path.read_bytes()

@@ -8,8 +8,11 @@ import pytest
 
 import metrics
 from bench.analysis.claims_ledger import read_ledger
-from bench.methods.catalogue import method_names
+from bench.errors import MissingError
 from bench.methods.checkpoints import CHECKPOINTS
+from bench.suite.load import load_suite
+from bench.suite.resolve import known_methods, resolve_method
+from bench.suite.schema import Suite
 
 LEDGERS = sorted(Path(__file__).parents[2].joinpath("results/claims").glob("*.toml"))
 
@@ -18,10 +21,26 @@ LEDGERS = sorted(Path(__file__).parents[2].joinpath("results/claims").glob("*.to
 def test_every_ledger_names_what_there_is(file: Path) -> None:
     claims, suite = read_ledger(file)
     assert suite is not None
-    known = {*method_names(), *(row.method for row in CHECKPOINTS)}
     for claim in claims:
-        assert claim.method in known, claim.id
-        assert not claim.over or claim.over in known, claim.id
+        for method in filter(None, (claim.method, claim.over)):
+            assert _is_known(method, load_suite(suite)), (claim.id, method)
         assert claim.metric in metrics.names() or claim.metric.startswith("attribute_"), claim.id
         assert claim.reported == () or claim.direction != "above" or claim.reported[0] > 0 or claim.of, claim.id
         assert claim.reported == () or claim.direction != "below" or claim.reported[0] < 0 or claim.of, claim.id
+
+
+def _is_known(name: str, suite: Suite) -> bool:
+    """Whether a run of the suite can have this name: a method's, a checkpoint's, or that of a method with settings."""
+    row, _, settings = name.removesuffix("]").partition("[")
+    if not settings:
+        return name in {*known_methods(suite), *(row.method for row in CHECKPOINTS)}
+    pairs = dict(part.split("=", 1) for part in settings.split(","))
+    try:
+        return resolve_method(row, suite, pairs).name == name
+    except MissingError:  # weights of the reader's choice, which are no part of the name
+        return resolve_method(row, suite, {**pairs, "weights": "shapes:refl"}).name == name
+
+
+@pytest.mark.parametrize("name", ["bese", "base[base_guidance=07]"])
+def test_a_name_that_no_run_can_have_is_told(name: str) -> None:
+    assert not _is_known(name, load_suite("shapes"))

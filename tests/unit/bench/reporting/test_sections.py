@@ -43,8 +43,9 @@ def test_a_section_with_nothing_to_say_is_left_out_with_its_link(material: Mater
     made = rendered(material)
     ids = [entry["id"] for entry in made]
     assert ids == [section.id for section in SECTIONS if section.id in ids]
-    # no images, no timings, no tags, two methods of one checkpoint each, no study, and nothing found beside the tables
-    missing = {"gallery", "cost", "seeds", "pairs", "robust", "people", "tags"}
+    # no images, no timings, no tags, two methods of one checkpoint each, no study, no recorded norms, and nothing found
+    # beside the tables
+    missing = {"gallery", "cost", "seeds", "pairs", "robust", "people", "tags", "norms"}
     assert {section.id for section in SECTIONS} - set(ids) == missing
     assert made[-1]["count"] == len(material.table.notes) > 0
 

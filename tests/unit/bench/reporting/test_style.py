@@ -45,8 +45,8 @@ def test_rows_of_the_catalogue_have_a_look_of_their_own() -> None:
     found = looks(method_names())
     assert {name: found[name] for name in KNOWN} == KNOWN
     assert len(set(found.values())) == len(found)
-    markers = [get_method(name).marker for name in method_names()]
-    assert len({marker for marker in markers if marker}) == len([marker for marker in markers if marker])
+    # printed without colours the methods of published reports still differ; there are fewer markers than methods
+    assert len({marker for _, marker in KNOWN.values()}) == len(KNOWN)
 
 
 def test_every_marker_can_be_drawn_by_the_page() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import bench.scoring.score as stage
+import bench.scoring.chunking as stage
 from bench.scoring.missing import target_of
 from tests.unit.bench.scoring.fakes import run_of
 
