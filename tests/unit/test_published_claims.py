@@ -8,7 +8,6 @@ import pytest
 
 import metrics
 from bench.analysis.claims_ledger import read_ledger
-from bench.errors import MissingError
 from bench.methods.checkpoints import CHECKPOINTS
 from bench.suite.load import load_suite
 from bench.suite.resolve import known_methods, resolve_method
@@ -35,10 +34,7 @@ def _is_known(name: str, suite: Suite) -> bool:
     if not settings:
         return name in {*known_methods(suite), *(row.method for row in CHECKPOINTS)}
     pairs = dict(part.split("=", 1) for part in settings.split(","))
-    try:
-        return resolve_method(row, suite, pairs).name == name
-    except MissingError:  # weights of the reader's choice, which are no part of the name
-        return resolve_method(row, suite, {**pairs, "weights": "shapes:refl"}).name == name
+    return resolve_method(row, suite, pairs).name == name
 
 
 @pytest.mark.parametrize("name", ["bese", "base[base_guidance=07]"])
