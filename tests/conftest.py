@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import warm
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,6 +59,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Libraries that look for leaks at the interpreter's end find none."""
+    SERVER.close()
     gc.unfreeze()
 
 
@@ -69,6 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not torch.cuda.is_available():
         for item in wanting:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+SERVER = warm.Server()
 
 
 @dataclass
@@ -88,15 +94,19 @@ class CommandLine:
         self, *arguments: str | Path, code: int | None = 0, timeout: float = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end and assert the exit code (None: any). Whatever happens short of a bug, no traceback."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        full = self.environment(**environment)
+        if SERVER.takes(full):
+            done = SERVER.run([*map(str, arguments)], self.folder, full, timeout)
+        else:
+            done = subprocess.run(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=full,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
         said = f"$ bench {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, said
         assert "Traceback" not in done.stderr, said
