@@ -79,7 +79,7 @@ def test_a_fused_adapter_costs_nothing_and_leaves_the_base_network(kind: str) ->
     assert found["base"][1] == found["fused"][1] < found["tuned"][1]
     assert found["base"][1] == bare[1] or kind in ("loha", "lokr", "oft")  # PEFT converts their input, even unused
     moved = float((found["tuned"][0] - bare[0]).abs().max())
-    assert float((found["fused"][0] - found["tuned"][0]).abs().max()) < 1e-4 * moved
+    assert float((found["fused"][0] - found["tuned"][0]).abs().max()) < 1e-3 * moved
 
 
 def lora_file(path: Path, key: str = QUERY, size: float = 0.3) -> Path:
