@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.methods.conditions import NAMES
+from bench.methods.coupling import Coupling
 from bench.methods.guider import PLAIN, Guider
 from bench.methods.schedule import Schedule
 from bench.methods.search import Search
@@ -32,6 +33,7 @@ class Method:
     (`bench.models.int8`), `cache_interval` N a UNet whose deep features are computed at every Nth step and reused at
     the others (`bench.models.reuse`).
     `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
+    `coupling` pushes the images of a prompt apart (`bench.methods.coupling`; None: they know nothing of each other).
     With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
     towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
@@ -72,6 +74,7 @@ class Method:
     ratios: tuple[float, ...] = ()
     ratio: float | None = None
     search: Search | None = None
+    coupling: Coupling | None = None
     steps: int | None = None
     precision: str | None = None
     cache_interval: int | None = None
@@ -136,8 +139,10 @@ class Method:
         if self.guider.plain:
             del data["guider"]
         data["search"] = self.search.to_dict() if self.search else None
-        if self.search is None:
-            del data["search"]
+        data["coupling"] = self.coupling.to_dict() if self.coupling else None
+        for name in ("search", "coupling"):
+            if data[name] is None:
+                del data[name]
         for name in ACCELERATION:
             if data[name] is None:
                 del data[name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.methods.coupling import Coupling
     from bench.models.reuse import Reuse
     from bench.sampling.rules import Rule
 
@@ -16,7 +17,8 @@ class Side:
     """One network's part in a step: which network, its guidance scale, its weight in the sum.
 
     `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
-    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one.
+    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one. `coupling` is
+    how the images of a prompt push each other apart after the step's prediction: all sides of a step have the same.
     """
 
     network: str
@@ -25,6 +27,7 @@ class Side:
     embedded: bool = False
     rule: Rule | None = None
     reuse: Reuse = ""
+    coupling: Coupling | None = None
 
     @property
     def evaluations(self) -> int:

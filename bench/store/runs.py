@@ -51,6 +51,8 @@ COLUMNS = {
 }
 # Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
 _CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
+COUPLED = "coupled"
+"""Of a run's conditions how its images of a prompt were coupled; runs of independent images have no such key."""
 _KIND_ORDER = ("image", "group", "set")  # quality, diversity, then both at once
 
 
@@ -275,7 +277,9 @@ def _left_out(rows: Sequence[ScoreRow]) -> tuple[float, ...]:
 
 
 def _conditions(manifest: Manifest) -> dict[str, Any]:
-    return {key: manifest.identity[key] for key in _CONDITIONS if key in manifest.identity}
+    found = {key: manifest.identity[key] for key in _CONDITIONS if key in manifest.identity}
+    coupling = manifest.identity.get("coupling")
+    return {**found, COUPLED: str(coupling.get("kind"))} if isinstance(coupling, Mapping) else found
 
 
 def _score_frame(metric: str, scores: Sequence[ScoreRow]) -> pd.DataFrame:

@@ -36,6 +36,17 @@ def check_acceleration(method: Method, suite: Suite) -> None:
         raise UsageError(f"{name}: cache_interval does not go with autoguidance, whose two networks are one UNet")
 
 
+def check_coupling(method: Method, suite: Suite) -> None:
+    """UsageError for images of a prompt that cannot be made together."""
+    assert method.coupling is not None
+    method.coupling.check(method.name, suite.samples)
+    if method.search is not None:
+        raise UsageError(
+            f"method '{method.name}' cannot both couple the images of a prompt and choose each among candidates: leave "
+            "out its coupling or its search"
+        )
+
+
 def with_parts(method: Method) -> Method:
     """The method with the first of its soup as its weights. Raises UsageError for shares that do not fit it."""
     if method.ratio is None:
