@@ -201,14 +201,14 @@ def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
     return calls_per_step(scheduler)
 
 
-def unguided_per_step(model: DiffusionModel, scheduler: Any) -> tuple[int, ...]:
+def unguided_per_step(model: Any, scheduler: Any) -> tuple[int, ...]:
     """At how many of each step's evaluations the model leaves guidance out, whatever the scale."""
     ends = [0, *itertools.accumulate(calls_per_step(scheduler))]
     bare = [not is_guided(model, t) for t in scheduler.timesteps]
     return tuple(sum(bare[first:last]) for first, last in itertools.pairwise(ends))
 
 
-def is_guided(model: DiffusionModel, t: Tensor) -> bool:
+def is_guided(model: Any, t: Tensor) -> bool:
     """Whether the model applies guidance at time t; models that do not say always do."""
     asked = getattr(model, "is_guided", None)
     return asked is None or bool(asked(t))

@@ -148,18 +148,21 @@ def needed(
     return {name: forwards(actions) for name, actions in runs.items()}
 
 
-def executed(tree: Segment, per_step: Sequence[int] | None = None) -> dict[str, int]:
+def executed(
+    tree: Segment, per_step: Sequence[int] | None = None, unguided: Sequence[int] | None = None
+) -> dict[str, int]:
     """Single-sample network forwards that a tree runs, each charged to the first run that shares it.
 
-    The sum over runs is the tree's total cost. `per_step` as in `needed`.
+    The sum over runs is the tree's total cost. `per_step` and `unguided` as in `needed`.
     """
     charged = dict.fromkeys(tree.runs, 0)  # a run that shares all of its steps with an earlier one costs nothing
     waiting = [tree]
     while waiting:
         segment = waiting.pop()
-        times = per_step[segment.start : segment.stop] if per_step else [1] * len(segment.actions)
-        charged[segment.runs[0]] += sum(
-            cost(action) * count for action, count in zip(segment.actions, times, strict=True)
-        )
+        own = slice(segment.start, segment.stop)
+        part = {segment.runs[0]: segment.actions}
+        charged[segment.runs[0]] += needed(part, (per_step or ())[own] or None, (unguided or ())[own] or None)[
+            segment.runs[0]
+        ]
         waiting.extend(segment.children)
     return charged
