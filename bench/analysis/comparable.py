@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from bench.errors import NotComparableError
 from bench.store.cards import card_difference, library_difference
-from bench.store.runs import COUPLED, Run
+from bench.store.conditions import COUPLED
+from bench.store.runs import Run
 from bench.store.select import LeftOut
 
 

@@ -30,7 +30,8 @@ from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
 from bench.analysis.worst_case import worst_case
 from bench.store.clusters import clusters_of
-from bench.store.runs import COUPLED, Run
+from bench.store.conditions import COUPLED
+from bench.store.runs import Run
 
 Ints = NDArray[np.int64]
 _NOISE = ("seed", "sampler", "sampling_version")  # of a run's conditions: what makes its noise

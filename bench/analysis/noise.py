@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.analysis.estimand import noise_of
-from bench.store.runs import COUPLED
+from bench.store.conditions import COUPLED
 
 NOT_SHARED = "paired by prompt, not on the same noise"
 BY_GROUP = "paired by group (all images of a prompt, on the same noise)"

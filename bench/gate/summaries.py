@@ -23,7 +23,8 @@ from bench.analysis.intervals import bounds_of
 from bench.analysis.stats import Interval
 from bench.analysis.summary import left_out_values, summary_of
 from bench.store.cards import card_in_summary
-from bench.store.runs import COUPLED, Run
+from bench.store.conditions import COUPLED
+from bench.store.runs import Run
 
 _NUMBERS = ("mean", "ci_low", "ci_high")
 

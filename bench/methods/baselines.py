@@ -42,6 +42,15 @@ ACCELERATED = (
         colour="#ca6f1e",
         marker="<",
     ),
+    Method(
+        "first_block_cache",
+        "FirstBlockCache",
+        _BASE,
+        threshold=0.05,
+        citation="ParaAttention's first block cache, as diffusers has it, decided for each image by itself",
+        colour="#7d6608",
+        marker="<",
+    ),
 )
 SEARCHED = (
     Method(

@@ -216,7 +216,8 @@ def served_name(suite: Suite, method: Method) -> str:
             "whose API takes and gives no latents: run it on the weights themselves; base and refl can be served"
         )
     inside = {"guider": not method.guider.plain, "soup": method.parts, "search": method.search}
-    inside |= {"precision": method.precision, "cache_interval": method.cache_interval, "coupling": method.coupling}
+    inside |= {"precision": method.precision, "cache_interval": method.cache_interval}
+    inside |= {"threshold": method.threshold is not None, "coupling": method.coupling}
     if kind := next((name for name, has in inside.items() if has), None):
         raise UsageError(
             f"method '{method.name}' has a {kind}, which acts within a picture's steps or weights, and the API of an "

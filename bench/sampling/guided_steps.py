@@ -48,6 +48,13 @@ def with_reuse(actions: Sequence[Action], interval: int | None) -> tuple[Action,
     return tuple(made)
 
 
+def with_block_cache(actions: Sequence[Action], threshold: float | None) -> tuple[Action, ...]:
+    """The steps with a transformer that leaves out blocks by this threshold (FirstBlockCache; None: none)."""
+    if threshold is None:
+        return tuple(actions)
+    return tuple(tuple(dataclasses.replace(side, threshold=threshold) for side in action) for action in actions)
+
+
 def with_coupling(actions: Sequence[Action], coupling: Coupling | None) -> tuple[Action, ...]:
     """The steps of a method whose images of a prompt push each other apart (None: they do not)."""
     if coupling is None:

@@ -17,7 +17,8 @@ class Side:
     """One network's part in a step: which network, its guidance scale, its weight in the sum.
 
     `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
-    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one. `coupling` is
+    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one, `threshold`
+    how much the first block may differ for the others to be left out (None: they run). `coupling` is
     how the images of a prompt push each other apart after the step's prediction: all sides of a step have the same.
     """
 
@@ -27,6 +28,7 @@ class Side:
     embedded: bool = False
     rule: Rule | None = None
     reuse: Reuse = ""
+    threshold: float | None = None
     coupling: Coupling | None = None
 
     @property

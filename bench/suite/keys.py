@@ -122,6 +122,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "steps": "denoising steps of this method, in place of the suite's",
         "precision": "`int8`: weights rounded to 8 bits",
         "cache_interval": "of a UNet: its deep features are computed at every Nth step and reused at the others",
+        "threshold": "of FLUX.1: change of the first block below which the others are left out at a step",
         "coupling": "the images of a prompt push each other apart while they are made",
         "repulsion": "of particle_guidance: how strongly",
         "bandwidth": "of particle_guidance: factor of the kernel's width",

@@ -72,6 +72,7 @@ class MethodOverride(Part):
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
     precision: Literal["int8"] | None = None
     cache_interval: Annotated[Whole, Field(ge=1)] | None = None
+    threshold: Positive | None = None
     coupling: CouplingKind | None = None
     repulsion: Positive | None = None
     bandwidth: Annotated[Number, Field(gt=0)] | None = None
