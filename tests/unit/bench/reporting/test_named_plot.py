@@ -190,4 +190,4 @@ def test_costs_are_axes(table: Table) -> None:
         assert axes.get_xlim()[0] > axes.get_xlim()[1]
     text = " ".join(one.get_text() for one in named_figure(costly, asked).texts).replace("\n", " ")
     assert "count each method alone" in text
-    assert "not shown: our-method" in text
+    assert "and not shown: combined[switch_step=20], combined[switch_step=25]." in text
