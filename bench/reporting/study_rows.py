@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.analysis.stats import Interval
-from bench.study.against_metrics import Against
 from bench.study.findings import Findings, Judged, TaskFindings
+from bench.study.metric_agreement import Against
 
 
 def finding_rows(findings: Findings) -> dict[str, Any]:
