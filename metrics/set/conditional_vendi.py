@@ -31,6 +31,7 @@ from metrics.networks.image_encoders import OPTION_HELP, load_choice
 from metrics.set.kinds import FeatureSetMetric
 from metrics.types import Card, Facts, Request, digest_of, one_of
 from metrics.weights.hub import locate
+from metrics.weights.pins import pinned
 
 TEXTS = ("clip", "same")
 MOST_IMAGES = 5000
@@ -121,7 +122,7 @@ class ConditionalVendi(FeatureSetMetric[Prompted]):
         files: dict[str, Path] = {path.name: path for path in weight_files(folder, facts.title)}
         texts = None
         if how == "clip":
-            place = locate(str(given or CLIP_TEXT), CLIP_FILES + TOKENIZER_FILES)
+            place = locate(str(given) if given else pinned(CLIP_TEXT), CLIP_FILES + TOKENIZER_FILES)
             texts, used = load_clip_text(place.parent if place.is_file() else place, facts.title, device)
             files |= {f"text/{path.name}": path for path in used}
         settings: dict[str, Any] = {
