@@ -40,7 +40,7 @@ def read_answers(file: Path) -> tuple[str, list[Raw]]:
         if file.stat().st_size > MOST_BYTES:
             raise UsageError(f"{file} has more than 1 GiB: it is no file of answers")
         if file.suffix == ".parquet":
-            return _table(_parquet(file), file)
+            return _table(parquet_rows(file), file)
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
@@ -48,7 +48,7 @@ def read_answers(file: Path) -> tuple[str, list[Raw]]:
         raise UsageError(f"{file} is not UTF-8 text: save it as UTF-8") from None
     if text.lstrip()[:1] in ("{", "["):
         return _json(text, file)
-    return _table(_csv(text, file), file)
+    return _table(csv_rows(text, file), file)
 
 
 def _json(text: str, file: Path) -> tuple[str, list[Raw]]:
@@ -106,7 +106,8 @@ def _minimal(task: Mapping[str, Any]) -> Raw:
     return Raw(str(task.get("annotator")), choice, {"handle": str(task.get("item"))}, number(task.get("lead_time")))
 
 
-def _csv(text: str, file: Path) -> list[dict[str, Any]]:
+def csv_rows(text: str, file: Path) -> list[dict[str, Any]]:
+    """Rows of a table with a head, separated by commas, tabs or semicolons. UsageError: not readable."""
     head = text.split("\n", 1)[0]
     delimiter = "\t" if head.count("\t") > head.count(",") else ";" if head.count(";") > head.count(",") else ","
     try:
@@ -119,7 +120,8 @@ def _csv(text: str, file: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{file} is not a readable CSV: {error}") from None
 
 
-def _parquet(file: Path) -> list[dict[str, Any]]:
+def parquet_rows(file: Path) -> list[dict[str, Any]]:
+    """Rows of a parquet file, without pictures inside of it (jpg_...). UsageError: not readable."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
