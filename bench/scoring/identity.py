@@ -13,7 +13,8 @@ from bench.scoring.metric_weights import identity_of
 from bench.scoring.reference import reference_identity
 
 if TYPE_CHECKING:
-    from bench.suite.schema import MetricSpec, Suite
+    from bench.suite.metric_spec import MetricSpec
+    from bench.suite.schema import Suite
 
 
 FLOAT = "float32"
