@@ -141,6 +141,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "dtype": "of the metric's networks",
         "tf32": "on: CUDA multiplies float32 as TensorFloat-32",
         "torchmetrics": "a class of torchmetrics, such as `image.TotalVariation`, under a name of the suite's own",
+        "question": "what a vision-language model is asked about every image, under a name of the suite's own",
     },
     "Reference": {
         "kind": "`folder` for images or statistics on disk, `shapes` for drawn ones",
