@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.methods.conditions import conditions_of
 from bench.models.weights import resolve
-from bench.sampling.guided_steps import with_guider, with_reuse
+from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse
 from bench.sampling.tree import Action, actions_of
 from bench.suite.plan import FUSED, RunPlan, hash8, how_read
 
@@ -28,7 +28,9 @@ def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tup
     }
     base = sides.get("base", ("base", 1.0, False))
     actions = actions_of(plan.method.weights_at(steps), base, sides.get("tuned"))
-    return with_reuse(with_guider(actions, plan.method.guider, _weak_name(plan)), plan.method.cache_interval)
+    guided = with_guider(actions, plan.method.guider, _weak_name(plan))
+    cached = with_block_cache(with_reuse(guided, plan.method.cache_interval), plan.method.threshold)
+    return with_coupling(cached, plan.method.coupling)
 
 
 def _weak_name(plan: RunPlan) -> str:
@@ -99,6 +101,11 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
             from bench.models.reuse import check_reuse  # imports torch
 
             check_reuse(model.networks[_network_name(plan, side)].module)
+    if method.threshold is not None:
+        for side in plan.identity["guidance"]:
+            from bench.models.block_cache import check_block_cache  # imports torch
+
+            check_block_cache(model.networks[_network_name(plan, side)].module)
     _add_weak(model, plan)
 
 

@@ -11,6 +11,7 @@ from bench.sampling.rules import NoisyPrompt, Projected, Rule, Weaker, ZeroStar
 from bench.sampling.tree import Action, Side
 
 if TYPE_CHECKING:
+    from bench.methods.coupling import Coupling
     from bench.methods.guider import Guider
 
 
@@ -45,6 +46,20 @@ def with_reuse(actions: Sequence[Action], interval: int | None) -> tuple[Action,
         )
         before = frozenset(found)
     return tuple(made)
+
+
+def with_block_cache(actions: Sequence[Action], threshold: float | None) -> tuple[Action, ...]:
+    """The steps with a transformer that leaves out blocks by this threshold (FirstBlockCache; None: none)."""
+    if threshold is None:
+        return tuple(actions)
+    return tuple(tuple(dataclasses.replace(side, threshold=threshold) for side in action) for action in actions)
+
+
+def with_coupling(actions: Sequence[Action], coupling: Coupling | None) -> tuple[Action, ...]:
+    """The steps of a method whose images of a prompt push each other apart (None: they do not)."""
+    if coupling is None:
+        return tuple(actions)
+    return tuple(tuple(dataclasses.replace(side, coupling=coupling) for side in action) for action in actions)
 
 
 def _side(side: Side, guider: Guider, step: int, steps: int, weak: str) -> Side:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _NOISE_FAMILIES = frozenset({"sd", "sdxl", "pixart"})
 """Families whose networks predict noise for the most part."""
 _UNETS = frozenset({"sd", "sdxl"})
+_FIRST_BLOCK = frozenset({"flux"})
+"""Families whose blocks all take and give the same states, which FirstBlockCache needs."""
 
 
 def check_acceleration(method: Method, suite: Suite) -> None:
@@ -26,6 +28,8 @@ def check_acceleration(method: Method, suite: Suite) -> None:
         raise UsageError(f"steps of {name} must be in 1..{MOST_STEPS}, got {method.steps}")
     if method.precision not in (None, "int8"):
         raise UsageError(f"precision of {name} must be 'int8', got '{method.precision}'")
+    if method.threshold is not None:
+        _check_threshold(method, suite)
     if interval is None:
         return
     if interval < 1:
@@ -34,6 +38,29 @@ def check_acceleration(method: Method, suite: Suite) -> None:
         raise UsageError(f"{name}: cache_interval is for UNets, not for models of family '{suite.model.family}'")
     if method.guider.kind == "autoguidance":
         raise UsageError(f"{name}: cache_interval does not go with autoguidance, whose two networks are one UNet")
+
+
+def _check_threshold(method: Method, suite: Suite) -> None:
+    name = f"method '{method.name}'"
+    if not 0 <= method.threshold < math.inf:  # type: ignore[operator]
+        raise UsageError(f"threshold of {name} must be a number of at least 0, got {method.threshold}")
+    if suite.model.family not in _FIRST_BLOCK and FAMILIES.is_builtin(suite.model.family):
+        raise UsageError(f"{name}: threshold is for FLUX.1, not for models of family '{suite.model.family}'")
+    if method.guider.kind == "autoguidance":
+        raise UsageError(f"{name}: threshold does not go with autoguidance, whose two networks are one transformer")
+    if suite.compile:
+        raise UsageError(f"{name}: threshold does not go with compiled blocks: set compile = false in the suite")
+
+
+def check_coupling(method: Method, suite: Suite) -> None:
+    """UsageError for images of a prompt that cannot be made together."""
+    assert method.coupling is not None
+    method.coupling.check(method.name, suite.samples)
+    if method.search is not None:
+        raise UsageError(
+            f"method '{method.name}' cannot both couple the images of a prompt and choose each among candidates: leave "
+            "out its coupling or its search"
+        )
 
 
 def with_parts(method: Method) -> Method:

@@ -66,6 +66,11 @@ class RunPlan:
         """All images of the run: prompts in their order, samples 0..K-1 of each."""
         return tuple(Item(prompt.id, prompt.text, k) for prompt in self.prompts for k in range(self.samples))
 
+    @property
+    def group(self) -> int:
+        """Images of a prompt that are made as one unit: all of them where they push each other apart, else 1."""
+        return self.samples if self.method.coupling is not None else 1
+
     def missing(self, have: Container[tuple[str, int]]) -> tuple[Item, ...]:
         """The items whose (prompt id, sample) is not in `have`."""
         return tuple(item for item in self.items if item.key not in have)
@@ -140,6 +145,8 @@ def identity_of(suite: Suite, method: Method, prompts: Sequence[Prompt], digests
     if not method.guider.plain:
         said["guider"] = method.guider.identity(digests)
     said |= {name: value for name in ACCELERATION if (value := getattr(method, name)) is not None}
+    if method.coupling is not None:
+        said["coupling"] = method.coupling.identity(suite.samples)
     if method.search is not None:
         said["search"] = method.search.identity(suite, digests)
     return (

@@ -13,6 +13,7 @@ from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
+from bench.suite.metric_spec import MetricSpec, define_metric
 from bench.suite.model_spec import ModelSpec
 from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.served import check_served, server_decides
@@ -38,23 +39,6 @@ class Sampler(Part):
     scheduler: Text = "DDPMScheduler"
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
     options: dict[str, Any] = Field(default_factory=dict)
-
-
-DType = Literal["float32", "float16", "bfloat16"]
-
-
-class MetricSpec(Part):
-    """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
-
-    With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
-    `dtype` is that of its networks; `tf32` lets CUDA multiply float32 as TensorFloat-32. Both are part of its card.
-    """
-
-    weights: Text | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    torchmetrics: Text | None = None
-    dtype: DType = "float32"
-    tf32: bool = False
 
 
 class Reference(Part):
@@ -150,20 +134,8 @@ class Suite(Part):
     @model_validator(mode="after")
     def _define_metrics(self) -> Suite:
         """Metrics that this suite defines are known by their names from here on."""
-        from metrics.definitions import define
-        from metrics.errors import MetricError
-
         for name, spec in (self.unselected | self.metrics).items():
-            if spec.torchmetrics is None:
-                continue
-            if not is_safe_name(name):
-                raise ValueError(f"metrics: '{name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
-            if spec.weights is not None:
-                raise ValueError(f"metrics.{name} is a class of torchmetrics and takes no weights")
-            try:
-                define(name, spec.torchmetrics, spec.options)
-            except MetricError as error:
-                raise ValueError(f"metrics: {error}") from None
+            define_metric(name, spec)
         return self
 
     def override(self, **changes: Any) -> Suite:
@@ -199,7 +171,7 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            for key, default in (("torchmetrics", None), ("dtype", "float32"), ("tf32", False)):
+            for key, default in (("torchmetrics", None), ("question", None), ("dtype", "float32"), ("tf32", False)):
                 if table[key] == default:
                     del table[key]
         if not self.unselected:
