@@ -75,7 +75,7 @@ def measure(dtype: torch.dtype, rank: int, images: int) -> None:
     moved = float((tuned - base).norm())
     print(f"{str(dtype)[6:]}: the LoRA moves the prediction by {100 * moved / float(base.norm()):.1f} %")
     for name, times in seconds.items():
-        with Operations() as operations:
+        with Operations() as operations:  # type: ignore[no-untyped-call]
             run(name)
         off = float((run(name).float() - tuned).norm()) / moved
         print(
