@@ -1,8 +1,8 @@
 """The most memory that work needed: what the process held itself, without the files that it had mapped.
 
-The peak that the system keeps (`bench.runtime.devices.peak_memory`) has pages of mapped files in it, such as a checkpoint
-while it is copied, which it takes back as soon as somebody wants them. It keeps no peak without them, so that what is held
-now is read again and again while work is `watched`; a peak shorter than `INTERVAL` may be missed.
+The peak that the system keeps (`bench.runtime.devices.peak_memory`) has pages of mapped files in it, such as a
+checkpoint while it is copied, which it takes back as soon as somebody wants them. It keeps no peak without them:
+what is held now is read again and again while work is `watched`, and a peak shorter than `INTERVAL` may be missed.
 """
 
 from __future__ import annotations
