@@ -88,7 +88,7 @@ COUPLED = (
         _BASE,
         coupling=coupling("spell"),
         citation="Kirchhof et al. 2024, Shielded diffusion (SPELL), arXiv 2410.06025; within a prompt's images",
-        colour="#148f77",
+        colour="#17202a",
         marker="X",
     ),
 )
