@@ -10,7 +10,7 @@ from bench.methods.conditions import conditions_of
 from bench.models.weights import resolve
 from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse, with_taylor
 from bench.sampling.tree import Action, actions_of
-from bench.suite.plan import RunPlan, hash8, how_read
+from bench.suite.plan import FUSED, RunPlan, hash8, how_read
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -45,9 +45,16 @@ def _weak_name(plan: RunPlan) -> str:
     return f"{_network_name(plan, side)}|{weak}"
 
 
+def _plain_name(plan: RunPlan, side: str) -> str:
+    """What a side's network is called without prompt conditions."""
+    if side == "base":
+        return "base"
+    return f"{plan.identity['tuned']}|{FUSED}" if plan.identity.get(FUSED) else str(plan.identity["tuned"])
+
+
 def _network_name(plan: RunPlan, side: str) -> str:
-    """What a side's network is called: prompt conditions make it another one."""
-    plain = "base" if side == "base" else str(plan.identity["tuned"])
+    """What a side's network is called: a fused LoRA and prompt conditions make it another one."""
+    plain = _plain_name(plan, side)
     conditions = plan.identity.get("conditions", {}).get(side)
     name = f"{plain}|{hash8(conditions)}" if conditions else plain
     return f"{name}|{plan.method.precision}" if plan.method.precision else name
@@ -82,12 +89,13 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         # A family of one's own may have an `add_network` that knows nothing of text encoders.
         more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
         _add_tuned(model, plan, more)
+        if plan.identity.get(FUSED):
+            ability(model, plan, "add_fused")(_plain_name(plan, "tuned"), str(plan.identity["tuned"]))
     conditions = conditions_of(suite, method)
     for side in plan.identity.get("conditions", {}):
-        plain = "base" if side == "base" else str(plan.identity["tuned"])
         acting = conditions.on_side(float(plan.identity["guidance"][side]))
         files = {token: resolve(weights) for token, weights in acting.embeddings}
-        ability(model, plan, "add_conditions")(_full_precision(plan, side), plain, acting, files)
+        ability(model, plan, "add_conditions")(_full_precision(plan, side), _plain_name(plan, side), acting, files)
     for side in plan.identity["guidance"] if method.precision else ():
         ability(model, plan, "add_int8")(_network_name(plan, side), _full_precision(plan, side))
     if method.cache_interval is not None:

@@ -55,6 +55,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "resolution": "height and width of the images in pixels",
         "dtype": "of the model's networks",
         "compile": "networks and decoders run by torch.compile: other last bits, so another run",
+        "fuse_lora": "LoRAs of methods that run the tuned network alone are fused into its weights: another run",
         "guidance": "classifier-free guidance of the base model; 1 is none",
         **_CONDITIONS,
         "methods": "tables, below",
