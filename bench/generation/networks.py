@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.methods.conditions import conditions_of
 from bench.models.weights import resolve
-from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse
+from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse, with_taylor
 from bench.sampling.tree import Action, actions_of
 from bench.suite.plan import FUSED, RunPlan, hash8, how_read
 
@@ -30,7 +30,9 @@ def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tup
     actions = actions_of(plan.method.weights_at(steps), base, sides.get("tuned"))
     guided = with_guider(actions, plan.method.guider, _weak_name(plan))
     cached = with_block_cache(with_reuse(guided, plan.method.cache_interval), plan.method.threshold)
-    return with_coupling(cached, plan.method.coupling)
+    method = plan.method
+    seen = with_taylor(cached, method.taylor_interval, method.taylor_order or 0, method.taylor_warmup or 1)
+    return with_coupling(seen, method.coupling)
 
 
 def _weak_name(plan: RunPlan) -> str:
@@ -101,11 +103,14 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
             from bench.models.reuse import check_reuse  # imports torch
 
             check_reuse(model.networks[_network_name(plan, side)].module)
-    if method.threshold is not None:
-        for side in plan.identity["guidance"]:
-            from bench.models.block_cache import check_block_cache  # imports torch
+    for side in plan.identity["guidance"]:
+        from bench.models.block_cache import check_block_cache  # imports torch
+        from bench.models.taylor_cache import check_taylor_cache
 
+        if method.threshold is not None:
             check_block_cache(model.networks[_network_name(plan, side)].module)
+        if method.taylor_interval is not None:
+            check_taylor_cache(model.networks[_network_name(plan, side)].module)
     _add_weak(model, plan)
 
 
