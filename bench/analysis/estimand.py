@@ -142,7 +142,10 @@ class Pairing:
 
     def interval(self, level: float = 0.95) -> Interval:
         """The interval of the pairs' mean difference; the gaps are not in it."""
-        return self.estimate.interval(level)
+        found = self.estimate.interval(level)
+        if not math.isnan(found.low) or found.clusters < 2:
+            return found
+        return replace(found, reason=f"no interval: both have equal values in all pairs of {found.clusters} prompts")
 
     @property
     def agree(self) -> bool:
@@ -156,15 +159,20 @@ class Pairing:
 
     @property
     def same(self) -> bool:
-        """Whether both sides have the very same values, of a metric whose values do not repeat by chance."""
-        if self.gaps or not self.sides:
+        """Whether all pairs have the very same values, of a metric whose values do not repeat by chance.
+
+        Of what is scored on one side only (`gaps`) that says nothing.
+        """
+        if not self.sides:
             return False
         a, b = self.sides[0]
-        if not np.allclose(a.prompt_means, b.prompt_means, rtol=1e-12, atol=0, equal_nan=True):
+        known = np.isfinite(a.prompt_means)  # of both: sides are what is paired
+        before, after = a.prompt_means[known], b.prompt_means[known]
+        if not known.any() or not np.allclose(before, after, rtol=1e-12, atol=0):
             return False
-        _, index = np.unique(self.clusters, return_inverse=True)  # the same text twice repeats by itself, not by chance
+        _, index = np.unique(self.clusters[known], return_inverse=True)  # a text that is there twice repeats by itself
         sizes = np.bincount(index)
-        first, second = (np.bincount(index, weights=one.prompt_means) / sizes for one in (a, b))
+        first, second = (np.bincount(index, weights=means) / sizes for means in (before, after))
         return same_values(first, second, a.bounds or b.bounds)
 
     def least(self, level: float = 0.95) -> Interval:
@@ -199,7 +207,8 @@ class Pairing:
         shares = self._win_rate(known).interval(level) if win else None
         interval, p = self.interval(level), self.estimate.p()
         if (identical and self.agree and not self.estimate.n_unscored) or self.same:
-            reason = "the pictures are identical"
+            reason = identical_text(self.gaps)
+            shares = shares and replace(shares, low=shares.mean, high=shares.mean)
             return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, shares)
         return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), shares)
 
@@ -207,6 +216,12 @@ class Pairing:
         d = self.differences
         shares = _row_means(np.where(np.isfinite(d), (np.sign(d) + 1) / 2, np.nan))
         return replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known)
+
+
+def identical_text(gaps: int) -> str:
+    """Why a difference is exactly 0, as a clause."""
+    rest = f"; {gaps:,} {'value is' if gaps == 1 else 'values are'} scored on one side only, of which that says nothing"
+    return "the pictures are identical" if not gaps else f"the pictures of all pairs are identical{rest}"
 
 
 def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:

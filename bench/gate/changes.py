@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.differences import set_difference
-from bench.analysis.estimand import Pairing, pair, percent_interval
+from bench.analysis.estimand import Pairing, identical_text, pair, percent_interval
 from bench.analysis.stats import Interval, independent_difference
 from bench.analysis.worst_case import worst_case
 from bench.gate.summaries import Entry, Summary, widened
@@ -82,8 +82,8 @@ def change_of(
     pairing = pair(then.units, now.units, seen)
     shown, least, most = _intervals(pairing, level, percent)
     if math.isfinite(shown.mean) and ((identical and pairing.agree) or pairing.same):
-        zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason="the pictures are identical")
-        shown = least = most = zero
+        zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason=identical_text(pairing.gaps))
+        shown, least, most = (zero, least, most) if pairing.gaps else (zero, zero, zero)
     gaps = ""
     if pairing.gaps:
         of = "values are" if pairing.gaps > 1 else "value is"
@@ -109,7 +109,7 @@ def _set_change(before: Summary, after: Summary, metric: str, level: float, perc
     alike = identical and math.isclose(then.mean, now.mean, rel_tol=1e-4, abs_tol=1e-9)
     if alike or (then.left_out and then.left_out == now.left_out and then.mean == now.mean):
         interval, open_ = Interval(0.0, 0.0, 0.0, now.interval.n, 0, max(2, len(now.left_out))), ""
-    elif not math.isfinite(interval.low) and not open_ and math.isfinite(interval.mean):
+    elif math.isnan(interval.low) and not open_ and math.isfinite(interval.mean):
         interval = widened(independent_difference(then.interval, now.interval), level)  # plain summaries
     if percent:
         size = abs(then.mean) / 100
