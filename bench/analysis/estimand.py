@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean, same_values
-from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
-from bench.analysis.worst_case import worst_case
+from bench.analysis.worst_case import identical_text, worst_case
 from bench.store.clusters import clusters_of
 from bench.store.conditions import COUPLED
 from bench.store.runs import Run
@@ -229,12 +228,6 @@ class Pairing:
         return replace(cluster_mean(shares, self.clusters, Bounds(0.0, 1.0)), scored=known)
 
 
-def identical_text(gaps: int) -> str:
-    """Why a difference is exactly 0, as a clause."""
-    rest = f"; {gaps:,} {'value is' if gaps == 1 else 'values are'} scored on one side only, of which that says nothing"
-    return "the pictures are identical" if not gaps else f"the pictures of all pairs are identical{rest}"
-
-
 def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:
     """b - a of one metric. `seen` are the extreme values of all runs compared (default: of these two).
 
@@ -297,17 +290,3 @@ def _at(units: Units, other: Units, value: float) -> Units:
 
 def _fill(a: Units, b: Units, bounds: Bounds | None, seen: Bounds | None) -> tuple[Bounds, str]:
     return worst_case(bounds, [one for one in (a.seen, b.seen, seen) if one is not None])
-
-
-def percent_interval(a: Units, b: Units, clusters: Ints, level: float = 0.95) -> Interval:
-    """100 (b - a) / |a| of the means over the prompts that both have, with Fieller's interval (`ratio_interval`).
-
-    NaN with a reason where the mean of a may be zero.
-    """
-    before, after = a.prompt_means, b.prompt_means
-    both = np.isfinite(before) & np.isfinite(after)
-    _, index = np.unique(clusters[both], return_inverse=True)
-    base = np.bincount(index, weights=before[both])
-    change = np.bincount(index, weights=100 * (after[both] - before[both]))
-    sign = -1.0 if base.sum() < 0 else 1.0
-    return ratio_interval(change, sign * base, level)
