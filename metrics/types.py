@@ -67,7 +67,7 @@ class Facts:
     be loaded here, as a clause behind "because"; "" for all others. `order` is its place among the metrics of its kind
     where they are shown, lower first; equal ones follow by name. Metrics of one `network` that name the same weights
     share it when they are loaded together. `prompt_set` is the public prompt set whose file the option `questions` is
-    where a suite does not name one.
+    where a suite does not name one. `reference` is False for a set metric that compares with no reference set.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Facts:
     order: int = LAST
     network: str = ""
     prompt_set: str = ""
+    reference: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
