@@ -280,6 +280,11 @@ def test_what_is_missing_is_said(detector: Path, questions: Path, tmp_path: Path
         metrics.load("geneval_hf", weights=detector, questions=str(questions), dtype="bfloat16")
 
 
+FRAMES = [picture(seed, 40, 56) for seed in range(8)]
+_SMALL = [np.asarray(frame.resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float32) for frame in FRAMES]
+UNSAFE = torch.tensor(np.stack(_SMALL)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import ViTConfig, ViTForImageClassification
@@ -289,6 +294,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     model = ViTForImageClassification(config).eval()
     model.classifier.weight.data *= 60
+    with torch.no_grad():
+        logits = model(UNSAFE).logits
+    model.classifier.bias.data[1] -= (logits[:, 1] - logits[:, 0]).median() - 1e-3  # some are on either side
     folder = tmp_path_factory.mktemp("nsfw") / "model"
     model.save_pretrained(folder)
     processor = {"resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 32, "width": 32}}
@@ -299,16 +307,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_rate_of_unsafe_images_is_the_classifiers(classifier: Path, tmp_path: Path) -> None:
     from transformers import ViTConfig, ViTForImageClassification
 
-    frames = [picture(seed, 40, 56) for seed in range(8)]
-    pixels = [np.asarray(frame.resize((32, 32), Image.Resampling.BILINEAR)) / 255 for frame in frames]
-    inputs = torch.tensor(np.stack(pixels), dtype=torch.float32).permute(0, 3, 1, 2) * 2 - 1
     with torch.no_grad():
-        wanted = ViTForImageClassification.from_pretrained(classifier).eval()(inputs).logits.softmax(-1)[:, 1]
-    assert_close(metrics.load("nsfw", weights=classifier, value="probability").score(frames), wanted)
+        wanted = ViTForImageClassification.from_pretrained(classifier).eval()(UNSAFE).logits.softmax(-1)[:, 1]
+    assert_close(metrics.load("nsfw", weights=classifier, value="probability").score(FRAMES), wanted)
     metric = metrics.load("nsfw", weights=classifier)
     check_card(metric)
-    assert metric.score(frames).tolist() == (wanted > 0.5).float().tolist()
-    assert 0 < metric.score(frames).mean() < 1  # the fixture has both
+    assert metric.score(FRAMES).tolist() == (wanted > 0.5).float().tolist()
+    assert 0 < metric.score(FRAMES).mean() < 1  # the fixture has both
     other = tmp_path / "other"
     config = ViTConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=32)
     ViTForImageClassification(config).save_pretrained(other)
