@@ -68,7 +68,7 @@ class Facts:
     where they are shown, lower first; equal ones follow by name. Metrics of one `network` that name the same weights
     share it when they are loaded together. `prompt_set` is the public prompt set whose file the option `questions` is
     where a suite does not name one. `address_options` say where a served network is, not what it is: they are no part
-    of what is compared.
+    of what is compared. `reference` is False for a set metric that compares with no reference set.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Facts:
     network: str = ""
     prompt_set: str = ""
     address_options: tuple[str, ...] = ()
+    reference: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""

@@ -52,7 +52,7 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
     untold = {*weights, *facts.address_options}
     asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in untold}}
     asked |= precision
-    if facts.kind == metrics.Kind.SET:
+    if facts.kind == metrics.Kind.SET and facts.reference:
         asked["reference"] = None if suite.reference is None else reference_identity(suite.reference)
         identity["reference"] = _by_content(asked["reference"])
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
