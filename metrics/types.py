@@ -65,7 +65,9 @@ class Facts:
     of a weights file, that are read with it when only that file is named. `megabytes` (of 2^20 bytes) is what the
     published networks take at most, where no file of `weights` tells it. `unsupported` says why a known metric cannot
     be loaded here, as a clause behind "because"; "" for all others. `order` is its place among the metrics of its kind
-    where they are shown, lower first; equal ones follow by name.
+    where they are shown, lower first; equal ones follow by name. Metrics of one `network` that name the same weights
+    share it when they are loaded together. `prompt_set` is the public prompt set whose file the option `questions` is
+    where a suite does not name one. `reference` is False for a set metric that compares with no reference set.
     """
 
     name: str
@@ -87,6 +89,9 @@ class Facts:
     beside: tuple[str, ...] = ("*.json", "*.txt", "*.model", "*.gz")
     megabytes: float | None = None
     order: int = LAST
+    network: str = ""
+    prompt_set: str = ""
+    reference: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""

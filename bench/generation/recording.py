@@ -14,6 +14,7 @@ from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
 from bench.sampling.batches import Cut, Key
 from bench.store.atomic import remove_damaged, to_json
+from bench.store.manifest_files import restore_made
 from bench.store.outdated import mark_outdated, mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, find_runs
@@ -170,6 +171,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
         counts=dict.fromkeys(COUNTS, 0),
     )
     if not store.exists():
+        _restore(store, new)
         return new
     old = store.manifest()
     if old.complete and old.samples > plan.samples:
@@ -179,6 +181,22 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     new.batches = old.batches
     new.status = old.status
     return new
+
+
+def _restore(store: RunStore, manifest: Manifest) -> None:
+    """Of a run whose manifest was deleted: go on with what is known of how its images were made, and say so."""
+    if not any(True for _ in store.images()):
+        return
+    if restore_made(store.path, manifest):
+        logger.warning(
+            f"{store.name} has images and no manifest: it is made anew, with its batches, counts and timings as "
+            "recorded in made.json"
+        )
+    else:
+        logger.warning(
+            f"{store.name} has images and no manifest: it is made anew, but how its images were cut into batches is "
+            "not known any more: images that are made again may differ from the lost ones in last bits"
+        )
 
 
 def _inspect(run: Run, say: bool = True) -> None:

@@ -64,7 +64,7 @@ class Models:
         loaded: dict[str, Any] = {}
         used, free = 0, free_bytes(self._place)
         for name in list(self._waiting):
-            if loaded and not self._fits(name, used, free):
+            if loaded and not self._fits(name, loaded, used, free):
                 continue
             self._waiting.remove(name)
             metric = self._load(name)
@@ -80,9 +80,21 @@ class Models:
             loaded[name], used = metric, together
         return loaded
 
-    def _fits(self, name: str, used: int, free: float) -> bool:
+    def _fits(self, name: str, loaded: Iterable[str], used: int, free: float) -> bool:
+        if any(self._share(name, other) for other in loaded):
+            return True
         size = self._sizes[name]
         return size is not None and used + size <= self._room(free)
+
+    def _share(self, name: str, other: str) -> bool:
+        """Whether two metrics are loaded with one network between them."""
+        mine, theirs = metrics.info(name), metrics.info(other)
+        if not mine.network or mine.network != theirs.network:
+            return False
+        pair = ((self._suite.metrics[name], mine), (self._suite.metrics[other], theirs))
+        weights = [spec.weights or facts.weights for spec, facts in pair]
+        dtypes = [{**facts.options, **spec.options}.get("backbone_dtype") for spec, facts in pair]
+        return weights[0] == weights[1] and dtypes[0] == dtypes[1]
 
     def _room(self, free: float) -> float:
         if self._place.startswith("cuda"):

@@ -8,26 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import metrics
+from bench.errors import MissingError
 from bench.models.metric_paths import metric_weights
 from bench.models.weights import digest, hub_name, resolve, split_pin
+from bench.suite.metric_spec import MetricSpec
 from metrics.weights.hub import cached, commit_of
 from metrics.weights.pins import pinned
-
-if TYPE_CHECKING:
-    from bench.suite.schema import MetricSpec
+from prompts.catalogue import public_sets
+from prompts.public import PublicSetError, files_of
 
 
 def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | None = None) -> Any:
     """The metric of a suite, loaded. Raises BenchError or metrics.MetricError, one sentence each."""
     if spec is None:
-        return metrics.load(name, device=device, label=label)
-    paths = metrics.info(name).weight_options
+        spec = MetricSpec()
+    facts = metrics.info(name)
+    paths = facts.weight_options
     options = {key: metric_weights(value) if key in paths else value for key, value in spec.options.items()}
+    if facts.prompt_set and options.get("questions") is None:
+        options["questions"] = _questions_of(facts.prompt_set)
     how: dict[str, Any] = {"device": device, "label": label, "dtype": spec.dtype, "tf32": spec.tf32}
     return metrics.load(name, weights=metric_weights(spec.weights), **how, **options)
+
+
+def _questions_of(prompt_set: str) -> Path:
+    """The file of a public prompt set that has one, known by its digest. Raises MissingError where it is not here."""
+    try:
+        return files_of(public_sets()[prompt_set])[0]
+    except PublicSetError as error:
+        raise MissingError(str(error)) from None
 
 
 def identity_of(spec: str, beside: Sequence[str]) -> Any:

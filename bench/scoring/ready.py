@@ -27,7 +27,8 @@ def check_metrics_load(suite: Suite) -> None:
     for name, spec in suite.metrics.items():
         try:
             scope_of(name, spec, suite)
-            if metrics.info(name).kind == metrics.Kind.SET and suite.reference is None:
+            facts = metrics.info(name)
+            if facts.kind == metrics.Kind.SET and facts.reference and suite.reference is None:
                 raise UsageError(f"it compares with reference images, but suite '{suite.name}' has none ([reference])")
             load_metric(name, spec, "cpu", suite.label)
         except (BenchError, metrics.MetricError) as error:

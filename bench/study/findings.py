@@ -18,10 +18,11 @@ from bench.store.atomic import read_json
 from bench.store.run_store import RunStore
 from bench.store.runs import Run, read_run
 from bench.study.adaptive import Looks, Verdicts, at_looks, weighted
-from bench.study.against_metrics import Against, against_metrics
+from bench.study.against_metrics import against_metrics
 from bench.study.agreement import Retest, alpha, retest, side_bias
 from bench.study.ballots import Ballots, ballots
 from bench.study.lines import MANIFEST
+from bench.study.metric_agreement import Against
 from bench.study.needed import Needed, votes_to_decide
 from bench.study.raters import Raters, judge_raters
 from bench.study.strengths import Strengths, strengths

@@ -478,7 +478,7 @@ def test_a_negative_prompt_is_sent_and_must_be_heeded(at: Bench) -> None:
 
 
 def test_settings_of_a_local_model_are_refused(at: Bench) -> None:
-    for options in ({"batch_size": 2}, {"compile": True}):
+    for options in ({"batch_size": 2}, {"compile": True}, {"fuse_lora": True}):
         with pytest.raises(UsageError, match="has no meaning for an endpoint"):
             run(at.suite(), ["base"], results=at.folder / "r", **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="dtype is the server's own choice"):
