@@ -6,7 +6,8 @@
 | one | none |
 | bounded metric, fewer than 8 clusters off the bound (of differences: off zero) | `bench.analysis.bounded` |
 | equal differences, no bounds | `bench.analysis.bounded`, supposing one as large the other way: a sign test |
-| values that are all the same, no bounds | none: nothing says how rare another value is |
+| bounded metric, values that are all the same | `bench.analysis.bounded` |
+| values (or pairs) that are all the same, no bounds | none: nothing says how rare another value is |
 | bounded metric, the mean's skewness above 0.2 | of the two, the tighter limit on each side |
 | all else | `bench.analysis.means`, cut to the metric's range |
 
@@ -58,11 +59,16 @@ class ClusterMean:
 
     @cached_property
     def piled_up(self) -> bool:
-        """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others."""
+        """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others.
+
+        Of clusters that are all the same it sees nothing, wherever they lie.
+        """
         if self.sums.size < 2:
             return False
+        if math.isnan(float(self._stats.error)):
+            return self._range is not None
         if self.bounds is None or not self.bounds.finite:
-            return self._range is not None and math.isnan(float(self._stats.error))
+            return False
         return few_varying(self.sums / self.counts, self.ties_at)
 
     @cached_property
@@ -108,7 +114,9 @@ class ClusterMean:
         if self.piled_up and self._range is not None:
             low, high = bounded_limits(self.sums, self.counts, self._range, level)
         elif math.isnan(float(self._stats.error)):
-            return self._without(f"no interval: all {clusters} prompts have the same value")
+            return self._without(
+                f"no interval: all {clusters} prompts have the same value, of a metric without two bounds"
+            )
         else:
             low, high = map(float, limits(self._stats, level))
             low, high = self.bounds.cut(low, high) if self.bounds else (low, high)

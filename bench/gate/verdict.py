@@ -62,14 +62,15 @@ class Verdict:
 def judge(low: float, value: float, high: float, bound: float, at_least: bool) -> Status:
     """Passed or failed when the interval [low, high] lies on one side of the bound, else undecided.
 
-    Without an interval the value alone decides; NaN is missing. On the bound is within it.
+    On the bound is within it; a limit may be infinite. Without an interval (NaN limits) nothing shows that the true
+    value is within the bound: a value within it is undecided, and one beyond it fails. A value of NaN is missing.
     """
     if not math.isfinite(value):
         return "missing"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low = high = value
     if not at_least:
-        low, high, bound = -high, -low, -bound
+        low, value, high, bound = -high, -value, -low, -bound
+    if math.isnan(low) or math.isnan(high):
+        return "undecided" if value >= bound else "failed"
     if low >= bound:
         return "passed"
     return "failed" if high < bound else "undecided"
@@ -105,7 +106,14 @@ def _round_up(number: float) -> int:
 def shown(interval: Interval) -> str:
     """A mean with its interval, four significant digits, no minus zero."""
     mean, low, high = (f"{value + 0.0:.4g}" for value in (interval.mean, interval.low, interval.high))
-    return f"{mean} [{low}, {high}]" if math.isfinite(interval.low) else f"{mean} (no interval)"
+    return f"{mean} (no interval)" if math.isnan(interval.low) else f"{mean} [{low}, {high}]"
+
+
+def without_interval(interval: Interval) -> str:
+    """Why a value has no interval, as a clause that stands behind "(no interval)"; "" where it has one."""
+    if not math.isnan(interval.low) or not math.isfinite(interval.mean):
+        return ""
+    return (interval.reason or "none is stored with it").removeprefix("no interval: ").removesuffix(": no interval")
 
 
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
@@ -136,6 +144,17 @@ def drops_told(verdicts: Sequence[Verdict]) -> str:
         return ""
     each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
     return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."
+
+
+def next_step(verdicts: Sequence[Verdict]) -> str:
+    """What decides the undecided verdicts, as a clause; "" where there are none that prompts or allowances decide."""
+    needed = [
+        verdict.needed for verdict in verdicts if verdict.status == "undecided" and not math.isnan(verdict.needed)
+    ]
+    if not needed:
+        return ""
+    more = "more prompts (`bench run --limit N`, `--until decided`) or " if min(needed) < math.inf else ""
+    return f"Undecided verdicts are decided by {more}a larger allowance (`bench check --plan`)"
 
 
 def noise_told(verdicts: Sequence[Verdict]) -> list[str]:
