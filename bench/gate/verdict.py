@@ -148,6 +148,17 @@ def drops_told(verdicts: Sequence[Verdict]) -> str:
     return f"Intervals of the {lines} {what} are of {each} % each, so of {together} % together."
 
 
+def next_step(verdicts: Sequence[Verdict]) -> str:
+    """What decides the undecided verdicts, as a clause; "" where there are none that prompts or allowances decide."""
+    needed = [
+        verdict.needed for verdict in verdicts if verdict.status == "undecided" and not math.isnan(verdict.needed)
+    ]
+    if not needed:
+        return ""
+    more = "more prompts (`bench run --limit N`, `--until decided`) or " if min(needed) < math.inf else ""
+    return f"Undecided verdicts are decided by {more}a larger allowance (`bench check --plan`)"
+
+
 def noise_told(verdicts: Sequence[Verdict]) -> list[str]:
     """Which methods are not paired on the same noise, and why, a sentence each."""
     told = dict.fromkeys((verdict.who, verdict.noise) for verdict in verdicts if verdict.noise)
