@@ -89,10 +89,10 @@ class Keys:
         """The handle of a picture for a rater; `side` is left or right."""
         return self._digest("picture", rater, item, side, size=_HANDLE_BYTES)
 
-    def pseudonym(self, source: str, name: str) -> str:
-        """What stands for a rater of another place: 12 hexadecimal digits that only the key's owner can work out."""
+    def imported(self, source: str, name: str) -> str:
+        """What stands for a rater of another place: x and 12 hexadecimal digits that only the key's owner can tell."""
         text = f"pseudonym\0{source}\0{name}".encode()
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:12]
+        return f"x{hmac.new(self._key, text, hashlib.sha256).hexdigest()[:12]}"
 
     def rater(self, token: str) -> str | None:
         """Whose link this is, None for nobody's. Looked up by digest and compared in constant time."""

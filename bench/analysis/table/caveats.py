@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.analysis.checkpoints import method_groups
 from bench.analysis.comparable import differing_notes, library_notes
 from bench.analysis.differences import LEAST_PROMPTS
-from bench.analysis.noise import noise_text
+from bench.analysis.noise import BY_GROUP, noise_text
 from bench.analysis.run_notes import gap_notes, no_interval_notes, prompt_notes
 from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
@@ -60,7 +60,8 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
             "metrics of this report; name the runs to report (bench report RUN...) to set the family"
         )
     if noise := noise_text({row.name: row.run.conditions for row in table.rows}):
-        yield f"{noise}; a column of pictures need not have the same noise"
+        same = noise.endswith(BY_GROUP)
+        yield noise if same else f"{noise}; a column of pictures need not have the same noise"
     yield from served_notes({row.name: row.run for row in table.rows})
     if run.samples < 2:
         yield "one image per prompt: diversity cannot be scored"
