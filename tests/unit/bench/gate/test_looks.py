@@ -155,7 +155,8 @@ def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
     found = judged(night(tmp_path / "n", 2), tmp_path / "gate.toml", before)
     (one,) = allowances(found.limits, found.summaries, before)
     assert 0.1 < one.needed < 0.3
-    two = replace(found.limits, rules=(found.limits.rules[0], replace(found.limits.rules[0], rule="max_drop_percent")))
+    (rule,) = found.limits.bounds
+    two = replace(found.limits, rules=(rule, replace(rule, rule="max_drop_percent")))
     both = allowances(two, found.summaries, before)
     assert (one.lines, [line.lines for line in both]) == (1, [2, 2])
     t = [t_quantile(q, 31) for q in (0.975, 0.9, 1 - 0.05 / 4, 0.9**0.5)]  # 5 % and 90 % of one line, and of two
