@@ -455,7 +455,9 @@ def test_a_methods_own_steps_are_sent(at: Bench) -> None:
     assert few.manifest().identity["steps"] == 2
 
 
-@pytest.mark.parametrize(("method", "key"), [("int8", "precision"), ("deepcache", "cache_interval")])
+@pytest.mark.parametrize(
+    ("method", "key"), [("int8", "precision"), ("deepcache", "cache_interval"), ("spell", "coupling")]
+)
 def test_what_a_server_cannot_be_told_is_refused(at: Bench, method: str, key: str) -> None:
     with pytest.raises(UsageError, match=f"method '{method}' has a {key}, which acts within a picture's steps or wei"):
         at.run(method)
