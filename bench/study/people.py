@@ -45,7 +45,7 @@ class VotesOf:
 
 
 def people_of(study: Path | str | None) -> VotesOf | None:
-    """The votes of a study's folder; None for None. Errors as of `read_findings`, whose notes are logged as warnings."""
+    """The votes of a study's folder; None for None. Errors as of `read_findings`; its notes are logged as warnings."""
     if study is None:
         return None
     found = read_findings(study, metrics=False)
