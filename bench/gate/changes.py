@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.analysis.bounded import Bounds
 from bench.analysis.differences import set_difference
 from bench.analysis.estimand import Pairing, Units, pair
+from bench.analysis.extrapolation import is_refused
 from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Interval, independent_difference
 from bench.analysis.worst_case import identical_text, worst_case
@@ -123,7 +124,7 @@ def _set_change(before: Summary, after: Summary, metric: str, level: float, perc
     ordered = bool(after.prompt_order) and before.prompt_order == after.prompt_order
     found = set_difference(then.set_value(), now.set_value(), now.features, same_prompts=ordered)
     interval = found.interval(level)
-    open_ = interval.reason or "" if "not estimable" in (interval.reason or "") else ""
+    open_ = interval.reason or "" if is_refused(interval) else ""
     alike = identical and math.isclose(then.mean, now.mean, rel_tol=1e-4, abs_tol=1e-9)
     if alike or (then.left_out and then.left_out == now.left_out and then.mean == now.mean):
         interval, open_ = Interval(0.0, 0.0, 0.0, now.interval.n, 0, max(2, len(now.left_out))), ""

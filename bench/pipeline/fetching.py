@@ -12,7 +12,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.methods.catalogue import Method
 from bench.models.endpoint import check_served_methods, served_digests, served_name, silent
 from bench.models.weights import digest_of, hub_name, split_pin
-from bench.scoring.metric_weights import here
+from bench.scoring.metric_weights import here, is_served
 from bench.suite.load import load_suite
 from bench.suite.plan import weights_names
 from bench.suite.schema import NO_MODEL, Suite
@@ -112,7 +112,9 @@ def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
 
 
 def metrics_to_fetch(suite: Suite) -> list[Fetch]:
-    found = []
+    """Weights of metrics that are not on this machine; those of several metrics once."""
+    found: dict[str, list[str]] = {}
+    sizes: dict[str, float | None] = {}
     for name, spec in suite.metrics.items():
         facts = catalogue.info(name) if name in catalogue.names() else None
         published = facts.weights if facts is not None else None
@@ -120,8 +122,9 @@ def metrics_to_fetch(suite: Suite) -> list[Fetch]:
             there = (spec.weights is None and not published) or here(spec.weights, published) is not None
         except BenchError as error:
             raise UsageError(f"metric {name}: {error}") from None
-        if not there:
+        if not there and not is_served(name, spec):
             known = facts.megabytes if facts is not None and spec.weights is None else None
-            megabytes = None if known is None else round(known)
-            found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
-    return found
+            source = spec.weights or str(published)
+            found.setdefault(source, []).append(name)
+            sizes[source] = None if known is None else round(known)
+    return [Fetch(source, f"metric {' and '.join(names)}", sizes[source]) for source, names in found.items()]

@@ -145,6 +145,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "dtype": "of the metric's networks",
         "tf32": "on: CUDA multiplies float32 as TensorFloat-32",
         "torchmetrics": "a class of torchmetrics, such as `image.TotalVariation`, under a name of the suite's own",
+        "answers": "of `question`: a list, of which the images of a prompt show some; without it: Yes or No",
         "question": "what a vision-language model is asked about every image, under a name of the suite's own",
     },
     "Reference": {

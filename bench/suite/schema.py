@@ -171,7 +171,13 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            for key, default in (("torchmetrics", None), ("question", None), ("dtype", "float32"), ("tf32", False)):
+            for key, default in (
+                ("torchmetrics", None),
+                ("question", None),
+                ("answers", None),
+                ("dtype", "float32"),
+                ("tf32", False),
+            ):
                 if table[key] == default:
                     del table[key]
         if not self.unselected:

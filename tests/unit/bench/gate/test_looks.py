@@ -16,6 +16,7 @@ from bench.gate.check import check
 from bench.gate.judging import judged
 from bench.gate.ledger import ledger_path, look_level, spent_at
 from bench.gate.thresholds import parse_thresholds
+from bench.gate.verdict import drops_told
 from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -136,6 +137,15 @@ def test_missing_values_never_turn_a_gate_green(tmp_path: Path, share: float) ->
     assert all("unscored" in verdict.message for verdict in found)
     mended = check(tmp_path / "anchor", gate, json.loads(json.dumps(baseline_of(tmp_path / "n"))))
     assert mended[1].status == "undecided"  # and no drop of what could not be scored before
+
+
+def test_the_level_of_a_look_is_told_with_the_number_of_its_lines(tmp_path: Path) -> None:
+    """Two lines that share what the second look may spend were once called twelve drops of 95 % together."""
+    gate, before = written(tmp_path, f"{NIGHTLY}min = -9\n", night(tmp_path / "a", 1))
+    check(night(tmp_path / "b", 2), gate, before)
+    found = check(night(tmp_path / "c", 3), gate, before)
+    assert [one.shared for one in found] == [2, 0]
+    assert "Intervals of the 2 lines at this look are of 99.58 % each, so of 99.17 % together." in drops_told(found)
 
 
 def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
