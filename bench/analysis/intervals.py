@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 from bench.analysis.bounded import Bounds, bounded_limits, bounded_one_sided, few_varying
 from bench.analysis.means import MeanStats, limits, one_sided, ratio_stats
 from bench.analysis.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
+from bench.formatting import counted
 
 FEW_PROMPTS = 30  # below it `rare_prompts` is said
 # Skewness of a mean above which Hall's limits widen by leaps: 100 shares of which a dozen are off their bound get
@@ -221,6 +222,8 @@ def rare_prompts(prompts: int) -> str:
     """What no interval over fewer than 30 prompts can show, as a sentence; "" for more."""
     if not 0 < prompts < FEW_PROMPTS:
         return ""
+    if prompts < 3:  # 3/n is no share
+        return f"{counted(prompts, 'prompt')}: most kinds of prompts cannot be seen, and no interval accounts for them"
     return (
         f"{prompts} prompts: a kind of prompt rarer than {3 / prompts:.0%} (3/n) cannot be seen, "
         "and no interval accounts for it"

@@ -33,7 +33,9 @@ def cluster_notes(run: Run) -> list[str]:
         found.append(f'cluster = "{run.cluster}" names a tag that {whose}: there each text is a cluster of its own')
     if clusters < len(run.prompts):
         why = f"the same tag {run.cluster} or text" if run.cluster else "the same text"
-        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
+        found.append(
+            f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {counted(clusters, 'cluster')}"
+        )
     return found
 
 

@@ -48,7 +48,8 @@ def verdicts(
     before = [read_summary(one) for one in (baseline or {}).get("summaries", [])]
     level = 0.95 if look is None else look_level(look, _lines(limits, typed), of)
     drops = drop_level(limits, typed) if look is None else level
-    gate = Gate(limits, typed, before, left_out, drops, level, common, _seen([*typed, *before]))
+    lines = _lines(limits, typed, drops=look is None)
+    gate = Gate(limits, typed, before, left_out, drops, level, common, lines, _seen([*typed, *before]))
     runs = Counter((summary.suite, summary.method) for summary in typed)
     runs.update((omitted.suite, omitted.method) for omitted in left_out)
     found = [verdict for rule in limits.rules for verdict in _of_rule(rule, gate)]
@@ -163,7 +164,7 @@ def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate, noise
     far = (
         EXTRAPOLATED if entry.features is not None and not drop.open_ and drop.interval.high > drop.interval.low else ""
     )
-    numbers |= {"noise": noise}
+    numbers |= {"noise": noise, "shared": gate.shared}
     message = _told(
         message, unscored_text(entry), gaps, far, "" if drop.open_ else without_interval(drop.interval), why
     )

@@ -35,6 +35,7 @@ class Verdict:
     needed: float = math.nan  # of an undecided verdict: about how many prompts would decide it; inf: no number would
     detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
     level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
+    shared: int = 0  # of a drop: among how many lines its part of the errors is shared
     path: str = ""  # the thresholds file
     trained: tuple[str, ...] = ()  # of the metrics judged, those that the method (or the other) was trained on
     noise: str = ""  # why pairs are not on the same noise, as a clause
@@ -138,12 +139,13 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 def drops_told(verdicts: Sequence[Verdict]) -> str:
     """At which level drops were judged, as a sentence; "" for fewer than two drops."""
-    level = max((verdict.level for verdict in verdicts if math.isfinite(verdict.level)), default=0.0)
-    rules = round(0.05 / (1 - level))
-    if rules < 2:
+    drops = [verdict for verdict in verdicts if math.isfinite(verdict.level) and verdict.shared > 1]
+    if not drops:
         return ""
-    each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
-    return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."
+    level, lines = drops[0].level, drops[0].shared
+    each, together = (f"{100 * part:.2f}".rstrip("0").rstrip(".") for part in (level, 1 - lines * (1 - level)))
+    what = "drops" if together == "95" else "lines at this look"
+    return f"Intervals of the {lines} {what} are of {each} % each, so of {together} % together."
 
 
 def next_step(verdicts: Sequence[Verdict]) -> str:

@@ -70,6 +70,10 @@ tests/unit/metrics/test_judge.py` prints the largest differences.
 | unified_reward | greedy decoding token by token, without a cache | 1 | equal text |
 
 DreamSim's `dinov2_vitb14` is not covered: its network's code is fetched from elsewhere.
+
+Metrics without an original that runs here (HPSv3, DINOv3, CycleReward, MPS, GenEval's rules, IRS, PRDC, PVS and
+Conditional Vendi among them) are compared with second readings, and planted mistakes with both:
+[parity_readings.md](parity_readings.md).
 """
 
 
