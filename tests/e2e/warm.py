@@ -44,7 +44,9 @@ def serve(path: str) -> None:
                     _run(json.loads(data), streams)
                 for stream in streams:
                     os.close(stream)
-                call.sendall(bytes([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) % 256]))
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) % 256
+                with contextlib.suppress(BrokenPipeError):  # whoever asked was ended meanwhile
+                    call.sendall(bytes([code]))
 
 
 def _run(call: dict[str, Any], streams: Sequence[int]) -> None:
