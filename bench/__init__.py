@@ -9,6 +9,7 @@ does, with a keyword for each flag:
     bench.import_scores(...)  scores of others as a run
     bench.report(...)         the page, tables and Pareto plots
     bench.compare(a, b)       paired differences of two runs
+    bench.agreement(votes)    metrics against a table of human votes
     bench.claims(file)        which sentences the runs carry
     bench.check(...)          verdicts against thresholds and a baseline
     bench.make_reference(...) the statistics of reference images, in a file
@@ -38,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Method": "bench.methods.catalogue",
     "Schedule": "bench.methods.schedule",
+    "agreement": "bench.reporting.agreement",
     "check": "bench.gate.check",
     "check_records": "bench.reporting.leaderboard.leaderboard",
     "claims": "bench.study.claims",
@@ -62,6 +64,7 @@ _PUBLIC = {
 __all__ = [
     "Method",
     "Schedule",
+    "agreement",
     "check",
     "check_records",
     "claims",
@@ -97,6 +100,7 @@ if TYPE_CHECKING:  # so that types and signatures are known where they are used
     from bench.pipeline.run import run
     from bench.pipeline.train import train
     from bench.registry.families import register_model
+    from bench.reporting.agreement import agreement
     from bench.reporting.export.croissant import export_croissant
     from bench.reporting.export.hub_results import export_hub_results
     from bench.reporting.export.trackers import track

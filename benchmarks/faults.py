@@ -144,6 +144,7 @@ KINDS = {
     "manifest": "r/runs/faults/refl@*/manifest.json",
     "digest of the manifest": "r/runs/faults/refl@*/manifest.json.sha256",
     "prompts": "r/runs/faults/refl@*/prompts-*.jsonl",
+    "copy of how it was made": "r/runs/faults/refl@*/made.json",
     "summary": "r/runs/faults/refl@*/summary.json",
     "image rows": "r/runs/faults/refl@*/images/part-*.parquet",
     "image values": "r/runs/faults/refl@*/scores/pickscore/part-*.parquet",

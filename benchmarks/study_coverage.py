@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from simulate import Line, Rng, Trials, main
+from simulate import Line, Rng, Trials, cell, main
 from study_world import World, answers, limit, packed, questions, raters_of, study
 
 from bench.analysis.stats import Interval
@@ -241,37 +241,57 @@ def spam_line(world: World, checks: int, what: str, kind: str = KINDS[0]) -> Tri
 
 
 def lines() -> list[Line]:
-    """All lines of the table."""
+    """All lines of the tables."""
+    return [*rate_lines(), *other_lines(), *ppi_lines(), *spam_lines()]
+
+
+def rate_lines() -> list[Line]:
+    """Coverage of win rates and strengths, by world."""
     found = []
-    for name, world in WORLDS.items():
-        low = 0.93
-        found.append(Line(f"win rate of m0 over m3, {name}", rate_line(world, 0, 3), low, 0.97, 2000))
-        if "wins of" not in name:
-            found.append(Line(f"win rate of m0 over m1, {name}", rate_line(world, 0, 1), low, 0.97, 2000))
-            found.append(Line(f"strength of m0, {name}", strength_line(world, 0), low, 0.97, 2000))
-            found.append(Line(f"strength of m3, {name}", strength_line(world, 3), low, 0.97, 2000))
-    for name in ("24 raters, 40 prompts", "10 raters, 20 prompts"):
-        found.append(Line(f"win rate of m2 against the others, {name}", method_line(WORLDS[name], 2), 0.93, 0.97, 2000))
-        found.append(Line(f"bias to the left, {name}", side_line(WORLDS[name]), 0.93, 0.97, 2000))
-        found.append(Line(f"all ranks, {name}", ranks_line(WORLDS[name]), 0.95, 1.0, 2000))
+    for row, world in WORLDS.items():
+        draws = {"win rate, m0 and m3": rate_line(world, 0, 3)}
+        if "wins of" not in row:
+            draws["win rate, m0 and m1"] = rate_line(world, 0, 1)
+            draws |= {f"strength of m{i}": strength_line(world, i) for i in (0, 3)}
+        found += [cell("study", row, what, draw, 0.93, 0.97, trials=2000) for what, draw in draws.items()]
+    return found
+
+
+def other_lines() -> list[Line]:
+    """The method's mean rate, the side, ranks, and wrong decisions between four equal methods."""
+    found = []
     for raters, prompts in ((24, 40), (10, 20)):
-        world = World(quality=EVEN, raters=raters, prompts=prompts)
-        name = f"4 equal methods, {raters} raters, {prompts} prompts"
-        found.append(Line(f"any win rate decided wrongly, {name}", family_line(world), 0.0, 0.06, 2000))
-        found.append(Line(f"any strength decided wrongly, {name}", family_of_strengths(world), 0.0, 0.06, 2000))
-    for labels, low in ((20, 0.92), (100, 0.93)):
-        high = 0.97 if labels >= 100 else 1.0
+        column = f"{raters} raters, {prompts} prompts"
+        world, even = WORLDS[column], World(quality=EVEN, raters=raters, prompts=prompts)
+        for row, draw, low, high in (
+            ("win rate of m2 against the others", method_line(world, 2), 0.93, 0.97),
+            ("bias to the left", side_line(world), 0.93, 0.97),
+            ("all ranks", ranks_line(world), 0.95, 1.0),
+            ("any win rate decided wrongly, 4 equal methods", family_line(even), 0.0, 0.06),
+            ("any strength decided wrongly, 4 equal methods", family_of_strengths(even), 0.0, 0.06),
+        ):
+            found.append(cell("of a study", row, column, draw, low, high, trials=2000))
+    return found
+
+
+def ppi_lines() -> list[Line]:
+    """Coverage of prediction-powered intervals, by what the score knows."""
+    found = []
+    for labels, low, high in ((20, 0.92, 1.0), (100, 0.93, 0.97)):
+        group = f"{labels} prompts with votes"
         for quality in (0.9, 0.5, 0.0):
-            name = f"{labels} labels, correlation {quality:g}"
-            found.append(
-                Line(f"prediction-powered mean, {name}", ppi_line(labels, quality, win=False), low, high, 4000)
-            )
-            found.append(
-                Line(f"prediction-powered win rate, {name}", ppi_line(labels, quality, win=True), low, high, 4000)
-            )
-        name = f"{labels} labels of {labels // 5} raters, correlation 0.9"
+            for what, win in (("mean", False), ("win rate", True)):
+                draw = ppi_line(labels, quality, win=win)
+                found.append(cell(group, f"correlation {quality:g}", what, draw, low, high))
+        row = "0.9, 5 votes of each rater, who lean each their own way"
         draw = ppi_line(labels, 0.9, win=True, raters=labels // 5)
-        found.append(Line(f"prediction-powered win rate, {name}", draw, low, high, 4000))
+        found.append(cell(group, row, "win rate", draw, low, high))
+    return found
+
+
+def spam_lines() -> list[Line]:
+    """Who is marked, and whether it is told."""
+    found = []
     spam, clean = World(raters=30, spammers=0.2), World(raters=30)
     for kind in KINDS:
         name = f"{kind}, 30 raters, 4 checks each"

@@ -18,10 +18,10 @@ _HEAD = """# Metrics
 Written by `python -m metrics.docs > docs/metrics.md` from the catalogue; the tests fail when it is out of date.
 
 An image metric gives a value for an image and its prompt, a group metric for the images of one prompt, a set metric for
-all images against a reference set. An arrow points where better values are. What decides a value (digests of the
-weights, resize, antialias, crop, mean and deviation, token limit, dtype, options) is in the identity card that is
-stored with the scores: `metrics.load(...).card.to_dict()`. Weights that are not the published ones are labelled in the
-title; the published ones are taken from the commit of their repository that is shown.
+all images against a reference set (`conditional_vendi` needs none). An arrow points where better values are. What
+decides a value (digests of the weights, resize, antialias, crop, mean and deviation, token limit, dtype, options) is in
+the identity card that is stored with the scores: `metrics.load(...).card.to_dict()`. Weights that are not the published
+ones are labelled in the title; the published ones are taken from the commit of their repository that is shown.
 
 Networks compute in float32. `dtype = "bfloat16"` (or `"float16"`) in a metric's table of the suite loads them in half
 the memory, and `tf32 = true` lets CUDA devices multiply float32 as TensorFloat-32; without it they multiply exactly.

@@ -57,6 +57,12 @@ def rows_of(entry: PublicSet, fetch: Fetch | None = None) -> list[tuple[str, str
     return rows
 
 
+def files_of(entry: PublicSet, fetch: Fetch | None = None) -> list[Path]:
+    """The files of the set on this machine, in its order. Raises PublicSetError as `rows_of` does."""
+    rows_of(entry, fetch)
+    return list(_paths(entry, fetch).values())
+
+
 def _paths(entry: PublicSet, fetch: Fetch | None) -> dict[str, Path]:
     """The local path of each file of the set."""
     folder = prompt_folder() / entry.name

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bench.errors import NotComparableError
 from bench.store.cards import card_difference, library_difference
+from bench.store.conditions import COUPLED
 from bench.store.runs import Run
 from bench.store.select import LeftOut
 
@@ -79,7 +80,7 @@ def _why_runs_differ(a: Run, b: Run, seeds: bool) -> str | None:
         return f"prompts differ: {_prompt_difference(a, b)}"
     if a.samples != b.samples:
         return f"samples differ: {a.samples} against {b.samples} images per prompt"
-    for key in a.conditions.keys() & b.conditions.keys() - (set() if seeds else {"seed"}):
+    for key in a.conditions.keys() & b.conditions.keys() - ({COUPLED} if seeds else {COUPLED, "seed"}):
         if a.conditions[key] != b.conditions[key]:
             return f"{key} differs: {a.conditions[key]} against {b.conditions[key]}"
     return None

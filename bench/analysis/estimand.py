@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean, same_values
-from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
-from bench.analysis.worst_case import worst_case
+from bench.analysis.worst_case import identical_text, worst_case
 from bench.store.clusters import clusters_of
+from bench.store.conditions import COUPLED
 from bench.store.runs import Run
 
 Ints = NDArray[np.int64]
@@ -47,6 +47,7 @@ class Units:
     bounds: Bounds | None = None
     noise: tuple[Any, ...] | None = None  # equal for two runs of the same noise; None: not on record
     common: bool = False  # only the values that all runs have are left (--common): the others are not missed
+    coupled: bool = False  # the images of a prompt depend on each other: it is the prompt that is paired
 
     @cached_property
     def prompt_means(self) -> Floats:
@@ -118,7 +119,16 @@ def units_of(run: Run, metric: str) -> Units:
     values[~np.isfinite(values)] = np.nan
     numbers = prompt_clusters(run)
     clusters = np.array([numbers[prompt_id] for prompt_id in order], dtype=np.int64)
-    return Units(tuple(order), values, clusters, bounds_of(facts.card), noise_of(run.conditions), run.common)
+    noise, coupled = noise_of(run.conditions), COUPLED in run.conditions
+    return Units(tuple(order), values, clusters, bounds_of(facts.card), noise, run.common, coupled)
+
+
+def paired_by_sample(a: Units, b: Units) -> bool:
+    """Whether a sample of one is the other's counterpart: made from the same noise, and from nothing else.
+
+    Where the images of a prompt were coupled, a sample depends on its neighbours, so that whole prompts are pairs.
+    """
+    return a.noise is not None and a.noise == b.noise and not (a.coupled or b.coupled)
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,10 @@ class Pairing:
 
     def interval(self, level: float = 0.95) -> Interval:
         """The interval of the pairs' mean difference; the gaps are not in it."""
-        return self.estimate.interval(level)
+        found = self.estimate.interval(level)
+        if not math.isnan(found.low) or found.clusters < 2:
+            return found
+        return replace(found, reason=f"no interval: both have equal values in all pairs of {found.clusters} prompts")
 
     @property
     def agree(self) -> bool:
@@ -156,15 +169,20 @@ class Pairing:
 
     @property
     def same(self) -> bool:
-        """Whether both sides have the very same values, of a metric whose values do not repeat by chance."""
-        if self.gaps or not self.sides:
+        """Whether all pairs have the very same values, of a metric whose values do not repeat by chance.
+
+        Of what is scored on one side only (`gaps`) that says nothing.
+        """
+        if not self.sides:
             return False
         a, b = self.sides[0]
-        if not np.allclose(a.prompt_means, b.prompt_means, rtol=1e-12, atol=0, equal_nan=True):
+        known = np.isfinite(a.prompt_means)  # of both: sides are what is paired
+        before, after = a.prompt_means[known], b.prompt_means[known]
+        if not known.any() or not np.allclose(before, after, rtol=1e-12, atol=0):
             return False
-        _, index = np.unique(self.clusters, return_inverse=True)  # the same text twice repeats by itself, not by chance
+        _, index = np.unique(self.clusters[known], return_inverse=True)  # a text that is there twice repeats by itself
         sizes = np.bincount(index)
-        first, second = (np.bincount(index, weights=one.prompt_means) / sizes for one in (a, b))
+        first, second = (np.bincount(index, weights=means) / sizes for means in (before, after))
         return same_values(first, second, a.bounds or b.bounds)
 
     def least(self, level: float = 0.95) -> Interval:
@@ -199,7 +217,8 @@ class Pairing:
         shares = self._win_rate(known).interval(level) if win else None
         interval, p = self.interval(level), self.estimate.p()
         if (identical and self.agree and not self.estimate.n_unscored) or self.same:
-            reason = "the pictures are identical"
+            reason = identical_text(self.gaps)
+            shares = shares and replace(shares, low=shares.mean, high=shares.mean)
             return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, shares)
         return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), shares)
 
@@ -212,13 +231,13 @@ class Pairing:
 def pair(a: Units, b: Units, seen: Bounds | None = None) -> Pairing:
     """b - a of one metric. `seen` are the extreme values of all runs compared (default: of these two).
 
-    Sample by sample where the noise of both is the same, else prompt by prompt.
+    Sample by sample where the noise of both is the same (`paired_by_sample`), else prompt by prompt.
     """
     prompts = tuple(dict.fromkeys((*a.prompts, *b.prompts)))
     whole = b if set(prompts) == set(b.prompts) else a
     clusters = whole.of(prompts).clusters
     first, second = a.of(prompts), b.of(prompts)
-    shared = a.noise is not None and a.noise == b.noise and first.values.shape == second.values.shape
+    shared = paired_by_sample(a, b) and first.values.shape == second.values.shape
     bounds = a.bounds or b.bounds
     estimate, differences = _difference(first, second, shared, clusters, bounds)
     gaps = _gaps(first.values, second.values)
@@ -271,17 +290,3 @@ def _at(units: Units, other: Units, value: float) -> Units:
 
 def _fill(a: Units, b: Units, bounds: Bounds | None, seen: Bounds | None) -> tuple[Bounds, str]:
     return worst_case(bounds, [one for one in (a.seen, b.seen, seen) if one is not None])
-
-
-def percent_interval(a: Units, b: Units, clusters: Ints, level: float = 0.95) -> Interval:
-    """100 (b - a) / |a| of the means over the prompts that both have, with Fieller's interval (`ratio_interval`).
-
-    NaN with a reason where the mean of a may be zero.
-    """
-    before, after = a.prompt_means, b.prompt_means
-    both = np.isfinite(before) & np.isfinite(after)
-    _, index = np.unique(clusters[both], return_inverse=True)
-    base = np.bincount(index, weights=before[both])
-    change = np.bincount(index, weights=100 * (after[both] - before[both]))
-    sign = -1.0 if base.sum() < 0 else 1.0
-    return ratio_interval(change, sign * base, level)

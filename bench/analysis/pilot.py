@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.analysis.estimand import Units, units_of
+from bench.analysis.estimand import Units, paired_by_sample, units_of
 from bench.analysis.means import SKEW_FACTOR, MeanStats, limits, mean_stats, two_sided
 from bench.analysis.stats import POWER, t_quantile
 from bench.store.runs import Run
@@ -114,7 +114,7 @@ def _spread(a: Units, b: Units, run: Run, lead: Run, metric: str) -> Spread | No
     first, second = a.values[rows], b.of(a.prompts).values[rows]
     if len(first) < 3:
         return None
-    shared = a.noise is not None and a.noise == b.noise and first.shape == second.shape
+    shared = paired_by_sample(a, b) and first.shape == second.shape
     means = np.nanmean(second, axis=1) - np.nanmean(first, axis=1)
     samples, total = first.shape[1], float(means.var(ddof=1))
     within = noise = math.nan

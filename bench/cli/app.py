@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.agreement import agreement
 from bench.cli.check import check
 from bench.cli.claims import claims
 from bench.cli.commands import Command
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "compare": compare,
     "claims": claims,
+    "agreement": agreement,
     "leaderboard": leaderboard,
     "reference": reference,
     "train": train,

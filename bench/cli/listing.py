@@ -110,14 +110,20 @@ def methods() -> Table:
 
 
 def _guider(method: Method) -> str:
-    """How guidance is applied, where it is not plain."""
-    guider = method.guider
+    """How guidance is applied, where it is not plain, and how the images of a prompt are coupled."""
+    told = [_settings(method.guider.to_dict())] if not method.guider.plain else []
+    told += [_settings(method.coupling.to_dict())] if method.coupling is not None else []
+    return ", ".join(told)
+
+
+def _settings(given: Mapping[str, Any]) -> str:
+    """A part of a method: its kind, and its settings in brackets."""
     settings = ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={'-' if value is None else value}"
-        for name, value in guider.to_dict().items()
+        for name, value in given.items()
         if name != "kind"
     )
-    return "" if guider.plain else f"{guider.kind} ({settings})"
+    return f"{given['kind']} ({settings})"
 
 
 def _guidance(value: float | None) -> str:

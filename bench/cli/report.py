@@ -40,7 +40,8 @@ def report(
         typer.Option(
             "--plot",
             metavar="x=METRIC,y=METRIC",
-            help="Also write a figure of these two metrics (plot.pdf, .svg, .png); repeat for more panels.",
+            help="Also write a figure of these two metrics (plot.pdf, .svg, .png), or of evaluations or seconds. "
+            "Repeat for more panels.",
         ),
     ] = None,
     width: Annotated[

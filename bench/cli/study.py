@@ -104,7 +104,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.")] = 8000,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="Address that raters reach the server by, for the links printed."),
+        typer.Option("--url", metavar="URL", help="Address that raters reach the server by, for all links."),
     ] = None,
     database: DatabaseOption = None,
 ) -> int:
@@ -162,7 +162,7 @@ def forget(
     folder: FolderArgument,
     rater: Annotated[
         str,
-        typer.Argument(metavar="RATER", help="Rater, by name, link or completion code ('bench study serve' lists)."),
+        typer.Argument(metavar="RATER", help="Rater, by name (also one of an imported file), link or completion code."),
     ],
     database: DatabaseOption = None,
 ) -> int:

@@ -23,6 +23,7 @@ from bench.analysis.intervals import bounds_of
 from bench.analysis.stats import Interval
 from bench.analysis.summary import left_out_values, summary_of
 from bench.store.cards import card_in_summary
+from bench.store.conditions import COUPLED
 from bench.store.runs import Run
 
 _NUMBERS = ("mean", "ci_low", "ci_high")
@@ -200,7 +201,8 @@ def _units(
     numbers: dict[Any, int] = {}
     clusters = np.array([numbers.setdefault(known.get(prompt, prompt), len(numbers)) for prompt in rows])
     noise = noise_of(conditions) if "values" in data else None
-    return Units(tuple(rows), values, clusters, bounds_of(data), noise), "values" in data or kind == "group"
+    found = Units(tuple(rows), values, clusters, bounds_of(data), noise, coupled=COUPLED in conditions)
+    return found, "values" in data or kind == "group"
 
 
 assert noise_of.__doc__  # the noise of a stored summary is that of `noise_of`, by the same conditions

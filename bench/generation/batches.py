@@ -17,7 +17,7 @@ from bench.generation.recording import SECONDS_BETWEEN_PARTS, Recorder
 from bench.generation.writing import Leaf, Writer, Written
 from bench.runtime.devices import out_of_memory
 from bench.runtime.progress import Progress
-from bench.sampling.batches import Work, cut
+from bench.sampling.batches import Work, cut, whole
 from bench.sampling.tree import Action, build_tree, needed
 from bench.store.records import ImageRow, NormRow
 
@@ -47,6 +47,7 @@ class Maker:
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
+    _untold: int = 0  # images on the disk that progress has not heard of
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
@@ -74,19 +75,27 @@ class Maker:
                         self._record(written)
                 while self._unsaved:
                     waiting.extendleft(reversed(self._smaller(*self._unsaved.popleft())))
+                self._tell()
         except BaseException:
             for written in writer.stop():
                 self._take(written)
             raise
         finally:
             writer.close()
+            self._tell()
             self._charge()
             self._record_norms()
         self._spend(next(iter(self.runs)))
 
+    def _tell(self) -> None:
+        """Tell progress, once a batch: methods that share one end their parts of it at uneven times."""
+        if self._untold:
+            self.progress.advance(self._untold)
+        self._untold = 0
+
     def _batch(self, work: Work, writer: Writer) -> list[Work]:
         """Make one batch, or return it in smaller pieces if it is too large; what memory ran out for is unsaved."""
-        if len(work.keys) > self.size:
+        if len(work.keys) > whole(self.size, work.group):
             return cut(work, self.size)
         finished: set[str] = set()
         try:
@@ -95,7 +104,7 @@ class Maker:
             if not out_of_memory(error):
                 raise
             rest = {name: keys for name, keys in work.save.items() if name not in finished}
-            self._unsaved.append((Work(work.keys, rest), _said(error)))
+            self._unsaved.append((replace(work, save=rest), _said(error)))
         self._charge()
         return []
 
@@ -103,17 +112,23 @@ class Maker:
         """The same work again, once there is room for it: without the networks not in use, else in smaller pieces."""
         _free(self.model)
         # Leaves of several batches may come back together: the size was halved for the first of them.
-        if len(work.keys) <= self.size and not self.model.make_room():
-            self._halve(len(work.keys), failure)
+        if len(work.keys) <= whole(self.size, work.group) and not self.model.make_room():
+            self._halve(work, failure)
         return cut(work, self.size)
 
-    def _halve(self, size: int, failure: str) -> None:
-        if self.size == 1:
+    def _halve(self, work: Work, failure: str) -> None:
+        size = len(work.keys)
+        if size <= work.group:
+            what, how = "one image", "use"
+            if work.group > 1:
+                name = self.runs[next(iter(work.save))].plan.method.name
+                what = f"the {work.group} images of a prompt, which '{name}' makes together,"
+                how = "ask for fewer with --samples (that is another run), use"
             raise MissingError(
-                f"the model and one image do not fit in the device's memory ({failure}): use a smaller resolution or "
+                f"the model and {what} do not fit in the device's memory ({failure}): {how} a smaller resolution or "
                 "dtype, or another device"
             )
-        self.size = max(1, size // 2)
+        self.size = whole(max(1, size // 2), work.group)
         logger.warning(f"out of memory at batch size {size}; retrying with {self.size} (last bits may differ)")
         for run in self.runs.values():
             run.resized(self.size)
@@ -194,7 +209,8 @@ class Maker:
         if written.error is not None:
             if not out_of_memory(written.error):
                 raise written.error
-            self._unsaved.append((_rest(written), _said(written.error)))
+            group = max(self.runs[name].plan.group for name in written.leaf.wanted)
+            self._unsaved.append((_rest(written, group), _said(written.error)))
         for name in written.saved:
             self.runs[name].record(SECONDS_BETWEEN_PARTS)
             if not self.runs[name].rows:
@@ -214,7 +230,7 @@ class Maker:
             self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)
-            self.progress.advance(len(saved))
+            self._untold += len(saved)
 
     def _record_norms(self, *names: str) -> None:
         """Record the ratios of norms of these runs (none: of all)."""
@@ -244,7 +260,7 @@ def _same(pixels: Tensor) -> Tensor:
     return pixels
 
 
-def _rest(written: Written) -> Work:
+def _rest(written: Written, group: int) -> Work:
     """What of a leaf did not reach the disk."""
     keys = tuple(written.leaf.keys)
     saved = {name: {index for index, *_ in images} for name, images in written.saved.items()}
@@ -252,7 +268,7 @@ def _rest(written: Written) -> Work:
         name: frozenset(keys[index] for index in indices if index not in saved.get(name, ()))
         for name, indices in written.leaf.wanted.items()
     }
-    return Work(keys, {name: left for name, left in wanted.items() if left})
+    return Work(keys, {name: left for name, left in wanted.items() if left}, group)
 
 
 def _said(error: BaseException) -> str:

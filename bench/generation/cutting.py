@@ -5,6 +5,7 @@
 `size` is what the run was begun with, by which its list of images is cut whoever makes them. `sizes` are all that the
 device was given at a time: a second one means that memory ran out, or that another one was asked for later. `layers`
 are the samples that were asked for together ([first, end, indices of the images that were taken over from other runs]).
+Where the images of a prompt are one unit, the identity says of how many, and batches hold whole ones.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ def layers_of(manifest: Manifest, begun: bool) -> Cut:
     kept = manifest.batches if begun else {}
     layers = tuple(_layer(one) for one in kept.get("layers", ()))
     before = int(manifest.timings.get("batch_size") or 0) if begun else 0  # of a run of an earlier version
-    return Cut(int(kept.get("size") or before), layers).grown(manifest.samples)
+    return Cut(int(kept.get("size") or before), layers, group_of(manifest)).grown(manifest.samples)
+
+
+def group_of(manifest: Manifest) -> int:
+    """How many images of a prompt are one unit, because they were made to push each other apart; 1 of other runs."""
+    return int(manifest.identity.get("coupling", {}).get("samples", 1))
 
 
 def noted(manifest: Manifest, cut: Cut, size: int | None = None) -> None:

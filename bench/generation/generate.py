@@ -133,6 +133,11 @@ def fix_sizes(runs: Sequence[Run], fitting: Callable[[], int], settings: Setting
         size = min(settings.batch_size or int(begun or run.cut.size), run.cut.size)
         if settings.batch_size and settings.batch_size > run.cut.size:
             logger.warning(f"{run.plan.name} was begun with batches of {run.cut.size}: it goes on with those")
+        if settings.batch_size and size < run.cut.group:
+            logger.warning(
+                f"{run.plan.name}: the {run.cut.group} images of a prompt are made together, so that its batches hold "
+                f"{run.cut.group} images and not {size}"
+            )
         noted(run.manifest, run.cut, size)
         run.store.write_manifest(run.manifest)  # with where it is made, and how it is cut
         sizes.append(size)

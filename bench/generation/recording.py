@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.errors import BenchError, UsageError
 from bench.generation.cutting import layers_of, noted
 from bench.models.old_runs import doubts
-from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
+from bench.runtime.memory import needed_memory
 from bench.sampling.batches import Cut, Key
 from bench.store.atomic import remove_damaged, to_json
+from bench.store.manifest_files import restore_made
 from bench.store.outdated import mark_outdated, mark_stale
 from bench.store.records import ImageRow, Manifest
 from bench.store.run_store import RunStore, find_runs
@@ -126,7 +127,7 @@ class Run:
         self.seconds = 0.0
         timings["generate_seconds"] = seconds
         timings["images_per_second"] = made / seconds if seconds > 0 else None
-        timings["peak_memory_bytes"] = max(int(timings.get("peak_memory_bytes") or 0), peak_memory())
+        timings["peak_memory_bytes"] = max(int(timings.get("peak_memory_bytes") or 0), needed_memory())
         if self.device_memory:
             before = int(timings.get("peak_device_memory_bytes") or 0)
             timings["peak_device_memory_bytes"] = max(before, self.device_memory)
@@ -170,6 +171,7 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
         counts=dict.fromkeys(COUNTS, 0),
     )
     if not store.exists():
+        _restore(store, new)
         return new
     old = store.manifest()
     if old.complete and old.samples > plan.samples:
@@ -179,6 +181,22 @@ def planned_manifest(plan: RunPlan, suite: Suite, store: RunStore) -> Manifest:
     new.batches = old.batches
     new.status = old.status
     return new
+
+
+def _restore(store: RunStore, manifest: Manifest) -> None:
+    """Of a run whose manifest was deleted: go on with what is known of how its images were made, and say so."""
+    if not any(True for _ in store.images()):
+        return
+    if restore_made(store.path, manifest):
+        logger.warning(
+            f"{store.name} has images and no manifest: it is made anew, with its batches, counts and timings as "
+            "recorded in made.json"
+        )
+    else:
+        logger.warning(
+            f"{store.name} has images and no manifest: it is made anew, but how its images were cut into batches is "
+            "not known any more: images that are made again may differ from the lost ones in last bits"
+        )
 
 
 def _inspect(run: Run, say: bool = True) -> None:

@@ -6,6 +6,7 @@ time. Defaults are starting points within the ranges of the papers, not tuned to
 
 from __future__ import annotations
 
+from bench.methods.coupling import coupling
 from bench.methods.guider import Guider
 from bench.methods.method import Method
 from bench.methods.schedule import Schedule
@@ -41,6 +42,26 @@ ACCELERATED = (
         colour="#ca6f1e",
         marker="<",
     ),
+    Method(
+        "first_block_cache",
+        "FirstBlockCache",
+        _BASE,
+        threshold=0.05,
+        citation="ParaAttention's first block cache, as diffusers has it, decided for each image by itself",
+        colour="#7d6608",
+        marker="<",
+    ),
+    Method(
+        "taylorseer",
+        "TaylorSeer",
+        _BASE,
+        taylor_interval=5,
+        taylor_order=1,
+        taylor_warmup=3,
+        citation="Liu et al. 2025, TaylorSeer, arXiv 2503.06923",
+        colour="#a04000",
+        marker="<",
+    ),
 )
 SEARCHED = (
     Method(
@@ -60,6 +81,26 @@ SEARCHED = (
         citation="Ma et al. 2025, Inference-time scaling beyond denoising steps, arXiv 2501.09732",
         colour="#7fb3d5",
         marker="d",
+    ),
+)
+COUPLED = (
+    Method(
+        "particle_guidance",
+        "Particle guidance",
+        _BASE,
+        coupling=coupling("particle_guidance"),
+        citation="Corso et al. 2023, Particle guidance, arXiv 2310.13102; in the latents, with a fixed potential",
+        colour="#6c3483",
+        marker="X",
+    ),
+    Method(
+        "spell",
+        "SPELL",
+        _BASE,
+        coupling=coupling("spell"),
+        citation="Kirchhof et al. 2024, Shielded diffusion (SPELL), arXiv 2410.06025; within a prompt's images",
+        colour="#17202a",
+        marker="X",
     ),
 )
 AVERAGED = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import is_safe_name
-from bench.methods.baselines import ACCELERATED, AVERAGED, GUIDED, SEARCHED
+from bench.methods.baselines import ACCELERATED, AVERAGED, COUPLED, GUIDED, SEARCHED
 from bench.methods.method import MARKERS, Method
 from bench.methods.schedule import Schedule
 from bench.registry import plugins
@@ -177,6 +177,7 @@ _ROWS = (
     *GUIDED,
     *AVERAGED,
     *SEARCHED,
+    *COUPLED,
     *ACCELERATED,
 )
 

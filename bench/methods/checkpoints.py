@@ -55,6 +55,7 @@ SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 SD35M = "stabilityai/stable-diffusion-3.5-medium"
 FLUX = "black-forest-labs/FLUX.1-dev"
+KLEIN = "black-forest-labs/FLUX.2-klein-base-9B"
 
 _IMAGEREFL = "model cards, configs/combined_inference.yaml and model classes of ControlGenAI/ImageReFL"
 _SPO_NOTE = "tuned by a step-aware preference model fitted to Pick-a-Pic choices, which PickScore was fitted to as well"
@@ -115,16 +116,17 @@ def _flowgrpo(task: str, rewards: tuple[str, ...], note: str = "", revision: str
     )
 
 
-def _flowdppo(kind: str, rewards: tuple[str, ...], note: str) -> Checkpoint:
+def _flowdppo(model: str, family: str, base: str, kind: str) -> Checkpoint:
+    several = "several rewards, of which the others were not stated in what was read"
     return Checkpoint(
-        weights=f"Tencent-Hunyuan-Multimodal-RL/SD3.5-GenEval2-{kind}-Reward",
+        weights=f"Tencent-Hunyuan-Multimodal-RL/{model}-GenEval2-{kind}-Reward",
         method="flowdppo",
-        family="sd3",
-        base=SD35M,
+        family=family,
+        base=base,
         form="LoRA of the transformer, in PEFT's layout",
-        trained_on=rewards,
+        trained_on=("geneval2",),
         source="arXiv 2606.11025",
-        note=note,
+        note="Soft-TIFA of GenEval 2 as reward" if kind == "Single" else several,
     )
 
 
@@ -187,8 +189,8 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         source="README, config/nft.py (sd3_multi_reward) and scripts/evaluation.py of NVlabs/DiffusionNFT",
         note="sampled without guidance",
     ),
-    _flowdppo("Single", ("geneval2",), "Soft-TIFA of GenEval 2 as reward"),
-    _flowdppo("Multi", ("geneval2",), "several rewards, of which the others were not stated in what was read"),
+    *(_flowdppo("SD3.5", "sd3", SD35M, kind) for kind in ("Single", "Multi")),
+    *(_flowdppo("FLUX2-klein-base-9b", "flux2", KLEIN, kind) for kind in ("Single", "Multi")),
     Checkpoint(
         weights="roundman/DiffusionRVGE-SD3.5M-MultiReward",
         method="diffusionrvge",
@@ -256,7 +258,6 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         guidance=3.5,
         steps=50,
         switch_step=30,
-        resolution=None,
         licence="unknown (the code: its authors' own terms)",
         source="README and fastvideo/sample/sample_flux.py of Tencent-Hunyuan/MixGRPO",
         note="tuned in the first 30 steps, base in the last 20",

@@ -9,13 +9,15 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.methods.conditions import NAMES
+from bench.methods.coupling import Coupling
 from bench.methods.guider import PLAIN, Guider
 from bench.methods.schedule import Schedule
 from bench.methods.search import Search
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
-ACCELERATION = ("steps", "precision", "cache_interval")
+TAYLOR = ("taylor_interval", "taylor_order", "taylor_warmup")
+ACCELERATION = ("steps", "precision", "cache_interval", "threshold", *TAYLOR)
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
@@ -30,8 +32,11 @@ class Method:
     `guider` is how guidance is applied (`bench.methods.guider`).
     `steps` is a number of denoising steps of its own (None: the suite's), `precision` "int8" weights of 8 bits
     (`bench.models.int8`), `cache_interval` N a UNet whose deep features are computed at every Nth step and reused at
-    the others (`bench.models.reuse`).
+    the others (`bench.models.reuse`), `threshold` a transformer whose other blocks are left out where its first one
+    differs by less (`bench.models.block_cache`), `taylor_interval`, `taylor_order` and `taylor_warmup` attention layers
+    that are extrapolated between the steps that run them (`bench.models.taylor_cache`).
     `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
+    `coupling` pushes the images of a prompt apart (`bench.methods.coupling`; None: they know nothing of each other).
     With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
     towards the average of the weights in `soup`, with the shares `ratios` (equal ones if empty).
     `text_encoder` "ignore" leaves out what the tuned weights say of text encoders (None: it is used). `train`
@@ -72,9 +77,14 @@ class Method:
     ratios: tuple[float, ...] = ()
     ratio: float | None = None
     search: Search | None = None
+    coupling: Coupling | None = None
     steps: int | None = None
     precision: str | None = None
     cache_interval: int | None = None
+    threshold: float | None = None
+    taylor_interval: int | None = None
+    taylor_order: int | None = None
+    taylor_warmup: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""
@@ -136,8 +146,10 @@ class Method:
         if self.guider.plain:
             del data["guider"]
         data["search"] = self.search.to_dict() if self.search else None
-        if self.search is None:
-            del data["search"]
+        data["coupling"] = self.coupling.to_dict() if self.coupling else None
+        for name in ("search", "coupling"):
+            if data[name] is None:
+                del data[name]
         for name in ACCELERATION:
             if data[name] is None:
                 del data[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +134,26 @@ def planned_calls(sampler: Any, steps: int, folder: Path | None) -> tuple[int, .
 
     `folder` is the model's, whose configuration decides for some schedulers; None: the scheduler's own defaults do.
     """
+    scheduler = planned_scheduler(sampler, folder, lambda config: {"num_inference_steps": steps, "mu": 1.0})
+    calls = () if scheduler is None else calls_per_step(scheduler)
+    return calls if len(calls) == steps else ()
+
+
+def planned_scheduler(sampler: Any, folder: Path | None, options: Callable[[Any], dict[str, Any]]) -> Any:
+    """The suite's scheduler with its timesteps set, without its model; None where it cannot be set up.
+
+    `options` of its configuration are the arguments of `set_timesteps`, as far as it takes them. `folder` is the
+    model's, whose configuration decides for some schedulers; None: the scheduler's own defaults do.
+    """
     file = None if folder is None else folder / "scheduler" / "scheduler_config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
         scheduler = make_scheduler(scheduler_class(sampler.scheduler, sampler.options), config, sampler)
-        extra = accepted(scheduler.set_timesteps, {"mu": 1.0})
         with quiet(), told(scheduler, sampler):
-            scheduler.set_timesteps(num_inference_steps=steps, **extra)
+            scheduler.set_timesteps(**accepted(scheduler.set_timesteps, options(scheduler.config)))
     except (OSError, ValueError, UsageError):  # a run says what is wrong, in a sentence
-        return ()
-    calls = calls_per_step(scheduler)
-    return calls if len(calls) == steps else ()
+        return None
+    return scheduler
 
 
 def check_calls_per_step(scheduler: Any, steps: int) -> None:

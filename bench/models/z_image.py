@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,13 +15,55 @@ from bench.models.base import Conditioning, TextSide
 from bench.models.chat import template_tokens
 from bench.models.pipeline import PipelineModel
 from bench.models.ragged import RaggedText, Unpadded
-from bench.models.schedulers import resolution_shift
+from bench.models.schedulers import planned_scheduler, resolution_shift
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
 
 TOKENS = 512
 """Most tokens of a prompt, the chat template included: the default of diffusers' pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """`model.cfg_truncation`: at times above `most`, from 0 (noise) to 1, there is no guidance."""
+
+    most: float = 1.0
+
+    @classmethod
+    def of(cls, suite: Suite) -> Truncation:
+        """That of a suite."""
+        most = getattr(suite.model, "cfg_truncation", None)
+        return cls() if most is None else cls(float(most))
+
+    def is_guided(self, t: Tensor) -> bool:
+        """Whether there is guidance at this timestep of the scheduler, 1000 to 0."""
+        # 1 is the latest time there is, and asking a tensor on a device makes it wait.
+        return self.most >= 1.0 or float((1000 - t.flatten()[0].float()) / 1000) <= self.most
+
+
+def _timestep_options(config: Mapping[str, Any], steps: int, side: int) -> dict[str, Any]:
+    """What diffusers' pipeline gives to `set_timesteps`, for latents of `side` x `side`."""
+    return {
+        "sigmas": torch.linspace(1.0, 1 / steps, steps).tolist(),
+        "mu": resolution_shift(config, (side // 2) ** 2),
+    }
+
+
+def planned_timesteps(suite: Suite, steps: int, folder: Path | None) -> Any:
+    """The scheduler of a run of this number of steps, without its network; None where the model's folder is needed.
+
+    The autoencoder's configuration says how large the latents are, and so where the steps lie.
+    """
+    try:
+        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")) if folder else None
+        factor = 2 ** (len(config["block_out_channels"]) - 1) if config else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not factor:
+        return None
+    side = suite.resolution // factor
+    return planned_scheduler(suite.sampler, folder, lambda config: _timestep_options(config, steps, side))
 
 
 class ZImage(RaggedText, PipelineModel):
@@ -46,8 +90,7 @@ class ZImage(RaggedText, PipelineModel):
     def __init__(self, folder: Path, suite: Suite, device: str = "cpu") -> None:
         super().__init__(folder, suite, device)
         self.normalization = float(getattr(suite.model, "cfg_normalization", None) or 0.0)
-        truncation = getattr(suite.model, "cfg_truncation", None)
-        self.truncation = 1.0 if truncation is None else float(truncation)
+        self._truncation = Truncation.of(suite)
         self._unpadded = Unpadded()
 
     def _token_limit(self) -> int:
@@ -60,15 +103,10 @@ class ZImage(RaggedText, PipelineModel):
         return {"text": states[0][None]}
 
     def _timestep_options(self, scheduler: Any) -> dict[str, Any]:
-        steps, tokens = self.sampler.steps, (self.side // 2) ** 2
-        return {
-            "sigmas": torch.linspace(1.0, 1 / steps, steps).tolist(),
-            "mu": resolution_shift(scheduler.config, tokens),
-        }
+        return _timestep_options(scheduler.config, self.sampler.steps, self.side)
 
     def is_guided(self, t: Tensor) -> bool:
-        # 1 is the latest time there is, and asking a tensor on a device makes it wait.
-        return self.truncation >= 1.0 or float((1000 - t.flatten()[0].float()) / 1000) <= self.truncation
+        return self._truncation.is_guided(t)
 
     def _pair(self, module: Any, latents: Tensor, t: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         rows = self._unpadded.rows

@@ -96,6 +96,8 @@ def plan(
     metrics: Sequence[str] | None = None,
     protocol: str = "corrected",
     dtype: str | None = None,
+    compile: bool = False,
+    fuse_lora: bool = False,
     detect: Mapping[str, float] | None = None,
     results: Path | str = Path("results"),
     plugins: Sequence[Path | str] = (),
@@ -111,23 +113,24 @@ def plan(
     """
     load_plugins(plugins)
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
-    overrides |= {"prompt_column": prompt_column}
+    overrides |= {"prompt_column": prompt_column, "compile": compile or None, "fuse_lora": fuse_lora or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts, chosen.prompt_column)
     fetch = metrics_to_fetch(scored_by(chosen, protocol))
-    absent, digests, loaders = weights_of(chosen, resolved)
-    fetch = [*absent, *fetch]
-    plans = make_plan(chosen, resolved, wanted, digests, loaders)
+    weights = weights_of(chosen, resolved)
+    fetch = [*weights.absent, *fetch]
+    plans = make_plan(chosen, resolved, wanted, weights.digests, weights.loaders, weights.adapters)
     stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
     refuse_outdated(stores)
     missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
     images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
     earlier = _earlier(Path(results), chosen.name)
-    per_step = _per_step(chosen, {len(one) for one in actions.values()}, {one.name for one in absent})
-    alone, shared = (per_plan * count for count in _evaluations(plans, actions, per_step))
+    numbers, absent = {len(one) for one in actions.values()}, {one.name for one in weights.absent}
+    per_step, unguided = _per_step(chosen, numbers, absent), _unguided(chosen, numbers, absent)
+    alone, shared = (per_plan * count for count in _evaluations(plans, actions, per_step, unguided))
     share = missing / images if images else 0.0
     return Plan(
         suite=chosen.name,
@@ -150,8 +153,6 @@ def _per_step(suite: Suite, numbers: Iterable[int], absent: Container[str]) -> d
     """How often each step evaluates its networks, for each number of steps; without one where it cannot be told."""
     from bench.models.schedulers import planned_calls
 
-    if suite.model.cfg_truncation is not None and suite.model.cfg_truncation < 1.0:
-        logger.warning("model.cfg_truncation: steps without guidance evaluate once, and are planned here as if twice")
     if suite.model.endpoint is not None:
         return {}
     folder = None if suite.model.weights in absent else resolve(suite.model.weights)
@@ -163,18 +164,40 @@ def _per_step(suite: Suite, numbers: Iterable[int], absent: Container[str]) -> d
     return {steps: calls for steps, calls in found.items() if calls}
 
 
+def _unguided(suite: Suite, numbers: Iterable[int], absent: Container[str]) -> dict[int, tuple[int, ...]]:
+    """At how many evaluations of each step `model.cfg_truncation` leaves guidance out, for each number of steps."""
+    if suite.model.cfg_truncation is None or suite.model.cfg_truncation >= 1.0:
+        return {}
+    from bench.models.z_image import Truncation, planned_timesteps
+    from bench.sampling.loop import unguided_per_step
+
+    folder = None if suite.model.weights in absent else resolve(suite.model.weights)
+    schedulers = {steps: planned_timesteps(suite, steps, folder) for steps in numbers}
+    if not all(schedulers.values()):
+        logger.warning(
+            "model.cfg_truncation: which steps have no guidance is not known without the model: all are planned with it"
+        )
+    found = {steps: unguided_per_step(Truncation.of(suite), one) for steps, one in schedulers.items() if one}
+    return {steps: bare for steps, bare in found.items() if len(bare) == steps}
+
+
 def _evaluations(
-    plans: Sequence[RunPlan], actions: Mapping[str, tuple[Action, ...]], per_step: Mapping[int, tuple[int, ...]]
+    plans: Sequence[RunPlan],
+    actions: Mapping[str, tuple[Action, ...]],
+    per_step: Mapping[int, tuple[int, ...]],
+    unguided: Mapping[int, tuple[int, ...]],
 ) -> tuple[int, int]:
     """Network evaluations of one image of each plan, alone and with shared steps; all candidates of a search count."""
     candidates = {plan.name: plan.method.candidates for plan in plans}
     alone = {
-        name: needed({name: one}, per_step.get(len(one)))[name] * candidates[name] for name, one in actions.items()
+        name: needed({name: one}, per_step.get(len(one)), unguided.get(len(one)))[name] * candidates[name]
+        for name, one in actions.items()
     }
     shared = sum(count for name, count in alone.items() if candidates[name] > 1)
     for steps in {len(one) for one in actions.values()}:  # methods with other steps share none
         together = {name: one for name, one in actions.items() if len(one) == steps and candidates[name] == 1}
-        shared += sum(executed(build_tree(together), per_step.get(steps)).values()) if together else 0
+        if together:
+            shared += sum(executed(build_tree(together), per_step.get(steps), unguided.get(steps)).values())
     return sum(alone.values()), shared
 
 

@@ -50,8 +50,9 @@ def make_reference(
     check_device(device)
     out, reference = Path(out), Reference(kind="folder", path=str(images), split=split, column=column)
     chosen = (suite if isinstance(suite, Suite) else load_suite(suite)).override(metrics=[metric])
-    if metrics.info(metric).kind != metrics.Kind.SET:
-        sets = [name for name in metrics.names() if metrics.info(name).kind == metrics.Kind.SET]
+    facts = {name: metrics.info(name) for name in metrics.names()}
+    sets = [name for name, one in facts.items() if one.kind == metrics.Kind.SET and one.reference]
+    if metric not in sets:
         raise unknown("set metric", metric, sets)
     if is_statistics(reference):
         raise UsageError(f"{images} holds statistics already: name the images")

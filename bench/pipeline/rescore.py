@@ -152,7 +152,7 @@ def _without_prompts(
         raise UsageError("--images without --prompts scores set metrics only: name them, for example --metrics fid")
     check_metrics(metrics)
     for one in metrics:
-        if info(one).kind != Kind.SET:
+        if info(one).kind != Kind.SET or not info(one).reference:
             raise UsageError(f"metric '{one}' needs prompts: pass --prompts FILE (without them, only set metrics)")
     called = re.sub(r"[^A-Za-z0-9._-]+", "-", images.absolute().name).strip("-._") or "images"
     return suite or "images", name or called
@@ -169,7 +169,7 @@ def _check_reference(suite: Suite, with_prompts: bool) -> None:
     from bench.scoring.reference import reference_identity
     from metrics import Kind, info
 
-    sets = [name for name in suite.metrics if info(name).kind == Kind.SET]
+    sets = [name for name in suite.metrics if info(name).kind == Kind.SET and info(name).reference]
     if suite.reference is not None and (sets or not with_prompts):
         reference_identity(suite.reference)
     elif sets:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.stats import Interval
+from bench.analysis.table.costs import cost
 from bench.analysis.table.rows import Row, Table
 from bench.errors import UsageError, unknown
+from bench.reporting.equal_cost import COST_AXES, HOW_COUNTED, with_costs
 from bench.reporting.plots import (
     axis_title,
     draw_panel,
@@ -103,8 +105,10 @@ def check_request(table: Table, request: PlotRequest) -> None:
     """UsageError for a metric or a method that the table does not have, or values that there are none of."""
     metrics, names = [facts.name for facts in table.metrics], [row.name for row in table.rows]
     for name in (name for pair in request.pairs for name in pair):
-        if name not in metrics:
-            raise unknown("metric", name, metrics)
+        if name not in (*metrics, *COST_AXES):
+            raise unknown("metric", name, [*metrics, *COST_AXES])
+        if name not in metrics and all(cost(row.run, name) is None for row in table.rows):
+            raise UsageError(f"--plot: no run has its {name} on record: they are counted where images are made here")
     for name in request.methods:
         if not _rows_of(table, [name]):
             raise unknown("method", name, names)
@@ -125,14 +129,21 @@ def is_paired(table: Table, request: PlotRequest) -> bool:
 def drawn_table(table: Table, request: PlotRequest) -> Table:
     """The table of the rows to draw, whose cells are paired differences where those are drawn.
 
-    A reference that is not among the methods stays out; differences are to it all the same.
+    A reference that is not among the methods stays out; differences are to it all the same. Costs are metrics of it.
     """
     rows = _rows_of(table, request.methods)
     if is_paired(table, request):
         rows = [replace(row, cells=_differences(table, row)) for row in rows]
+    table = with_costs(replace(table, rows=tuple(rows)), _costs_of(table, request))
     kept = {row.name for row in rows}
     curves = [replace(c, members=tuple(one for one in c.members if one[0] in kept)) for c in table.curves]
-    return replace(table, rows=tuple(rows), curves=tuple(c for c in curves if len(c.members) > 1))
+    return replace(table, curves=tuple(c for c in curves if len(c.members) > 1))
+
+
+def _costs_of(table: Table, request: PlotRequest) -> list[str]:
+    """The axes that are costs."""
+    metrics = {facts.name for facts in table.metrics}
+    return list(dict.fromkeys(name for pair in request.pairs for name in pair if name not in metrics))
 
 
 def _differences(table: Table, row: Row) -> dict[str, Interval]:
@@ -147,9 +158,9 @@ def named_figure(table: Table, request: PlotRequest) -> Figure:
     from matplotlib.figure import Figure
 
     check_request(table, request)
-    facts = {one.name: one for one in table.metrics}
-    pairs = [(facts[x], facts[y]) for x, y in request.pairs]
     shown, paired = drawn_table(table, request), is_paired(table, request)
+    facts = {one.name: one for one in shown.metrics}
+    pairs = [(facts[x], facts[y]) for x, y in request.pairs]
     width = request.width or (COLUMN_WIDTH if len(pairs) == 1 else 7.0)
     columns = min(len(pairs), max(1, int(width / 2.2)))
     lines = math.ceil(len(pairs) / columns)
@@ -166,8 +177,8 @@ def named_figure(table: Table, request: PlotRequest) -> Figure:
         spots: list[Any] = []
         for axes, (x, y) in zip(grid.flat, pairs, strict=False):
             draw_panel(axes, shown, x, y)
-            axes.set_xlabel(axis_title(x, "", more))
-            axes.set_ylabel(axis_title(y, _role(table, y), more))
+            axes.set_xlabel(axis_title(x, "", "" if x.name in COST_AXES else more))
+            axes.set_ylabel(axis_title(y, _role(table, y), "" if y.name in COST_AXES else more))
             _set_limits(axes, shown, x, y)
             spots.append((axes, x, y))
         for axes in grid.flat[len(pairs) :]:
@@ -193,7 +204,9 @@ def _foot(shown: Table, pairs: Sequence[tuple[MetricFacts, MetricFacts]], traine
         absent = [row.name for row in shown.rows if row.name not in drawn]
         if absent:
             told.append(f"Without both {x.title} and {y.title}, and not shown: {', '.join(absent)}.")
-        if is_official(x.name) != is_official(y.name):
+        costs = [one.name for one in (x, y) if one.kind == "cost"]
+        told += [HOW_COUNTED[name] for name in costs]
+        if not costs and is_official(x.name) != is_official(y.name):
             told.append(f"{x.title} and {y.title} follow different protocols.")
     return " ".join(dict.fromkeys(told))
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.analysis.stats import Interval
-from bench.study.against_metrics import Against
 from bench.study.findings import Findings, Judged, TaskFindings
+from bench.study.metric_agreement import Against
 
 
 def finding_rows(findings: Findings) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def finding_rows(findings: Findings) -> dict[str, Any]:
         "methods": {name: findings.runs.get(name, "") for name in findings.methods},
         "tasks": {task: _task(one) for task, one in findings.tasks.items()},
         "raters": raters,
-        "without_looking": _interval(share),
+        "without_looking": interval_row(share),
         "notes": list(findings.notes),
     }
 
@@ -47,10 +47,10 @@ def _task(one: TaskFindings) -> dict[str, Any]:
         "looks": {"votes": list(one.looks), "taken": one.taken} if one.looks else None,
         **_judged(one.judged, one),
         "without_marked": None if rest is None else _judged(rest, None),
-        "alpha": _interval(one.alpha),
-        "retest": {"same": _interval(one.retest.same), "contrary": one.retest.contrary, "n": one.retest.n},
-        "left": _interval(one.side),
-        "metrics": [_metric(row) for row in one.metrics],
+        "alpha": interval_row(one.alpha),
+        "retest": {"same": interval_row(one.retest.same), "contrary": one.retest.contrary, "n": one.retest.n},
+        "left": interval_row(one.side),
+        "metrics": [metric_row(row) for row in one.metrics],
     }
 
 
@@ -64,7 +64,7 @@ def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
             "raters": one.raters,
             "prompts": one.prompts,
         }
-        row = {"method": one.a, "over": one.b, "win_rate": _interval(one.rate), **counts}
+        row = {"method": one.a, "over": one.b, "win_rate": interval_row(one.rate), **counts}
         row |= {"p": _number(one.p), "p_holm": _number(one.p_holm), "winner": one.winner or None}
         needed = task.needed.get((one.a, one.b)) if task is not None else None
         row["votes_to_decide"] = None if needed is None else _number(needed.votes)
@@ -79,8 +79,8 @@ def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
         "methods": [
             {
                 "method": name,
-                "win_rate": _interval(judged.methods[name]),
-                "strength": _interval(value),
+                "win_rate": interval_row(judged.methods[name]),
+                "strength": interval_row(value),
                 "ranks": list(rank),
             }
             for name, value, rank in rows
@@ -89,13 +89,14 @@ def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
     }
 
 
-def _metric(row: Against) -> dict[str, Any]:
+def metric_row(row: Against) -> dict[str, Any]:
+    """A metric against votes."""
     powered = [
         {
             "method": a,
             "over": b,
-            "win_rate": _interval(one.estimate),
-            "votes_alone": _interval(one.classical),
+            "win_rate": interval_row(one.estimate),
+            "votes_alone": interval_row(one.classical),
             "weight": one.weight,
             "labelled": one.n,
             "unlabelled": one.n_unlabelled,
@@ -117,18 +118,20 @@ def _metric(row: Against) -> dict[str, Any]:
     ]
     return {
         "metric": row.metric,
-        "accuracy": _interval(row.accuracy),
-        "kendall_tau": _interval(row.tau),
-        "spearman": _interval(row.spearman),
-        "calibration": [{"predicted": one.predicted, "observed": _interval(one.observed)} for one in row.bins],
+        "accuracy": interval_row(row.accuracy),
+        "kendall_tau": interval_row(row.tau),
+        "spearman": interval_row(row.spearman),
+        "calibration": [{"predicted": one.predicted, "observed": interval_row(one.observed)} for one in row.bins],
         "prediction_powered": powered,
         "why_not_powered": row.why_not_powered,
         "disagreements": disagreements,
         "unscored": row.unscored,
+        "equal": row.equal,
     }
 
 
-def _interval(value: Interval) -> Mapping[str, Any]:
+def interval_row(value: Interval) -> Mapping[str, Any]:
+    """A mean with its limits."""
     numbers = {"mean": _number(value.mean), "ci_low": _number(value.low), "ci_high": _number(value.high), "n": value.n}
     return {**numbers, "reason": value.reason}
 

@@ -11,8 +11,8 @@ from bench.reporting.study_plot import drawn
 from bench.reporting.study_tables import parts, raters_grid
 from bench.reporting.thumbnails import thumbnail_uri
 from bench.store.runs import Run
-from bench.study.against_metrics import Disagreement
 from bench.study.findings import Findings, TaskFindings
+from bench.study.metric_agreement import Disagreement
 
 MOST_OF_A_SET = 4
 Shown = tuple[Disagreement, list[tuple[str, list[str]]]]

@@ -23,6 +23,7 @@ from bench.analysis.tradeoff import (
     verdicts_of,
 )
 from bench.reporting.cells import MISSING, CellText, decimals, number
+from bench.reporting.equal_cost import equal_cost_grid
 from bench.reporting.grids import MOST_LINES, Grid, cell, reasons
 from bench.reporting.overoptimisation import index_differences, over_optimisation_grid
 from bench.reporting.plots import of_one_protocol, quality_axes
@@ -85,6 +86,7 @@ def grids(pairs: Pairs, table: Table) -> list[Grid]:
     if table.reference and diversities:
         found += [_prices(pairs, table, reward, diversities) for reward in rewards]
     sweeps = [curve for curve in table.curves if len(curve.members) > 1]
+    found += [equal_cost_grid(pairs, table, reward, diversities[0]) for reward in rewards if diversities]
     for reward in rewards if diversities else []:
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=True))
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=False))

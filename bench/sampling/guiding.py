@@ -6,6 +6,8 @@ whose results they equal bit for bit where it has one (tests/parity/test_guiders
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +17,10 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.models.base import Conditioning, DiffusionModel
+from bench.models.block_cache import first_block_caching
 from bench.models.guided import rescaled
 from bench.models.reuse import reusing
+from bench.models.taylor_cache import taylor_caching
 from bench.sampling.rules import NoisyPrompt, Projected, Weaker, ZeroStar
 from bench.sampling.tree import Side
 
@@ -25,7 +29,8 @@ from bench.sampling.tree import Side
 class State:
     """What is remembered from step to step along one trajectory, by network: no step writes into the tensors.
 
-    `averages` are the running differences under APG, `features` the deep ones of a UNet.
+    `averages` are the running differences under APG, `features` the deep ones of a UNet, or what a transformer's blocks
+    added.
     """
 
     averages: dict[tuple[str, Projected], Tensor] = field(default_factory=dict)
@@ -46,9 +51,14 @@ def guided(
     model: DiffusionModel, side: Side, latents: Tensor, t: Tensor, cond: Conditioning, memory: tuple[State, NoiseOf]
 ) -> Tensor:
     """One side's prediction under its rule, of the latents' shape. `memory` is (state, which is updated, noise)."""
-    if not side.reuse:
-        return _guided(model, side, latents, t, cond, memory)
-    with reusing(model.networks[side.network].module, side.reuse, memory[0].features, side.network):
+    module, features = model.networks[side.network].module, memory[0].features
+    with contextlib.ExitStack() as caches:
+        if side.reuse:
+            caches.enter_context(reusing(module, side.reuse, features, side.network))
+        if side.threshold is not None:
+            caches.enter_context(first_block_caching(module, side.threshold, len(latents), features, side.network))
+        if side.taylor is not None:
+            caches.enter_context(taylor_caching(module, dataclasses.asdict(side.taylor), features, side.network))
         return _guided(model, side, latents, t, cond, memory)
 
 

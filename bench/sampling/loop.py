@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
+from bench.models.parameterisation import mix_at
 from bench.models.schedulers import calls_per_step, take_step
 from bench.runtime.devices import sent
+from bench.sampling.coupling import coupled
 from bench.sampling.guiding import State, guided
 from bench.sampling.noise import MOST_KEPT, StepNoise, generators, initial_noise, know_step_noise
 from bench.sampling.tree import Action, Segment, cost
@@ -124,6 +126,9 @@ def _advance(way: _Way, segment: Segment, latents: Tensor, memory: Memory) -> Te
             if way.batch.norms is not None and len(sides) == 2 and call == first:
                 memory.ratios[index] = norm_ratio(*sides)
             prediction = _sum(action, sides)
+            if action[0].coupling is not None:
+                mix = mix_at(scheduler, call)
+                prediction = coupled(prediction, seen, mix, action[0].coupling, way.batch.prompt_ids)
             forwards = cost(action, is_guided(way.model, way.times[call]))
             way.executed[segment.runs[0]] += forwards * len(way.batch.samples)
             extra = {}
@@ -196,14 +201,14 @@ def evaluations_per_step(scheduler: Any) -> tuple[int, ...]:
     return calls_per_step(scheduler)
 
 
-def unguided_per_step(model: DiffusionModel, scheduler: Any) -> tuple[int, ...]:
+def unguided_per_step(model: Any, scheduler: Any) -> tuple[int, ...]:
     """At how many of each step's evaluations the model leaves guidance out, whatever the scale."""
     ends = [0, *itertools.accumulate(calls_per_step(scheduler))]
     bare = [not is_guided(model, t) for t in scheduler.timesteps]
     return tuple(sum(bare[first:last]) for first, last in itertools.pairwise(ends))
 
 
-def is_guided(model: DiffusionModel, t: Tensor) -> bool:
+def is_guided(model: Any, t: Tensor) -> bool:
     """Whether the model applies guidance at time t; models that do not say always do."""
     asked = getattr(model, "is_guided", None)
     return asked is None or bool(asked(t))

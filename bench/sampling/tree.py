@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.methods.coupling import Coupling
     from bench.models.reuse import Reuse
-    from bench.sampling.rules import Rule
+    from bench.sampling.rules import Rule, Taylor
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,10 @@ class Side:
     """One network's part in a step: which network, its guidance scale, its weight in the sum.
 
     `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
-    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one.
+    (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one, `threshold`
+    how much the first block may differ for the others to be left out (None: they run), `taylor` whether attention
+    layers are extrapolated (None: they run). `coupling` is how the images of a prompt push each other apart after the
+    step's prediction: all sides of a step have the same.
     """
 
     network: str
@@ -25,6 +29,9 @@ class Side:
     embedded: bool = False
     rule: Rule | None = None
     reuse: Reuse = ""
+    threshold: float | None = None
+    taylor: Taylor | None = None
+    coupling: Coupling | None = None
 
     @property
     def evaluations(self) -> int:
@@ -145,18 +152,21 @@ def needed(
     return {name: forwards(actions) for name, actions in runs.items()}
 
 
-def executed(tree: Segment, per_step: Sequence[int] | None = None) -> dict[str, int]:
+def executed(
+    tree: Segment, per_step: Sequence[int] | None = None, unguided: Sequence[int] | None = None
+) -> dict[str, int]:
     """Single-sample network forwards that a tree runs, each charged to the first run that shares it.
 
-    The sum over runs is the tree's total cost. `per_step` as in `needed`.
+    The sum over runs is the tree's total cost. `per_step` and `unguided` as in `needed`.
     """
     charged = dict.fromkeys(tree.runs, 0)  # a run that shares all of its steps with an earlier one costs nothing
     waiting = [tree]
     while waiting:
         segment = waiting.pop()
-        times = per_step[segment.start : segment.stop] if per_step else [1] * len(segment.actions)
-        charged[segment.runs[0]] += sum(
-            cost(action) * count for action, count in zip(segment.actions, times, strict=True)
-        )
+        own = slice(segment.start, segment.stop)
+        part = {segment.runs[0]: segment.actions}
+        charged[segment.runs[0]] += needed(part, (per_step or ())[own] or None, (unguided or ())[own] or None)[
+            segment.runs[0]
+        ]
         waiting.extend(segment.children)
     return charged

@@ -13,7 +13,8 @@ from bench.scoring.metric_weights import identity_of
 from bench.scoring.reference import reference_identity
 
 if TYPE_CHECKING:
-    from bench.suite.schema import MetricSpec, Suite
+    from bench.suite.metric_spec import MetricSpec
+    from bench.suite.schema import Suite
 
 
 FLOAT = "float32"
@@ -48,9 +49,10 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
     chosen = {"dtype": spec.dtype, "tf32": spec.tf32}
     precision = {key: value for key, value in chosen.items() if value not in (FLOAT, False)}
     identity |= precision
-    asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in weights}}
+    untold = {*weights, *facts.address_options}
+    asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in untold}}
     asked |= precision
-    if facts.kind == metrics.Kind.SET:
+    if facts.kind == metrics.Kind.SET and facts.reference:
         asked["reference"] = None if suite.reference is None else reference_identity(suite.reference)
         identity["reference"] = _by_content(asked["reference"])
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

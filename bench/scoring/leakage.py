@@ -35,7 +35,7 @@ def with_leakage(
     if reference is not None and reference.name:
         for name in scored:
             facts = metrics.info(name)
-            if facts.kind == metrics.Kind.SET:
+            if facts.kind == metrics.Kind.SET and facts.reference:
                 said = leakage_notes(facts.title, reference.name, trained_on_data(method))
                 found[name] = [*found.get(name, []), *said]
     return {name: sentences for name, sentences in found.items() if sentences}

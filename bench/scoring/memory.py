@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import metrics
 from bench.errors import BenchError
 from bench.runtime.devices import out_of_memory, too_little_memory
-from bench.scoring.metric_weights import here, load_metric
+from bench.scoring.metric_weights import here, is_served, load_metric, network_of
 from metrics.weights.state_dict import read_state
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Models:
         self._place = prepare_torch(device)
         self._suite = suite
         self._waiting = list(names)
-        self._sizes = {name: expected_bytes(name, suite.metrics[name].weights) for name in names}
+        self._sizes = {name: _expected(name, suite) for name in names}
         self.failures: dict[str, Exception] = {}
 
     @property
@@ -64,7 +64,7 @@ class Models:
         loaded: dict[str, Any] = {}
         used, free = 0, free_bytes(self._place)
         for name in list(self._waiting):
-            if loaded and not self._fits(name, used, free):
+            if loaded and not self._fits(name, loaded, used, free):
                 continue
             self._waiting.remove(name)
             metric = self._load(name)
@@ -80,7 +80,10 @@ class Models:
             loaded[name], used = metric, together
         return loaded
 
-    def _fits(self, name: str, used: int, free: float) -> bool:
+    def _fits(self, name: str, loaded: Iterable[str], used: int, free: float) -> bool:
+        network = network_of(name, self._suite.metrics[name])
+        if network is not None and network in {network_of(other, self._suite.metrics[other]) for other in loaded}:
+            return True
         size = self._sizes[name]
         return size is not None and used + size <= self._room(free)
 
@@ -101,6 +104,11 @@ class Models:
                 raise
             self.failures[name] = too_little_memory(self._place, self._sizes[name])
         return None
+
+
+def _expected(name: str, suite: Suite) -> int | None:
+    spec = suite.metrics[name]
+    return 0 if is_served(name, spec) else expected_bytes(name, spec.weights)
 
 
 def expected_bytes(name: str, weights: str | None) -> int | None:

@@ -47,7 +47,9 @@ class Scorer:
     tools: Tools
     rows: list[ScoreRow] = field(default_factory=list)
     blocks: dict[int, Any] = field(default_factory=dict)  # block -> statistics, or why there are none
-    pending: dict[int, list[Tensor]] = field(default_factory=dict)  # block -> features that are not yet in it
+    pending: dict[int, list[tuple[Tensor, str]]] = field(
+        default_factory=dict
+    )  # block -> features not yet in it, prompts
     faults: dict[str, int] = field(default_factory=dict)  # reason -> how often
     seen: dict[Key, Any] = field(default_factory=dict)  # features of all images, for groups of the official protocol
     recorded_at: float = field(default_factory=time.monotonic)
@@ -190,6 +192,8 @@ class Scorer:
             import torch
 
             return float(self.metric.score_embeddings(torch.stack(list(images)), text))
+        except BenchError:
+            raise
         except Exception as error:
             return reason_of(error)
 
@@ -208,7 +212,7 @@ class Scorer:
             if fault is not None:
                 self.blocks[block] = fault
             elif self.by_features:
-                self.pending.setdefault(block, []).extend(mine)
+                self.pending.setdefault(block, []).extend((one, self.target.texts[prompt_id]) for one in mine)
             else:
                 self._join(block, self.metric.statistics, mine)
 
@@ -216,14 +220,16 @@ class Scorer:
         """Make the statistics of a block whose features are all there."""
         import torch
 
-        self._join(block, self.metric.statistics_of, torch.stack(self.pending.pop(block)))
+        held = self.pending.pop(block)
+        prompts = ([prompt for _, prompt in held],) if getattr(self.metric, "with_prompts", False) else ()
+        self._join(block, self.metric.statistics_of, torch.stack([row for row, _ in held]), *prompts)
 
-    def _join(self, block: int, statistics: Any, images: Any) -> None:
+    def _join(self, block: int, statistics: Any, *images: Any) -> None:
         held = self.blocks.get(block)
         if isinstance(held, str):
             return
         try:
-            part = statistics(images)
+            part = statistics(*images)
             self.blocks[block] = part if held is None else held + part
         except Exception as error:
             self.blocks[block] = reason_of(error)
@@ -234,11 +240,12 @@ class Scorer:
             self._close(block)
         blocks = [self.blocks[index] for index in sorted(self.blocks)]
         faults = [block for block in blocks if isinstance(block, str)]
-        if self.reference is None or faults:
+        alone = not metrics.info(self.name).reference
+        if (self.reference is None and not alone) or faults:
             self._add(None, None, faults[0] if faults else "the suite has no reference images")
             return
         try:
-            against = reference_statistics(self.metric, type(blocks[0]), self.reference, self.folder, self.tools)
+            against = self._against(type(blocks[0]))
             value, left_out = distances(self.metric, blocks, against)
             if self.by_features:
                 self._keep_notes(self.metric.notes(self.target.count, reference=against))
@@ -250,6 +257,12 @@ class Scorer:
         # The jackknife rows first: the row of the whole set says that all are there.
         self.rows += [ScoreRow(None, index, part) for index, part in enumerate(left_out) if math.isfinite(part)]
         self._add(None, None, value, min(self.target.count, getattr(against, "n", 0) or self.target.count))
+
+    def _against(self, kind: Any) -> Any:
+        """The statistics of the reference images; None for a metric that compares with none."""
+        if self.reference is None or not metrics.info(self.name).reference:
+            return None
+        return reference_statistics(self.metric, kind, self.reference, self.folder, self.tools)
 
     def _keep_notes(self, sentences: Sequence[str], *, told: bool = True) -> None:
         """Say what the reader of the values should know (unless it is `told` in tables only), and keep it."""

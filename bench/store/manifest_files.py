@@ -3,6 +3,9 @@
 `manifest.json` names the file of its prompts, `prompts-<sha256>.jsonl`, which is written once however often the
 manifest is. While pictures are made only counts and timings change: they go to `counts.json`, which names the manifest
 that it belongs to by its digest. A newer manifest has them itself, so that an older `counts.json` is void.
+
+Where a manifest is damaged and deleted, the command that made it makes it again, but for what only the past knows: how
+the images were cut into batches, where they were made, and what that took. `made.json` keeps a second copy of that.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ logger = get_logger(__name__)
 
 NAME = "manifest.json"
 COUNTS = "counts.json"
+MADE = "made.json"
 _CHANGING = ("counts", "timings")
+_MADE = ("batches", "provenance", *_CHANGING)
 _read: dict[tuple[Path, str], list[dict[str, Any]]] = {}
 _MOST_READ = 16  # files of prompts whose content is kept
 
@@ -51,10 +56,43 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     if _content_of(file) != content:
         atomic_write(file, content)
     data["prompts"] = {"file": file.name, "count": len(manifest.prompts)}
+    if manifest.batches:
+        _write_made(folder / MADE, manifest)
     write_protected(folder / NAME, to_json(data))
     for other in [*folder.glob("prompts-*.jsonl"), folder / COUNTS]:
         if other != file:
             other.unlink(missing_ok=True)
+
+
+def restore_made(folder: Path, manifest: Manifest) -> bool:
+    """Put into a manifest that is made anew what the lost one knew of how the images were made; False if that is lost.
+
+    The caller knows that there are images.
+    """
+    data = _sealed_content(folder / MADE) or {}
+    if data.get("run") != manifest.run or not all(isinstance(data.get(key), dict) for key in _MADE):
+        return False
+    for key in _MADE:
+        setattr(manifest, key, {**getattr(manifest, key), **data[key]})
+    return True
+
+
+def _write_made(path: Path, manifest: Manifest) -> None:
+    facts = {"run": manifest.run, **{key: getattr(manifest, key) for key in _MADE}}
+    content = to_json(sealed(json.loads(to_json(facts))))
+    if _content_of(path) != content.encode():
+        atomic_write(path, content)
+
+
+def _sealed_content(path: Path) -> dict[str, Any] | None:
+    """A table that carries its digest; empty where it is damaged, None where there is none."""
+    try:
+        data = parse_json(read_bytes(path), path)
+    except FileNotFoundError:
+        return None
+    except (OSError, UsageError):
+        return {}
+    return data if seal_holds(data) else {}
 
 
 def write_counts(folder: Path, manifest: Manifest) -> None:
@@ -69,13 +107,10 @@ def write_counts(folder: Path, manifest: Manifest) -> None:
 
 def _amend(manifest: Manifest, path: Path, digest: str) -> None:
     """Put in counts and timings that are newer than the manifest."""
-    try:
-        data = parse_json(read_bytes(path), path)
-    except FileNotFoundError:
+    data = _sealed_content(path)
+    if data is None:
         return
-    except (OSError, UsageError):
-        data = {}
-    if not seal_holds(data) or not all(isinstance(data.get(key), dict) for key in _CHANGING):
+    if not all(isinstance(data.get(key), dict) for key in _CHANGING):
         logger.warning(f"{path} is damaged: counts and timings are those of the last manifest", extra=ONCE)
         return
     if data.get("of") == digest:

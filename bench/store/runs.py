@@ -19,6 +19,7 @@ from bench.formatting import one_line
 from bench.registry.metrics import display_order
 from bench.runtime.log import ONCE, get_logger
 from bench.store.cards import with_reference
+from bench.store.conditions import conditions_of
 from bench.store.expected import with_absent
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
@@ -30,7 +31,7 @@ from metrics.types import Direction
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.store.records import Manifest, ScoreRow
+    from bench.store.records import ScoreRow
     from bench.store.run_store import RunStore
 
 logger = get_logger(__name__)
@@ -50,7 +51,6 @@ COLUMNS = {
     "tags": "str",
 }
 # Parts of a run's identity that must agree wherever both runs have them; the others are what makes methods differ.
-_CONDITIONS = ("seed", "sampler", "resolution", "dtype", "sampling_version")
 _KIND_ORDER = ("image", "group", "set")  # quality, diversity, then both at once
 
 
@@ -218,7 +218,7 @@ def read_run(store: RunStore) -> Run:
         trained_on=trained_on_of(manifest),
         metrics=metrics,
         scores=_joined(frames),
-        conditions=_conditions(manifest),
+        conditions=conditions_of(manifest),
         counts=dict(manifest.counts),
         timings=dict(manifest.timings),
         notes={name: [one_line(one) for one in sentences] for name, sentences in manifest.notes.items()},
@@ -272,10 +272,6 @@ def _left_out(rows: Sequence[ScoreRow]) -> tuple[float, ...]:
     """The values in the order of their blocks; none where a block's is missing or is no number."""
     values = {row.sample: row.value for row in rows if math.isfinite(row.value)}
     return tuple(values[block] for block in range(len(values))) if set(values) == set(range(len(values))) else ()
-
-
-def _conditions(manifest: Manifest) -> dict[str, Any]:
-    return {key: manifest.identity[key] for key in _CONDITIONS if key in manifest.identity}
 
 
 def _score_frame(metric: str, scores: Sequence[ScoreRow]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from bench.study.bundle import bundle, data_uri
 from bench.study.folder import Shown, Study, open_study
 from bench.study.keys import Keys
 from bench.study.orders import Orders
-from bench.study.serving import opened
+from bench.study.serving import opened, public_address
 
 logger = get_logger(__name__)
 LABEL_STUDIO = "label-studio"
@@ -113,17 +113,17 @@ def _orders(one: _Export) -> dict[str, tuple[Shown, ...]]:
 
 
 def _links(one: _Export) -> list[Path]:
-    url, keys = one.url, one.keys
-    parts = urlsplit(url or "")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if one.url is None:
         raise UsageError("links need --url, the address that raters reach the server by, such as https://study.example")
+    url, keys = public_address(one.url), one.keys
+    parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         logger.warning("links without https can be read on the way, and whoever reads one can vote with it")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["url", "completion_code"])
     for name in one.names:
-        writer.writerow([f"{(url or '').rstrip('/')}/r/{keys.token(name)}", keys.completion(name)])
+        writer.writerow([f"{url}/r/{keys.token(name)}", keys.completion(name)])
     atomic_write(_new(one.out), text.getvalue())
     return [one.out]
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import MissingError, UsageError
+from bench.formatting import one_line
 from bench.study.exporting import EQUAL
 
 BUNDLE, LABEL_STUDIO, PICK_A_PIC, PLAIN, CODES = "bundle", "label-studio", "pick-a-pic", "csv", "codes"
 MOST_BYTES = 1 << 30
+_REST, _MORE = "(more)", "more fields than the table has columns"
 _CODE_COLUMNS = ("Completion code", "completion_code", "Answer.completion_code", "Answer.surveycode", "Answer.code")
 _NAMED = ("task", "prompt_id", "method_a", "method_b")
 _PICK = ("caption", "image_0_uid", "image_1_uid", "model_0", "model_1", "label_0", "label_1", "has_label", "user_id")
@@ -38,7 +40,7 @@ def read_answers(file: Path) -> tuple[str, list[Raw]]:
         if file.stat().st_size > MOST_BYTES:
             raise UsageError(f"{file} has more than 1 GiB: it is no file of answers")
         if file.suffix == ".parquet":
-            return _table(_parquet(file), file)
+            return _table(parquet_rows(file), file)
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
@@ -46,7 +48,7 @@ def read_answers(file: Path) -> tuple[str, list[Raw]]:
         raise UsageError(f"{file} is not UTF-8 text: save it as UTF-8") from None
     if text.lstrip()[:1] in ("{", "["):
         return _json(text, file)
-    return _table(_csv(text, file), file)
+    return _table(csv_rows(text, file), file)
 
 
 def _json(text: str, file: Path) -> tuple[str, list[Raw]]:
@@ -79,7 +81,7 @@ def _annotations(task: Mapping[str, Any]) -> Iterator[Raw]:
     """One answer an annotation: the pair's side, or the box for "about equal" where that is ticked."""
     data = task.get("data")
     handle = data.get("item") if isinstance(data, dict) else None
-    for one in task.get("annotations") or ():
+    for one in _list(task.get("annotations")):
         one = one if isinstance(one, dict) else {}
         facts, who = {"handle": str(handle)}, one.get("completed_by")
         rater = str(who.get("id") or who.get("email") if isinstance(who, dict) else who)
@@ -87,10 +89,10 @@ def _annotations(task: Mapping[str, Any]) -> Iterator[Raw]:
             yield Raw(rater, "", facts, fault="skipped by the annotator")
             continue
         choice = ""
-        for result in one.get("result") or ():
+        for result in _list(one.get("result")):
             value = result.get("value") if isinstance(result, dict) else None
             value = value if isinstance(value, dict) else {}
-            if EQUAL in (value.get("choices") or ()):
+            if EQUAL in _list(value.get("choices")):
                 choice = "tie"
             elif choice != "tie" and isinstance(value.get("selected"), str):
                 choice = value["selected"]
@@ -104,17 +106,22 @@ def _minimal(task: Mapping[str, Any]) -> Raw:
     return Raw(str(task.get("annotator")), choice, {"handle": str(task.get("item"))}, number(task.get("lead_time")))
 
 
-def _csv(text: str, file: Path) -> list[dict[str, Any]]:
+def csv_rows(text: str, file: Path) -> list[dict[str, Any]]:
+    """Rows of a table with a head, separated by commas, tabs or semicolons. UsageError: not readable."""
     head = text.split("\n", 1)[0]
     delimiter = "\t" if head.count("\t") > head.count(",") else ";" if head.count(";") > head.count(",") else ","
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=_REST, strict=True)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"{file} has the column '{one_line(twice[0])[:40]}' twice: leave the one that counts")
         return [{(key or "").strip(): value for key, value in row.items()} for row in reader]
     except csv.Error as error:
         raise UsageError(f"{file} is not a readable CSV: {error}") from None
 
 
-def _parquet(file: Path) -> list[dict[str, Any]]:
+def parquet_rows(file: Path) -> list[dict[str, Any]]:
+    """Rows of a parquet file, without pictures inside of it (jpg_...). UsageError: not readable."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -147,7 +154,7 @@ def _plain(row: Mapping[str, Any]) -> Raw:
     facts = {key: _text(row.get(key)) for key in ("item", *_NAMED, "sample", "left") if _text(row.get(key))}
     rater, choice = _text(row.get("rater")), _text(row.get("choice"))
     chance = number(row.get("chance"))
-    fault = "" if rater else "no rater"
+    fault = _MORE if _REST in row else "" if rater else "no rater"
     if _text(row.get("chance")) and not (chance is not None and 0 < chance <= 1):
         fault = fault or "a chance that is no probability above 0"
     return Raw(rater, choice, facts, number(row.get("seconds")), chance, fault)
@@ -161,12 +168,16 @@ def _pick(row: Mapping[str, Any]) -> Raw:
     choice = choices.get((-1.0 if labels[0] is None else labels[0], -1.0 if labels[1] is None else labels[1]), "")
     if _text(row.get("has_label")).lower() in ("false", "0"):
         return Raw(rater, "", facts, fault="no label")
-    fault = "" if rater else "no user_id"
+    fault = _MORE if _REST in row else "" if rater else "no user_id"
     return Raw(rater, choice, facts, fault=fault or ("" if choice else "labels that are not 1 and 0, or 0.5 twice"))
 
 
 def _text(value: Any) -> str:
     return "" if value is None or isinstance(value, list) else str(value).strip()
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _choice(value: Any) -> str:

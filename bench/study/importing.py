@@ -231,6 +231,6 @@ class _Import:
         if self.kind in (BUNDLE, PLAIN) and name in self.study.plan:
             return name
         if name not in self.names:
-            self.names[name] = f"x{self.keys.pseudonym(self.kind, name)}"
+            self.names[name] = self.keys.imported(self.kind, name)
             self.done.renamed += 1
         return self.names[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,8 @@ from bench.study.store import NotStoredError
 
 BODY_LIMIT = 4096
 """Bytes of a request's body at most; an answer has about 80."""
+BODY_SECONDS = 20.0
+"""How long a body may take to come."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -60,10 +63,13 @@ class Guarded:
 
 
 class Application:
-    """The routes of one study. One link may ask `rate` a second (120 at once); wrong links: 30, then one in 2 s."""
+    """The routes of one study. One link may ask `rate` a second (120 at once); wrong links: 30, then one in 2 s.
 
-    def __init__(self, sessions: Sessions, rate: float = 20.0) -> None:
-        self.sessions = sessions
+    `url` is the address that raters reach the server by; None: the one that each request was sent to.
+    """
+
+    def __init__(self, sessions: Sessions, rate: float = 20.0, url: str | None = None) -> None:
+        self.sessions, self.url = sessions, url
         self.requests = Bucket(rate, 120.0)
         self.misses = Bucket(0.5, 30.0)
 
@@ -72,6 +78,7 @@ class Application:
         answer, shown = self._guard(self._vote), self._guard(self._page, html=True)
         routes = [
             Route("/r/{token}", shown, methods=["GET"]),
+            Route("/r/{token}/", shown, methods=["GET"]),  # as some mail programs make of it
             Route("/r/{token}/state", self._guard(self._state), methods=["GET"]),
             Route("/r/{token}/consent", self._guard(self._consent), methods=["POST"]),
             Route("/r/{token}/vote", answer, methods=["POST"]),
@@ -82,6 +89,7 @@ class Application:
             Route("/study.js", _asset("study.js", "text/javascript"), methods=["GET"]),
         ]
         app = Starlette(routes=routes, exception_handlers={404: _nothing, 405: _nothing, Exception: _fault})
+        app.router.redirect_slashes = False  # it would name the address that a server before this one asked for
         return Guarded(app)
 
     def _guard(self, endpoint: Endpoint, html: bool = False) -> Endpoint:
@@ -139,34 +147,47 @@ class Application:
     async def _admin(self, request: Request) -> Response:
         if not self.sessions.keys.is_admin(request.path_params["token"]):
             raise RefusedError(404, "This link belongs to no study")
-        text = await run_in_threadpool(page.admin_page, self.sessions, str(request.base_url).rstrip("/"))
+        text = await run_in_threadpool(page.admin_page, self.sessions, self.url or str(request.base_url).rstrip("/"))
         return HTMLResponse(text)
 
     async def _body(self, request: Request, rater: str) -> dict[str, Any]:
         """The JSON object that a rater's own page sent. RefusedError for any other sender, size or content."""
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "same-origin")
-        if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != request.headers.get("host")):
+        if site not in ("same-origin", "none") or (origin and not self._own(origin, request)):
             raise RefusedError(403, "This request does not come from the study's own page")
         if not same(request.headers.get("x-study-token", ""), self.sessions.keys.csrf(rater)):
             raise RefusedError(403, "This page is out of date: please load it again")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusedError(415, "Answers are sent as JSON")
-        data = b""
         try:
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > BODY_LIMIT:
-                    raise RefusedError(413, f"A request may have {BODY_LIMIT} bytes at most")
-        except ClientDisconnect:
-            raise RefusedError(400, "The request was not complete") from None
-        try:
-            body = json.loads(data)
+            body = json.loads(await _data(request))
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise RefusedError(400, "This is no answer: a JSON object is needed")
         return body
+
+    def _own(self, origin: str, request: Request) -> bool:
+        """Whether a page of this server sent the request; a server before it may have replaced the Host header."""
+        own = {request.headers.get("host"), urlsplit(self.url).netloc if self.url else None}
+        return urlsplit(origin).netloc in own
+
+
+async def _data(request: Request) -> bytes:
+    """A request's body. RefusedError for one that is too long, too slow or not complete."""
+    data = b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > BODY_LIMIT:
+                    raise RefusedError(413, f"A request may have {BODY_LIMIT} bytes at most")
+    except ClientDisconnect:
+        raise RefusedError(400, "The request was not complete") from None
+    except TimeoutError:
+        raise RefusedError(408, "The request took too long: please try again") from None
+    return data
 
 
 def _address(request: Request) -> str:

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.errors import MissingError, UsageError
+from bench.formatting import one_line
 from bench.runtime.log import get_logger
-from bench.study.databases import name_database
+from bench.study.databases import name_database, without_password
 from bench.study.folder import Study, open_study
 from bench.study.keys import Keys
 from bench.study.sessions import Sessions
@@ -35,9 +37,11 @@ def serve(
     """Serve a study until interrupted. `url` is the address that raters reach it by, where that is another one.
 
     `told` gets the lines that say where the pages are. MissingError: starlette or uvicorn (extra "study") is not
-    installed; UsageError: the port is taken, or the study has simulated votes, which must not mix with people's.
+    installed; UsageError: the port is taken, `url` is no address of a server, or the study has simulated votes, which
+    must not mix with people's.
     """
     _require()
+    outside = None if url is None else public_address(url)
     study, keys, votes = opened(folder, database)
     with _closing(votes):
         if SIMULATED in votes.sources():
@@ -45,7 +49,7 @@ def serve(
                 f"{folder} has votes of simulated raters, which must not mix with people's: make a new study for people"
             )
         with listening(host, port) as (listener, address):
-            origin = (url or address).rstrip("/")
+            origin = outside or address
             if host not in ("127.0.0.1", "::1", "localhost"):
                 logger.warning(
                     f"listening on {host}: links are secrets, so put a server with TLS before it where the network is "
@@ -55,7 +59,29 @@ def serve(
             for rater in list(study.plan)[:3]:
                 told(f"link of rater {rater}: {origin}/r/{keys.token(rater)}")
             told("Ctrl-C stops the server; answers are kept, and raters can go on when it runs again.")
-            _server(Sessions(study, keys, votes)).run(sockets=[listener])
+            _server(Sessions(study, keys, votes), url=outside).run(sockets=[listener])
+
+
+def public_address(url: str) -> str:
+    """An address that raters reach the server by, without a slash at its end. UsageError: it is none.
+
+    >>> public_address("https://study.example.org/")
+    'https://study.example.org'
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known or "@" in parts.netloc or any(one.isspace() for one in url):
+        shown = one_line(without_password(url))
+        raise UsageError(f"--url '{shown}' is no address of a server, such as https://study.example.org")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError(
+            f"--url '{one_line(url)}' has a path, but the pages of a study lie at the top of their server: give it a "
+            f"host name or port of its own, such as {parts.scheme}://study.{parts.hostname}"
+        )
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def opened(folder: Path | str, database: str | None = None) -> tuple[Study, Keys, VoteStore]:
@@ -105,7 +131,7 @@ def _require() -> None:
         raise MissingError(NEEDED)
 
 
-def _server(sessions: Sessions, rate: float = 20.0) -> Any:
+def _server(sessions: Sessions, rate: float = 20.0, url: str | None = None) -> Any:
     """A uvicorn server that logs no links."""
     _require()
     import uvicorn
@@ -113,7 +139,8 @@ def _server(sessions: Sessions, rate: float = 20.0) -> Any:
     from bench.study.server import Application
 
     config = uvicorn.Config(
-        Application(sessions, rate).build(),
+        Application(sessions, rate, url).build(),
+        http="h11",  # the other parser, where it is installed, takes headers of any length
         log_level="warning",
         access_log=False,  # its lines would hold the links
         server_header=False,

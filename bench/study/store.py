@@ -80,6 +80,8 @@ class VoteStore:
         self._connect, self._study, self._mark, self._errors = connect, study, mark, errors
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
+        self._last: float | None = None  # when the newest vote was stored
+        self._share = "" if mark == "?" else " FOR SHARE"
         for table in TABLES:
             self._run(table)
         if not self._has_chances():  # made before studies could be adaptive
@@ -135,18 +137,27 @@ class VoteStore:
         """Store an answer, durably; False when this rater has answered the item before (that answer stands).
 
         One statement that also asks for the rater's consent, so that an answer on its way when `forget` runs is not
-        stored behind it. NotStoredError when the database refuses.
+        stored behind it: SQLite has one writer at a time, PostgreSQL locks the row of the rater. NotStoredError when
+        the database refuses.
         """
         stored = self._run(
             "INSERT INTO bench_study_votes "
             "(study, rater, item, choice, a_left, position, seconds, stored, source, chance) "
             "SELECT study, rater, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS INTEGER), CAST(? AS INTEGER), "
             "CAST(? AS DOUBLE PRECISION), CAST(? AS DOUBLE PRECISION), CAST(? AS TEXT), CAST(? AS DOUBLE PRECISION) "
-            "FROM bench_study_raters WHERE study = ? AND rater = ? AND state = ? ON CONFLICT DO NOTHING",
-            *(answer.item, answer.choice, int(answer.a_left), answer.position, answer.seconds, time.time()),
+            f"FROM bench_study_raters WHERE study = ? AND rater = ? AND state = ?{self._share} ON CONFLICT DO NOTHING",
+            *(answer.item, answer.choice, int(answer.a_left), answer.position, answer.seconds, self._now()),
             *(answer.source, answer.chance, self._study, answer.rater, CONSENTED),
         )
         return bool(stored == 1)
+
+    def _now(self) -> float:
+        """The time, and never before that of a vote that is there: looks are at the first so many votes."""
+        if self._last is None:
+            rows = self._run("SELECT MAX(stored) FROM bench_study_votes WHERE study = ?", self._study)
+            self._last = float(rows[0][0] or 0.0)
+        self._last = max(time.time(), self._last + 1e-6)  # a clock may be put back
+        return self._last
 
     def answered(self, rater: str) -> set[str]:
         """The items that a rater has answered."""
@@ -216,7 +227,8 @@ def _why(error: Exception, full: bool) -> str:
         return (
             "the disk that holds the votes is full: nothing was lost, and answers can be sent again when there is room"
         )
-    return f"the database cannot be used: {' '.join(str(error).split())}"
+    hint = ": is its disk full?" if "disk i/o error" in str(error).lower() else ""
+    return f"the database cannot be used: {' '.join(str(error).split())}{hint}"
 
 
 def open_votes(study: Study, database: str | None = None) -> VoteStore:

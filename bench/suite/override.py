@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.methods.coupling import Kind as CouplingKind
 from bench.methods.guider import Kind
 
 MOST_STEPS = 100_000
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+Positive = Annotated[Number, Field(ge=0)]
 Weight = Annotated[Number, Field(ge=0, le=1)]
 Guidance = Annotated[Number, Field(ge=1)]
 Prompt = Annotated[str, Field(strict=True)]
@@ -70,6 +72,16 @@ class MethodOverride(Part):
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
     precision: Literal["int8"] | None = None
     cache_interval: Annotated[Whole, Field(ge=1)] | None = None
+    threshold: Positive | None = None
+    taylor_interval: Annotated[Whole, Field(ge=1)] | None = None
+    taylor_order: Annotated[Whole, Field(ge=0)] | None = None
+    taylor_warmup: Annotated[Whole, Field(ge=1)] | None = None
+    coupling: CouplingKind | None = None
+    repulsion: Positive | None = None
+    bandwidth: Annotated[Number, Field(gt=0)] | None = None
+    least_noise: Positive | None = None
+    shield: Positive | None = None
+    overshoot: Positive | None = None
     n: Whole | None = None
     reward: Text | None = None
     rounds: Whole | None = None

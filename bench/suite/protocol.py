@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench.errors import UsageError, unknown
-from bench.suite.schema import MetricSpec, Suite
+from bench.suite.metric_spec import MetricSpec
+from bench.suite.schema import Suite
 from metrics.types import OFFICIAL, is_official
 
 PROTOCOLS = ("corrected", "official")

@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, suggest, unknown
 from bench.methods.catalogue import Method, get_method, method_names
+from bench.methods.coupling import ALL_FIELDS as COUPLED
+from bench.methods.coupling import coupling
 from bench.methods.guider import ALL_FIELDS, Guider
-from bench.methods.method import ACCELERATION
+from bench.methods.method import ACCELERATION, TAYLOR
 from bench.methods.schedule import FIELDS, number_text
 from bench.methods.search import ALL_FIELDS as SEARCH
-from bench.methods.search import Search
-from bench.suite.fitting import check_acceleration, check_conditions_given, with_family_defaults, with_parts
+from bench.suite.fitting import (
+    check_acceleration,
+    check_conditions_given,
+    check_coupling,
+    with_family_defaults,
+    with_parts,
+)
 from bench.suite.published import check_checkpoint_family, no_weights, rewards_of
 
 if TYPE_CHECKING:
     from bench.suite.override import MethodOverride
     from bench.suite.schema import Suite
 
-_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds", "steps", "cache_interval"})
+_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds", "steps", "cache_interval", *TAYLOR})
 _TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward", "precision"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _WEIGHTS = frozenset({"weights", "weak", "soup"})
@@ -83,6 +90,7 @@ def setting_names(method: Method) -> tuple[str, ...]:
     )
     own = (*own, "soup", "ratios", "ratio") if method.ratio is not None else own
     own = (*own, *method.search.fields) if method.search is not None else own
+    own = (*own, *method.coupling.fields) if method.coupling is not None else own
     own = (*own, *(name for name in ACCELERATION if getattr(method, name) is not None))
     return (*own, *method.guider.fields, "base_guidance", *_CONDITIONS)
 
@@ -122,7 +130,11 @@ def _with_override(method: Method, override: MethodOverride) -> Method:
     kept = {} if kind != method.guider.kind else {key: getattr(method.guider, key) for key in method.guider.fields}
     given["guider"] = _guider_of(method.name, Guider(kind, **kept), guider)
     search = {key: given.pop(key) for key in list(given) if key in SEARCH}
-    given["search"] = method.search if not search else _searching(method, search)
+    given["search"] = method.search if not search else _with_part(method, "search", search)
+    coupled = {key: given.pop(key) for key in list(given) if key in COUPLED}
+    if kind := given.pop("coupling", None):
+        method = dataclasses.replace(method, coupling=coupling(kind))
+    given["coupling"] = method.coupling if not coupled else _with_part(method, "coupling", coupled)
     given["embeddings"] = tuple(sorted(override.embeddings.items()))
     if "trained_on" in given:
         given["trained_on"] = tuple(given["trained_on"])
@@ -136,13 +148,14 @@ def _guider_of(name: str, guider: Guider, given: Mapping[str, Any]) -> Guider:
     return dataclasses.replace(guider, **given)
 
 
-def _searching(method: Method, given: Mapping[str, Any]) -> Search:
-    fields = method.search.fields if method.search is not None else ()
+def _with_part(method: Method, part: str, given: Mapping[str, Any]) -> Any:
+    """The search or the coupling of a method with other settings."""
+    owner = getattr(method, part)
+    fields = owner.fields if owner is not None else ()
     for key in given:
         if key not in fields:
             raise UsageError(f"method '{method.name}' has no setting '{key}'.{suggest(key, fields)} (in the suite)")
-    assert method.search is not None
-    return dataclasses.replace(method.search, **given)
+    return dataclasses.replace(owner, **given)
 
 
 def _variants(name: str, suite: Suite, settings: Mapping[str, str]) -> list[Method]:
@@ -188,7 +201,7 @@ def _with_settings(row: Method, suite: Suite, chosen: Iterable[tuple[str, Any]])
     method = row
     changed: list[tuple[str, str]] = []
     for key, value in chosen:
-        parts = [name for name in ("schedule", "guider", "search") if getattr(row, name) is not None]
+        parts = [name for name in ("schedule", "guider", "search", "coupling") if getattr(row, name) is not None]
         part = next((name for name in parts if key in getattr(row, name).fields), None)
         owner = getattr(row, part) if part else _with_guidance(row, suite)
         if getattr(owner, key) != value:
@@ -256,6 +269,8 @@ def _finish(method: Method, suite: Suite) -> Method:
     check_acceleration(method, suite)
     if method.search is not None:
         method.search.check(method.name, suite)
+    if method.coupling is not None:
+        check_coupling(method, suite)
     if method.weights is None and any(weights):
         raise MissingError(no_weights(method, suite))
     check_checkpoint_family(method, suite)

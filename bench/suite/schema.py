@@ -13,6 +13,7 @@ from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
+from bench.suite.metric_spec import MetricSpec, define_metric
 from bench.suite.model_spec import ModelSpec
 from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.served import check_served, server_decides
@@ -26,7 +27,10 @@ NO_MODEL = "none"
 MOST_SAMPLES, MOST_REFERENCES, MOST_PIXELS = 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "reference")
+_OVERRIDES = (
+    *("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "fuse_lora"),
+    "reference",
+)
 
 
 class Sampler(Part):
@@ -35,23 +39,6 @@ class Sampler(Part):
     scheduler: Text = "DDPMScheduler"
     steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] = 40
     options: dict[str, Any] = Field(default_factory=dict)
-
-
-DType = Literal["float32", "float16", "bfloat16"]
-
-
-class MetricSpec(Part):
-    """A metric of the suite: its weights (None: the published ones) and the options of `metrics.load`.
-
-    With `torchmetrics` ("image.TotalVariation") the name is the suite's own, and the options are the class's arguments.
-    `dtype` is that of its networks; `tf32` lets CUDA multiply float32 as TensorFloat-32. Both are part of its card.
-    """
-
-    weights: Text | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    torchmetrics: Text | None = None
-    dtype: DType = "float32"
-    tf32: bool = False
 
 
 class Reference(Part):
@@ -83,6 +70,7 @@ class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
     `compile` compiles networks and decoders with torch.compile: other last bits, and so another identity.
+    `fuse_lora` runs LoRAs fused into the weights in methods that run the tuned network alone: the same of those.
 
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
@@ -107,6 +95,7 @@ class Suite(Part):
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16", "server"] = "float32"
     compile: bool = False
+    fuse_lora: bool = False
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -145,20 +134,8 @@ class Suite(Part):
     @model_validator(mode="after")
     def _define_metrics(self) -> Suite:
         """Metrics that this suite defines are known by their names from here on."""
-        from metrics.definitions import define
-        from metrics.errors import MetricError
-
         for name, spec in (self.unselected | self.metrics).items():
-            if spec.torchmetrics is None:
-                continue
-            if not is_safe_name(name):
-                raise ValueError(f"metrics: '{name}' must be usable as a folder name (A-Z a-z 0-9 . _ -)")
-            if spec.weights is not None:
-                raise ValueError(f"metrics.{name} is a class of torchmetrics and takes no weights")
-            try:
-                define(name, spec.torchmetrics, spec.options)
-            except MetricError as error:
-                raise ValueError(f"metrics: {error}") from None
+            define_metric(name, spec)
         return self
 
     def override(self, **changes: Any) -> Suite:
@@ -194,13 +171,20 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            for key, default in (("torchmetrics", None), ("dtype", "float32"), ("tf32", False)):
+            for key, default in (
+                ("torchmetrics", None),
+                ("question", None),
+                ("answers", None),
+                ("dtype", "float32"),
+                ("tf32", False),
+            ):
                 if table[key] == default:
                     del table[key]
         if not self.unselected:
             del data["unselected"]
-        if not self.compile:
-            del data["compile"]
+        for key in ("compile", "fuse_lora"):
+            if not data[key]:
+                del data[key]
         if self.prompt_column is None:
             del data["prompt_column"]
         for key in ("network", "split", "column"):

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.store.leftovers import clean_leftovers
-from bench.suite.schema import MetricSpec, Suite
+from bench.suite.metric_spec import MetricSpec
+from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import TrainingData
 from bench.training.options import NEED_PICTURES, TrainOptions, reward_name

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError
+from bench.models.parameterisation import check_scheduler
 from bench.runtime.progress import Progress, Silent
 from bench.suite.load import check_local, load_suite
 from bench.suite.schema import Suite
@@ -30,7 +31,6 @@ from bench.training.logs import Log, Watch
 from bench.training.network import Trainable, make_trainable
 from bench.training.optimise import Optimiser, own_device
 from bench.training.options import DEFAULT_REWARD, NEED_PICTURES, TrainOptions, parse_reward
-from bench.training.parameterisation import check_scheduler
 from bench.training.probe import Probe
 from bench.training.recipes import TrainRecipe, check_official, check_step_indices, recipe_for
 from bench.training.rewards import check_differentiable, load_rewards, load_scorer

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Conditioning, DiffusionModel
-from bench.training.parameterisation import Mix, mix_at, model_input
+from bench.models.parameterisation import Mix, mix_at, model_input
 
 TUNED = "tuned"
 """Name of the network in training."""

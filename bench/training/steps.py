@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import BASE, Conditioning, DiffusionModel
+from bench.models.parameterisation import Mix, next_mix, random_mix, to_latents
 from bench.suite.schema import Suite
 from bench.training.data import TrainingData
 from bench.training.objectives import (
@@ -21,7 +22,6 @@ from bench.training.objectives import (
     prediction_l2,
     step_kl,
 )
-from bench.training.parameterisation import Mix, next_mix, random_mix, to_latents
 from bench.training.recipes import TrainRecipe
 from bench.training.rewards import Reward
 from bench.training.rollout import Rollout, predict

@@ -132,4 +132,22 @@ ROWS: tuple[Row, ...] = (
         licence="Apache-2.0 (this code)",
         citation="D2-Align (DivGenBench), CVPR 2026, arXiv 2512.24146 (checked against our reading)",
     ),
+    row(
+        "metrics.group.dreamsim_clusters:DreamSimClusters",
+        name="dreamsim_clusters",
+        title="DreamSim clusters",
+        order=25,
+        kind=Kind.GROUP,
+        direction=Direction.HIGHER,
+        unit="groups of like images",
+        low=1.0,
+        weights="the dreamsim package's release",
+        packages=("dreamsim",),
+        licence="MIT",
+        citation="distance: Fu et al. 2023, DreamSim, arXiv 2306.09344; clusters as a measure: DiverseGRPO, "
+        "arXiv 2512.21514 (our own count, not theirs)",
+        options={"type": "ensemble", "threshold": 0.3},
+        megabytes=992,
+        beside=(*FOLDER, "*.pth", "*.tar", "checkpoints/*", "*_lora/*"),
+    ),
 )

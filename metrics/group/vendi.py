@@ -25,17 +25,19 @@ from metrics.networks.clip_image import BACKBONES, CLIP_FILES, identify, load_cl
 from metrics.networks.clip_image import DEFAULT as CLIP
 from metrics.networks.encoder import Encoder
 from metrics.networks.hf_folder import folder_of, weight_files
+from metrics.networks.image_encoders import ENCODERS, load_choice
 from metrics.networks.vit import load_encoder
 from metrics.types import Card, Facts, Request, one_of
 
 _SEED = 0
+_NEWER = tuple(name for name in ENCODERS if name != "clip")
 
 
 class Vendi(EncoderGroupMetric):
     """Effective number of images of a prompt; `pairwise` is 1 - cosine of the same embeddings."""
 
     option_help: ClassVar[Mapping[str, str]] = {
-        "backbone": f"`dino`, `clip` (the first of the following), or {one_of(BACKBONES)}",
+        "backbone": f"`dino`, `clip` (the first of the following), {one_of(BACKBONES)}; or {one_of(_NEWER)}",
         "q": 'order: any number above 0, or `"inf"`; small orders count rare images more',
         "kernel": one_of(KERNELS),
         "bandwidth": "of the rbf kernel, on L2-normalised embeddings",
@@ -115,8 +117,12 @@ def _load_encoder(facts: Facts, request: Request, device: torch.device) -> tuple
         folder = folder_of(facts, request)
         encoder: Encoder = load_encoder(folder, facts.title, device, request.dtype, final_norm=True)
         return replace(facts, title=f"{facts.title} (DINO)"), encoder, folder
+    if name in _NEWER:
+        facts, encoder, _, folder = load_choice(name, facts, request, device)
+        return facts, encoder, folder
     if name != "clip" and name not in BACKBONES:
-        raise MetricError(f"vendi: backbone {name!r} is not one of dino, clip, {', '.join(BACKBONES)}")
+        known = ", ".join(("dino", "clip", *BACKBONES, *_NEWER))
+        raise MetricError(f"vendi: backbone {name!r} is not one of {known}")
     chosen = CLIP if name == "clip" else str(name)
     facts = with_backbone(replace(facts, licence="MIT"), chosen)
     folder = folder_of(facts, request, CLIP_FILES)

@@ -28,10 +28,10 @@ from torch.nn import functional
 from metrics.base.metric import Metric, make_card, pick_device
 from metrics.base.precision import by_its_card
 from metrics.errors import MetricError, MissingWeightsError
-from metrics.image.clip_score import load_tokenizer, tokenizer_files
 from metrics.images import Images, check_prompts, to_pil
 from metrics.networks.clip_image import image_settings
 from metrics.networks.clip_preprocessor import PREPROCESSOR_FILES, Scale, read_scale
+from metrics.networks.clip_tokenizer import load_tokenizer, tokenizer_files
 from metrics.networks.cross_modelling import CrossModel
 from metrics.networks.hf_folder import TOKENIZER_FILES
 from metrics.networks.preprocess import Crop, normalise, resize_crop, to_unit

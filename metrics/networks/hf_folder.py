@@ -55,7 +55,9 @@ def quiet() -> Iterator[None]:
 
 
 def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] = (), **settings: Any) -> Any:
-    """`model_class.from_pretrained(folder)` in float32, frozen, in eval mode, with no key missing or left over.
+    """`model_class.from_pretrained(folder)`, frozen, in eval mode, with no key missing or left over.
+
+    In float32, unless `settings` name another dtype.
 
     `drop`: regular expressions of checkpoint keys ignored on purpose. MissingWeightsError otherwise.
     """
@@ -68,10 +70,9 @@ def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] =
             model, report = model_class.from_pretrained(
                 str(folder),
                 local_files_only=True,
-                dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
-                **settings,
+                **{"dtype": torch.float32, **settings},
             )
     except Exception as error:  # damaged files fail in many ways
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""

@@ -23,6 +23,8 @@ PINS = {
     "facebook/dinov3-vitl16-pretrain-lvd1689m": "ea8dc2863c51be0a264bab82070e3e8836b02d51",
     "MizzenAI/HPSv3": "4f81e3e09edd82fe3c5f636444c721b592a735ca",
     "Qwen/Qwen2-VL-7B-Instruct": "eed13092ef92e448dd6875b2a00151bd3f7db0ac",
+    "Qwen/Qwen3-VL-8B-Instruct": "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
+    "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b": "4175e6b78d62f639282797d05ccea35d3be823cf",
     "google/siglip2-so400m-patch14-384": "e8e487298228002f3d8a82e0cd5c8ea9c567f57f",
 }
 

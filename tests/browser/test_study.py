@@ -237,13 +237,25 @@ def test_a_screen_reader_finds_its_way(chromium: Any, served: Served) -> None:
 
 def test_a_bundle_works_from_a_file_and_gives_its_answers(chromium: Any, served: Served, tmp_path: Path) -> None:
     (path,) = bench.study.export(served.study.folder, "bundle", tmp_path / "out", raters=1)
-    page = chromium.new_context(accept_downloads=True).new_page()
+    context = chromium.new_context(accept_downloads=True)
+    page, second = context.new_page(), context.new_page()
     faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    for one in (page, second):
+        one.on("console", lambda message: faults.append(message.text))
+        one.on("pageerror", lambda error: faults.append(str(error)))
     begin(page, path.as_uri())
+    second.goto(path.as_uri())  # a tab that was opened before there were answers
+    second.wait_for_selector(READY)
     total = len(served.study.plan["r0001"])
-    for number in range(total - 1):
+    for _ in range(2):
+        after(page, lambda: page.keyboard.press("ArrowLeft"))
+    after(second, lambda: second.keyboard.press("ArrowRight"))  # still shows the first item, whose answer stands
+    assert second.inner_text("#count") == f"3 of {total}"
+    after(second, lambda: second.keyboard.press("ArrowRight"))
+    page.reload()
+    page.wait_for_selector(READY)
+    assert page.inner_text("#count") == f"4 of {total}"
+    for number in range(3, total - 1):
         after(page, lambda number=number: page.keyboard.press(["ArrowLeft", "ArrowRight", "Space"][number % 3]))
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#save:visible")
@@ -251,7 +263,9 @@ def test_a_bundle_works_from_a_file_and_gives_its_answers(chromium: Any, served:
         page.click("#save")
     file = tmp_path / "answers.json"
     download.value.save_as(file)
-    assert len(json.loads(file.read_text())["answers"]) == total
+    answers = json.loads(file.read_text())["answers"]
+    assert len({one["item"] for one in answers}) == len(answers) == total
+    assert [one["choice"] for one in answers[:4]] == ["left", "left", "right", "left"]
     assert bench.study.import_answers(served.study.folder, file).stored == total
     assert len(read_votes(served.study.folder)) == total
     assert faults == []

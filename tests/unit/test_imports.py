@@ -79,6 +79,7 @@ METRICS = (
     ("unsupported", "torchmetrics_adapter"),
     ("official",),
     ("image", "group", "set"),
+    ("judge",),
     ("base",),
     ("networks",),
     ("weights",),

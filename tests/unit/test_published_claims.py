@@ -8,6 +8,7 @@ import pytest
 
 import metrics
 from bench.analysis.claims_ledger import read_ledger
+from bench.methods.catalogue import get_method
 from bench.methods.checkpoints import CHECKPOINTS
 from bench.suite.load import load_suite
 from bench.suite.resolve import known_methods, resolve_method
@@ -29,14 +30,21 @@ def test_every_ledger_names_what_there_is(file: Path) -> None:
 
 
 def _is_known(name: str, suite: Suite) -> bool:
-    """Whether a run of the suite can have this name: a method's, a checkpoint's, or that of a method with settings."""
+    """Whether a run of the suite can be known by this name: a method's, a checkpoint's, or a method's with settings.
+
+    Weights that were given with --set are in the name of a run's folder, and not in the name that it is judged by.
+    """
     row, _, settings = name.removesuffix("]").partition("[")
     if not settings:
         return name in {*known_methods(suite), *(row.method for row in CHECKPOINTS)}
     pairs = dict(part.split("=", 1) for part in settings.split(","))
-    return resolve_method(row, suite, pairs).name == name
+    given = {} if row == "soup" or not get_method(row).uses_weights else {"weights": "shapes:refl"}
+    return resolve_method(row, suite, {**given, **pairs}).judged_name == name
 
 
-@pytest.mark.parametrize("name", ["bese", "base[base_guidance=07]"])
+@pytest.mark.parametrize(
+    "name",
+    ["bese", "base[base_guidance=07]", "interpolated[weights=shapes:refl,ratio=0.25]", "interpolated[ratio=.25]"],
+)
 def test_a_name_that_no_run_can_have_is_told(name: str) -> None:
     assert not _is_known(name, load_suite("shapes"))

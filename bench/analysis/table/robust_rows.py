@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bench.analysis.comparable import why_not_comparable
-from bench.analysis.estimand import Units, units_of
+from bench.analysis.estimand import Units, paired_by_sample, units_of
 from bench.analysis.intervals import cluster_mean
 from bench.analysis.robust import (
     DominanceRates,
@@ -91,8 +91,10 @@ def _rates(table: Table, units: dict[tuple[str, str], Units]) -> tuple[dict[str,
             notes.append(f"no joint dominance of {row.name}: it takes two image metrics that {base.name} has as well")
             continue
         a, b = ([units[one.name, facts.name] for facts in shared] for one in (base, row))
-        if a[0].noise is None or a[0].noise != b[0].noise or a[0].values.shape != b[0].values.shape:
+        if not paired_by_sample(a[0], b[0]) or a[0].values.shape != b[0].values.shape:
             why = "nothing on record says that their images share their noise, so that they are no pairs"
+            if a[0].coupled or b[0].coupled:
+                why = "the images of a prompt depend on each other, so that single images are no pairs"
             notes.append(f"no joint dominance of {row.name} over {base.name}: {why}")
             continue
         higher = [facts.higher for facts in shared]

@@ -9,12 +9,21 @@
   const key = `bench-study/${bundle.study}/${bundle.rater}`;
 
   /** @type {{consented: boolean, answers: StudyAnswer[]}} */
-  let kept = { consented: false, answers: [] };
-  try {
-    const text = window.localStorage.getItem(key);
-    if (text) kept = JSON.parse(text);
-  } catch {
-    // No storage, or what is there is damaged: this sitting begins anew, and must be done in one go.
+  const kept = { consented: false, answers: [] };
+
+  /** Take in what other tabs, or an earlier sitting, have kept: the first answer to an item stands. */
+  function read() {
+    try {
+      const found = JSON.parse(window.localStorage.getItem(key) ?? "null");
+      kept.consented ||= found?.consented === true;
+      const own = new Set(bundle.items.map((one) => one.id));
+      /** @type {StudyAnswer[]} */
+      const before = Array.isArray(found?.answers) ? found.answers.filter((/** @type {any} */ one) => own.has(one?.item)) : [];
+      const known = new Set(before.map((one) => one.item));
+      kept.answers = [...before, ...kept.answers.filter((one) => !known.has(one.item))];
+    } catch {
+      // No storage, or what is there is damaged: what this page has goes on, and must be done in one go.
+    }
   }
 
   function keep() {
@@ -40,13 +49,18 @@
   }
 
   window.studyLocal = {
-    state: async () => state(),
+    state: async () => {
+      read();
+      return state();
+    },
     consent: async () => {
+      read();
       kept.consented = true;
       keep();
       return state();
     },
     vote: async (answer) => {
+      read();
       const stored = !kept.answers.some((one) => one.item === answer.item);
       if (stored) kept.answers.push(answer);
       keep();
@@ -54,6 +68,7 @@
     },
     picture: (handle) => bundle.pictures[handle],
     save: () => {
+      read();
       const { study, rater } = bundle;
       const text = JSON.stringify({ bench_study: 1, study, rater, answers: kept.answers }, null, 1);
       const link = document.createElement("a");

@@ -180,7 +180,7 @@ def test_bfloat16_is_near_and_in_the_card(name: str, weights: dict[str, Path], l
 def test_standard_clip_tokenizer_is_open_clips_vocabulary() -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
-    from metrics.image.clip_score import load_tokenizer
+    from metrics.networks.clip_tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(Path("/nowhere"), 49408, "x")
     text = "a photo of two cats, isn't it 42?"

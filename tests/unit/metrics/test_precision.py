@@ -11,7 +11,7 @@ from PIL import Image
 
 import metrics
 from bench.scoring.identity import scope_of
-from bench.suite.schema import MetricSpec
+from bench.suite.metric_spec import MetricSpec
 from metrics import MetricError
 from metrics.base.precision import products_of
 from tests.tolerance import assert_close

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.analysis.compare import compare
+from bench.analysis.estimand import Units, pair
 from bench.analysis.in_reward import dagger_line, in_reward, training_notes, with_training
 from bench.analysis.noise import noise_text
 from bench.analysis.table.build import build
@@ -119,6 +122,19 @@ def test_noise_is_said_with_one_wording(conditions: dict[str, dict[str, Any]], t
     assert found.startswith(told)
     assert bool(found) is bool(told)
     assert not found or found.endswith("paired by prompt, not on the same noise")
+
+
+def test_coupled_images_are_paired_by_group() -> None:
+    """Images of a prompt that depend on each other are no pairs with single images of another run."""
+    base = {"seed": 1, "sampler": "s"}
+    found = noise_text({"base": base, "x": {**base, "coupled": "spell"}, "y": {**base, "coupled": "particle_guidance"}})
+    assert found.startswith("the images of a prompt depend on each other in x, y: paired by group (all images of a")
+    plain = Units(("p", "q"), np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([0, 1]), noise=("n",))
+    coupled = replace(plain, values=plain.values + 1, coupled=True)
+    assert pair(plain, replace(plain, values=plain.values + 1)).shared
+    assert not pair(plain, coupled).shared
+    assert not pair(coupled, coupled).shared
+    assert pair(plain, coupled).mean == pytest.approx(1.0)
 
 
 def test_without_base_the_reference_is_named(tmp_path: Path) -> None:

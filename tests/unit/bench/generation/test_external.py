@@ -12,7 +12,8 @@ import metrics
 from bench.pipeline import rescore
 from bench.store.run_store import RunStore
 from bench.suite.load import load_suite
-from bench.suite.schema import MetricSpec, Suite
+from bench.suite.metric_spec import MetricSpec
+from bench.suite.schema import Suite
 from tests.tolerance import assert_close, relative_difference
 from tests.unit.metrics.checkpoints import make_image_reward
 

@@ -74,7 +74,7 @@ def test_every_form_of_the_papers_is_there() -> None:
         "dancegrpo": {"flux"},
         "mixgrpo": {"flux"},
         "srpo": {"flux"},
-        "flowdppo": {"sd3"},
+        "flowdppo": {"sd3", "flux2"},
         "diffusionrvge": {"sd3"},
         "prefgrpo": {"flux"},
         "boxflow": {"flux"},

@@ -6,6 +6,7 @@ import json
 import math
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ import bench
 from bench.analysis.means import mean_stats, two_sided
 from bench.analysis.pilot import Spread, spreads
 from bench.errors import UsageError
-from bench.pipeline.plan import _per_step
+from bench.models.load import load_model
+from bench.pipeline.plan import _unguided
 from bench.pipeline.plan_text import plan_text
+from bench.sampling.loop import unguided_per_step
 from bench.store.select import open_runs
 from bench.suite.load import load_suite
+from bench.suite.schema import Suite
+from tests.unit.bench.models.families import family_pipeline
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
 make = fakes["make"]
@@ -95,9 +100,28 @@ def test_a_plan_counts_every_evaluation_of_a_step(tmp_path: Path) -> None:
     assert (found.evaluations_alone, found.evaluations_shared) == ((2 + 1) * (2 * 40 - 1),) * 2
 
 
-def test_a_plan_says_that_it_knows_no_steps_without_guidance(tmp_path: Path, said: list[str]) -> None:
-    suite = load_suite("shapes")
-    _per_step(suite, [2], ())
+def test_steps_without_guidance_are_planned_once(tmp_path: Path, said: list[str]) -> None:
+    """Of Z-Image with a truncation: as many as the model itself leaves without guidance."""
+    folder = family_pipeline("z_image", tmp_path / "pipeline")
+    given: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"family": "z_image", "weights": str(folder), "cfg_truncation": 0.3},
+        "prompts": "shapes",
+        "resolution": 32,
+        "guidance": 4.0,
+        "sampler": {"scheduler": "FlowMatchEulerDiscreteScheduler", "steps": 5},
+        "metrics": {"pickscore": {"weights": "shapes:pickscore"}},
+    }
+    suite = Suite.model_validate(given)
+    model = load_model(folder, suite)
+    bare = sum(unguided_per_step(model, model.new_scheduler()))
+    assert 0 < bare < 5
+    found = bench.plan(suite, ["base"], limit=2, samples=3, results=tmp_path)
+    assert found.evaluations_alone == found.evaluations_shared == 2 * 3 * (2 * 5 - bare)
     assert said == []
-    _per_step(suite.model_copy(update={"model": suite.model.model_copy(update={"cfg_truncation": 0.0})}), [2], ())
-    assert said == ["model.cfg_truncation: steps without guidance evaluate once, and are planned here as if twice"]
+    assert _unguided(suite, [5], {str(folder)}) == {}
+    assert said == [
+        "model.cfg_truncation: which steps have no guidance is not known without the model: all are planned with it"
+    ]
+    given["model"]["cfg_truncation"] = 1.0
+    assert _unguided(Suite.model_validate(given), [5], ()) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,29 @@ def test_unknown_names_are_told_before_anything_is_written(table: Table, tmp_pat
         with pytest.raises(UsageError, match="unknown (metric|method)"):
             report(table.rows[0].run.path.parents[2], tmp_path / "out", n_resamples=50, **options)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_costs_are_axes(table: Table) -> None:
+    """As they were counted, without intervals, also beside differences; the cheaper is on the right."""
+    asked = request("x=evaluations,y=pickscore")
+    with pytest.raises(UsageError, match="no run has its evaluations on record: they are counted where images are"):
+        named_figure(table, asked)
+    with pytest.raises(UsageError, match="evaluations"):
+        named_figure(table, request("x=evaluation,y=pickscore"))
+    counts = {"images_generated": 32, "network_evaluations_needed": 32 * 80}
+    rows = [
+        replace(row, run=replace(row.run, counts=counts if row.name != "base" else counts | {"images_generated": 16}))
+        for row in table.rows[:4]
+    ]
+    costly = replace(table, rows=(*rows, *table.rows[4:6]), curves=())
+    for values in ("means", "paired"):
+        shown = drawn_table(costly, request("x=evaluations,y=pickscore", values=values))
+        assert {row.name: row.cells["evaluations"].mean for row in shown.rows if "evaluations" in row.cells} == {
+            row.name: 160.0 if row.name == "base" else 80.0 for row in rows
+        }
+        (axes,) = named_figure(costly, request("x=evaluations,y=pickscore", values=values)).axes
+        assert axes.get_xlabel() == "Network evaluations per image ↓"
+        assert axes.get_xlim()[0] > axes.get_xlim()[1]
+    text = " ".join(one.get_text() for one in named_figure(costly, asked).texts).replace("\n", " ")
+    assert "count each method alone" in text
+    assert "and not shown: combined[switch_step=20], combined[switch_step=25]." in text

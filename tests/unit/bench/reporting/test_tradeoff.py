@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bench.analysis.table.rows import Table
 from bench.analysis.tradeoff import AtEqual, Joint, joint_bootstrap, pairs_of
 from bench.errors import UsageError
 from bench.reporting.cells import DAGGER, MINUS
+from bench.reporting.equal_cost import equal_cost_grid
 from bench.reporting.report import report
 from bench.reporting.tradeoff import _difference, _rough, band_of, fronts_of, grids, verdicts_on
 from bench.store.select import open_runs
@@ -139,3 +141,27 @@ def test_a_column_without_any_interval_has_two_significant_digits() -> None:
     bare = Interval(-0.008355, math.nan, math.nan, 20, 0, 20, "too few")
     assert _rough([bare]) == 4
     assert _rough([bare, Interval(0.1, 0.05, 0.15, 20, 0, 20)]) == 3
+
+
+def test_the_front_among_methods_that_cost_no_more(judged: tuple[Table, Joint]) -> None:
+    """Who is dominated only by what costs more is on the front of its own cost; each line is a front of its own."""
+    table, _ = judged
+    per_image = {"base": 40, "refl": 20, "combined[switch_step=10]": 80}
+    rows = []
+    for row in table.rows:
+        counts = {"images_generated": 48, "network_evaluations_needed": 48 * per_image.get(row.name, 0)}
+        rows.append(replace(row, run=replace(row.run, counts=counts)))
+    costly = replace(table, rows=tuple(rows))
+    pairs = pairs_of([row.run for row in table.rows], [row.name for row in table.rows])
+    facts = {one.name: one for one in table.metrics}
+    found = equal_cost_grid(pairs, costly, facts["pickscore"], facts["lpips"])
+    assert found is not None
+    lines = {names[0]: [one.value for one in cells] for names, cells in found.lines}
+    assert lines == {
+        "20": ["1", "refl", "-", "-"],
+        "40": ["2", "base, refl", "-", "-"],
+        "80": ["3", "base, combined[switch_step=10]", "-", "refl"],
+    }
+    assert "left out: combined[switch_step=30]." in found.explanation
+    assert equal_cost_grid(pairs, table, facts["pickscore"], facts["lpips"]) is None  # no cost is on record
+    assert found.title in [grid.title for grid in grids(pairs, replace(costly, metrics=costly.metrics[1:]))]

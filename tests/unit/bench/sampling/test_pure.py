@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.sampling.batches import Cut, Layer, Work, make_work
+from bench.sampling.batches import Cut, Layer, Work, cut, make_work
 from bench.sampling.noise import generators, initial_noise, noise_seed
 from bench.sampling.tree import Side, actions_of, build_tree, executed, needed
 
@@ -104,6 +104,24 @@ def test_whatever_is_there_already_an_image_keeps_its_company(data: st.DataObjec
     saved = [key for one in work for key in one.save.get("a", ())]
     assert sorted(saved) == sorted(wanted)  # each once
     assert all(one.keys == company[key] for one in work for key in one.save.get("a", frozenset()) - taken)
+
+
+@given(st.data())
+def test_units_of_several_images_are_never_split(data: st.DataObject) -> None:
+    """Whatever the size, what is wanted, what was taken over, and how small memory makes the pieces."""
+    prompts = [f"p{i}" for i in range(data.draw(st.integers(1, 6)))]
+    group, size = data.draw(st.integers(2, 4)), data.draw(st.integers(1, 9))
+    keys = [(prompt, sample) for prompt in prompts for sample in range(group)]
+    taken = frozenset(data.draw(st.sets(st.integers(0, len(keys) - 1))))
+    plan = Cut(size, (Layer(0, group, taken),), group)
+    wanted = data.draw(st.sets(st.sampled_from(keys)))
+    work = make_work(prompts, {"a": wanted}, {"a": plan})
+    pieces = [piece for one in work for piece in cut(one, data.draw(st.integers(1, 9)))]
+    for one in (*work, *pieces):
+        assert one.keys == tuple((prompt, k) for prompt in dict(one.keys) for k in range(group))
+        assert len(one.keys) <= max(group, size)
+    for made in (work, pieces):
+        assert sorted(key for one in made for key in one.save["a"]) == sorted(wanted)  # each once
 
 
 def test_a_damaged_image_is_made_again_in_its_old_company() -> None:

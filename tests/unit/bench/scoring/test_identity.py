@@ -16,7 +16,7 @@ from bench.scoring.identity import Scope, scope_of
 from bench.scoring.memory import Models
 from bench.scoring.metric_weights import here, load_metric
 from bench.store.cards import card_difference
-from bench.suite.schema import MetricSpec
+from bench.suite.metric_spec import MetricSpec
 from tests.unit.metrics.checkpoints import FOLDERS, MAKERS, make_clip, make_hps, make_image_reward, make_vit
 
 SUITE: Any = SimpleNamespace(label=None, reference=None)

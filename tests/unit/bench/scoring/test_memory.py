@@ -18,7 +18,7 @@ import metrics
 from bench.scoring import memory as models
 from bench.scoring.memory import Models, expected_bytes, file_bytes, free_bytes, size_of
 from bench.scoring.metric_weights import load_metric
-from bench.suite.schema import MetricSpec
+from bench.suite.metric_spec import MetricSpec
 from metrics import Direction, Facts, Kind, Request
 
 TOO_LITTLE = (

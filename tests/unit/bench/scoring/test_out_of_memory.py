@@ -12,7 +12,7 @@ import torch
 import bench.scoring.score as stage
 from bench.errors import MissingError
 from bench.store.outdated import is_current
-from bench.suite.schema import MetricSpec
+from bench.suite.metric_spec import MetricSpec
 from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, register, run_of
 
 

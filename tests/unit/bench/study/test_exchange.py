@@ -241,6 +241,51 @@ def test_a_plain_table_by_item_and_by_names(study: Study, tmp_path: Path) -> Non
     assert {v.outcome for v in read_votes(study.folder) if v.rater not in {x.rater for x in votes.values()}} == {1.0}
 
 
+def test_a_name_of_half_a_character_is_a_name(study: Study, keys: Keys, tmp_path: Path) -> None:
+    from bench.study.exporting import label_studio_handle
+
+    handle = label_studio_handle(keys, next(item.item for item in study.items.values() if item.kind == "real"), True)
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([{"item": handle, "choice": "left", "annotator": "\ud800"}]))
+    assert bench.study.import_answers(study.folder, file).stored == 1
+    assert bench.study.forget(study.folder, "\ud800") == 1
+    with pytest.raises(UsageError, match="unknown rater"):
+        bench.study.forget(study.folder, "\udcff")
+
+
+def test_a_name_in_a_file_is_forgotten_by_that_name(study: Study, tmp_path: Path) -> None:
+    items = [item.item for item in study.items.values() if item.kind == "real"][:2]
+    rows = [{"rater": name, "item": item, "choice": "a"} for name in ("ann@example.org", "ben") for item in items]
+    file = write_csv(tmp_path / "a.csv", rows)
+    bench.study.import_answers(study.folder, file)
+    assert bench.study.forget(study.folder, "ann@example.org") == 2
+    assert len(read_votes(study.folder)) == 2
+    again = bench.study.import_answers(study.folder, file)
+    assert (again.duplicates, again.left_out) == (2, {"the rater's answers were removed": 2})
+    with pytest.raises(UsageError, match="unknown rater"):
+        bench.study.forget(study.folder, "carl")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.org/study",
+        "x.org",
+        "ftp://x.org",
+        "https://",
+        "https://me:pw@x.org",
+        "https://x.org:x",
+        "https://x.org?a",
+    ],
+)
+def test_an_address_that_links_cannot_begin_with_is_refused(study: Study, tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match=r"--url") as raised:
+        bench.study.export(study.folder, "prolific", tmp_path / "a.csv", url=url)
+    with pytest.raises(UsageError, match=r"--url"):
+        bench.study.serve(study.folder, url=url)
+    assert "pw" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -256,6 +301,9 @@ def test_a_plain_table_by_item_and_by_names(study: Study, tmp_path: Path) -> Non
         b'rater,choice,item\n"unclosed',
         b"[" * 100_000,
         b'rater,item,choice\nme,"' + b"x" * 200_000 + b'",tie\n',
+        b"rater,item,choice, choice\nme,i1,tie,left\n",
+        b'[{"annotations": 5}, {"annotations": [{"result": 5}, {"result": [{"value": {"choices": 5}}]}], "data": 5}]',
+        b"rater,item,choice\nme,i1,tie,left\n",
     ],
 )
 def test_a_file_that_is_none_is_one_sentence(study: Study, tmp_path: Path, content: bytes) -> None:

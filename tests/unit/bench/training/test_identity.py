@@ -17,7 +17,8 @@ from bench.methods.checkpoints import find_checkpoint
 from bench.models import weights
 from bench.pipeline.trajectory import method_at
 from bench.suite.load import load_suite
-from bench.suite.schema import MetricSpec, Suite
+from bench.suite.metric_spec import MetricSpec
+from bench.suite.schema import Suite
 from bench.training import checkpoint
 from bench.training.data import ShapesData, data_for
 from bench.training.identity import difference, facts_of, still_to_do

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch.distributions import Normal, kl_divergence
 
+from bench.models.parameterisation import mix_at, next_mix
 from bench.training.objectives import (
     REWARD_SCALE,
     cosine_distance,
@@ -19,7 +20,6 @@ from bench.training.objectives import (
     refl_loss,
     step_kl,
 )
-from bench.training.parameterisation import mix_at, next_mix
 from tests.tolerance import assert_close
 
 REWARDS = torch.tensor([0.5, 3.0])

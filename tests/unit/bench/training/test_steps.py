@@ -346,7 +346,7 @@ def test_other_schedulers_enter_at_s(tmp_path: Path, name: str) -> None:
         return (z - a * clean) / b
 
     model.predict = exact
-    from bench.training.parameterisation import to_latents
+    from bench.models.parameterisation import to_latents
 
     s = 5
     way.begin(s)

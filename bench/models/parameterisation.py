@@ -64,6 +64,16 @@ class Mix:
             return (z - self.signal * prediction) / self.noise
         return z + self.signal * prediction if self.kind == "flow" else self.signal * prediction + self.noise * z
 
+    def moved(self, prediction: Tensor, shift: Tensor) -> Tensor:
+        """What the network would have to say at the same z for its x0 to lie `shift` further, [N, ...] each.
+
+        Of pure noise (signal 0) a prediction of eps says nothing of x0: it stays.
+        """
+        if self.kind == "sample":
+            return prediction + shift
+        # At one z, x0 + d means eps - (a / b) d; of both kinds of velocity the two together are -d / b.
+        return prediction - shift * (self.signal if self.kind == "epsilon" else 1.0) / self.noise
+
     @property
     def snr(self) -> Tensor:
         """Signal-to-noise ratio a^2 / b^2."""
@@ -71,13 +81,14 @@ class Mix:
 
 
 def kind_of(scheduler: Any) -> str:
-    """What the network of this scheduler predicts. Raises UsageError for a kind that training does not know."""
-    if type(scheduler).__name__.startswith("FlowMatch"):
+    """What the network of this scheduler predicts. Raises UsageError for a kind that is not known here."""
+    name = type(scheduler).__name__
+    if name.startswith("FlowMatch"):
         return "flow"
     kind = str(scheduler.config.get("prediction_type", "epsilon"))
     kind = "flow" if kind == "flow_prediction" else kind
-    if kind not in KINDS:
-        raise UsageError(f"training does not support the prediction type '{kind}' of {type(scheduler).__name__}")
+    if kind not in KINDS or name.startswith("EDM"):  # whose networks are told and say other things of the same names
+        raise UsageError(f"the prediction type '{kind}' of {name} is not supported")
     return kind
 
 

@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import UsageError
 from bench.models.loading import quiet
-from bench.training.parameterisation import check_scheduler, kind_of, mix_at, model_input, random_mix, to_latents
+from bench.models.parameterisation import check_scheduler, kind_of, mix_at, model_input, random_mix, to_latents
 from tests.tolerance import FLOAT32, assert_close
 
 SCHEDULERS = [
@@ -55,6 +55,7 @@ def test_an_exact_prediction_gives_back_signal_and_noise(name: str, kind: str, i
     magnified = FLOAT32 / float(min(mix.signal.min(), mix.noise.min()))
     assert_close(mix.clean_of(prediction, z), clean, magnified)
     assert_close(mix.eps_of(prediction, z), eps, magnified)
+    assert_close(mix.clean_of(mix.moved(prediction, 0.5 * eps), z), clean + 0.5 * eps, magnified)
 
 
 @pytest.mark.parametrize(("name", "kind"), SCHEDULERS)
@@ -102,6 +103,8 @@ def test_an_unknown_kind_is_refused() -> None:
     scheduler.register_to_config(prediction_type="magic")
     with pytest.raises(UsageError, match="magic"):
         kind_of(scheduler)
+    with pytest.raises(UsageError, match="the prediction type 'epsilon' of EDMEulerScheduler is not supported"):
+        kind_of(diffusers.EDMEulerScheduler())
 
 
 def test_second_order_schedulers_are_refused() -> None:

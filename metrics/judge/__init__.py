@@ -1,0 +1,1 @@
+"""A vision-language model that answers questions about images: one judge for several metrics."""
