@@ -1,9 +1,9 @@
 """Commands of `bench` in processes of their own that need not import the heavy libraries again.
 
-Most of a short command's time is the import of PyTorch, diffusers and transformers. A server process imports those, none
-of `bench`, and forks for each command; the child has its own folder, environment, output and exit code, runs
-`python -m bench` from its first line, and ends as any interpreter does. Only variables that the command itself reads may
-differ from the server's: libraries read theirs when they are imported.
+Most of a short command's time is the import of PyTorch, diffusers and transformers. A server process imports those,
+none of `bench`, and forks for each command; the child has its own folder, environment, output and exit code, runs
+`python -m bench` from its first line, and ends as any interpreter does. Only variables that the command itself reads
+may differ from the server's: libraries read theirs when they are imported.
 """
 
 from __future__ import annotations
