@@ -215,7 +215,11 @@ def drop(
     """The drop of a metric with its interval, and the verdict on it."""
     found = pair(units(world, before, name, seeds_[0]), units(world, now, name, seeds_[1]))
     same = Interval(0.0, 0.0, 0.0, found.interval(level).n)
-    shown_, least = (same, same) if found.same else (found.interval(level), found.least(level))
+    shown_, least = (
+        (same, found.least(level) if found.gaps else same)
+        if found.same
+        else (found.interval(level), found.least(level))
+    )
     turned, worst = (replace(i, mean=-i.mean, low=-i.high, high=-i.low) for i in (shown_, least))
     status = judge(turned.low, turned.mean, turned.high, ALLOWED[name], False)
     if status == "passed" and judge(worst.low, worst.mean, worst.high, ALLOWED[name], False) != "passed":

@@ -5,7 +5,7 @@ Imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metrics import catalogue
@@ -43,8 +43,10 @@ def define(name: str, path: str, options: Mapping[str, Any]) -> None:
     catalogue.replace(name, TARGET, facts_of(name, definition))
 
 
-def define_question(name: str, question: str) -> None:
+def define_question(name: str, question: str, answers: Sequence[str] | None = None) -> None:
     """Make `name` a metric of this process: the probability that a judge answers `question` with Yes.
+
+    With `answers` it is a metric of the images of a prompt: which of the answers they show, as a measure of diversity.
 
     "{prompt}" in the question stands for the image's prompt. The question of another suite under the same name is
     replaced. MetricError if the name belongs to a metric that no suite defined.
@@ -58,5 +60,5 @@ def define_question(name: str, question: str) -> None:
         raise MetricError(f"metric name '{name}' is already in use: give the question another name")
     DEFINED.pop(name, None)
     _ASKED.add(name)
-    target, facts = own_question(name, question)
+    target, facts = own_question(name, question, answers)
     catalogue.replace(name, target, facts)

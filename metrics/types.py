@@ -67,7 +67,8 @@ class Facts:
     be loaded here, as a clause behind "because"; "" for all others. `order` is its place among the metrics of its kind
     where they are shown, lower first; equal ones follow by name. Metrics of one `network` that name the same weights
     share it when they are loaded together. `prompt_set` is the public prompt set whose file the option `questions` is
-    where a suite does not name one. `reference` is False for a set metric that compares with no reference set.
+    where a suite does not name one. `address_options` say where a served network is, not what it is: they are no part
+    of what is compared. `reference` is False for a set metric that compares with no reference set.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Facts:
     order: int = LAST
     network: str = ""
     prompt_set: str = ""
+    address_options: tuple[str, ...] = ()
     reference: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +100,7 @@ class Facts:
         plain = asdict(self)
         plain.update(sha256=list(self.sha256), packages=list(self.packages), options=dict(self.options))
         plain.update(weight_options=list(self.weight_options), beside=list(self.beside))
+        plain.update(address_options=list(self.address_options))
         plain.update(kind=self.kind.value, direction=self.direction.value)
         return plain
 

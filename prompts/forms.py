@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prompts.decoding import decoded
 from prompts.limits import MOST_BYTES, PromptError
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,6 @@ _NOT_READ = frozenset(
 FORMS = "one prompt a line (.txt), JSON Lines (.jsonl), a JSON list (.json), CSV, TSV or parquet"
 COLUMNS = frozenset({"prompt", "prompts", "caption", "captions", "text"})
 """Columns that hold the prompts, in lower case, when no column is named."""
-_MARKS = {
-    b"\xff\xfe\x00\x00": "UTF-32",
-    b"\x00\x00\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
 _COMMENT = re.compile(r"#(?:\s|[#!]|$)")
 _WORD = re.compile(r"\w{1,40}")
 _SHOWN = 12
@@ -62,11 +57,13 @@ def rows_of(path: Path) -> Iterator[Row]:
     data = _bytes(path, ending)
     if ending in PARQUET:
         return _parquet(path)
-    text = _decoded(path, data)
+    text = decoded(path, data)
     if ending in TABLES:
         return _table(path, text, TABLES[ending])
     if ending in JSON_LINES and text.lstrip()[:1] == "[":
         return _json_list(path, text)
+    if ending == ".json" and _is_one_object(text):
+        raise PromptError(f"{path} is one JSON object: write a list of strings, or of objects with a prompt each")
     lines = _without_comments(path, text)
     first = lines[0][1] if lines else ""
     if ending in JSON_LINES or first[:1] == "{":
@@ -101,20 +98,6 @@ def _bytes(path: Path, ending: str) -> bytes:
     if ending in _NOT_READ:
         raise PromptError(f"{path}: prompts are not read from {ending} files: save them as {FORMS}")
     return data
-
-
-def _decoded(path: Path, data: bytes) -> str:
-    for mark, name in _MARKS.items():
-        if data.startswith(mark):
-            raise PromptError(f"{path} is {name} text: save it as UTF-8")
-    if b"\0" in data:
-        line = data[: data.index(b"\0")].count(b"\n") + 1
-        raise PromptError(f"{path}: line {line}: not text (it has a NUL byte): save the prompts as UTF-8 text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = len(data[: error.start].splitlines()) + (data[error.start - 1 : error.start] in (b"\n", b"\r", b""))
-        raise PromptError(f"{path}: line {max(line, 1)}: not valid UTF-8 text") from None
 
 
 def _without_comments(path: Path, text: str) -> list[tuple[int, str]]:
@@ -173,6 +156,16 @@ def _loaded(where: str, text: str, one_line: bool) -> Any:
         raise PromptError(f"{where}: its values are nested too deeply for a prompt") from None
     except ValueError:  # an integer of thousands of digits
         raise PromptError(f"{where}: it contains an integer of too many digits to be read") from None
+
+
+def _is_one_object(text: str) -> bool:
+    """Whether a file is an object around its prompts; one line with a prompt of its own is a line of JSON Lines."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    single = isinstance(content, dict) and "\n" not in text.strip()
+    return isinstance(content, dict) and not (single and any(isinstance(value, str) for value in content.values()))
 
 
 def _json_lines(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from bench.analysis.differences import Difference, corrected, difference_row, di
 from bench.analysis.in_reward import in_reward, training_notes, with_training
 from bench.analysis.noise import noise_text
 from bench.analysis.opened import open_runs, tell_outdated
-from bench.analysis.run_notes import gap_notes, prompt_notes, unscored_notes
+from bench.analysis.run_notes import gap_notes, no_interval_notes, prompt_notes, unscored_notes
 from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
 from bench.analysis.summary import prompt_means
@@ -215,7 +215,8 @@ def _two(first: Run, second: Run, told: Sequence[str], top: int) -> Comparison:
     for run, name in zip((first, second), names, strict=True):
         notes += [*([f"{name}: {run.doubt}"] if run.doubt else []), *unscored_notes(run, name)]
     found = differences(first, second)
-    notes += [*gap_notes(found), *set_notes(found)]
+    pairs = [("", one.facts, one.interval) for one in found]
+    notes += [*no_interval_notes(pairs), *gap_notes(found), *set_notes(found)]
     return Comparison(
         names[0],
         names[1],

@@ -123,7 +123,7 @@ def comparison_data(comparison: Compared) -> ComparisonData:
         "schema_version": SCHEMA_VERSION,
         "a": comparison.a,
         "b": comparison.b,
-        "family": family_of(sum(math.isfinite(one.paired.p) for one in comparison.differences)),
+        "family": family_of(sum(math.isfinite(one.p_holm) for one in comparison.differences)),
         "metrics": [metric_row(one, _trained(one, comparison)) for one in comparison.differences],
         "tags": [
             {"tag": one.tag, "prompts": one.prompts, "difference": metric_row(tagged, _trained(tagged, comparison))}
@@ -152,7 +152,7 @@ def _methods(comparison: Compared) -> MethodsData:
         "a": both.a.name,
         "b": both.b.name,
         "checkpoints": {"a": len(both.a.runs), "b": len(both.b.runs)},
-        "family": family_of(sum(math.isfinite(one.paired.p) for one in both.differences)),
+        "family": family_of(sum(math.isfinite(one.p_holm) for one in both.differences)),
         "metrics": [metric_row(one, [runs[name] for name in _trained(one, comparison)]) for one in both.differences],
     }
 

@@ -63,8 +63,12 @@ class Difference:
 
     @property
     def p_mark(self) -> float:
-        """p of the mark: that of the pairs, or with the worst case in the gaps where those are scored differently."""
-        if not isinstance(self.estimate, Pairing) or not self.estimate.gaps:
+        """p of the mark: that of the pairs, or with the worst case in the gaps where those are scored differently.
+
+        NaN where there is no interval: nothing is tested then. Of pairs that are identical there is nothing to mark.
+        """
+        plain = math.isnan(self.paired.p) or self.interval.low == self.interval.high
+        if not isinstance(self.estimate, Pairing) or not self.estimate.gaps or plain:
             return self.paired.p
         above, below = self.estimate.one_sided()
         return min(1.0, 2 * (above if self.interval.mean > 0 else below))

@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 
 from bench.analysis.bounded import Bounds
 from bench.analysis.intervals import ClusterMean, bounds_of, cluster_difference, cluster_mean, same_values
-from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Floats, Interval, Paired, minimum_detectable_effect
-from bench.analysis.worst_case import worst_case
+from bench.analysis.worst_case import identical_text, worst_case
 from bench.store.clusters import clusters_of
 from bench.store.conditions import COUPLED
 from bench.store.runs import Run
@@ -153,7 +152,10 @@ class Pairing:
 
     def interval(self, level: float = 0.95) -> Interval:
         """The interval of the pairs' mean difference; the gaps are not in it."""
-        return self.estimate.interval(level)
+        found = self.estimate.interval(level)
+        if not math.isnan(found.low) or found.clusters < 2:
+            return found
+        return replace(found, reason=f"no interval: both have equal values in all pairs of {found.clusters} prompts")
 
     @property
     def agree(self) -> bool:
@@ -167,15 +169,20 @@ class Pairing:
 
     @property
     def same(self) -> bool:
-        """Whether both sides have the very same values, of a metric whose values do not repeat by chance."""
-        if self.gaps or not self.sides:
+        """Whether all pairs have the very same values, of a metric whose values do not repeat by chance.
+
+        Of what is scored on one side only (`gaps`) that says nothing.
+        """
+        if not self.sides:
             return False
         a, b = self.sides[0]
-        if not np.allclose(a.prompt_means, b.prompt_means, rtol=1e-12, atol=0, equal_nan=True):
+        known = np.isfinite(a.prompt_means)  # of both: sides are what is paired
+        before, after = a.prompt_means[known], b.prompt_means[known]
+        if not known.any() or not np.allclose(before, after, rtol=1e-12, atol=0):
             return False
-        _, index = np.unique(self.clusters, return_inverse=True)  # the same text twice repeats by itself, not by chance
+        _, index = np.unique(self.clusters[known], return_inverse=True)  # a text that is there twice repeats by itself
         sizes = np.bincount(index)
-        first, second = (np.bincount(index, weights=one.prompt_means) / sizes for one in (a, b))
+        first, second = (np.bincount(index, weights=means) / sizes for means in (before, after))
         return same_values(first, second, a.bounds or b.bounds)
 
     def least(self, level: float = 0.95) -> Interval:
@@ -210,7 +217,8 @@ class Pairing:
         shares = self._win_rate(known).interval(level) if win else None
         interval, p = self.interval(level), self.estimate.p()
         if (identical and self.agree and not self.estimate.n_unscored) or self.same:
-            reason = "the pictures are identical"
+            reason = identical_text(self.gaps)
+            shares = shares and replace(shares, low=shares.mean, high=shares.mean)
             return Paired(replace(interval, mean=0.0, low=0.0, high=0.0, reason=reason), 1.0, *counts, math.nan, shares)
         return Paired(interval, p, *counts, minimum_detectable_effect(interval, level), shares)
 
@@ -282,17 +290,3 @@ def _at(units: Units, other: Units, value: float) -> Units:
 
 def _fill(a: Units, b: Units, bounds: Bounds | None, seen: Bounds | None) -> tuple[Bounds, str]:
     return worst_case(bounds, [one for one in (a.seen, b.seen, seen) if one is not None])
-
-
-def percent_interval(a: Units, b: Units, clusters: Ints, level: float = 0.95) -> Interval:
-    """100 (b - a) / |a| of the means over the prompts that both have, with Fieller's interval (`ratio_interval`).
-
-    NaN with a reason where the mean of a may be zero.
-    """
-    before, after = a.prompt_means, b.prompt_means
-    both = np.isfinite(before) & np.isfinite(after)
-    _, index = np.unique(clusters[both], return_inverse=True)
-    base = np.bincount(index, weights=before[both])
-    change = np.bincount(index, weights=100 * (after[both] - before[both]))
-    sign = -1.0 if base.sum() < 0 else 1.0
-    return ratio_interval(change, sign * base, level)

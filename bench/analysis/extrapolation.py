@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from bench.analysis.stats import Interval, jackknife_interval, t_quantile
 
+_REFUSED = "not estimable"
 ENOUGH = 4  # images per feature: below it the line in 1 / N misses the limit by more than its interval
 _FRECHET = "Frechet distance"  # the unit that a card of such a metric states
 
@@ -92,4 +93,9 @@ def not_estimable(features: int | None, n: int) -> str:
     if features is None or (features > 0 and n >= ENOUGH * features):
         return ""
     needed = f"{ENOUGH} x {features:,} features = {ENOUGH * features:,} images" if features else "more images"
-    return f"not estimable at N = {n:,}: its bias is larger than any difference, {needed} are needed; compare KID"
+    return f"{_REFUSED} at N = {n:,}: its bias is larger than any difference, {needed} are needed; compare KID"
+
+
+def is_refused(interval: Interval) -> bool:
+    """Whether a difference has no interval because its distances are not estimable (`not_estimable`)."""
+    return _REFUSED in (interval.reason or "")

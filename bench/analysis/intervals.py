@@ -6,7 +6,8 @@
 | one | none |
 | bounded metric, fewer than 8 clusters off the bound (of differences: off zero) | `bench.analysis.bounded` |
 | equal differences, no bounds | `bench.analysis.bounded`, supposing one as large the other way: a sign test |
-| values that are all the same, no bounds | none: nothing says how rare another value is |
+| bounded metric, values that are all the same | `bench.analysis.bounded` |
+| values (or pairs) that are all the same, no bounds | none: nothing says how rare another value is |
 | bounded metric, the mean's skewness above 0.2 | of the two, the tighter limit on each side |
 | all else | `bench.analysis.means`, cut to the metric's range |
 
@@ -27,6 +28,7 @@ from numpy.typing import ArrayLike
 from bench.analysis.bounded import Bounds, bounded_limits, bounded_one_sided, few_varying
 from bench.analysis.means import MeanStats, limits, one_sided, ratio_stats
 from bench.analysis.stats import Floats, Interval, Paired, cluster_sums, minimum_detectable_effect
+from bench.formatting import counted
 
 FEW_PROMPTS = 30  # below it `rare_prompts` is said
 # Skewness of a mean above which Hall's limits widen by leaps: 100 shares of which a dozen are off their bound get
@@ -58,11 +60,16 @@ class ClusterMean:
 
     @cached_property
     def piled_up(self) -> bool:
-        """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others."""
+        """Whether so few clusters differ from a bound (or from zero) that a standard error does not see the others.
+
+        Of clusters that are all the same it sees nothing, wherever they lie.
+        """
         if self.sums.size < 2:
             return False
+        if math.isnan(float(self._stats.error)):
+            return self._range is not None
         if self.bounds is None or not self.bounds.finite:
-            return self._range is not None and math.isnan(float(self._stats.error))
+            return False
         return few_varying(self.sums / self.counts, self.ties_at)
 
     @cached_property
@@ -108,7 +115,9 @@ class ClusterMean:
         if self.piled_up and self._range is not None:
             low, high = bounded_limits(self.sums, self.counts, self._range, level)
         elif math.isnan(float(self._stats.error)):
-            return self._without(f"no interval: all {clusters} prompts have the same value")
+            return self._without(
+                f"no interval: all {clusters} prompts have the same value, of a metric without two bounds"
+            )
         else:
             low, high = map(float, limits(self._stats, level))
             low, high = self.bounds.cut(low, high) if self.bounds else (low, high)
@@ -213,6 +222,8 @@ def rare_prompts(prompts: int) -> str:
     """What no interval over fewer than 30 prompts can show, as a sentence; "" for more."""
     if not 0 < prompts < FEW_PROMPTS:
         return ""
+    if prompts < 3:  # 3/n is no share
+        return f"{counted(prompts, 'prompt')}: most kinds of prompts cannot be seen, and no interval accounts for them"
     return (
         f"{prompts} prompts: a kind of prompt rarer than {3 / prompts:.0%} (3/n) cannot be seen, "
         "and no interval accounts for it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from bench.analysis.differences import Difference
 from bench.analysis.estimand import prompt_clusters
 from bench.analysis.intervals import rare_prompts
+from bench.analysis.stats import Interval
 from bench.analysis.summary import unscored_reason
 from bench.formatting import counted
 from bench.store.clusters import tag_of
-from bench.store.runs import Run
+from bench.store.runs import MetricFacts, Run
 
 
 def prompt_notes(run: Run) -> list[str]:
@@ -31,15 +33,38 @@ def cluster_notes(run: Run) -> list[str]:
         found.append(f'cluster = "{run.cluster}" names a tag that {whose}: there each text is a cluster of its own')
     if clusters < len(run.prompts):
         why = f"the same tag {run.cluster} or text" if run.cluster else "the same text"
-        found.append(f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {clusters} clusters")
+        found.append(
+            f"{len(run.prompts)} prompts, of which some have {why}: intervals rest on {counted(clusters, 'cluster')}"
+        )
     return found
 
 
 def gap_notes(differences: Sequence[Difference], name: str = "") -> list[str]:
-    """A sentence for every difference that has no mark because of what is scored on one side only."""
+    """A sentence for every difference that gaps on one side leave open: it has no mark, or is exactly 0."""
     of = f" of {name}" if name else ""
+    open_ = [(one.facts.display, one.undecided or _identical_but(one)) for one in differences]
+    return [f"{title}{of}: {why}" for title, why in open_ if why]
+
+
+def _identical_but(difference: Difference) -> str:
+    zero, gaps = difference.interval.low == difference.interval.high == 0, getattr(difference.estimate, "gaps", 0)
+    return difference.interval.reason or "" if zero and gaps else ""
+
+
+def no_interval_notes(values: Sequence[tuple[str, MetricFacts, Interval]], of_all: int = 1) -> list[str]:
+    """Why means or differences that are there have no interval: a sentence a metric and reason, with whose they are.
+
+    `values`: whose, the metric, its value; whose is left out where all of `of_all` are. Of a Frechet distance that
+    cannot be estimated the cell says so, and of a value that is not there its own note.
+    """
+    whose: dict[tuple[str, str], list[str]] = {}
+    for name, facts, interval in values:
+        reason = interval.reason or "no interval is stored"
+        if math.isfinite(interval.mean) and math.isnan(interval.low) and "not estimable" not in reason:
+            whose.setdefault((facts.display, reason), []).append(name)
     return [
-        f"{difference.facts.display}{of}: {difference.undecided}" for difference in differences if difference.undecided
+        f"{title}: {reason}" if len(names) == of_all else f"{title} of {', '.join(names)}: {reason}"
+        for (title, reason), names in whose.items()
     ]
 
 

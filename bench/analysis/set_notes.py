@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.differences import Difference
-from bench.analysis.extrapolation import features_of
+from bench.analysis.extrapolation import features_of, is_refused
 
 EXTRAPOLATED = "the difference is of distances extrapolated to infinitely many images"
 
@@ -21,6 +21,6 @@ def set_notes(differences: Sequence[Difference], name: str = "") -> list[str]:
         if math.isfinite(difference.interval.low):
             means = f"the means beside it are those on N = {difference.interval.n:,}"
             found.append(f"{difference.facts.display}{of}: {EXTRAPOLATED}, {means}")
-        elif "not estimable" in (difference.interval.reason or "") and "kid" not in scored:
+        elif is_refused(difference.interval) and "kid" not in scored:
             found.append(f"{difference.facts.display}{of}: {difference.interval.reason} (bench score --metrics kid)")
     return found

@@ -133,16 +133,20 @@ def _reach(clusters: int, level: float, power: float) -> float:
 def clusters_to_decide(interval: Interval, bound: float, level: float = 0.95, power: float = POWER) -> float:
     """How many clusters would place the interval on one side of `bound` with probability `power`.
 
-    Supposes that the true mean is the one that was measured; widths shrink with the root of the number. Infinite when
-    the mean is on the bound; NaN without an interval.
+    Supposes that the true mean is the one that was measured; widths shrink with the root of the number, and with the
+    number itself where all values are at the end of their range. Infinite when the mean is on the bound; NaN without
+    an interval.
     """
     # Only the side towards the bound counts: with skewed values the other one may be twice as wide.
     distance = abs(interval.mean - bound)
-    half = interval.mean - interval.low if interval.mean > bound else interval.high - interval.mean
+    sides = interval.mean - interval.low, interval.high - interval.mean
+    half, other = sides if interval.mean > bound else sides[::-1]
     if not math.isfinite(half) or interval.clusters < 2:
         return math.nan
     if distance == 0:
         return math.inf
+    if other == 0:  # Clopper and Pearson's limits for none of n: about 3.7 / n
+        return float(interval.clusters * max(1.0, half / distance))
     return float(interval.clusters * max(1.0, (half * _reach(interval.clusters, level, power) / distance) ** 2))
 
 

@@ -25,3 +25,9 @@ def undecided_by_gaps(gaps: int, filled: str) -> str:
     """Why a difference has no mark although the pairs' interval excludes zero, as a clause."""
     units = "1 value is" if gaps == 1 else f"{gaps:,} values are"
     return f"{units} scored on one side only; with the worst case there ({filled}) nothing is decided"
+
+
+def identical_text(gaps: int) -> str:
+    """Why a difference is exactly 0, as a clause."""
+    rest = f"; {gaps:,} {'value is' if gaps == 1 else 'values are'} scored on one side only, of which that says nothing"
+    return "the pictures are identical" if not gaps else f"the pictures of all pairs are identical{rest}"

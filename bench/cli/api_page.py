@@ -25,8 +25,8 @@ that of the command: 2 wrong usage or bad input, 3 not comparable, 4 something n
 bugs.
 """
 _FUNCTIONS = (
-    "run", "plan", "score", "report", "compare", "check", "claims", "train", "make_reference", "load_results",
-    "export_hub_results", "export_croissant", "track", "leaderboard", "check_records", "import_scores",
+    "run", "plan", "score", "report", "compare", "check", "claims", "agreement", "train", "make_reference",
+    "load_results", "export_hub_results", "export_croissant", "track", "leaderboard", "check_records", "import_scores",
     "remove_runs", "register_method", "register_model",
 )  # fmt: skip
 _METRICS = ("names", "info", "load", "register")
@@ -60,9 +60,10 @@ def _returned() -> Iterator[tuple[str, type]]:
     from bench.gate.check import Outcome
     from bench.gate.verdict import Verdict
     from bench.pipeline.plan import Plan
+    from bench.reporting.agreement import Agreement
     from bench.store.run_store import RunStore
 
-    for kind in (RunStore, Plan, Comparison, Difference, Interval, Outcome, Verdict, Claims):
+    for kind in (RunStore, Plan, Comparison, Difference, Interval, Outcome, Verdict, Claims, Agreement):
         yield f"{kind.__module__}.{kind.__name__}", kind
 
 

@@ -11,8 +11,8 @@ _OPTIONS = {
     SUBJECT: "method suite prompts prompt_column samples limit seed settings metrics dtype images layout allow_lossy "
     "reference reference_network until thresholds max_prompts detect baseline common objective data "
     "caption_column reward replicates protocol study votes",
-    COMPUTING: "device engine workers address gpus_per_worker shard batch_size compile_networks resume plugin seeds "
-    "verify",
+    COMPUTING: "device engine workers address gpus_per_worker shard batch_size compile_networks fuse_lora resume "
+    "plugin seeds verify",
     OUTPUT: "name results out as_json junit summary dry_run quiet verbose gallery markdown track",
 }
 _GROUPS = {name: group for group, names in _OPTIONS.items() for name in names.split()}

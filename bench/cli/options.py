@@ -174,6 +174,15 @@ RunsArgument = Annotated[
         show_default=False,
     ),
 ]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Compile the networks with torch.compile (a run of its own; faster on a GPU).")
+]
+FuseOption = Annotated[
+    bool,
+    typer.Option(
+        "--fuse-lora", help="Fuse LoRAs into the weights where the tuned network runs alone (a run of its own; faster)."
+    ),
+]
 
 
 def split(values: Sequence[str] | None) -> list[str]:

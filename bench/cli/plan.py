@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import (
+    CompileOption,
     DtypeOption,
+    FuseOption,
     LimitOption,
     MethodOption,
     MethodSettingsOption,
@@ -41,6 +43,8 @@ def plan(
     metrics: MetricsOption = None,
     protocol: ProtocolOption = "corrected",
     dtype: DtypeOption = None,
+    compile_networks: CompileOption = False,
+    fuse_lora: FuseOption = False,
     detect: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +78,8 @@ def plan(
         metrics=split(metrics) or None,
         protocol=protocol,
         dtype=dtype,
+        compile=compile_networks,
+        fuse_lora=fuse_lora,
         detect=sizes(detect),
         results=results,
     )

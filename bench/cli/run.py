@@ -10,9 +10,11 @@ import typer
 from bench.cli.options import (
     RESUME,
     AddressOption,
+    CompileOption,
     DeviceOption,
     DtypeOption,
     EngineOption,
+    FuseOption,
     GpusOption,
     LimitOption,
     MethodOption,
@@ -66,9 +68,6 @@ BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", metavar="N", help="Images per batch. [default: found from the device's memory]"),
 ]
-CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Compile the networks with torch.compile (a run of its own; faster on a GPU).")
-]
 
 
 def run(
@@ -99,6 +98,7 @@ def run(
     dtype: DtypeOption = None,
     batch_size: BatchSizeOption = None,
     compile_networks: CompileOption = False,
+    fuse_lora: FuseOption = False,
     track: TrackOption = None,
 ) -> int:
     """Generate missing images, score them and print the table.
@@ -114,13 +114,13 @@ def run(
     what |= {"prompts": prompts, "prompt_column": prompt_column}
     what |= {"samples": samples, "limit": limit, "seed": seed, "dtype": dtype, "results": results}
     what |= {"protocol": protocol, "replicates": replicates}
+    what |= {"compile": compile_networks, "fuse_lora": fuse_lora}
     if dry_run:
         typer.echo(plan_text(bench.plan(suite, split(method), **what)).rstrip())
         return 0
     how: dict[str, Any] = {"resume": resume.value, "device": device, "engine": engine}
     how |= {"workers": workers, "address": address, "gpus_per_worker": gpus_per_worker, "shard": shard}
-    how |= {"batch_size": batch_size, "compile": compile_networks}
-    how |= {"name": name}
+    how |= {"batch_size": batch_size, "name": name}
     how |= {"until": until, "thresholds": thresholds, "max_prompts": max_prompts}
     check_track(track)
     with showing_the_others(), watching() as progress:

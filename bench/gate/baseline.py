@@ -10,10 +10,11 @@ from typing import Any
 
 from bench.analysis.comparable import largest_comparable, require_comparable
 from bench.analysis.opened import open_runs, tell_outdated
+from bench.analysis.stats import Interval
 from bench.errors import NotComparableError, UsageError
 from bench.gate.changes import Change, change_of, why_other
 from bench.gate.summaries import Summary, read_summary, summary_data
-from bench.gate.verdict import shown
+from bench.gate.verdict import shown, without_interval
 from bench.runtime import provenance
 from bench.store.atomic import read_bytes, write_output
 from bench.store.digests import SEAL, seal_holds, sealed
@@ -247,8 +248,13 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[tuple
             change = None
             if then and now and metric in then.metrics and metric in now.metrics:
                 change = _change_of(then, now, metric)
-            rows.append((method, metric, *told, shown(change.interval) if change else "-"))
+            rows.append((method, metric, *told, _change_text(change.interval) if change else "-"))
     return rows
+
+
+def _change_text(interval: Interval) -> str:
+    why = without_interval(interval)
+    return f"{shown(interval)}: {why}" if why else shown(interval)
 
 
 def _mean(summary: Summary | None, metric: str) -> str:

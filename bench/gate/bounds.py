@@ -23,7 +23,7 @@ from bench.gate.people import is_human
 from bench.gate.rules import ALPHA, Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
 from bench.gate.summaries import Entry, Summary, read_summary
 from bench.gate.thresholds import Bound, Rule, Thresholds
-from bench.gate.verdict import Status, Verdict, needed_prompts, shown
+from bench.gate.verdict import Status, Verdict, needed_prompts, shown, without_interval
 from bench.store.select import LeftOut
 
 
@@ -48,7 +48,8 @@ def verdicts(
     before = [read_summary(one) for one in (baseline or {}).get("summaries", [])]
     level = 0.95 if look is None else look_level(look, _lines(limits, typed), of)
     drops = drop_level(limits, typed) if look is None else level
-    gate = Gate(limits, typed, before, left_out, drops, level, common, _seen([*typed, *before]))
+    lines = _lines(limits, typed, drops=look is None)
+    gate = Gate(limits, typed, before, left_out, drops, level, common, lines, _seen([*typed, *before]))
     runs = Counter((summary.suite, summary.method) for summary in typed)
     runs.update((omitted.suite, omitted.method) for omitted in left_out)
     found = [verdict for rule in limits.rules for verdict in _of_rule(rule, gate)]
@@ -89,7 +90,7 @@ def _lines(limits: Thresholds, summaries: Sequence[Summary], *, drops: bool = Fa
 
 def _numbers(status: Status, value: Interval, bound: float, prompts: int, level: float = 0.95) -> dict[str, Any]:
     numbers: dict[str, Any] = {"value": value.mean, "ci_low": value.low, "ci_high": value.high}
-    if status == "undecided":
+    if status == "undecided" and not without_interval(value):
         numbers["needed"] = needed_prompts(value, bound, prompts, level)
     return numbers
 
@@ -106,7 +107,9 @@ def _bound(bound: Bound, summary: Summary, gate: Gate) -> Verdict:
     prompts, at_least = prompts_of(summary, entry), bound.rule == "min"
     now = entry.at(gate.level)
     status, gaps = value_against(entry, bound.value, gate.level, gate.seen.get(bound.metric), at_least=at_least)
-    message = _told(f"{shown(now)} against {bound.rule} {bound.value:g}", unscored_text(entry), gaps)
+    message = _told(
+        f"{shown(now)} against {bound.rule} {bound.value:g}", unscored_text(entry), gaps, without_interval(now)
+    )
     numbers = _numbers(status, now, bound.value, prompts, gate.level)
     if gaps:
         numbers.pop("needed", None)  # more prompts do not bring back what is unscored
@@ -161,8 +164,10 @@ def _judged_drop(bound: Bound, summary: Summary, drop: Change, gate: Gate, noise
     far = (
         EXTRAPOLATED if entry.features is not None and not drop.open_ and drop.interval.high > drop.interval.low else ""
     )
-    numbers |= {"noise": noise}
-    message = _told(message, unscored_text(entry), gaps, far, why)
+    numbers |= {"noise": noise, "shared": gate.shared}
+    message = _told(
+        message, unscored_text(entry), gaps, far, "" if drop.open_ else without_interval(drop.interval), why
+    )
     return make(bound, summary, status, message, baseline=drop.was, detectable=detectable, level=level, **numbers)
 
 
@@ -170,6 +175,8 @@ def _why_undecided(drop: Change, bound: float) -> str:
     if drop.open_:
         return drop.open_
     low = drop.interval.low
+    if math.isnan(low):
+        return ""
     if drop.held_against(bound, at_least=False, common=True) == "passed":
         return "within the bound for what both sides have, but not with the worst case in the rest"
     if low > 0:

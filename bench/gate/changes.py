@@ -6,11 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.analysis.bounded import Bounds
 from bench.analysis.differences import set_difference
-from bench.analysis.estimand import Pairing, pair, percent_interval
+from bench.analysis.estimand import Pairing, Units, pair
+from bench.analysis.extrapolation import is_refused
+from bench.analysis.ratios import ratio_interval
 from bench.analysis.stats import Interval, independent_difference
-from bench.analysis.worst_case import worst_case
+from bench.analysis.worst_case import identical_text, worst_case
 from bench.gate.summaries import Entry, Summary, widened
 from bench.gate.verdict import Status, judge
 from bench.store.cards import card_difference
@@ -82,8 +87,8 @@ def change_of(
     pairing = pair(then.units, now.units, seen)
     shown, least, most = _intervals(pairing, level, percent)
     if math.isfinite(shown.mean) and ((identical and pairing.agree) or pairing.same):
-        zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason="the pictures are identical")
-        shown = least = most = zero
+        zero = replace(shown, mean=0.0, low=0.0, high=0.0, reason=identical_text(pairing.gaps))
+        shown, least, most = (zero, least, most) if pairing.gaps else (zero, zero, zero)
     gaps = ""
     if pairing.gaps:
         of = "values are" if pairing.gaps > 1 else "value is"
@@ -100,16 +105,30 @@ def _intervals(pairing: Pairing, level: float, percent: bool) -> tuple[Interval,
     return found[0], found[1 if len(found) > 1 else 0], found[2 if len(found) > 1 else 0]
 
 
+def percent_interval(a: Units, b: Units, clusters: NDArray[np.int64], level: float = 0.95) -> Interval:
+    """100 (b - a) / |a| of the means over the prompts that both have, with Fieller's interval (`ratio_interval`).
+
+    NaN with a reason where the mean of a may be zero.
+    """
+    before, after = a.prompt_means, b.prompt_means
+    both = np.isfinite(before) & np.isfinite(after)
+    _, index = np.unique(clusters[both], return_inverse=True)
+    base = np.bincount(index, weights=before[both])
+    change = np.bincount(index, weights=100 * (after[both] - before[both]))
+    sign = -1.0 if base.sum() < 0 else 1.0
+    return ratio_interval(change, sign * base, level)
+
+
 def _set_change(before: Summary, after: Summary, metric: str, level: float, percent: bool, identical: bool) -> Change:
     then, now = before.metrics[metric], after.metrics[metric]
     ordered = bool(after.prompt_order) and before.prompt_order == after.prompt_order
     found = set_difference(then.set_value(), now.set_value(), now.features, same_prompts=ordered)
     interval = found.interval(level)
-    open_ = interval.reason or "" if "not estimable" in (interval.reason or "") else ""
+    open_ = interval.reason or "" if is_refused(interval) else ""
     alike = identical and math.isclose(then.mean, now.mean, rel_tol=1e-4, abs_tol=1e-9)
     if alike or (then.left_out and then.left_out == now.left_out and then.mean == now.mean):
         interval, open_ = Interval(0.0, 0.0, 0.0, now.interval.n, 0, max(2, len(now.left_out))), ""
-    elif not math.isfinite(interval.low) and not open_ and math.isfinite(interval.mean):
+    elif math.isnan(interval.low) and not open_ and math.isfinite(interval.mean):
         interval = widened(independent_difference(then.interval, now.interval), level)  # plain summaries
     if percent:
         size = abs(then.mean) / 100

@@ -11,7 +11,7 @@ from bench.gate.changes import Change, change_of
 from bench.gate.rules import Gate, absent, make, no_value, one_pair, prompts_of, unjudged, unscored_text
 from bench.gate.summaries import Summary
 from bench.gate.thresholds import Dominance
-from bench.gate.verdict import Status, Verdict, needed_prompts, shown
+from bench.gate.verdict import Status, Verdict, needed_prompts, shown, without_interval
 from bench.store.cards import card_difference
 
 
@@ -57,7 +57,8 @@ def _over(rule: Dominance, summary: Summary, other: Summary, over: str, gate: Ga
     ]
     message = f"lead over {over}, positive is better: {'; '.join(told)}"
     numbers: dict[str, Any] = {}
-    if status == "undecided" and not any(lead.gaps or lead.open_ for lead in leads):
+    settled = any(lead.gaps or lead.open_ or without_interval(lead.interval) for lead in leads)
+    if status == "undecided" and not settled:  # more prompts do not bring back what is not there
         numbers["needed"] = _needed(rule, summary, leads, states, better)
     noise = noise_text({summary.run or summary.method: summary.conditions, other.run or over: other.conditions})
     numbers |= {"noise": noise, "also_trained_on": other.trained_on}
@@ -78,7 +79,8 @@ def _margin(margin: float) -> str:
 
 def _said(summary: Summary, other: Summary, metric: str, lead: Change) -> str:
     found = [f"{text} of {one.run}" for one in (summary, other) if (text := unscored_text(one.metrics[metric]))]
-    found += [text for text in (lead.gaps, lead.open_) if text]
+    why = lead.open_ or without_interval(lead.interval)
+    found += [text for text in (lead.gaps, why) if text]
     return f" ({', '.join(found)})" if found else ""
 
 
@@ -89,14 +91,15 @@ def _lead(summary: Summary, other: Summary, metric: str, gate: Gate, level: floa
 
 
 def _better(lead: Change, gate: Gate) -> Status:
-    """Better: the interval lies above zero, with the worst case in the gaps as well; not better: none of it does."""
+    """Better: the interval lies above zero, with the worst case in the gaps as well; not better: none of it does.
+
+    Without an interval it is not surely better, and not better where the value is not.
+    """
     if lead.open_:
         return "undecided"
     parts = [lead.interval] if gate.common else [lead.interval, lead.least]
-    lows = [part.low if math.isfinite(part.low) else part.mean for part in parts]
-    high = lead.interval.high if math.isfinite(lead.interval.high) else lead.interval.mean
-    best = lead.most.high if math.isfinite(lead.most.high) else lead.most.mean
-    if min(lows) > 0:
+    high, best = (one.mean if math.isnan(one.high) else one.high for one in (lead.interval, lead.most))
+    if all(part.low > 0 for part in parts):
         return "passed"
     return "failed" if max(high, high if gate.common else best) <= 0 else "undecided"
 

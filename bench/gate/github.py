@@ -10,7 +10,7 @@ from bench.analysis.in_reward import DAGGER
 from bench.analysis.stats import POWER
 from bench.errors import UsageError
 from bench.formatting import escape_markdown, markdown_table
-from bench.gate.verdict import STATUSES, Verdict, counted, daggers_told, drops_told, noise_told, outcome_word
+from bench.gate.verdict import STATUSES, Verdict, counted, daggers_told, drops_told, next_step, noise_told, outcome_word
 
 _SIGNS = {"passed": "✅", "failed": "❌", "undecided": "❔", "missing": "⚠️", "not_comparable": "⚠️"}
 
@@ -29,6 +29,8 @@ def markdown_summary(verdicts: Sequence[Verdict], code: int) -> str:
     drops, daggers = drops_told(verdicts), daggers_told(verdicts)
     how = "Intervals are over prompts, of 95 %; a verdict is undecided when its interval holds the bound."
     lines += ["", f"{how} {drops} {_HOW}" if drops else how]
+    step = next_step(verdicts)
+    lines += ["", f"{step}."] if step else []
     lines += ["", escape_markdown(daggers)] if daggers else []
     for sentence in noise_told(verdicts):
         lines += ["", f"{escape_markdown(sentence)}."]

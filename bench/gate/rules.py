@@ -29,6 +29,7 @@ class Gate:
     drop_level: float
     level: float = 0.95  # of bounds and dominances, each by itself; nightly: all lines of all nights together
     common: bool = False  # over the values that all runs have
+    shared: int = 1  # how many lines the level of drops is shared among
     seen: Mapping[str, Bounds] = field(default_factory=dict)  # per metric, the extreme values of all that is compared
 
 

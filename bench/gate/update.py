@@ -46,7 +46,10 @@ def updated(
     found = _judged(runs, thresholds, old or made, (results, study), made, suite)
     nightly = found is not None and found.limits.looks == "nightly"
     verdicts = found.verdicts if found else ()
-    text = changes_text(changes(old, made)) + "".join(f"{line}\n" for line in removed)
+    methods = {one["method"] for one in made["summaries"]}  # the others stay
+    text = changes_text([row for row in changes(old, made) if row[0] in methods]) + "".join(
+        f"{line}\n" for line in removed
+    )
     if verdicts:
         text = f"{verdicts_text(verdicts, exit_code(verdicts, strict))}\n{text}"
     refused = _refused(verdicts, strict) or ("" if accept else _needs_accept(verdicts, old, made, removed, nightly))

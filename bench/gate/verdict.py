@@ -35,6 +35,7 @@ class Verdict:
     needed: float = math.nan  # of an undecided verdict: about how many prompts would decide it; inf: no number would
     detectable: float = math.nan  # of a drop: by how much it must pass the bound to be found with probability POWER
     level: float = math.nan  # of a drop: the level of its interval, so that all drops together are of 95 %
+    shared: int = 0  # of a drop: among how many lines its part of the errors is shared
     path: str = ""  # the thresholds file
     trained: tuple[str, ...] = ()  # of the metrics judged, those that the method (or the other) was trained on
     noise: str = ""  # why pairs are not on the same noise, as a clause
@@ -62,14 +63,15 @@ class Verdict:
 def judge(low: float, value: float, high: float, bound: float, at_least: bool) -> Status:
     """Passed or failed when the interval [low, high] lies on one side of the bound, else undecided.
 
-    Without an interval the value alone decides; NaN is missing. On the bound is within it.
+    On the bound is within it; a limit may be infinite. Without an interval (NaN limits) nothing shows that the true
+    value is within the bound: a value within it is undecided, and one beyond it fails. A value of NaN is missing.
     """
     if not math.isfinite(value):
         return "missing"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low = high = value
     if not at_least:
-        low, high, bound = -high, -low, -bound
+        low, value, high, bound = -high, -value, -low, -bound
+    if math.isnan(low) or math.isnan(high):
+        return "undecided" if value >= bound else "failed"
     if low >= bound:
         return "passed"
     return "failed" if high < bound else "undecided"
@@ -105,7 +107,14 @@ def _round_up(number: float) -> int:
 def shown(interval: Interval) -> str:
     """A mean with its interval, four significant digits, no minus zero."""
     mean, low, high = (f"{value + 0.0:.4g}" for value in (interval.mean, interval.low, interval.high))
-    return f"{mean} [{low}, {high}]" if math.isfinite(interval.low) else f"{mean} (no interval)"
+    return f"{mean} (no interval)" if math.isnan(interval.low) else f"{mean} [{low}, {high}]"
+
+
+def without_interval(interval: Interval) -> str:
+    """Why a value has no interval, as a clause that stands behind "(no interval)"; "" where it has one."""
+    if not math.isnan(interval.low) or not math.isfinite(interval.mean):
+        return ""
+    return (interval.reason or "none is stored with it").removeprefix("no interval: ").removesuffix(": no interval")
 
 
 def exit_code(verdicts: Iterable[Verdict], strict: bool = False) -> int:
@@ -130,12 +139,24 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 def drops_told(verdicts: Sequence[Verdict]) -> str:
     """At which level drops were judged, as a sentence; "" for fewer than two drops."""
-    level = max((verdict.level for verdict in verdicts if math.isfinite(verdict.level)), default=0.0)
-    rules = round(0.05 / (1 - level))
-    if rules < 2:
+    drops = [verdict for verdict in verdicts if math.isfinite(verdict.level) and verdict.shared > 1]
+    if not drops:
         return ""
-    each = f"{100 - 5 / rules:.2f}".rstrip("0").rstrip(".")
-    return f"Intervals of the {rules} drops are of {each} % each, so of 95 % together."
+    level, lines = drops[0].level, drops[0].shared
+    each, together = (f"{100 * part:.2f}".rstrip("0").rstrip(".") for part in (level, 1 - lines * (1 - level)))
+    what = "drops" if together == "95" else "lines at this look"
+    return f"Intervals of the {lines} {what} are of {each} % each, so of {together} % together."
+
+
+def next_step(verdicts: Sequence[Verdict]) -> str:
+    """What decides the undecided verdicts, as a clause; "" where there are none that prompts or allowances decide."""
+    needed = [
+        verdict.needed for verdict in verdicts if verdict.status == "undecided" and not math.isnan(verdict.needed)
+    ]
+    if not needed:
+        return ""
+    more = "more prompts (`bench run --limit N`, `--until decided`) or " if min(needed) < math.inf else ""
+    return f"Undecided verdicts are decided by {more}a larger allowance (`bench check --plan`)"
 
 
 def noise_told(verdicts: Sequence[Verdict]) -> list[str]:

@@ -47,6 +47,7 @@ class Maker:
     _executed: Counter[str] = field(default_factory=Counter)
     _unsaved: deque[tuple[Work, str]] = field(default_factory=deque)  # what ran out of memory, and what torch said
     _norms: dict[str, list[NormRow]] = field(default_factory=dict)  # of images on the disk, not yet recorded
+    _untold: int = 0  # images on the disk that progress has not heard of
     _since: float = 0.0
 
     def make(self, work: Iterable[Work]) -> None:
@@ -74,15 +75,23 @@ class Maker:
                         self._record(written)
                 while self._unsaved:
                     waiting.extendleft(reversed(self._smaller(*self._unsaved.popleft())))
+                self._tell()
         except BaseException:
             for written in writer.stop():
                 self._take(written)
             raise
         finally:
             writer.close()
+            self._tell()
             self._charge()
             self._record_norms()
         self._spend(next(iter(self.runs)))
+
+    def _tell(self) -> None:
+        """Tell progress, once a batch: methods that share one end their parts of it at uneven times."""
+        if self._untold:
+            self.progress.advance(self._untold)
+        self._untold = 0
 
     def _batch(self, work: Work, writer: Writer) -> list[Work]:
         """Make one batch, or return it in smaller pieces if it is too large; what memory ran out for is unsaved."""
@@ -221,7 +230,7 @@ class Maker:
             self._norms.setdefault(name, []).extend(_norm_rows(written.leaf, [index for index, *_ in saved]))
             run.counts["images_generated"] += len(saved)
             run.counts["network_evaluations_needed"] += alone * len(saved)
-            self.progress.advance(len(saved))
+            self._untold += len(saved)
 
     def _record_norms(self, *names: str) -> None:
         """Record the ratios of norms of these runs (none: of all)."""

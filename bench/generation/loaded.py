@@ -14,6 +14,7 @@ from bench.models.load import load_model
 from bench.models.weights import resolve
 from bench.runtime import provenance
 from bench.runtime.devices import prepare_torch
+from bench.runtime.memory import watched
 from bench.store.outdated import LOADER_VERSION
 from bench.suite.plan import RunPlan, weights_names
 from metrics.weights.hub import commit_of
@@ -42,6 +43,7 @@ class Settings:
 class Loaded:
     """A model with the networks of all `plans`. `at_a_time`: how many images it takes; 0 while nobody said."""
 
+    @watched()
     def __init__(self, plans: Sequence[RunPlan], suite: Suite, settings: Settings) -> None:
         self.plans = list(plans)
         self.at_a_time = 0
@@ -66,6 +68,7 @@ class Loaded:
         commits = [_commits(plan, self._suite) for plan in self.plans]
         return [{**made_with, **({"commits": found} if found else {})} for found in commits]
 
+    @watched()
     def fitting_size(self) -> int:
         """How many images fit the device at a time (`bench.generation.batch_size`)."""
         self._prepare()
@@ -73,6 +76,7 @@ class Loaded:
         guidance = max(float(value) for plan in self.plans for value in plan.identity["guidance"].values())
         return starting_size(self.model, self._suite.resolution, prompts, guidance)
 
+    @watched()
     def make(self, work: Iterable[Work], runs: Mapping[str, Recorder], progress: Progress) -> None:
         """Make batches, and record their images in the runs (by the names of their plans). Raises BenchError."""
         self._prepare()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.methods.conditions import conditions_of
 from bench.models.weights import resolve
-from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse
+from bench.sampling.guided_steps import with_block_cache, with_coupling, with_guider, with_reuse, with_taylor
 from bench.sampling.tree import Action, actions_of
-from bench.suite.plan import RunPlan, hash8, how_read
+from bench.suite.plan import FUSED, RunPlan, hash8, how_read
 
 if TYPE_CHECKING:
     from bench.models.base import DiffusionModel
@@ -30,7 +30,9 @@ def actions_for(plan: RunPlan, steps: int, embedded: Container[str] = ()) -> tup
     actions = actions_of(plan.method.weights_at(steps), base, sides.get("tuned"))
     guided = with_guider(actions, plan.method.guider, _weak_name(plan))
     cached = with_block_cache(with_reuse(guided, plan.method.cache_interval), plan.method.threshold)
-    return with_coupling(cached, plan.method.coupling)
+    method = plan.method
+    seen = with_taylor(cached, method.taylor_interval, method.taylor_order or 0, method.taylor_warmup or 1)
+    return with_coupling(seen, method.coupling)
 
 
 def _weak_name(plan: RunPlan) -> str:
@@ -43,9 +45,16 @@ def _weak_name(plan: RunPlan) -> str:
     return f"{_network_name(plan, side)}|{weak}"
 
 
+def _plain_name(plan: RunPlan, side: str) -> str:
+    """What a side's network is called without prompt conditions."""
+    if side == "base":
+        return "base"
+    return f"{plan.identity['tuned']}|{FUSED}" if plan.identity.get(FUSED) else str(plan.identity["tuned"])
+
+
 def _network_name(plan: RunPlan, side: str) -> str:
-    """What a side's network is called: prompt conditions make it another one."""
-    plain = "base" if side == "base" else str(plan.identity["tuned"])
+    """What a side's network is called: a fused LoRA and prompt conditions make it another one."""
+    plain = _plain_name(plan, side)
     conditions = plan.identity.get("conditions", {}).get(side)
     name = f"{plain}|{hash8(conditions)}" if conditions else plain
     return f"{name}|{plan.method.precision}" if plan.method.precision else name
@@ -80,12 +89,13 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         # A family of one's own may have an `add_network` that knows nothing of text encoders.
         more = {"ignore_text": True} if method.text_encoder == "ignore" else {}
         _add_tuned(model, plan, more)
+        if plan.identity.get(FUSED):
+            ability(model, plan, "add_fused")(_plain_name(plan, "tuned"), str(plan.identity["tuned"]))
     conditions = conditions_of(suite, method)
     for side in plan.identity.get("conditions", {}):
-        plain = "base" if side == "base" else str(plan.identity["tuned"])
         acting = conditions.on_side(float(plan.identity["guidance"][side]))
         files = {token: resolve(weights) for token, weights in acting.embeddings}
-        ability(model, plan, "add_conditions")(_full_precision(plan, side), plain, acting, files)
+        ability(model, plan, "add_conditions")(_full_precision(plan, side), _plain_name(plan, side), acting, files)
     for side in plan.identity["guidance"] if method.precision else ():
         ability(model, plan, "add_int8")(_network_name(plan, side), _full_precision(plan, side))
     if method.cache_interval is not None:
@@ -93,11 +103,14 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
             from bench.models.reuse import check_reuse  # imports torch
 
             check_reuse(model.networks[_network_name(plan, side)].module)
-    if method.threshold is not None:
-        for side in plan.identity["guidance"]:
-            from bench.models.block_cache import check_block_cache  # imports torch
+    for side in plan.identity["guidance"]:
+        from bench.models.block_cache import check_block_cache  # imports torch
+        from bench.models.taylor_cache import check_taylor_cache
 
+        if method.threshold is not None:
             check_block_cache(model.networks[_network_name(plan, side)].module)
+        if method.taylor_interval is not None:
+            check_taylor_cache(model.networks[_network_name(plan, side)].module)
     _add_weak(model, plan)
 
 

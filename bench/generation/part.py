@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bench.generation.cutting import noted
 from bench.generation.recording import Run
-from bench.runtime.devices import peak_memory
+from bench.runtime.memory import needed_memory
 from bench.sampling.batches import Cut
 from bench.store.records import ImageRow
 from bench.store.shared_store import SharedRunStore
@@ -50,7 +50,7 @@ class Part:
     def taken(self) -> Made:
         """What was made since the last time, with the images durable."""
         self.store.flush()
-        made = Made(self.rows, dict(self.counts), self.seconds, peak_memory(), self.device_memory, self.sizes)
+        made = Made(self.rows, dict(self.counts), self.seconds, needed_memory(), self.device_memory, self.sizes)
         self.rows, self.counts, self.seconds, self.sizes = [], Counter(), 0.0, []
         return made
 

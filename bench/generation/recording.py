@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.errors import BenchError, UsageError
 from bench.generation.cutting import layers_of, noted
 from bench.models.old_runs import doubts
-from bench.runtime.devices import peak_memory
 from bench.runtime.log import ONCE, get_logger
+from bench.runtime.memory import needed_memory
 from bench.sampling.batches import Cut, Key
 from bench.store.atomic import remove_damaged, to_json
 from bench.store.manifest_files import restore_made
@@ -127,7 +127,7 @@ class Run:
         self.seconds = 0.0
         timings["generate_seconds"] = seconds
         timings["images_per_second"] = made / seconds if seconds > 0 else None
-        timings["peak_memory_bytes"] = max(int(timings.get("peak_memory_bytes") or 0), peak_memory())
+        timings["peak_memory_bytes"] = max(int(timings.get("peak_memory_bytes") or 0), needed_memory())
         if self.device_memory:
             before = int(timings.get("peak_device_memory_bytes") or 0)
             timings["peak_device_memory_bytes"] = max(before, self.device_memory)

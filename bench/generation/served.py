@@ -201,6 +201,7 @@ def seed_of(seed: int, prompt_id: str, sample: int) -> int:
 
 def check_no_settings(settings: Settings, suite: Suite) -> None:
     """UsageError for settings of a model that is run here."""
-    for option, given in (("--batch-size", settings.batch_size is not None), ("--compile", suite.compile)):
+    here = {"--batch-size": settings.batch_size is not None, "--compile": suite.compile, "--fuse-lora": suite.fuse_lora}
+    for option, given in here.items():
         if given:
             raise UsageError(f"{option} has no meaning for an endpoint: see endpoint.concurrency, and omit it")

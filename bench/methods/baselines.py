@@ -51,6 +51,17 @@ ACCELERATED = (
         colour="#7d6608",
         marker="<",
     ),
+    Method(
+        "taylorseer",
+        "TaylorSeer",
+        _BASE,
+        taylor_interval=5,
+        taylor_order=1,
+        taylor_warmup=3,
+        citation="Liu et al. 2025, TaylorSeer, arXiv 2503.06923",
+        colour="#a04000",
+        marker="<",
+    ),
 )
 SEARCHED = (
     Method(
@@ -88,7 +99,7 @@ COUPLED = (
         _BASE,
         coupling=coupling("spell"),
         citation="Kirchhof et al. 2024, Shielded diffusion (SPELL), arXiv 2410.06025; within a prompt's images",
-        colour="#148f77",
+        colour="#17202a",
         marker="X",
     ),
 )

@@ -16,7 +16,8 @@ from bench.methods.search import Search
 
 # What both the static plots and the page can draw, by the names that matplotlib has for them.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d", "8", "*", "H")
-ACCELERATION = ("steps", "precision", "cache_interval", "threshold")
+TAYLOR = ("taylor_interval", "taylor_order", "taylor_warmup")
+ACCELERATION = ("steps", "precision", "cache_interval", "threshold", *TAYLOR)
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
@@ -32,7 +33,8 @@ class Method:
     `steps` is a number of denoising steps of its own (None: the suite's), `precision` "int8" weights of 8 bits
     (`bench.models.int8`), `cache_interval` N a UNet whose deep features are computed at every Nth step and reused at
     the others (`bench.models.reuse`), `threshold` a transformer whose other blocks are left out where its first one
-    differs by less (`bench.models.block_cache`).
+    differs by less (`bench.models.block_cache`), `taylor_interval`, `taylor_order` and `taylor_warmup` attention layers
+    that are extrapolated between the steps that run them (`bench.models.taylor_cache`).
     `search` keeps the best of several candidates (`bench.methods.search`; None: there is one).
     `coupling` pushes the images of a prompt apart (`bench.methods.coupling`; None: they know nothing of each other).
     With a `ratio` the tuned network is not one of the weights but lies that far from the base model towards them, or
@@ -80,6 +82,9 @@ class Method:
     precision: str | None = None
     cache_interval: int | None = None
     threshold: float | None = None
+    taylor_interval: int | None = None
+    taylor_order: int | None = None
+    taylor_warmup: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a look that cannot be drawn. Raises UsageError."""

@@ -119,6 +119,9 @@ class DiffusionModel(Protocol):
     def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
         """Add the average of networks that were added, (name, share) each; the rest to 1 is the base's share."""
 
+    def add_fused(self, name: str, of: str) -> None:
+        """Add the network `of` with its LoRA fused into the weights under another name."""
+
     def add_int8(self, name: str, of: str) -> None:
         """Add the network `of` with weights of 8 bits under another name."""
 

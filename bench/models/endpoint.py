@@ -217,7 +217,8 @@ def served_name(suite: Suite, method: Method) -> str:
         )
     inside = {"guider": not method.guider.plain, "soup": method.parts, "search": method.search}
     inside |= {"precision": method.precision, "cache_interval": method.cache_interval}
-    inside |= {"threshold": method.threshold is not None, "coupling": method.coupling}
+    inside |= {"threshold": method.threshold is not None, "taylor_interval": method.taylor_interval}
+    inside |= {"coupling": method.coupling}
     if kind := next((name for name, has in inside.items() if has), None):
         raise UsageError(
             f"method '{method.name}' has a {kind}, which acts within a picture's steps or weights, and the API of an "

@@ -23,7 +23,7 @@ class AdapterSwitch:
     """Turns the LoRA adapters of one module on and off.
 
     With none on, each layer runs its base layer alone, so the base network's results do not change in a single bit.
-    Whole parameters that an adapter replaces are exchanged with it.
+    Whole parameters that an adapter replaces are exchanged with it; a fused one has nothing but those.
     The layers are looked up once: walking through all modules of a large network at every step takes milliseconds.
     """
 
@@ -32,6 +32,7 @@ class AdapterSwitch:
         self._layers: list[Any] = []
         self._patches: Patches | None = None
         self._known: set[str | None] = {None}
+        self._in_layers: set[str] = set()
         self._active: str | None = None
 
     def to(self, adapter: str | None) -> None:
@@ -43,8 +44,8 @@ class AdapterSwitch:
         weights = [value for layer in self._layers for value in _adapter_parameters(layer)]
         before = [value.requires_grad for value in weights]
         for layer in self._layers:
-            layer.enable_adapters(adapter is not None)
-            if adapter is not None:
+            layer.enable_adapters(adapter in self._in_layers)
+            if adapter in self._in_layers:
                 layer.set_adapter(adapter)
         if self._patches is not None:
             self._patches.switch(adapter)
@@ -61,7 +62,8 @@ class AdapterSwitch:
 
         self._layers = [layer for layer in self._module.modules() if isinstance(layer, BaseTunerLayer)]
         self._patches = patches_of(self._module)
-        self._known = {None, *getattr(self._module, "peft_config", {})}
+        self._in_layers = set(getattr(self._module, "peft_config", {}))
+        self._known = {None, *self._in_layers, *(self._patches.adapters if self._patches is not None else ())}
 
 
 def _adapter_parameters(layer: Any) -> Iterator[nn.Parameter]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +15,10 @@ from bench.models.base import BASE, Network, TextSide
 from bench.models.checkpoints import load_tuned
 from bench.models.compiled import compile_networks
 from bench.models.decoding import Pictures
+from bench.models.derived import Derived
 from bench.models.encoding import PromptEncoding
 from bench.models.families import TITLES, base_folder
 from bench.models.guided import Guided
-from bench.models.int8 import quantised
 from bench.models.loading import check_config, dtypes, load_tokenizer, quiet
 from bench.models.lora import AdapterOptions, without_text
 from bench.models.networks import Networks
@@ -27,20 +27,16 @@ from bench.models.parts import load_part
 from bench.models.recognise import family_of_pipeline, read_index
 from bench.models.schedulers import accepted, check_calls_per_step, make_scheduler, scheduler_class, told
 from bench.models.single_file import build_part, parts_of_file
-from bench.models.skipping import Skipped, check_skipped
-from bench.models.soup import averaged
 from bench.models.states import KnownStates
-from bench.models.textual_inversion import conditioned
 from bench.runtime.log import ONCE, get_logger
 
 if TYPE_CHECKING:
-    from bench.methods.conditions import PromptConditions
     from bench.suite.schema import Suite
 
 logger = get_logger(__name__)
 
 
-class PipelineModel(Guided, PromptEncoding, Pictures):
+class PipelineModel(Guided, Derived, PromptEncoding, Pictures):
     """The parts of a diffusers pipeline folder, with the arithmetic of the pipeline's own `__call__`.
 
     Prompts are encoded by the pipeline's own `encode_prompt`, one at a time, so that a prompt's states do not depend on
@@ -215,59 +211,10 @@ class PipelineModel(Guided, PromptEncoding, Pictures):
         wanted = [name.replace("text_encoder", "tokenizer") for name in own]
         return {name: self._load(name, self.parts[name], path) for name in wanted if (path / name).is_dir()}
 
-    def add_conditions(self, name: str, of: str, conditions: PromptConditions, embeddings: Mapping[str, Path]) -> None:
-        """Add the network `of` under another name, with prompt conditions; `embeddings` are files by token."""
-        if name not in self.networks:
-            network = self.networks[of]
-            text = self._conditioned(network.text or self.text, conditions.clip_skip, embeddings)
-            self.networks[name] = dataclasses.replace(
-                network,
-                text=None if text is self.text else text,
-                negative_prompt=conditions.negative_prompt,
-                guidance_rescale=conditions.guidance_rescale or 0.0,
-            )
-
-    def add_soup(self, name: str, parts: Sequence[tuple[str, float]]) -> None:
-        """Add the average of networks that were added, (name, share) each; the rest to 1 is the base network's share.
-
-        Raises UsageError for networks that cannot be averaged.
-        """
-        if name not in self.networks:
-            for one, _ in parts:
-                self._ready.ready(one)
-            network = averaged(self.network, [(one, self.networks[one], share) for one, share in parts])
-            self._shape_memory(network.module)
-            self.networks[name] = network
-            self._ready.loaded(network)
-
-    def add_int8(self, name: str, of: str) -> None:
-        """Add the network `of` with weights of 8 bits under another name."""
-        if name not in self.networks:
-            self._ready.ready(of)
-            known = self.networks[of]
-            plain = averaged(
-                self.network, [(of, dataclasses.replace(known, text=None, text_adapter=None, vae=None), 1.0)]
-            )
-            self._shape_memory(plain.module)
-            self.networks[name] = dataclasses.replace(known, module=quantised(plain.module), adapter=None)
-
     def use_steps(self, steps: int) -> None:
         """Take this many denoising steps from now on."""
         if steps != self.sampler.steps:
             self.sampler = self.sampler.model_copy(update={"steps": steps})
-
-    def add_weak(self, name: str, of: str, skipped: Skipped) -> None:
-        """Add the network `of` without some of its blocks under another name; UsageError if it has no such blocks."""
-        if name not in self.networks:
-            check_skipped(self.networks[of].module, skipped)
-            self.networks[name] = dataclasses.replace(self.networks[of], skipped=skipped)
-
-    def _conditioned(self, side: TextSide, clip_skip: int | None, embeddings: Mapping[str, Path]) -> TextSide:
-        """The side with these settings: the same object for the same settings, so that nothing is encoded twice."""
-        key = (id(side), clip_skip, tuple(sorted(embeddings.items())))
-        if key not in self._sides_made:
-            self._sides_made[key] = conditioned(side, clip_skip, embeddings, self._text_side)
-        return self._sides_made[key]
 
     def make_room(self) -> bool:
         """Move the networks that are not in use off the device; False if there was none."""

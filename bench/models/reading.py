@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.models.adapters.versions import adapter_file
 from bench.models.adapters.versions import read_otherwise as adapter_read_otherwise
 from bench.models.families import NETWORK_FOLDERS, TUNED_FOLDERS
 from bench.models.load import family_class
@@ -31,6 +32,20 @@ def loader_versions(suite: Suite, names: Iterable[str]) -> dict[str, int]:
     """
     base = resolve(suite.model.weights)
     return {name: LOADER_VERSION for name in names if read_otherwise(suite, name, resolve(name), base)}
+
+
+def to_fuse(suite: Suite, names: Iterable[str]) -> frozenset[str]:
+    """Those weights names that are adapters, where the suite has them fused; whether one is depends on its schedule."""
+    return frozenset(name for name in names if suite.fuse_lora and _is_adapter(resolve(name)))
+
+
+def _is_adapter(path: Path) -> bool:
+    """Whether loading finds an adapter at a path, and no whole network."""
+    if path.is_file() or adapter_file(path) is not None:
+        return adapter_file(path) is not None
+    whole = [path / "config.json", *(path / name for names in TUNED_FOLDERS.values() for name in names)]
+    files = [] if any(one.exists() for one in whole) else path.rglob("*.safetensors")
+    return any(adapter_file(file) is not None for file in files)
 
 
 def read_otherwise(suite: Suite, name: str, path: Path, base: Path | None) -> str:

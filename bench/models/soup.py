@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.errors import UsageError
 from bench.models.adapters.base_weights import base_places, unchanged
-from bench.models.adapters.install import adapter_layers
 from bench.models.adapters.keys import NETWORK
-from bench.models.adapters.patches import patches_of
+from bench.models.adapters.merge import effective
 from bench.models.base import Network
 from bench.models.loading import quiet
 
@@ -37,7 +36,7 @@ def averaged(base: Any, parts: Sequence[Part]) -> Network:
     with torch.no_grad(), unchanged({NETWORK: base}):
         for name, network, share in parts:
             _check(name, network)
-            values = _effective(network, base)
+            values = effective(base, network)
             if sums.keys() - values.keys():
                 raise UsageError(f"{name} has other parameters than the base network, so that they cannot be averaged")
             for key in sums:
@@ -65,39 +64,6 @@ def _check(name: str, network: Network) -> None:
             f"{name} brings {' and '.join(brought)} of its own, and only the denoising network is averaged: use "
             "text_encoder = 'ignore', or a checkpoint of the network alone"
         )
-
-
-def _effective(network: Network, base: Any) -> dict[str, Tensor]:
-    """The network's parameters and buffers as they act, under the names of the base network's."""
-    values = {name: place.value for name, place in base_places(network.module).items()}
-    if network.adapter is None:
-        return values
-    held = patches_of(base)
-    values |= held.values(network.adapter) if held is not None else {}
-    names = {id(module): name for name, module in base.named_modules()}
-    for layer in adapter_layers(base):
-        if network.adapter in layer.active_adapters or network.adapter in _adapters_of(layer):
-            values |= _merged(layer, network.adapter, names[id(layer)])
-    return values
-
-
-def _adapters_of(layer: Any) -> set[str]:
-    return {name for kind in layer.adapter_layer_names for name in getattr(layer, kind)}
-
-
-def _merged(layer: Any, adapter: str, name: str) -> dict[str, Tensor]:
-    """A layer's parameters with its adapter in them; the layer is left as it was, to the bit."""
-    inner: nn.Module = layer.get_base_layer()
-    before = {key: value.detach().clone() for key, value in inner.named_parameters()}
-    layer.merge(adapter_names=[adapter])
-    try:
-        # The names of a layer inside others, as diffusers wraps some, have the wrappers' own parts in them.
-        plain = ".".join(part for part in name.split(".") if part != "base_layer")
-        return {f"{plain}.{key}": value.detach().clone() for key, value in inner.named_parameters()}
-    finally:
-        layer.merged_adapters.clear()
-        for key, value in inner.named_parameters():
-            value.data.copy_(before[key])
 
 
 def _module_of(base: Any, values: dict[str, Tensor]) -> Any:

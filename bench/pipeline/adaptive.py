@@ -218,5 +218,5 @@ def _wide(runs: Sequence[Run], rule: Rule, look: tuple[int, int]) -> list[str]:
         interval = mine.mean().interval(level) if alone else pair(units_of(runs[0], name), mine).interval(level)
         half = max(interval.high - interval.mean, interval.mean - interval.low)
         if not half <= size:
-            found.append(f"{run.method} {name} +- {half:.3g}")
+            found.append(f"{run.method} {name} " + (f"+- {half:.3g}" if half == half else "(no interval)"))
     return found

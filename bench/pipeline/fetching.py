@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import metrics as catalogue
@@ -12,7 +12,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.methods.catalogue import Method
 from bench.models.endpoint import check_served_methods, served_digests, served_name, silent
 from bench.models.weights import digest_of, hub_name, split_pin
-from bench.scoring.metric_weights import here
+from bench.scoring.metric_weights import here, is_served
 from bench.suite.load import load_suite
 from bench.suite.plan import weights_names
 from bench.suite.schema import NO_MODEL, Suite
@@ -28,22 +28,32 @@ class Fetch:
     megabytes: float | None
 
 
-def weights_of(suite: Suite, methods: Sequence[Method]) -> tuple[list[Fetch], dict[str, str], dict[str, int]]:
-    """The weights that are not here, the digests of all that run (stand-ins of those), and their loaders' versions."""
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What `make_plan` is told of weights, as far as they are here; `absent` are those that are not."""
+
+    absent: list[Fetch]
+    digests: dict[str, str]
+    loaders: dict[str, int] = field(default_factory=dict)
+    adapters: frozenset[str] = frozenset()
+
+
+def weights_of(suite: Suite, methods: Sequence[Method]) -> Weights:
+    """The weights that run: their digests (stand-ins of those that are not here), and how they are read."""
     if suite.model.endpoint is not None:
         check_served_methods(suite, methods)
         absent = _silent(suite, methods)
         names = [served_name(suite, method) for method in methods]
-        return absent, dict.fromkeys(names, "not asked") if absent else served_digests(suite, methods), {}
+        return Weights(absent, dict.fromkeys(names, "not asked") if absent else served_digests(suite, methods))
     absent = _weights_to_fetch(suite, methods)
     names = weights_names(suite, methods)
     unknown = {one.name for one in absent}
     digests = {name: "not fetched: " + name if name in unknown else digest_of(name) for name in names}
-    from bench.models.reading import loader_versions  # reads tensors
+    from bench.models.reading import loader_versions, to_fuse  # reads tensors
 
     present = [name for name in names if name not in unknown]
     known = suite.model.weights in present  # how weights are read depends on the base model's folder
-    return absent, digests, loader_versions(suite, present) if known else {}
+    return Weights(absent, digests, loader_versions(suite, present) if known else {}, to_fuse(suite, present))
 
 
 def _silent(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
@@ -102,7 +112,9 @@ def _weights_to_fetch(suite: Suite, methods: Sequence[Method]) -> list[Fetch]:
 
 
 def metrics_to_fetch(suite: Suite) -> list[Fetch]:
-    found = []
+    """Weights of metrics that are not on this machine; those of several metrics once."""
+    found: dict[str, list[str]] = {}
+    sizes: dict[str, float | None] = {}
     for name, spec in suite.metrics.items():
         facts = catalogue.info(name) if name in catalogue.names() else None
         published = facts.weights if facts is not None else None
@@ -110,8 +122,9 @@ def metrics_to_fetch(suite: Suite) -> list[Fetch]:
             there = (spec.weights is None and not published) or here(spec.weights, published) is not None
         except BenchError as error:
             raise UsageError(f"metric {name}: {error}") from None
-        if not there:
+        if not there and not is_served(name, spec):
             known = facts.megabytes if facts is not None and spec.weights is None else None
-            megabytes = None if known is None else round(known)
-            found.append(Fetch(spec.weights or str(published), f"metric {name}", megabytes))
-    return found
+            source = spec.weights or str(published)
+            found.setdefault(source, []).append(name)
+            sizes[source] = None if known is None else round(known)
+    return [Fetch(source, f"metric {' and '.join(names)}", sizes[source]) for source, names in found.items()]

@@ -96,6 +96,8 @@ def plan(
     metrics: Sequence[str] | None = None,
     protocol: str = "corrected",
     dtype: str | None = None,
+    compile: bool = False,
+    fuse_lora: bool = False,
     detect: Mapping[str, float] | None = None,
     results: Path | str = Path("results"),
     plugins: Sequence[Path | str] = (),
@@ -111,24 +113,23 @@ def plan(
     """
     load_plugins(plugins)
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
-    overrides |= {"prompt_column": prompt_column}
+    overrides |= {"prompt_column": prompt_column, "compile": compile or None, "fuse_lora": fuse_lora or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     listed = [methods] if isinstance(methods, str | Method) else methods
     resolved = resolved_methods(listed, chosen, settings, replicates=replicates)
     wanted = load_prompts(chosen.prompts, chosen.prompt_column)
     fetch = metrics_to_fetch(scored_by(chosen, protocol))
-    absent, digests, loaders = weights_of(chosen, resolved)
-    fetch = [*absent, *fetch]
-    plans = make_plan(chosen, resolved, wanted, digests, loaders)
+    weights = weights_of(chosen, resolved)
+    fetch = [*weights.absent, *fetch]
+    plans = make_plan(chosen, resolved, wanted, weights.digests, weights.loaders, weights.adapters)
     stores = [RunStore(Path(results) / "runs" / chosen.name / plan.name) for plan in plans]
     refuse_outdated(stores)
     missing = sum(_missing(plan, store) for plan, store in zip(plans, stores, strict=True))
     actions = {plan.name: actions_for(plan, chosen.sampler.steps) for plan in plans}
     images, per_plan = sum(len(plan.items) for plan in plans), len(plans[0].items)
     earlier = _earlier(Path(results), chosen.name)
-    numbers = {len(one) for one in actions.values()}
-    per_step = _per_step(chosen, numbers, {one.name for one in absent})
-    unguided = _unguided(chosen, numbers, {one.name for one in absent})
+    numbers, absent = {len(one) for one in actions.values()}, {one.name for one in weights.absent}
+    per_step, unguided = _per_step(chosen, numbers, absent), _unguided(chosen, numbers, absent)
     alone, shared = (per_plan * count for count in _evaluations(plans, actions, per_step, unguided))
     share = missing / images if images else 0.0
     return Plan(

@@ -91,9 +91,10 @@ def planned(suite: Suite, methods: Sequence[Method]) -> list[RunPlan]:
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
     check_digests(methods, digests)
     trained = [_with_training(method) if method.weights in digests else method for method in methods]
-    from bench.models.reading import loader_versions  # reads tensors
+    from bench.models.reading import loader_versions, to_fuse  # reads tensors
 
-    return make_plan(suite, trained, prompts, digests, loader_versions(suite, _networks(suite, trained, digests)))
+    names = _networks(suite, trained, digests)
+    return make_plan(suite, trained, prompts, digests, loader_versions(suite, names), to_fuse(suite, names))
 
 
 def check_scoring(suite: Suite, plans: Sequence[RunPlan], results: Path) -> None:

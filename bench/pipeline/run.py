@@ -56,6 +56,7 @@ def run(
     shard: str | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    fuse_lora: bool = False,
     until: str | None = None,
     thresholds: Path | str | None = None,
     max_prompts: int | None = None,
@@ -72,7 +73,8 @@ def run(
     evaluation code of ImageReFL computes as it does, under names of their own ("hpsv2.1@official", docs/protocol.md).
     `resume` is "missing" (generate only what is missing) or "never" (regenerate everything). A `batch_size` of None is
     found by the device's memory. `compile` compiles networks and decoders with torch.compile: other last bits, and so a
-    run of its own, as with the suite's key `compile`.
+    run of its own, as with the suite's key `compile`; `fuse_lora` fuses LoRAs into the weights in methods that run the
+    tuned network alone, the same of those.
 
     `name` names the run of a single method (`bench.store.names`): where a run is named, that is tried before methods.
 
@@ -96,7 +98,7 @@ def run(
     """
     load_plugins(plugins)
     overrides: dict[str, Any] = {"samples": samples, "limit": limit, "seed": seed, "metrics": metrics, "dtype": dtype}
-    overrides |= {"prompt_column": prompt_column, "compile": compile or None}
+    overrides |= {"prompt_column": prompt_column, "compile": compile or None, "fuse_lora": fuse_lora or None}
     chosen = chosen_suite(suite, prompts=None if prompts is None else str(prompts), **overrides)
     scoring = scored_by(chosen, protocol, making=True)
     options = EngineOptions(engine, workers, address, gpus_per_worker)

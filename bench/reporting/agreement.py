@@ -51,6 +51,15 @@ def agreement(
     the file's folder). `suite` says with which weights the `metrics` (default: all of it that fit) are scored; features
     are cached in `results`. MissingError: no picture is there, or no metric can be loaded. UsageError: another file, or
     a metric that has no value of such images.
+
+    >>> import bench, json
+    >>> row = {"prompt": "a red circle", "a": "base@f968f89e/images/s-000/0.png", "rater": "r1", "choice": "a"}
+    >>> row["b"] = "refl@ad6b75db/images/s-000/0.png"
+    >>> _ = (RESULTS / "votes.jsonl").write_text(json.dumps(row))
+    >>> how = {"images": RESULTS / "runs" / "small", "results": RESULTS, "device": "cpu"}
+    >>> found = bench.agreement(RESULTS / "votes.jsonl", suite="shapes", metrics=["pickscore"], **how)
+    >>> found.data["votes"], found.data["unit"]
+    (1, 'image')
     """
     file, root = Path(votes), Path(results)
     chosen = suite if isinstance(suite, Suite) else load_suite(suite)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench.analysis.differences import Difference
+from bench.analysis.extrapolation import is_refused
 from bench.analysis.in_reward import DAGGER as DAGGER
 from bench.analysis.stats import Interval
 from bench.analysis.table.rows import Row, Table
@@ -93,7 +94,7 @@ def difference_cell(difference: Difference | None, digits: int, mark: str = "") 
     strong, sign = difference.sure, better_sign(difference)
     digits = clear_of_zero(interval, digits)
     text = number(interval.mean, digits, signed=True)
-    suffix = NOT_ESTIMABLE if not math.isfinite(interval.low) and "not estimable" in (interval.reason or "") else ""
+    suffix = NOT_ESTIMABLE if not math.isfinite(interval.low) and is_refused(interval) else ""
     return CellText(text, range_text(interval, digits, signed=True), mark, suffix, strong, sign)
 
 

@@ -98,7 +98,7 @@ def _metrics(comparison: Comparison) -> _Part:
         ]
         winner = {"": "", "a": comparison.a, "b": comparison.b}[difference.better]
         lines.append([_title(comparison, difference), *values, *tests, better_sign(difference), winner])
-    tests_made = sum(math.isfinite(difference.paired.p) for difference in comparison.differences)
+    tests_made = sum(math.isfinite(difference.p_holm) for difference in comparison.differences)
     family = f"{counted(tests_made, 'difference')} of this table; compare --metrics A,B sets the family"
     how = (
         "p: the larger of Student's t and Hall's correction for skewness, over prompts; below 0.05 exactly where the\n"
@@ -143,7 +143,7 @@ def _over_checkpoints(comparison: Comparison, methods: MethodComparison) -> _Par
         if one.trained and not one.several:
             how += f"one checkpoint of {one.name}: nothing is said of training it again with another seed\n"
         how += "".join(f"{note}\n" for note in one.notes)
-    without = [one for one in methods.differences if math.isnan(one.p_mark) and one.interval.reason]
+    without = [one for one in methods.differences if math.isnan(one.interval.low) and one.interval.reason]
     how += "".join(f"{one.facts.display}: {one.interval.reason}\n" for one in without)
     head = ["metric", methods.a.name, methods.b.name, "difference", "95 % interval", "one checkpoint"]
     return _Part([*head, "p", "p Holm", "n", ""], lines, how, title=f"{b} minus {a}, over training seeds")

@@ -133,6 +133,10 @@ def _noise(table: Table) -> str:
     return "not on record for all methods: see the notes"
 
 
+_OTHER_BITS = {"compile": "torch.compile", "fused": "LoRA fused into the weights"}
+"""Keys of an identity that change the last bits of pictures, and how they are said."""
+
+
 def origins(table: Table) -> list[dict[str, Any]]:
     """Per method: where its images came from."""
     return [_origin(row) for row in table.rows]
@@ -146,6 +150,7 @@ def _origin(row: Row) -> dict[str, Any]:
     commit = str(git.get("commit") or "")[:10] + (" with changes" if git.get("dirty") else "")
     given = {key: value for key, value in parameters(row).items() if key not in GUIDANCE}
     given |= {f"guidance of {key}": plain(value) for key, value in (identity.get("guidance") or {}).items()}
+    given |= {what: "yes" for key, what in _OTHER_BITS.items() if identity.get(key)}
     given.pop("weights", None)
     weights = str(((manifest.resolved_method if manifest else None) or {}).get("weights") or "")
     pin = _pin(weights, made.get("commits") or {})

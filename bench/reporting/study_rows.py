@@ -126,6 +126,7 @@ def metric_row(row: Against) -> dict[str, Any]:
         "why_not_powered": row.why_not_powered,
         "disagreements": disagreements,
         "unscored": row.unscored,
+        "equal": row.equal,
     }
 
 

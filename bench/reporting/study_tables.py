@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.stats import Interval
@@ -96,9 +96,13 @@ def _methods(judged: Judged) -> Grid:
     ):
         rank = f"{first}" if first == last else f"{first}-{last}"
         rows.append((name, share(judged.methods[name]), share(strength), rank))
-    below = (found.reason,) if found.reason else (f"tie parameter of the Davidson model: {found.tie:.2f}",)
+    below = [found.reason or f"tie parameter of the Davidson model: {found.tie:.2f}"]
+    below += _without((f"win rate of {name}", value) for name, value in judged.methods.items())
+    if not found.reason:
+        named = zip(found.methods, found.strengths, strict=True)
+        below += _without((f"strength of {name}", value) for name, value in named)
     title = "Methods: win rate against the others, Davidson strength (logits, mean 0), ranks"
-    return Grid(title, ("method", "win rate", "strength", "rank"), tuple(rows), 1, below)
+    return Grid(title, ("method", "win rate", "strength", "rank"), tuple(rows), 1, tuple(below))
 
 
 def _metrics(one: TaskFindings) -> Iterator[Grid]:
@@ -109,35 +113,60 @@ def _metrics(one: TaskFindings) -> Iterator[Grid]:
     below = [
         f"{row.metric}: {counted(row.unscored, 'vote')} without a score left out" for row in one.metrics if row.unscored
     ]
+    below += [
+        f"{row.metric}: {counted(row.equal, 'vote')} on what it holds for equal: half right, and not in its calibration"
+        for row in one.metrics
+        if row.equal
+    ]
+    below += _without(
+        (f"{name} of {row.metric}", value)
+        for row in one.metrics
+        for name, value in (("accuracy", row.accuracy), ("tau", row.tau), ("Spearman", row.spearman))
+    )
     below += sorted({row.why_not_powered for row in one.metrics if row.why_not_powered})
     if any(row.powered and not any(p.n_unlabelled for p in row.powered.values()) for row in one.metrics):
         below.append(
             "no prediction-powered intervals: everything that has a score has votes, so nothing is left to predict"
         )
     yield Grid(title, ("metric", "accuracy", "tau", "Spearman"), tuple(rows), 1, tuple(below))
-    powered = [
-        (f"{a} over {b}", row.metric, share(found.estimate), share(found.classical), f"{found.weight:.2f}")
-        for row in one.metrics
-        for (a, b), found in row.powered.items()
-        if found.n_unlabelled
-    ]
-    if powered:
-        title = "Prediction-powered win rates, from the votes and the scores of pictures without votes"
-        yield Grid(title, ("pair", "metric", "with scores", "votes alone", "weight"), tuple(powered), 2)
-    bins = [
+    yield from _powered(one)
+    rows = [
         (row.metric, f"{one_bin.predicted:.2f}", share(one_bin.observed), str(one_bin.observed.n))
         for row in one.metrics
         for one_bin in row.bins
     ]
-    if bins:
+    if rows:
         title = "Calibration: votes that a metric predicts for its favourite, and those it got (ties as half)"
-        yield Grid(title, ("metric", "predicted", "observed", "votes"), tuple(bins), 1)
+        below = _without((f"{row.metric} at {b.predicted:.2f}", b.observed) for row in one.metrics for b in row.bins)
+        yield Grid(title, ("metric", "predicted", "observed", "votes"), tuple(rows), 1, tuple(below))
+
+
+def _powered(one: TaskFindings) -> Iterator[Grid]:
+    """A table for each pair: its votes with the scores of each metric."""
+    for a, b in dict.fromkeys(pair for row in one.metrics for pair in row.powered):
+        found = [(row.metric, row.powered[a, b]) for row in one.metrics if (a, b) in row.powered]
+        known = [(name, powered) for name, powered in found if powered.n_unlabelled]
+        if known:
+            title = f"Prediction-powered: {a} over {b}, from the votes and the scores of pictures without votes"
+            head = ("metric", "win rate with scores", "of votes alone", "weight")
+            rows = [(name, share(p.estimate), share(p.classical), f"{p.weight:.2f}") for name, p in known]
+            yield Grid(title, head, tuple(rows), 1, tuple(_without((name, p.estimate) for name, p in known)))
+
+
+def _without(values: Iterable[tuple[str, Interval]]) -> list[str]:
+    """Why values have no interval, a sentence a reason."""
+    names: dict[str, list[str]] = {}
+    for name, value in values:
+        if value.reason and not math.isfinite(value.low):
+            names.setdefault(value.reason, []).append(name)
+    return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
 
 
 def _told(one: TaskFindings) -> Iterator[str]:
     """Sentences on agreement."""
     if math.isfinite(one.alpha.mean):
-        yield f"Agreement of raters: Krippendorff's alpha {share(one.alpha)} over {counted(one.alpha.n, 'item')}"
+        why = f" ({one.alpha.reason})" if one.alpha.reason else ""
+        yield f"Agreement of raters: Krippendorff's alpha {share(one.alpha)} over {counted(one.alpha.n, 'item')}{why}"
     else:
         yield f"Agreement of raters: {one.alpha.reason}"
     if one.retest.n:

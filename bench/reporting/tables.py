@@ -85,7 +85,7 @@ def means_csv(table: Table) -> str:
 def differences_csv(table: Table) -> str:
     """differences.csv: one row per method and metric."""
     head = ["method", "reference", "metric", "difference", "ci_low", "ci_high", "p", "p_holm"]
-    head += ["win_rate", "win_low", "win_high", "detects", "n", "n_unscored", "better", "sure"]
+    head += ["win_rate", "win_low", "win_high", "detects", "n", "n_unscored", "better", "sure", "reason"]
     rows = []
     for name, differences in table.differences.items():
         for difference in differences:
@@ -104,8 +104,9 @@ def differences_csv(table: Table) -> str:
                 difference.detects,
             )
             counts = [str(i.n), str(i.n_unscored), better, "yes" if difference.sure else ""]
+            reason = csv_text(i.reason or difference.undecided or "")
             names = map(csv_text, (name, table.reference or "", difference.facts.name))
-            rows.append([*names, *map(_digits, values), *counts])
+            rows.append([*names, *map(_digits, values), *counts, reason])
     return _written(head, rows)
 
 

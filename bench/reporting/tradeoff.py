@@ -86,7 +86,7 @@ def grids(pairs: Pairs, table: Table) -> list[Grid]:
     if table.reference and diversities:
         found += [_prices(pairs, table, reward, diversities) for reward in rewards]
     sweeps = [curve for curve in table.curves if len(curve.members) > 1]
-    found += [equal_cost_grid(pairs, table, reward, diversities[0]) for reward in rewards[:1] if diversities]
+    found += [equal_cost_grid(pairs, table, reward, diversities[0]) for reward in rewards if diversities]
     for reward in rewards if diversities else []:
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=True))
         found.append(_at_equal(pairs, table, sweeps, reward, diversities, by_reward=False))

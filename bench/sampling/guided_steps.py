@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
-from bench.sampling.rules import NoisyPrompt, Projected, Rule, Weaker, ZeroStar
+from bench.sampling.rules import NoisyPrompt, Projected, Rule, Taylor, Weaker, ZeroStar
 from bench.sampling.tree import Action, Side
 
 if TYPE_CHECKING:
@@ -53,6 +53,29 @@ def with_block_cache(actions: Sequence[Action], threshold: float | None) -> tupl
     if threshold is None:
         return tuple(actions)
     return tuple(tuple(dataclasses.replace(side, threshold=threshold) for side in action) for action in actions)
+
+
+def with_taylor(actions: Sequence[Action], interval: int | None, order: int, warmup: int) -> tuple[Action, ...]:
+    """The steps with attention layers that run at some and are extrapolated at the others (TaylorSeer; None: all run).
+
+    They run at the first `warmup` steps of a network, and then at every `interval`th from `warmup` + 1 on, as in
+    diffusers. A network that ran no step before, or other rows of it, begins anew.
+    """
+    if interval is None:
+        return tuple(actions)
+    made: list[Action] = []
+    before: dict[tuple[str, int], tuple[int, int]] = {}  # how many steps it ran without a break, and the last full one
+    for action in actions:
+        now, sides = {}, []
+        for side in action:
+            count, last = before.get((side.network, side.evaluations), (0, None))
+            full = count < warmup or (count - warmup - 1) % interval == 0
+            gap = count - last if full and last is not None else None
+            sides.append(dataclasses.replace(side, taylor=Taylor(order, 0 if full else count - (last or 0), gap)))
+            now[side.network, side.evaluations] = count + 1, count if full else last or 0
+        made.append(tuple(sides))
+        before = now
+    return tuple(made)
 
 
 def with_coupling(actions: Sequence[Action], coupling: Coupling | None) -> tuple[Action, ...]:

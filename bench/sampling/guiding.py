@@ -7,6 +7,7 @@ whose results they equal bit for bit where it has one (tests/parity/test_guiders
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from bench.models.base import Conditioning, DiffusionModel
 from bench.models.block_cache import first_block_caching
 from bench.models.guided import rescaled
 from bench.models.reuse import reusing
+from bench.models.taylor_cache import taylor_caching
 from bench.sampling.rules import NoisyPrompt, Projected, Weaker, ZeroStar
 from bench.sampling.tree import Side
 
@@ -55,6 +57,8 @@ def guided(
             caches.enter_context(reusing(module, side.reuse, features, side.network))
         if side.threshold is not None:
             caches.enter_context(first_block_caching(module, side.threshold, len(latents), features, side.network))
+        if side.taylor is not None:
+            caches.enter_context(taylor_caching(module, dataclasses.asdict(side.taylor), features, side.network))
         return _guided(model, side, latents, t, cond, memory)
 
 

@@ -45,4 +45,17 @@ class NoisyPrompt:
     evaluations: None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Taylor:
+    """TaylorSeer: the attention layers run at this step (`offset` 0), or are extrapolated from `offset` steps ago.
+
+    `order` is the highest of the polynomial, `gap` the steps between the last two times that they ran; None: they ran
+    once.
+    """
+
+    order: int
+    offset: int
+    gap: int | None
+
+
 Rule = Projected | ZeroStar | Weaker | NoisyPrompt

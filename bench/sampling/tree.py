@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.methods.coupling import Coupling
     from bench.models.reuse import Reuse
-    from bench.sampling.rules import Rule
+    from bench.sampling.rules import Rule, Taylor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,9 @@ class Side:
 
     `embedded`: the guidance is an input of the network, not a second evaluation. `rule` is how guidance is applied
     (None: plainly), `reuse` whether deep features are kept for later steps, or taken from an earlier one, `threshold`
-    how much the first block may differ for the others to be left out (None: they run). `coupling` is
-    how the images of a prompt push each other apart after the step's prediction: all sides of a step have the same.
+    how much the first block may differ for the others to be left out (None: they run), `taylor` whether attention
+    layers are extrapolated (None: they run). `coupling` is how the images of a prompt push each other apart after the
+    step's prediction: all sides of a step have the same.
     """
 
     network: str
@@ -29,6 +30,7 @@ class Side:
     rule: Rule | None = None
     reuse: Reuse = ""
     threshold: float | None = None
+    taylor: Taylor | None = None
     coupling: Coupling | None = None
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import metrics
+from bench.errors import BenchError
 from bench.runtime.devices import out_of_memory
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.memory import release
@@ -181,6 +182,8 @@ def each_or_why(items: Sequence[Any], work: Callable[[Sequence[Any]], list[Any]]
     short = False
     try:
         return work(items)
+    except BenchError:  # about no image: a server that is gone
+        raise
     except Exception as error:  # what failed is let go before it is tried again: the error holds its tensors
         short = out_of_memory(error)
         if len(items) == 1:

@@ -3,6 +3,8 @@
 They lie in `<results>/cache/features/<network>/part-*.npz`, float32, found by the sha256 of the image's file. The name
 of a network's folder is a digest of the metric's `backbone` (weights, preprocessing and what else decides the
 features), the kind of device and the versions of the libraries, so values are the same with and without this cache.
+`network.json` in it has them as they are: after an upgrade of the libraries, features of the versions before are taken
+over once `PROBES` images have the same in both, to the bit, and none has others.
 Features of more than 32 KiB an image (such as ImageReward's 197 x 1024 tokens) are not kept.
 
 Parts are written whole to a temporary name and renamed, each under the sha256 of its content, so a kill or two runs at
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
-from bench.store.atomic import atomic_write, read_bytes, remove_damaged
+from bench.store.atomic import atomic_write, link_or_copy, make_folder, read_bytes, remove_damaged
 from bench.store.digests import digest_in_name, sha256_of
 from bench.store.leftovers import clean_leftovers
 from metrics.types import digest_of
@@ -46,14 +49,23 @@ MOST_BYTES = 32 << 10
 MOST_TOTAL = 16 << 30
 """Bytes of all parts of a results folder: those of four million images by one network of 1,024 features."""
 FORMAT = 1
+PROBES = 16
+"""Images whose features must be the same under two versions of the libraries, before the others' are believed to be."""
+FACTS = "network.json"
 _OPEN_PARTS = 8  # parts whose features are held in memory
 
 
 class NetworkFeatures:
-    """The kept features of one network, by the sha256 (hex) of the image."""
+    """The kept features of one network, by the sha256 (hex) of the image.
 
-    def __init__(self, folder: Path) -> None:
+    `identity` says what decides them (`features_identity`); without it nothing of earlier libraries is taken over.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
+        self._identity = identity
+        self._earlier = None if identity is None else earlier_of(folder, identity)
+        self._agreed = 0  # images that have the same features under both libraries
         self._entries: dict[str, tuple[Path, int]] | None = None
         self._open: OrderedDict[Path, Rows] = OrderedDict()
 
@@ -79,6 +91,7 @@ class NetworkFeatures:
         """Keep features (float32, on the CPU) of images, as one part; too large or unwritable ones are not kept."""
         import numpy as np
 
+        self._compare(features)
         new = {image: row for image, row in features.items() if image not in self._index()}
         if not new or any(row.nbytes > MOST_BYTES for row in new.values()):
             return
@@ -91,10 +104,38 @@ class NetworkFeatures:
         path = self.folder / f"part-{sha256_of(content)}.npz"
         try:
             atomic_write(path, content)
+            self._write_identity()
         except UsageError as error:
             logger.warning(f"features are not cached: {error}", extra=ONCE)
             return
         self._add(path, list(new))
+
+    def _write_identity(self) -> None:
+        if self._identity is not None and not (self.folder / FACTS).exists():
+            atomic_write(self.folder / FACTS, json.dumps(self._identity, sort_keys=True) + "\n")
+
+    def _compare(self, features: Mapping[str, Tensor]) -> None:
+        """Compare new features with those of earlier libraries, and take these over, or leave them for good."""
+        if self._earlier is None:
+            return
+        there = self._earlier.get([image for image in features if image in self._earlier.known(features)])
+        earlier = self._earlier.folder
+        if any(not _same(row, features[image]) for image, row in there.items()):
+            self._earlier = None
+            logger.info(f"{earlier}: features differ under the libraries of today; they are computed again")
+            return
+        self._agreed += len(there)
+        if self._agreed < PROBES:
+            return
+        self._earlier = None
+        taken = sum(_link(part, self.folder / part.name) for part in earlier.glob("part-*.npz"))
+        self._entries = None
+        with contextlib.suppress(UsageError):
+            self._write_identity()
+        logger.info(
+            f"{self.folder}: {taken} parts of {earlier.name} taken over: {self._agreed} images have the same features "
+            "under the libraries of today"
+        )
 
     def _index(self) -> dict[str, tuple[Path, int]]:
         if self._entries is None:
@@ -178,7 +219,7 @@ class FeatureCache:
         for path in self._folder.glob("*/part-*.npz"):
             with contextlib.suppress(OSError):  # removed meanwhile
                 found = path.stat()
-                parts.append((found.st_mtime, found.st_size, path))
+                parts.append((found.st_mtime, found.st_size // max(1, found.st_nlink), path))  # some lie in two folders
         total, deleted = sum(size for _, size, _ in parts), 0
         for _, size, path in sorted(parts):
             if total <= MOST_TOTAL:
@@ -191,10 +232,11 @@ class FeatureCache:
 
     def features_of(self, metric: FeatureMetric) -> NetworkFeatures:
         """The cached features of the network that a metric sees images through."""
-        name = digest_of(format=FORMAT, **features_identity(metric))[:16]
+        identity = features_identity(metric)
+        name = digest_of(format=FORMAT, **identity)[:16]
         if name not in self._by_network:
             self._by_network[name] = (
-                NoNetworkFeatures() if self._folder is None else NetworkFeatures(self._folder / name)
+                NoNetworkFeatures() if self._folder is None else NetworkFeatures(self._folder / name, identity)
             )
         return self._by_network[name]
 
@@ -206,6 +248,39 @@ def features_identity(metric: FeatureMetric) -> dict[str, Any]:
         "device": metric.device.type,
         "libraries": dict(metric.card.libraries),
     }
+
+
+def earlier_of(folder: Path, identity: Mapping[str, Any]) -> NetworkFeatures | None:
+    """The features that the same network on the same kind of device left under other libraries, the newest; or None."""
+    found = []
+    for file in folder.parent.glob(f"*/{FACTS}"):
+        if file.parent == folder:
+            continue
+        try:
+            facts = json.loads(read_bytes(file))
+            moment = file.stat().st_mtime
+        except (OSError, UsageError, ValueError, RecursionError):  # damaged: there is nothing to take
+            continue
+        if isinstance(facts, dict) and facts.keys() == identity.keys():
+            differing = {key for key in facts if facts[key] != identity[key]}
+            found += [(moment, file.parent)] if differing == {"libraries"} else []
+    return NetworkFeatures(max(found)[1]) if found else None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    import torch
+
+    return torch.equal(a, b)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Have a part in a second folder; whether it was not there and could be."""
+    with contextlib.suppress(OSError, UsageError):
+        make_folder(target.parent)
+        if not target.exists():
+            link_or_copy(source, target)
+            return True
+    return False
 
 
 def switched_off() -> bool:

@@ -49,7 +49,8 @@ def scope_of(name: str, spec: MetricSpec, suite: Suite) -> Scope:
     chosen = {"dtype": spec.dtype, "tf32": spec.tf32}
     precision = {key: value for key, value in chosen.items() if value not in (FLOAT, False)}
     identity |= precision
-    asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in weights}}
+    untold = {*weights, *facts.address_options}
+    asked: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in untold}}
     asked |= precision
     if facts.kind == metrics.Kind.SET and facts.reference:
         asked["reference"] = None if suite.reference is None else reference_identity(suite.reference)

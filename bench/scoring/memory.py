@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import metrics
 from bench.errors import BenchError
 from bench.runtime.devices import out_of_memory, too_little_memory
-from bench.scoring.metric_weights import here, load_metric
+from bench.scoring.metric_weights import here, is_served, load_metric, network_of
 from metrics.weights.state_dict import read_state
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Models:
         self._place = prepare_torch(device)
         self._suite = suite
         self._waiting = list(names)
-        self._sizes = {name: expected_bytes(name, suite.metrics[name].weights) for name in names}
+        self._sizes = {name: _expected(name, suite) for name in names}
         self.failures: dict[str, Exception] = {}
 
     @property
@@ -81,20 +81,11 @@ class Models:
         return loaded
 
     def _fits(self, name: str, loaded: Iterable[str], used: int, free: float) -> bool:
-        if any(self._share(name, other) for other in loaded):
+        network = network_of(name, self._suite.metrics[name])
+        if network is not None and network in {network_of(other, self._suite.metrics[other]) for other in loaded}:
             return True
         size = self._sizes[name]
         return size is not None and used + size <= self._room(free)
-
-    def _share(self, name: str, other: str) -> bool:
-        """Whether two metrics are loaded with one network between them."""
-        mine, theirs = metrics.info(name), metrics.info(other)
-        if not mine.network or mine.network != theirs.network:
-            return False
-        pair = ((self._suite.metrics[name], mine), (self._suite.metrics[other], theirs))
-        weights = [spec.weights or facts.weights for spec, facts in pair]
-        dtypes = [{**facts.options, **spec.options}.get("backbone_dtype") for spec, facts in pair]
-        return weights[0] == weights[1] and dtypes[0] == dtypes[1]
 
     def _room(self, free: float) -> float:
         if self._place.startswith("cuda"):
@@ -113,6 +104,11 @@ class Models:
                 raise
             self.failures[name] = too_little_memory(self._place, self._sizes[name])
         return None
+
+
+def _expected(name: str, suite: Suite) -> int | None:
+    spec = suite.metrics[name]
+    return 0 if is_served(name, spec) else expected_bytes(name, spec.weights)
 
 
 def expected_bytes(name: str, weights: str | None) -> int | None:

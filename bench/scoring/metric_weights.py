@@ -6,6 +6,7 @@ of each metric (it reads pickles without running code) and whether they are the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from metrics.weights.pins import pinned
 from prompts.catalogue import public_sets
 from prompts.public import PublicSetError, files_of
 
+_OF_NETWORK = ("backbone_dtype", "url", "model")
+"""Options that decide which network a metric is loaded with."""
+
 
 def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | None = None) -> Any:
     """The metric of a suite, loaded. Raises BenchError or metrics.MetricError, one sentence each."""
@@ -30,8 +34,32 @@ def load_metric(name: str, spec: MetricSpec | None, device: str, label: str | No
     options = {key: metric_weights(value) if key in paths else value for key, value in spec.options.items()}
     if facts.prompt_set and options.get("questions") is None:
         options["questions"] = _questions_of(facts.prompt_set)
+    if is_served(name, spec):
+        _reach_judges()
     how: dict[str, Any] = {"device": device, "label": label, "dtype": spec.dtype, "tf32": spec.tf32}
     return metrics.load(name, weights=metric_weights(spec.weights), **how, **options)
+
+
+def _reach_judges() -> None:
+    from bench.models.judge_endpoint import connect
+    from metrics.judge.opened import connect_by
+
+    connect_by(connect)
+
+
+def is_served(name: str, spec: MetricSpec) -> bool:
+    """Whether a server has the metric's network, so that no weights are needed here."""
+    known = name in metrics.names() and "url" in metrics.info(name).address_options
+    return known and spec.options.get("url") is not None
+
+
+def network_of(name: str, spec: MetricSpec) -> str | None:
+    """What metrics have in common that are loaded with one network between them; None for a metric with its own."""
+    facts = metrics.info(name)
+    if not facts.network:
+        return None
+    told = {**facts.options, **spec.options}
+    return json.dumps([facts.network, spec.weights or facts.weights, *map(str, map(told.get, _OF_NETWORK))])
 
 
 def _questions_of(prompt_set: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import metrics
 from bench.errors import BenchError, MissingError, UsageError
@@ -11,7 +11,7 @@ from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory
 from bench.scoring.identity import scope_of
 from bench.scoring.memory import release
-from bench.scoring.metric_weights import load_metric
+from bench.scoring.metric_weights import load_metric, network_of
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
@@ -24,13 +24,19 @@ def check_metrics_load(suite: Suite) -> None:
     """
     ensure_metrics()
     failures: dict[str, Exception] = {}
-    for name, spec in suite.metrics.items():
+    held: tuple[str | None, Any] = None, None
+    for name, spec in sorted(suite.metrics.items(), key=lambda one: network_of(*one) or ""):
+        network = network_of(name, spec)
+        if network != held[0]:
+            held = None, None
         try:
             scope_of(name, spec, suite)
             facts = metrics.info(name)
             if facts.kind == metrics.Kind.SET and facts.reference and suite.reference is None:
                 raise UsageError(f"it compares with reference images, but suite '{suite.name}' has none ([reference])")
-            load_metric(name, spec, "cpu", suite.label)
+            made = load_metric(name, spec, "cpu", suite.label)
+            held = (network, made) if network else (None, None)  # the next may share it
+            del made
         except (BenchError, metrics.MetricError) as error:
             failures[name] = error
         except (MemoryError, RuntimeError) as error:

@@ -192,6 +192,8 @@ class Scorer:
             import torch
 
             return float(self.metric.score_embeddings(torch.stack(list(images)), text))
+        except BenchError:
+            raise
         except Exception as error:
             return reason_of(error)
 

@@ -48,8 +48,12 @@ def alpha(votes: Ballots) -> Interval:
 
     whole, prompts = of(counts), np.unique(prompt_of)
     left_out = [of(counts[prompt_of != prompt]) for prompt in prompts] if len(prompts) > 1 else []
-    found = pseudo_interval(pseudo_values(whole, left_out)) if left_out else _none("a single prompt")
-    return Interval(whole, found.low, min(found.high, 1.0), len(counts), 0, len(prompts), found.reason)
+    found = (
+        pseudo_interval(pseudo_values(whole, left_out))
+        if left_out
+        else _none("no interval: a single prompt carries no between-prompt variance")
+    )
+    return Interval(whole, max(found.low, -1.0), min(found.high, 1.0), len(counts), 0, len(prompts), found.reason)
 
 
 def _none(reason: str) -> Interval:

@@ -6,13 +6,14 @@ votes with chances: their weights are made in `bench.study.adaptive`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.study.votes import Vote
 
 Floats = NDArray[np.float64]
@@ -104,3 +105,18 @@ def ballots(votes: Sequence[Vote], task: str | None = None, methods: Sequence[st
         items=tuple(vote.item for vote in kept),
         duplicates=len(real) - len(kept),
     )
+
+
+def dominant(votes: Ballots) -> Iterator[str]:
+    """Sentences where one of several raters, or prompts, has most of the votes: intervals rest on that one."""
+    for what, labels, names in (
+        ("rater", votes.raters, votes.rater_names),
+        ("prompt", votes.prompts, votes.prompt_names),
+    ):
+        counts = np.bincount(labels)
+        if np.count_nonzero(counts) > 2 and 2 * counts.max() > counts.sum():
+            name = one_line(names[int(counts.argmax())])
+            yield (
+                f"{100 * counts.max() / counts.sum():.0f} % of the votes are of the {what} {name}: intervals "
+                f"over {what}s rest on that one, and may be too narrow"
+            )

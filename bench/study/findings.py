@@ -20,7 +20,7 @@ from bench.store.runs import Run, read_run
 from bench.study.adaptive import Looks, Verdicts, at_looks, weighted
 from bench.study.against_metrics import against_metrics
 from bench.study.agreement import Retest, alpha, retest, side_bias
-from bench.study.ballots import Ballots, ballots
+from bench.study.ballots import Ballots, ballots, dominant
 from bench.study.lines import MANIFEST
 from bench.study.metric_agreement import Against
 from bench.study.needed import Needed, votes_to_decide
@@ -143,8 +143,14 @@ def _marked(raters: Raters) -> str:
     return (
         f"{counted(len(raters.marked), 'rater')} of {len(raters.raters)} more likely answered without looking: "
         f"{', '.join(map(one_line, raters.marked))}; share of such raters {100 * share.mean:.0f} % "
-        f"[{100 * share.low:.0f}, {100 * share.high:.0f}]. They are kept, and each result is given without them, too"
+        f"[{100 * share.low:.0f}, {100 * share.high:.0f}]. They are kept, and {_rest(raters)}"
     )
+
+
+def _rest(raters: Raters) -> str:
+    if len(raters.marked) == len(raters.raters):
+        return "nobody is left to give results without them"
+    return "each result is given without them, too"
 
 
 def _task(
@@ -235,6 +241,7 @@ def _notes(task: str, votes: Ballots, found: Judged, metrics: Sequence[Against])
         notes.append(f"{task}: {counted(votes.duplicates, 'second answer')} to one item left out; the first counts")
     if found.strengths.reason:
         notes.append(f"{task}: {found.strengths.reason}")
+    notes += [f"{task}: {told}" for told in dominant(votes)]
     compared = {(one.a, one.b) for one in found.pairs}
     names = votes.methods
     never = [f"{a} and {b}" for i, a in enumerate(names) for b in names[i + 1 :] if (a, b) not in compared]

@@ -31,7 +31,7 @@ QUESTIONS = {
     "alignment": "Which picture shows better what the description says?",
 }
 INSTRUCTIONS = (
-    "You will see two pictures, or two sets of pictures, side by side, with the description that they were made for. "
+    "You will see two pictures, or two sets of pictures, with the description that they were made for. "
     "Choose the one that answers the question better, or say that they are about equal. There is no right answer: your "
     "own judgement counts. Take the time that you need, and look at both before you choose."
 )

@@ -63,6 +63,7 @@ class Against:
     powered: Mapping[tuple[str, str], Powered] = field(default_factory=dict)
     disagreements: tuple[Disagreement, ...] = ()
     unscored: int = 0  # votes left out
+    equal: int = 0  # votes on what the metric holds for equal: half right, and in no bin
     why_not_powered: str = ""
 
 
@@ -80,6 +81,7 @@ def measured(votes: Ballots, d: Floats, metric: str, task: str, items: Mapping[s
         bins=_bins(kept, d),
         disagreements=per_item.disagreements(items),
         unscored=int((~known).sum()),
+        equal=int((d == 0).sum()),
     )
 
 
@@ -169,18 +171,20 @@ def _spearman(x: Floats, y: Floats) -> float:
 def _bins(votes: Ballots, d: Floats) -> tuple[Bin, ...]:
     """Calibration: bins of equal size by the share that 1 / (1 + exp(-slope |d|)) predicts for the favourite.
 
-    The slope of a vote is fitted on the prompts of the other folds, so that no vote predicts itself.
+    The slope of a vote is fitted on the prompts of the other folds, so that no vote predicts itself. Where the metric
+    has no favourite it predicts nothing, and one half would be right by definition: these votes are in no bin.
     """
+    votes, d = votes.where(d != 0), d[d != 0]
     prompts, index = np.unique(votes.prompts, return_inverse=True)
     folds = min(_FOLDS, len(prompts))
-    if folds < 2 or not np.any(d):
+    if folds < 2:
         return ()
     scale, predicted = float(np.sqrt(np.mean(d**2))), np.zeros(len(d))
     x = d / scale
     for fold in range(folds):
         here = index % folds == fold
         predicted[here] = 1 / (1 + np.exp(-np.clip(_slope(x[~here], votes.y[~here]) * np.abs(x[here]), -30, 30)))
-    observed = np.where(d > 0, votes.y, np.where(d < 0, 1 - votes.y, 0.5))
+    observed = np.where(d > 0, votes.y, 1 - votes.y)
     order = np.argsort(predicted, kind="stable")
     found = []
     for rows in np.array_split(order, min(_BINS, max(1, len(order) // 10))):

@@ -82,12 +82,11 @@ def judge_raters(votes: Sequence[Vote], items: Mapping[str, Item]) -> Raters:
     found = [_rater(name, by_rater[name], items, consensus) for name in sorted(by_rater)]
     evidence = np.array([one.evidence for one in found])
     share, low, high = _mixture(evidence)
-    odds = share / (1 - share) if share < 1 else math.inf
+    prior = min(share, len(found) / (len(found) + 1))  # a share of 1 is no certainty about anybody
     raters = []
     for one in found:
-        ratio = odds * math.exp(min(one.evidence, 500.0))
-        spam = 1.0 if math.isinf(ratio) else ratio / (1 + ratio)
-        raters.append(replace(one, spam=spam))
+        ratio = prior / (1 - prior) * math.exp(min(one.evidence, 500.0))
+        raters.append(replace(one, spam=ratio / (1 + ratio)))
     return Raters(tuple(raters), Interval(share, low, high, len(found), 0, len(found)))
 
 

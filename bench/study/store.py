@@ -227,7 +227,8 @@ def _why(error: Exception, full: bool) -> str:
         return (
             "the disk that holds the votes is full: nothing was lost, and answers can be sent again when there is room"
         )
-    return f"the database cannot be used: {' '.join(str(error).split())}"
+    hint = ": is its disk full?" if "disk i/o error" in str(error).lower() else ""
+    return f"the database cannot be used: {' '.join(str(error).split())}{hint}"
 
 
 def open_votes(study: Study, database: str | None = None) -> VoteStore:

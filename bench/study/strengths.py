@@ -14,6 +14,7 @@ loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from bench.study.ballots import Ballots, Floats
 from bench.study.clusters import Spread, t_interval, t_two_sided, two_way
 
 _NEWTON_STEPS, _TOLERANCE = 50, 1e-10
+_NO_VARIANCE = 1e-12  # squared logits: what rounding leaves of a variance of none
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,26 @@ def strengths(votes: Ballots, level: float = 0.95) -> Strengths:
     found = fit(votes)
     free, spread, bread = _spread(votes, found)
     centre = np.eye(m) - 1 / m
-    intervals = []
+    intervals, alone = [], [_alone(votes, i) for i in range(m)]
     for i in range(m):
-        contrast = bread @ np.pad(centre[i], (0, free - m))
-        intervals.append(t_interval(float(found[i]), spread.variance(contrast), spread, len(votes), level))
-    better = _better(found[:m], spread, bread)
+        variance = spread.variance(bread @ np.pad(centre[i], (0, free - m)))
+        why = alone[i] or (_ALIKE if variance <= _NO_VARIANCE else "")
+        nothing = Interval(float(found[i]), math.nan, math.nan, len(votes), 0, spread.freedom + 1, why)
+        intervals.append(nothing if why else t_interval(float(found[i]), variance, spread, len(votes), level))
+    better = _better(found[:m], spread, bread, [not why for why in alone])
     ranks = tuple((1 + int(better[:, i].sum()), m - int(better[i].sum())) for i in range(m))
     tie = math.exp(found[m]) if found.size > m else 0.0
     rows = tuple(tuple(map(bool, row)) for row in better.tolist())
     return Strengths(votes.methods, tuple(intervals), ranks, tie, rows)
+
+
+_ALIKE = "no interval: raters and prompts are all alike, so that no variance is seen"
+
+
+def _alone(votes: Ballots, method: int) -> str:
+    """Why a method's votes carry no variance, whatever those on other methods carry; "" where they do."""
+    own = (votes.a == method) | (votes.b == method)
+    return two_way(votes.weights[own], votes.raters[own], votes.prompts[own]).why_none()
 
 
 def why_no_fit(votes: Ballots) -> str:
@@ -237,8 +250,8 @@ def _spread(votes: Ballots, found: Floats) -> tuple[int, Spread, Floats]:
     return found.size, two_way(scores, votes.raters, votes.prompts), np.asarray(bread)
 
 
-def _better(found: Floats, spread: Spread, bread: Floats) -> Floats:
-    """[M, M] of bool: i surely stronger than j, Holm's correction over all pairs."""
+def _better(found: Floats, spread: Spread, bread: Floats, varied: Sequence[bool]) -> Floats:
+    """[M, M] of bool: i surely stronger than j, Holm over all pairs; `varied` [M]: whose votes carry a variance."""
     m, better = len(found), np.zeros((len(found), len(found)), dtype=bool)
     pairs = [(i, j) for i in range(m) for j in range(i)]
     p = []
@@ -246,7 +259,7 @@ def _better(found: Floats, spread: Spread, bread: Floats) -> Floats:
         contrast = np.zeros(len(bread))
         contrast[i], contrast[j] = 1.0, -1.0
         variance = spread.variance(bread @ contrast)
-        known = math.isfinite(variance) and variance > 0
+        known = varied[i] and varied[j] and variance > _NO_VARIANCE  # NaN is not above it
         p.append(t_two_sided((found[i] - found[j]) / math.sqrt(variance), spread.freedom) if known else math.nan)
     for (i, j), value in zip(pairs, holm(p).tolist(), strict=True):
         if value < 0.05:

@@ -9,6 +9,7 @@ ties). A row that is no vote is left out and counted, with the reason.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,12 +207,12 @@ def _contrary(rows: Sequence[Mapping[str, Any]]) -> float:
 def _vote(
     row: Mapping[str, Any], a: tuple[str, ...], b: tuple[str, ...], outcome: float, raters: Sequence[str]
 ) -> TableVote:
-    prompt = next((str(row[key]).strip() for key in _PROMPT if row.get(key) is not None), "")
+    prompt = next((_text(row[key]) for key in _PROMPT if row.get(key) is not None), "")
     if not prompt:
         raise _NoVote("no prompt")
     if a == b:
         raise _NoVote("a and b are the same")
-    rater = next((str(row[key]).strip() for key in raters if row.get(key) not in (None, "")), "")
+    rater = next((text for key in raters if (text := _text(row.get(key)))), "")
     return TableVote(prompt, a, b, outcome, rater)
 
 
@@ -222,6 +223,10 @@ def _pictures(value: Any) -> tuple[str, ...]:
     if not names or not all(names):
         raise _NoVote("a side without a picture")
     return tuple(names)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
 
 
 def _list(value: Any) -> list[Any]:

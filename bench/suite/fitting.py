@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
 from bench.methods.catalogue import Method
+from bench.methods.method import TAYLOR
 from bench.registry.families import FAMILIES
 from bench.suite.override import MOST_STEPS
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _NOISE_FAMILIES = frozenset({"sd", "sdxl", "pixart"})
 """Families whose networks predict noise for the most part."""
 _UNETS = frozenset({"sd", "sdxl"})
+_TAYLOR = frozenset({"flux", "flux2", "qwen_image"})
+"""Families whose attention layers diffusers' TaylorSeer finds, and whose pipelines tell their calls apart."""
 _FIRST_BLOCK = frozenset({"flux"})
 """Families whose blocks all take and give the same states, which FirstBlockCache needs."""
 
@@ -30,6 +33,8 @@ def check_acceleration(method: Method, suite: Suite) -> None:
         raise UsageError(f"precision of {name} must be 'int8', got '{method.precision}'")
     if method.threshold is not None:
         _check_threshold(method, suite)
+    if any(getattr(method, key) is not None for key in TAYLOR):
+        _check_taylor(method, suite)
     if interval is None:
         return
     if interval < 1:
@@ -46,10 +51,35 @@ def _check_threshold(method: Method, suite: Suite) -> None:
         raise UsageError(f"threshold of {name} must be a number of at least 0, got {method.threshold}")
     if suite.model.family not in _FIRST_BLOCK and FAMILIES.is_builtin(suite.model.family):
         raise UsageError(f"{name}: threshold is for FLUX.1, not for models of family '{suite.model.family}'")
+    _check_alone(method, suite, "threshold")
+
+
+def _check_taylor(method: Method, suite: Suite) -> None:
+    name, lowest = f"method '{method.name}'", dict(zip(TAYLOR, (1, 0, 1), strict=True))
+    for key, low in lowest.items():
+        value = getattr(method, key)
+        if value is None:
+            raise UsageError(f"{name} needs {key} as well: give {', '.join(TAYLOR)}, or write like = 'taylorseer'")
+        if value < low:
+            raise UsageError(f"{key} of {name} must be at least {low}, got {value}")
+    if suite.model.family not in _TAYLOR and FAMILIES.is_builtin(suite.model.family):
+        known = ", ".join(sorted(_TAYLOR))
+        raise UsageError(f"{name}: TaylorSeer is for families {known}, not for '{suite.model.family}'")
+    _check_alone(method, suite, "taylor_interval")
+
+
+def _check_alone(method: Method, suite: Suite, key: str) -> None:
+    """UsageError for what a cache of a transformer's layers cannot be beside."""
     if method.guider.kind == "autoguidance":
-        raise UsageError(f"{name}: threshold does not go with autoguidance, whose two networks are one transformer")
+        raise UsageError(
+            f"method '{method.name}': {key} does not go with autoguidance, whose two networks are one transformer"
+        )
     if suite.compile:
-        raise UsageError(f"{name}: threshold does not go with compiled blocks: set compile = false in the suite")
+        raise UsageError(
+            f"method '{method.name}': {key} does not go with compiled blocks: set compile = false in the suite"
+        )
+    if method.threshold is not None and method.taylor_interval is not None:
+        raise UsageError(f"method '{method.name}': give threshold or taylor_interval, not both")
 
 
 def check_coupling(method: Method, suite: Suite) -> None:

@@ -73,6 +73,9 @@ class MethodOverride(Part):
     precision: Literal["int8"] | None = None
     cache_interval: Annotated[Whole, Field(ge=1)] | None = None
     threshold: Positive | None = None
+    taylor_interval: Annotated[Whole, Field(ge=1)] | None = None
+    taylor_order: Annotated[Whole, Field(ge=0)] | None = None
+    taylor_warmup: Annotated[Whole, Field(ge=1)] | None = None
     coupling: CouplingKind | None = None
     repulsion: Positive | None = None
     bandwidth: Annotated[Number, Field(gt=0)] | None = None

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 SAMPLING_VERSION = 1
 
 
+FUSED = "fused"
+"""Key of an identity: the LoRA is fused into the weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image to make."""
@@ -78,11 +82,13 @@ def make_plan(
     prompts: Sequence[Prompt],
     digests: Mapping[str, str],
     loaders: Mapping[str, int] | None = None,
+    adapters: Container[str] = (),
 ) -> list[RunPlan]:
     """One plan per method, in order. The suite's limit cuts the prompts.
 
     `digests` maps the weights names of the suite and of the methods to digests (`bench.models.weights.digest_of`),
-    `loaders` those that older versions read otherwise to a version (`bench.models.reading.loader_versions`).
+    `loaders` those that older versions read otherwise to a version (`bench.models.reading.loader_versions`);
+    `adapters` are those that are LoRAs, where the suite has them fused (`bench.models.reading.to_fuse`).
     Raises UsageError when nothing is left to do, or for settings that do not fit the number of steps.
     """
     chosen = tuple(prompts[: suite.limit])
@@ -98,6 +104,8 @@ def make_plan(
     plans = []
     for method in (with_digest(method, digests) for method in methods):
         identity = identity_of(suite, method, chosen, digests) | _loader_version(suite, method, loaders or {})
+        if is_fused(suite, method, adapters):
+            identity[FUSED] = True  # one product where there were three: the last bits of sums differ
         plans.append(RunPlan(method, hash8(identity), identity, chosen, suite.samples))
     return list({plan.name: plan for plan in plans}.values())
 
@@ -174,6 +182,16 @@ def guidance_of(suite: Suite, method: Method) -> dict[str, float]:
     if any(weight > 0.0 for weight in weights):
         guidance["tuned"] = _or(method.tuned_guidance, suite.guidance)
     return guidance
+
+
+def is_fused(suite: Suite, method: Method, adapters: Container[str]) -> bool:
+    """Whether a method's weights run as a LoRA that is fused: its schedule runs the tuned network alone.
+
+    Where both networks run, the LoRA is switched on and off from step to step; averages and weights of 8 bits have it
+    in them already.
+    """
+    alone = suite.fuse_lora and method.weights in adapters and guidance_of(suite, method).keys() == {"tuned"}
+    return alone and not method.parts and method.precision is None
 
 
 def conditions_identity(suite: Suite, method: Method, digests: Mapping[str, str]) -> dict[str, dict[str, Any]]:

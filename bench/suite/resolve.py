@@ -14,7 +14,7 @@ from bench.methods.catalogue import Method, get_method, method_names
 from bench.methods.coupling import ALL_FIELDS as COUPLED
 from bench.methods.coupling import coupling
 from bench.methods.guider import ALL_FIELDS, Guider
-from bench.methods.method import ACCELERATION
+from bench.methods.method import ACCELERATION, TAYLOR
 from bench.methods.schedule import FIELDS, number_text
 from bench.methods.search import ALL_FIELDS as SEARCH
 from bench.suite.fitting import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.suite.override import MethodOverride
     from bench.suite.schema import Suite
 
-_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds", "steps", "cache_interval"})
+_WHOLE = frozenset({"switch_step", "clip_skip", "zero_init_steps", "n", "rounds", "steps", "cache_interval", *TAYLOR})
 _TEXT = frozenset({"weights", "negative_prompt", "text_encoder", "weak", "reward", "precision"})
 _CONDITIONS = ("negative_prompt", "guidance_rescale", "clip_skip")
 _WEIGHTS = frozenset({"weights", "weak", "soup"})

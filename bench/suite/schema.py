@@ -27,7 +27,10 @@ NO_MODEL = "none"
 MOST_SAMPLES, MOST_REFERENCES, MOST_PIXELS = 100_000, 10_000_000, 32_768
 MOST_IMAGES = 100_000_000
 """Of one run."""
-_OVERRIDES = ("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "reference")
+_OVERRIDES = (
+    *("samples", "seed", "limit", "prompts", "prompt_column", "metrics", "dtype", "compile", "fuse_lora"),
+    "reference",
+)
 
 
 class Sampler(Part):
@@ -67,6 +70,7 @@ class Suite(Part):
     """What is evaluated. `label` marks metrics without the published weights; `guidance` is the base model's own.
 
     `compile` compiles networks and decoders with torch.compile: other last bits, and so another identity.
+    `fuse_lora` runs LoRAs fused into the weights in methods that run the tuned network alone: the same of those.
 
     `prompt_column` names the column of the prompt file that holds the prompts, where that is not found by itself.
     `cluster` names the tag above prompts whose prompts are no independent ones ("scene" for tags "scene:3").
@@ -91,6 +95,7 @@ class Suite(Part):
     resolution: Annotated[Whole, Field(ge=8, le=MOST_PIXELS, multiple_of=8)] = 512
     dtype: Literal["float32", "float16", "bfloat16", "server"] = "float32"
     compile: bool = False
+    fuse_lora: bool = False
     guidance: Guidance = 7.5
     negative_prompt: Prompt | None = None
     guidance_rescale: Weight | None = None
@@ -166,13 +171,20 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            for key, default in (("torchmetrics", None), ("question", None), ("dtype", "float32"), ("tf32", False)):
+            for key, default in (
+                ("torchmetrics", None),
+                ("question", None),
+                ("answers", None),
+                ("dtype", "float32"),
+                ("tf32", False),
+            ):
                 if table[key] == default:
                     del table[key]
         if not self.unselected:
             del data["unselected"]
-        if not self.compile:
-            del data["compile"]
+        for key in ("compile", "fuse_lora"):
+            if not data[key]:
+                del data[key]
         if self.prompt_column is None:
             del data["prompt_column"]
         for key in ("network", "split", "column"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from metrics.builtin import group, image, judged, official, set
+from metrics.builtin import detected, group, image, judged, official, set
 from metrics.builtin.row import Row
 
-BUILTIN: tuple[Row, ...] = (*image.ROWS, *judged.ROWS, *group.ROWS, *set.ROWS, *official.ROWS)
+BUILTIN: tuple[Row, ...] = (*image.ROWS, *judged.ROWS, *detected.ROWS, *group.ROWS, *set.ROWS, *official.ROWS)
 
 __all__ = ["BUILTIN"]

@@ -30,6 +30,7 @@ _SHOWN = 60
 class UnifiedReward(JudgedImageMetric):
     """The mean of the scores for alignment, coherence and style, or one of them, in 1..5; higher is better."""
 
+    needs_probabilities: ClassVar[bool] = False
     option_help: ClassVar[Mapping[str, str]] = {
         **OPTION_HELP,
         "axis": one_of(CHOICES) + ": which score is the value",

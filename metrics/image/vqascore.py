@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from metrics.judge.answers import YES
+from metrics.errors import BadInputError
+from metrics.judge.answers import LEAST, NO, YES
 from metrics.judge.metric import JudgedImageMetric
 from metrics.types import Facts, Request
 
@@ -37,13 +38,21 @@ class OwnQuestion(JudgedImageMetric):
 
     uses_prompts: ClassVar[bool] = False
 
+    @property
+    def needs_prompts(self) -> bool:
+        """Whether the question speaks of the prompt."""
+        return "{prompt}" in str(self.card.settings["question"])
+
     @classmethod
     def settings(cls, facts: Facts, request: Request) -> dict[str, Any]:
         """The question as it is put, and what counts as its answer."""
         asked = ASKED.replace("{question}", str(request.options["question"]))
-        return {"question": asked, "answer": list(YES)}
+        return {"question": asked, "answer": list(YES), "least": f"p(Yes) + p(No) at least {LEAST:g}"}
 
     def value(self, image: Image.Image, prompt: str) -> float:
-        """p(Yes)."""
+        """p(Yes). BadInputError where the judge answers with neither Yes nor No."""
         question = str(self.card.settings["question"]).replace("{prompt}", prompt)
-        return self.judge.probabilities(image, question, (YES,))[0]
+        yes, no = self.judge.probabilities(image, question, (YES, NO))
+        if yes + no < LEAST:
+            raise BadInputError("the judge answered neither Yes nor No: both have less than half of the probability")
+        return yes

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 YES = ("Yes", "yes", " yes", " Yes")
+NO = ("No", "no", " no", " No")
+LEAST = 0.5
+"""Where the answers that were asked for have less of the probability together, the judge gave none of them."""
 _DIGITS = {
     word: str(number)
     for number, word in enumerate(

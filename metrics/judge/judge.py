@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image
 
+A = TypeVar("A")
 T = TypeVar("T")
 Choices = tuple[tuple[str, ...], ...]
 """The spellings of each answer whose probability is asked for."""
@@ -41,6 +42,13 @@ class Judge(ABC):
     def text(self, image: Image.Image, question: str, most_tokens: int) -> str:
         """The answer in words, decoded greedily, of at most so many tokens."""
         return self._once((image_key(image), question, most_tokens), lambda: self._text(image, question, most_tokens))
+
+    def check_probabilities(self) -> None:  # noqa: B027
+        """Raise an error where this judge gives no probabilities: one on this machine always does."""
+
+    def map(self, work: Callable[[A], T], items: Sequence[A]) -> list[T]:
+        """`work`, which asks the judge, on each item."""
+        return [work(item) for item in items]
 
     @abstractmethod
     def _probabilities(self, key: str, image: Image.Image, question: str, choices: Choices) -> tuple[float, ...]: ...

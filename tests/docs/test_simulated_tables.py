@@ -20,7 +20,6 @@ NOT_KEPT = {  # commands of these pages whose figures are not kept: they measure
     "evaluations_per_decision",
     "replicates_coverage",
     "robust_coverage",
-    "study_coverage",
     "study_load",
 }
 

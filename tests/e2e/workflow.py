@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,12 +116,3 @@ class Runner:
         if made.key and source.exists() and not (self.store / "cache" / made.key).exists():
             shutil.copytree(source, self.store / "cache" / made.key)
         shutil.rmtree(self.repository / "results", ignore_errors=True)  # the next job has a fresh machine
-
-
-def command_on_path(folder: Path, root: Path) -> Path:
-    """A folder with the command `bench` of this checkout."""
-    folder.mkdir(parents=True)
-    script = folder / "bench"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m bench "$@"\n', encoding="utf-8")
-    script.chmod(0o755)
-    return folder

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.analysis.differences import difference
+from bench.analysis.extrapolation import is_refused
 from bench.analysis.table.rows import Best
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Best]:
 
     A method beats another when the 95 % interval of their paired difference, the same as the tables print, excludes
     zero in its favour. Where values are missing, pairs and means rest on different images and may disagree: then
-    neither beats the other here. To be best is to win every comparison, so no correction for their number is due
-    (intersection-union test, Berger 1982).
+    neither beats the other here. Where distances cannot be compared at all (FID on few images), none is named. To be
+    best is to win every comparison, so no correction for their number is due (intersection-union test, Berger 1982).
     """
     found = {}
     for metric in metrics:
@@ -29,10 +30,9 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Best]:
         higher = scored[0].run.metrics[metric].direction == "higher"
         top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
         others = [row for row in scored if row is not top]
-        tied = [row.name for row in others if not _beats(top, row, metric)]
+        differences = [difference(row.run, top.run, metric) for row in others]
+        if any(is_refused(one.interval) for one in differences):
+            continue
+        tied = [row.name for row, one in zip(others, differences, strict=True) if one.better != "b"]
         found[metric] = Best(top.name, frozenset(tied))
     return found
-
-
-def _beats(top: Row, other: Row, metric: str) -> bool:
-    return difference(other.run, top.run, metric).better == "b"

@@ -10,7 +10,7 @@ from bench.analysis.checkpoints import method_groups
 from bench.analysis.comparable import differing_notes, library_notes
 from bench.analysis.differences import LEAST_PROMPTS
 from bench.analysis.noise import BY_GROUP, noise_text
-from bench.analysis.run_notes import gap_notes, prompt_notes
+from bench.analysis.run_notes import gap_notes, no_interval_notes, prompt_notes
 from bench.analysis.served_notes import served_notes
 from bench.analysis.set_notes import set_notes
 from bench.formatting import counted
@@ -50,7 +50,7 @@ def _of_table(table: Table, reference: str) -> Iterator[str]:
         difference
         for differences in table.differences.values()
         for difference in differences
-        if math.isfinite(difference.paired.p)
+        if math.isfinite(difference.p_holm)
     ]
     if tests and len(run.prompts) < LEAST_PROMPTS:
         yield f"no full mark is possible in this table: it needs {LEAST_PROMPTS} prompts"
@@ -95,6 +95,7 @@ def _of_metrics(table: Table) -> Iterator[str]:
             missing = ", ".join(row.name for row in table.rows if facts.name not in row.cells)
             yield f"{facts.display} was not scored for {missing}"
         yield from _said(table, facts)
+    yield from _without_interval(table)
     yield from _failures(table)
     yield from library_notes([row.run for row in table.rows])
 
@@ -131,6 +132,25 @@ def _of_methods(table: Table) -> Iterator[str]:
         told = table.differences.get(row.name, ())
         yield from gap_notes(told, f"{row.name} against {table.reference}")
         yield from set_notes(told, f"{row.name} against {table.reference}")
+
+
+def _without_interval(table: Table) -> Iterator[str]:
+    """Why means and differences have no interval; of one prompt that is said of the whole table."""
+    if len(table.rows[0].run.prompts) < 2:
+        return
+    means = [
+        (row.name, facts, row.cells[facts.name])
+        for facts in table.metrics
+        for row in table.rows
+        if facts.name in row.cells
+    ]
+    yield from no_interval_notes(means, len(table.rows))
+    pairs = [
+        (f"{name} against {table.reference}", one.facts, one.interval)
+        for name, differences in table.differences.items()
+        for one in differences
+    ]
+    yield from no_interval_notes(pairs, len(table.differences))
 
 
 def _of_checkpoints(table: Table) -> Iterator[str]:

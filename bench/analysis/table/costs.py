@@ -30,7 +30,7 @@ _COLUMNS = (
      "what was really computed for the method: steps that it shares with another one count where they ran"),
     ("seconds", "Generation time", "seconds per image", 3,
      "measured over the executed evaluations, so compare it only between methods that shared no steps"),
-    ("memory", "Peak memory", "GiB", 2, "of the process that generated, all methods of the call together"),
+    ("memory", "Peak memory", "GiB", 2, "held by the process that generated, all methods of the call together"),
 )  # fmt: skip
 
 

@@ -56,6 +56,10 @@ _ORIGINALS = """\
   ImageReward (torchvision) half to even. Ours do as each original does.
 
 DreamSim's `dinov2_vitb14` is not covered: its network's code is fetched from elsewhere.
+
+Metrics without an original that runs here (HPSv3, DINOv3, CycleReward, MPS, GenEval's rules, IRS, PRDC, PVS and
+Conditional Vendi among them) are compared with second readings, and planted mistakes with both:
+[parity_readings.md](parity_readings.md).
 """
 
 

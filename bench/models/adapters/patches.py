@@ -6,7 +6,8 @@ to the bit, and a step costs nothing more. Both are registered with the network,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -60,6 +61,16 @@ class Patches(nn.Module):
                 owner, name = self._places[key]
                 owner._parameters[name] = value
         self._active = adapter
+
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Inside, the network has its own parameters; afterwards those that it had before."""
+        active = self._active
+        self.switch(None)
+        try:
+            yield
+        finally:
+            self.switch(active)
 
     def values(self, adapter: str) -> dict[str, nn.Parameter]:
         """The parameters that an adapter replaces, by their names in the network."""

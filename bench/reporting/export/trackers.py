@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROJECT = "imagerefl-bench"
-_EXTRAS = {"wandb": f"'{PROJECT}[wandb]'", "mlflow": f"'{PROJECT}[mlflow]'", "trackio": "--no-deps trackio"}
+# trackio is no extra: its package asks for a Pillow below 13, this one for 13 or newer, and pip installs no such pair.
+_EXTRAS = {
+    "wandb": f"'{PROJECT}[wandb]'",
+    "mlflow": f"'{PROJECT}[mlflow]'",
+    "trackio": "--no-deps trackio gradio-client orjson brotli python-multipart websockets",
+}
 TRACKERS = tuple(_EXTRAS)
 
 

@@ -30,8 +30,8 @@ TEMPLATE = (
 )
 
 
-def write_judge(folder: Path, seed: int = 0) -> Path:
-    """The folder, made anew."""
+def write_judge(folder: Path, seed: int = 0, decided: bool = False) -> Path:
+    """The folder, made anew. `decided`: its answers begin with Yes, No or a letter from A to D."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -76,6 +76,12 @@ def write_judge(folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(config)
+    if decided:  # one direction of the hidden state is the same for all inputs, and these tokens alone follow it
+        with torch.no_grad():
+            model.model.language_model.embed_tokens.weight[:, 0] = 12.0
+            model.lm_head.weight *= 0.4
+            model.lm_head.weight[:, 0] = -4.0
+            model.lm_head.weight[[vocabulary[word] for word in ("Yes", "No", "A", "B", "C", "D")], 0] = 4.0
     model.save_pretrained(folder, max_shard_size="60KB")
     _write_tools(folder, vocabulary, merges, ids)
     return folder

@@ -56,6 +56,30 @@ def test_identical_runs_differ_by_nothing(tmp_path: Path) -> None:
     assert (table.loc[table["kind"] != "set", "win_rate"] == 0.5).all()
 
 
+def test_a_difference_without_an_interval_says_why_and_is_no_test(tmp_path: Path) -> None:
+    """Equal values with gaps: of values that do not repeat the pairs are one picture, of others nothing can be said."""
+    for method, lost in (("base", set()), ("refl", {3, 5})):
+        store = make(tmp_path, method, prompts=12, metrics=())
+        for metric, value in (("lpips", lambda p: p / 7), ("dreamsim", lambda p: 1.0), ("pickscore", lambda p: p % 5)):
+            kept = [
+                ScoreRow(f"p{p:04d}", None, math.nan if p in lost else value(p), "lost" if p in lost else None)
+                for p in range(12)
+            ]
+            store.append_scores(metric, kept, card(metric, kind="group"))
+    found = compare("base", "refl", results=tmp_path)
+    rows = found.table.set_index("metric")
+    assert (rows.loc["lpips", "ci_low"], rows.loc["lpips", "ci_high"], rows.loc["lpips", "p_holm"]) == (0.0, 0.0, 1.0)
+    assert rows.loc["lpips", "reason"].startswith("the pictures of all pairs are identical; 2 values are scored on one")
+    for metric in ("dreamsim", "pickscore"):
+        assert rows.loc[metric, ["ci_low", "p", "p_holm"]].isna().all()
+        assert rows.loc[metric, "reason"] == "no interval: both have equal values in all pairs of 10 prompts"
+    assert found.data["family"]["tests"] == 1
+    printed = comparison_text(found)
+    assert "corrected for the 1 difference of this table" in printed
+    assert "no interval: both have equal values in all pairs of 10 prompts" in printed
+    assert "2 values are scored on one side only, of which that says nothing" in printed
+
+
 def test_wins_follow_the_direction(tmp_path: Path) -> None:
     """A distance per image of which lower is better: b is lower in three of four pairs, so it wins three quarters."""
     stores = [make(tmp_path, method, prompts=4, metrics=()) for method in ("base", "refl")]

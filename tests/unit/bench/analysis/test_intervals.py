@@ -155,3 +155,4 @@ def test_the_mean_is_of_units_and_copies_do_not_narrow_it() -> None:
 def test_what_few_prompts_cannot_show() -> None:
     assert "rarer than 30% (3/n)" in rare_prompts(10)
     assert rare_prompts(30) == ""
+    assert rare_prompts(1).startswith("1 prompt: most kinds of prompts cannot be seen")

@@ -51,8 +51,38 @@ def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
     (found,) = gated(folder, "[base.lpips]\nmin = 0.5\n", tmp_path)
     assert (found.status, exit_code([found])) == ("missing", 1)
     assert "was scored on one prompt of 40, too few to judge (39 of 40 values unscored)" in found.message
-    alone = scored(tmp_path / "b", "base", {0: 0.9}, prompts=1)
-    assert gated(alone, "[base.lpips]\nmin = 0.5\n", tmp_path)[0].status == "passed"  # one of one is all there is
+    alone = gated(scored(tmp_path / "b", "base", {0: 0.9}, prompts=1), "[base.lpips]\nmin = 0.5\n", tmp_path)[0]
+    assert (alone.status, "a single prompt carries no between-prompt variance" in alone.message) == ("undecided", True)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "status", "said"),
+    [
+        (1.0, None, "undecided", "1 (no interval) against min 0.999; all 32 prompts have the same value"),
+        (0.5, None, "failed", "0.5 (no interval) against min 0.999; all 32 prompts have the same value"),
+        (1.0, 0.0, "undecided", "1 [0.8908, 1] against min 0.999; about 3,500 prompts would decide"),
+    ],
+)
+def test_values_that_are_all_the_same_pass_no_bound(
+    value: float, low: float | None, status: str, said: str, tmp_path: Path
+) -> None:
+    """32 prompts of value 1 say nothing of a 33rd: with a range the limits of Clopper and Pearson, else no interval."""
+    known = {} if low is None else {"low": low, "high": 1.0}
+    for method in ("base", "refl"):
+        store = make(tmp_path, method, prompts=32, metrics=())
+        store.append_scores("lpips", [ScoreRow(f"p{p:04d}", None, value) for p in range(32)], card("lpips", **known))
+    before = baseline_of(tmp_path)
+    (found,) = gated(tmp_path, "[base.lpips]\nmin = 0.999\n", tmp_path)
+    assert found.status == status
+    assert said in found.message
+    assert math.isnan(found.needed) == (low is None)
+    (drop,) = gated(tmp_path, "[base.lpips]\nmax_drop = 0.01\n", tmp_path, before)
+    assert drop.status == "undecided"
+    if low is None:
+        assert "drop 0 (no interval)" in drop.message
+        assert "both have equal values in all pairs of 32 prompts" in drop.message
+    (lead,) = gated(tmp_path, "[base.dominates]\nover = 'refl'\non = ['lpips']\nmargin = { lpips = 0.1 }\n", tmp_path)
+    assert lead.status == ("failed" if low is None else "undecided")  # equal: surely better in nothing
 
 
 def test_unscored_values_are_told(tmp_path: Path) -> None:
@@ -106,7 +136,7 @@ def test_means_beside_a_drop_weigh_prompts_as_the_drop_does(tmp_path: Path) -> N
         store.append_scores("pickscore", rows, card("pickscore"))
         folders.append(tmp_path / name)
     (found,) = gated(folders[1], "[base.pickscore]\nmax_drop = 0.1\n", tmp_path, baseline_of(folders[0]))
-    assert found.message.startswith("2.5 before, 2.5 now: drop 0 (no interval) against max_drop 0.1")
+    assert found.message.startswith("2.5 before, 2.5 now: drop 0 [0, 0] against max_drop 0.1")
     assert found.status == "undecided"
     assert found.baseline == 2.5
 

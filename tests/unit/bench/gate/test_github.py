@@ -273,3 +273,25 @@ def test_the_example_workflow_uses_options_that_exist(capsys: pytest.CaptureFixt
         assert main([name, "--help"]) == 0
         known = capsys.readouterr().out
         assert all(word in known for word in words if word.startswith("--")), command
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ((120.0, math.inf), "more prompts (`bench run --limit N`, `--until decided`) or a larger allowance"),
+        (
+            (math.inf,),
+            "Undecided verdicts are decided by a larger allowance (`bench check --plan`)",
+        ),  # the bound is the value: no number of prompts would
+        ((math.nan,), ""),  # votes, which say themselves what would
+    ],
+)
+def test_undecided_says_what_to_do(needed: tuple[float, ...], said: str) -> None:
+    found = [
+        Verdict("s", "refl", "refl@1", "lpips", "min", 0.3, "undecided", "near", needed=number) for number in needed
+    ]
+    for text in (verdicts_text(found), markdown_summary(found, 0)):
+        assert ("are decided by" in text) == bool(said)
+        assert said in text
+    passed = [Verdict("s", "refl", "refl@1", "lpips", "min", 0.3, "passed", "far", needed=math.nan)]
+    assert "are decided by" not in verdicts_text(passed)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.analysis.stats import t_quantile
 from bench.errors import UsageError
-from bench.gate.allowance import allowances
+from bench.gate.allowance import allowances, allowances_text
 from bench.gate.baseline import baseline_of, merged, read_baseline
 from bench.gate.check import check
 from bench.gate.judging import judged
 from bench.gate.ledger import ledger_path, look_level, spent_at
 from bench.gate.thresholds import parse_thresholds
+from bench.gate.verdict import drops_told
 from bench.store.records import ScoreRow
 
 fakes = runpy.run_path(str(Path(__file__).parents[3] / "data" / "judging" / "fakes.py"))
@@ -138,11 +141,27 @@ def test_missing_values_never_turn_a_gate_green(tmp_path: Path, share: float) ->
     assert mended[1].status == "undecided"  # and no drop of what could not be scored before
 
 
+def test_the_level_of_a_look_is_told_with_the_number_of_its_lines(tmp_path: Path) -> None:
+    """Two lines that share what the second look may spend were once called twelve drops of 95 % together."""
+    gate, before = written(tmp_path, f"{NIGHTLY}min = -9\n", night(tmp_path / "a", 1))
+    check(night(tmp_path / "b", 2), gate, before)
+    found = check(night(tmp_path / "c", 3), gate, before)
+    assert [one.shared for one in found] == [2, 0]
+    assert "Intervals of the 2 lines at this look are of 99.58 % each, so of 99.17 % together." in drops_told(found)
+
+
 def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
     before = read_baseline(written(tmp_path, "[base.image_reward]\nmax_drop = 0.4\n", night(tmp_path / "a", 1))[1])
     found = judged(night(tmp_path / "n", 2), tmp_path / "gate.toml", before)
     (one,) = allowances(found.limits, found.summaries, before)
     assert 0.1 < one.needed < 0.3
+    (rule,) = found.limits.bounds
+    two = replace(found.limits, rules=(rule, replace(rule, rule="max_drop_percent")))
+    both = allowances(two, found.summaries, before)
+    assert (one.lines, [line.lines for line in both]) == (1, [2, 2])
+    t = [t_quantile(q, 31) for q in (0.975, 0.9, 1 - 0.05 / 4, 0.9**0.5)]  # 5 % and 90 % of one line, and of two
+    assert both[0].needed / one.needed == pytest.approx((t[2] + t[3]) / (t[0] + t[1]), rel=0.05)
+    assert "all 2 lines pass together with 90% probability" in allowances_text(both)
     text = f"[base.image_reward]\nmax_drop = {one.needed}\n"
     limits = parse_thresholds(text, "t", ["base"], ["image_reward"])
     assert limits.looks == "once"

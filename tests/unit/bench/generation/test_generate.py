@@ -18,6 +18,7 @@ from bench.generation.generate import Settings, generate
 from bench.models import decoding as pictures
 from bench.models.load import check_guidance
 from bench.models.sd import StableDiffusion
+from bench.runtime.progress import Silent
 from bench.sampling.batches import Work, cut
 from bench.store.run_store import RunStore
 from bench.suite.plan import RunPlan, make_plan
@@ -245,6 +246,23 @@ def test_writing_waits_beside_the_next_batch_and_is_bounded(
     (store,) = run(suite, tmp_path, ["base"], batch_size=1)
     assert ahead == [False, True]
     assert len(store.images()) == 9
+
+
+def test_progress_hears_of_a_batch_once(suite: Suite, tmp_path: Path, said: list[str]) -> None:
+    """However many methods share it: their parts of it end at uneven times, of which no rate can be told."""
+
+    class Heard(Silent):
+        def __init__(self) -> None:
+            self.counts: list[int] = []
+
+        def advance(self, n: int = 1) -> None:
+            self.counts.append(n)
+
+    heard, plans = Heard(), plans_of(suite, METHODS)
+    stores = [RunStore.create(tmp_path, "tiny", plan.method.safe_name, plan.hash8) for plan in plans]
+    generate(plans, suite, stores, Settings(batch_size=3), heard)
+    assert sum(heard.counts) == 9 * len(METHODS)
+    assert len(heard.counts) <= 3
 
 
 def test_the_batch_size_is_found_and_kept_for_the_rest_of_a_run(

@@ -455,7 +455,9 @@ def test_a_methods_own_steps_are_sent(at: Bench) -> None:
     assert few.manifest().identity["steps"] == 2
 
 
-@pytest.mark.parametrize(("method", "key"), [("int8", "precision"), ("deepcache", "cache_interval")])
+@pytest.mark.parametrize(
+    ("method", "key"), [("int8", "precision"), ("deepcache", "cache_interval"), ("spell", "coupling")]
+)
 def test_what_a_server_cannot_be_told_is_refused(at: Bench, method: str, key: str) -> None:
     with pytest.raises(UsageError, match=f"method '{method}' has a {key}, which acts within a picture's steps or wei"):
         at.run(method)
@@ -478,7 +480,7 @@ def test_a_negative_prompt_is_sent_and_must_be_heeded(at: Bench) -> None:
 
 
 def test_settings_of_a_local_model_are_refused(at: Bench) -> None:
-    for options in ({"batch_size": 2}, {"compile": True}):
+    for options in ({"batch_size": 2}, {"compile": True}, {"fuse_lora": True}):
         with pytest.raises(UsageError, match="has no meaning for an endpoint"):
             run(at.suite(), ["base"], results=at.folder / "r", **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="dtype is the server's own choice"):

@@ -103,6 +103,8 @@ def test_an_unknown_kind_is_refused() -> None:
     scheduler.register_to_config(prediction_type="magic")
     with pytest.raises(UsageError, match="magic"):
         kind_of(scheduler)
+    with pytest.raises(UsageError, match="the prediction type 'epsilon' of EDMEulerScheduler is not supported"):
+        kind_of(diffusers.EDMEulerScheduler())
 
 
 def test_second_order_schedulers_are_refused() -> None:

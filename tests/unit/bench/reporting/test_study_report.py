@@ -62,7 +62,7 @@ def test_the_text_fits_80_columns_and_has_the_numbers(made: StudyReport) -> None
             mean = max(pair.rate.mean, 1 - pair.rate.mean)
             assert f"{mean:.2f} [" in made.text
     assert "Metrics against people" in made.text
-    assert "Prediction-powered win rates" in made.text
+    assert "Prediction-powered: base over" in made.text
     assert "everything that has a score has votes" in " ".join(made.text.split())
 
 

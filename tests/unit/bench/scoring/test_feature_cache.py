@@ -12,7 +12,16 @@ import pytest
 import torch
 
 from bench.scoring import feature_cache
-from bench.scoring.feature_cache import MOST_BYTES, VARIABLE, FeatureCache, NetworkFeatures, NoNetworkFeatures
+from bench.scoring.feature_cache import (
+    FACTS,
+    MOST_BYTES,
+    PROBES,
+    VARIABLE,
+    FeatureCache,
+    NetworkFeatures,
+    NoNetworkFeatures,
+    earlier_of,
+)
 from tests.unit.bench.scoring.fakes import SeenImage
 
 
@@ -83,6 +92,59 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert faults == []
     assert same(NetworkFeatures(tmp_path / "net").get([*sets[0], *sets[1]]), sets[0] | sets[1])
     assert not list((tmp_path / "net").glob(".*.tmp"))
+
+
+NETWORK = {"backbone": "net", "device": "cpu", "libraries": {"torch": "2.14"}}
+UPGRADED = NETWORK | {"libraries": {"torch": "2.15"}}
+IMAGES = features(*(f"image {n}" for n in range(PROBES + 8)))
+
+
+def part_of(start: int, stop: int) -> dict[str, torch.Tensor]:
+    return dict(list(IMAGES.items())[start:stop])
+
+
+def test_after_an_upgrade_features_are_taken_over_once_enough_are_the_same(tmp_path: Path) -> None:
+    NetworkFeatures(tmp_path / "old", NETWORK).put(IMAGES)
+    new = NetworkFeatures(tmp_path / "new", UPGRADED)
+    assert new.known(IMAGES) == set()
+    new.put(part_of(0, PROBES - 1))
+    assert new.known(IMAGES) == part_of(0, PROBES - 1).keys()  # one too few
+    new.put(part_of(PROBES - 1, PROBES))
+    for cached in (new, NetworkFeatures(tmp_path / "new", UPGRADED), NetworkFeatures(tmp_path / "old", NETWORK)):
+        assert same(cached.get(list(IMAGES)), IMAGES)
+
+
+def test_features_that_changed_by_a_bit_are_made_again(tmp_path: Path) -> None:
+    NetworkFeatures(tmp_path / "old", NETWORK).put(IMAGES)
+    new, today = NetworkFeatures(tmp_path / "new", UPGRADED), part_of(0, PROBES + 1)
+    changed = {image: row.clone() for image, row in today.items()}
+    row = changed[list(changed)[-1]]
+    row[0] = torch.nextafter(row[0], torch.tensor(torch.inf))
+    new.put(changed)
+    new.put(part_of(PROBES + 1, PROBES + 4))
+    assert same(new.get(list(IMAGES)), changed | part_of(PROBES + 1, PROBES + 4))
+
+
+@pytest.mark.parametrize("change", [{"backbone": "other"}, {"device": "cuda"}, {"more": 1}, None], ids=str)
+def test_features_of_another_network_or_device_are_not_compared(tmp_path: Path, change: dict[str, str] | None) -> None:
+    NetworkFeatures(tmp_path / "old", NETWORK | (change or {})).put(IMAGES)
+    if change is None:
+        (tmp_path / "old" / FACTS).write_text("[" * 100_000)
+    assert earlier_of(tmp_path / "new", UPGRADED) is None
+
+
+def test_a_part_in_two_folders_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "features"
+    NetworkFeatures(cache / "old", NETWORK).put(IMAGES)
+    NetworkFeatures(cache / "new", UPGRADED).put(part_of(0, PROBES))
+    found = list(cache.glob("*/part-*.npz"))
+    assert len(found) == 2
+    assert len({one.stat().st_ino for one in found}) == 1
+    size = sum({one.stat().st_ino: one.stat().st_size for one in found}.values())
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", size)
+    assert FeatureCache(cache).prune() == 0
+    monkeypatch.setattr(feature_cache, "MOST_TOTAL", size - 10)
+    assert FeatureCache(cache).prune() > 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "empty"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -155,6 +156,26 @@ def test_no_acknowledged_vote_is_lost_in_twenty_kills(tmp_path: Path, server: Se
     store.close()
     assert set(acknowledged) <= set(stored)
     assert max(stored.values()) == 1
+
+
+def test_a_disk_that_is_full_is_told_and_a_vote_goes_through_when_there_is_room(study: Study, tmp_path: Path) -> None:
+    own = ["unshare", "--map-root-user", "--mount"]  # a file system of 8 MiB that nobody else sees
+    mounted = ["sh", "-c", 'mount -t tmpfs -o size=8m none "$0" && exec "$@"', str(tmp_path / "small")]
+    (tmp_path / "small").mkdir()
+    if not shutil.which("unshare") or subprocess.run([*own, *mounted, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system of their own (unshare)")
+    copy = ["sh", "-c", 'cp -r "$0" "$1" && exec "$2" "$3" "$1/study"']
+    rater = Path(__file__).with_name("full_disk.py")
+    run = subprocess.run(
+        [*own, *mounted, *copy, str(study.folder), str(tmp_path / "small"), sys.executable, str(rater)],
+        capture_output=True, text=True, timeout=120, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert told["full"].startswith("507: Your answer could not be stored just now")
+    assert (told["shown"], told["kept"]) == (3, 3)
+    assert told["room"] == "stored: True"
+    assert told["choices"] == ["left", "left", "left", "right"]
 
 
 def test_the_command_serves_on_loopback_and_says_where(server: Server, study: Study) -> None:

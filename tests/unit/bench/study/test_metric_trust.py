@@ -243,6 +243,18 @@ def test_pick_a_pic_carries_its_pictures(folder: Path, tmp_path: Path) -> None:
     assert found.trust.metrics[0].accuracy.mean > 0.6
 
 
+def test_empty_cells_of_tables_are_no_raters_and_no_prompts(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"prompt": "p", "a": "x", "b": "y", "choice": "a", "rater": float("nan")}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "nan.parquet")
+    assert read_table(tmp_path / "nan.parquet").votes[0].rater == ""
+    pq.write_table(pa.Table.from_pylist([{**rows[0], "prompt": float("nan")}]), tmp_path / "none.parquet")
+    with pytest.raises(UsageError, match="no prompt"):
+        read_table(tmp_path / "none.parquet")
+
+
 def test_votes_without_raters_are_different_people(folder: Path, tmp_path: Path) -> None:
     rows = [{key: value for key, value in row.items() if key != "rater"} for row in votes_on(folder)]
     found = bench.agreement(write(tmp_path / "v.jsonl", rows), images=folder, metrics=NAMES[:1], results=tmp_path)

@@ -23,6 +23,7 @@ SETTINGS = {  # suite -> steps, guidance, resolution, images per prompt
     "sd15-coco": (40, 7.5, 512, 1),
     "sd35-pickapic": (40, 4.5, 512, 4),
     "pixart-hpdv2": (15, 4.5, 512, 5),
+    "flux-acceleration": (50, 1.0, 1024, 5),
     "flux-hpdv2": (50, 1.0, 1024, 5),
     "flux2-hpdv2": (50, 4.0, 1024, 5),
     "z_image-hpdv2": (50, 6.0, 1024, 5),

@@ -190,3 +190,13 @@ def test_what_is_unknown_or_absent_is_said_before_the_work(
         assert main([*command, "--track", "wandb", "--results", str(results)]) == 4
         assert "--track wandb needs the package wandb" in capsys.readouterr().err
     assert not (results / "report").exists()
+
+
+def test_the_way_to_trackio_is_the_one_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package wants an older Pillow, so that there is no extra: the sentence has the command that works."""
+    monkeypatch.setattr(trackers, "_installed", lambda name: False)
+    with pytest.raises(MissingError) as caught:
+        trackers.check_tracker("trackio")
+    command = str(caught.value).partition("the package trackio: ")[2].removesuffix(" (docs/export.md)")
+    assert command.startswith("pip install --no-deps trackio ")
+    assert f"`{command}`" in (Path(__file__).parents[5] / "docs" / "export.md").read_text(encoding="utf-8")
