@@ -81,7 +81,7 @@ def _annotations(task: Mapping[str, Any]) -> Iterator[Raw]:
     """One answer an annotation: the pair's side, or the box for "about equal" where that is ticked."""
     data = task.get("data")
     handle = data.get("item") if isinstance(data, dict) else None
-    for one in task.get("annotations") or ():
+    for one in _list(task.get("annotations")):
         one = one if isinstance(one, dict) else {}
         facts, who = {"handle": str(handle)}, one.get("completed_by")
         rater = str(who.get("id") or who.get("email") if isinstance(who, dict) else who)
@@ -89,10 +89,10 @@ def _annotations(task: Mapping[str, Any]) -> Iterator[Raw]:
             yield Raw(rater, "", facts, fault="skipped by the annotator")
             continue
         choice = ""
-        for result in one.get("result") or ():
+        for result in _list(one.get("result")):
             value = result.get("value") if isinstance(result, dict) else None
             value = value if isinstance(value, dict) else {}
-            if EQUAL in (value.get("choices") or ()):
+            if EQUAL in _list(value.get("choices")):
                 choice = "tie"
             elif choice != "tie" and isinstance(value.get("selected"), str):
                 choice = value["selected"]
@@ -174,6 +174,10 @@ def _pick(row: Mapping[str, Any]) -> Raw:
 
 def _text(value: Any) -> str:
     return "" if value is None or isinstance(value, list) else str(value).strip()
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _choice(value: Any) -> str:

@@ -91,12 +91,12 @@ class Keys:
 
     def imported(self, source: str, name: str) -> str:
         """What stands for a rater of another place: x and 12 hexadecimal digits that only the key's owner can tell."""
-        text = f"pseudonym\0{source}\0{name}".encode()
+        text = _bytes(f"pseudonym\0{source}\0{name}")
         return f"x{hmac.new(self._key, text, hashlib.sha256).hexdigest()[:12]}"
 
     def rater(self, token: str) -> str | None:
         """Whose link this is, None for nobody's. Looked up by digest and compared in constant time."""
-        rater = self._raters.get(hashlib.sha256(token.encode()).digest())
+        rater = self._raters.get(hashlib.sha256(_bytes(token)).digest())
         return rater if rater is not None and same(token, self.token(rater)) else None
 
     def is_admin(self, token: str) -> bool:
@@ -106,4 +106,9 @@ class Keys:
 
 def same(a: str, b: str) -> bool:
     """Whether two secrets are equal, in a time that does not tell where they differ."""
-    return hmac.compare_digest(a.encode(), b.encode())
+    return hmac.compare_digest(_bytes(a), _bytes(b))
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, also of halves of characters, which files and command lines of others may hold."""
+    return text.encode("utf-8", "surrogatepass")

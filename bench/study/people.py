@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.analysis.people import HUMAN_METRICS
 from bench.analysis.stats import Interval
+from bench.formatting import one_line
 from bench.study.findings import Findings, read_findings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,5 +45,10 @@ class VotesOf:
 
 
 def people_of(study: Path | str | None) -> VotesOf | None:
-    """The votes of a study's folder; None for None. Errors as of `read_findings`."""
-    return None if study is None else VotesOf(read_findings(study, metrics=False))
+    """The votes of a study's folder; None for None. Errors as of `read_findings`; its notes are logged as warnings."""
+    if study is None:
+        return None
+    found = read_findings(study, metrics=False)
+    for note in found.notes:
+        logger.warning(f"{study}: {one_line(note)}")
+    return VotesOf(found)

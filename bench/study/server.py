@@ -78,6 +78,7 @@ class Application:
         answer, shown = self._guard(self._vote), self._guard(self._page, html=True)
         routes = [
             Route("/r/{token}", shown, methods=["GET"]),
+            Route("/r/{token}/", shown, methods=["GET"]),  # as some mail programs make of it
             Route("/r/{token}/state", self._guard(self._state), methods=["GET"]),
             Route("/r/{token}/consent", self._guard(self._consent), methods=["POST"]),
             Route("/r/{token}/vote", answer, methods=["POST"]),
@@ -88,6 +89,7 @@ class Application:
             Route("/study.js", _asset("study.js", "text/javascript"), methods=["GET"]),
         ]
         app = Starlette(routes=routes, exception_handlers={404: _nothing, 405: _nothing, Exception: _fault})
+        app.router.redirect_slashes = False  # it would name the address that a server before this one asked for
         return Guarded(app)
 
     def _guard(self, endpoint: Endpoint, html: bool = False) -> Endpoint:

@@ -140,6 +140,7 @@ def _server(sessions: Sessions, rate: float = 20.0, url: str | None = None) -> A
 
     config = uvicorn.Config(
         Application(sessions, rate, url).build(),
+        http="h11",  # the other parser, where it is installed, takes headers of any length
         log_level="warning",
         access_log=False,  # its lines would hold the links
         server_header=False,

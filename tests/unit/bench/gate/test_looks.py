@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.analysis.stats import t_quantile
 from bench.errors import UsageError
-from bench.gate.allowance import allowances
+from bench.gate.allowance import allowances, allowances_text
 from bench.gate.baseline import baseline_of, merged, read_baseline
 from bench.gate.check import check
 from bench.gate.judging import judged
@@ -153,6 +155,13 @@ def test_the_allowance_that_passes_is_known_beforehand(tmp_path: Path) -> None:
     found = judged(night(tmp_path / "n", 2), tmp_path / "gate.toml", before)
     (one,) = allowances(found.limits, found.summaries, before)
     assert 0.1 < one.needed < 0.3
+    (rule,) = found.limits.bounds
+    two = replace(found.limits, rules=(rule, replace(rule, rule="max_drop_percent")))
+    both = allowances(two, found.summaries, before)
+    assert (one.lines, [line.lines for line in both]) == (1, [2, 2])
+    t = [t_quantile(q, 31) for q in (0.975, 0.9, 1 - 0.05 / 4, 0.9**0.5)]  # 5 % and 90 % of one line, and of two
+    assert both[0].needed / one.needed == pytest.approx((t[2] + t[3]) / (t[0] + t[1]), rel=0.05)
+    assert "all 2 lines pass together with 90% probability" in allowances_text(both)
     text = f"[base.image_reward]\nmax_drop = {one.needed}\n"
     limits = parse_thresholds(text, "t", ["base"], ["image_reward"])
     assert limits.looks == "once"

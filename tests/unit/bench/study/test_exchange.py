@@ -241,6 +241,18 @@ def test_a_plain_table_by_item_and_by_names(study: Study, tmp_path: Path) -> Non
     assert {v.outcome for v in read_votes(study.folder) if v.rater not in {x.rater for x in votes.values()}} == {1.0}
 
 
+def test_a_name_of_half_a_character_is_a_name(study: Study, keys: Keys, tmp_path: Path) -> None:
+    from bench.study.exporting import label_studio_handle
+
+    handle = label_studio_handle(keys, next(item.item for item in study.items.values() if item.kind == "real"), True)
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([{"item": handle, "choice": "left", "annotator": "\ud800"}]))
+    assert bench.study.import_answers(study.folder, file).stored == 1
+    assert bench.study.forget(study.folder, "\ud800") == 1
+    with pytest.raises(UsageError, match="unknown rater"):
+        bench.study.forget(study.folder, "\udcff")
+
+
 def test_a_name_in_a_file_is_forgotten_by_that_name(study: Study, tmp_path: Path) -> None:
     items = [item.item for item in study.items.values() if item.kind == "real"][:2]
     rows = [{"rater": name, "item": item, "choice": "a"} for name in ("ann@example.org", "ben") for item in items]
@@ -290,6 +302,7 @@ def test_an_address_that_links_cannot_begin_with_is_refused(study: Study, tmp_pa
         b"[" * 100_000,
         b'rater,item,choice\nme,"' + b"x" * 200_000 + b'",tie\n',
         b"rater,item,choice, choice\nme,i1,tie,left\n",
+        b'[{"annotations": 5}, {"annotations": [{"result": 5}, {"result": [{"value": {"choices": 5}}]}], "data": 5}]',
         b"rater,item,choice\nme,i1,tie,left\n",
     ],
 )

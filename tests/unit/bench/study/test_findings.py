@@ -90,6 +90,13 @@ def test_a_run_that_is_gone_is_said(tmp_path: Path) -> None:
     assert found.runs["refl"] == "refl@12345678"
 
 
+def test_claims_and_the_gate_hear_that_raters_were_simulated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    votes = [replace(vote, source="simulated") for vote in simulated()]
+    people_of(write_study(tmp_path / "study", votes))
+    assert [one.levelname for one in caplog.records] == ["WARNING"] * len(caplog.records)
+    assert any("120 of 120 answers are simulated: no person gave them" in one.message for one in caplog.records)
+
+
 def test_people_answer_by_metric_method_and_other(tmp_path: Path) -> None:
     people = people_of(write_study(tmp_path / "study", simulated()))
     assert people is not None

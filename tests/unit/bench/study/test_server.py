@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from bench.study import server
+from bench.study.serving import running
 from bench.study.sessions import Sessions
 from bench.study.store import SIMULATED, Answer, NotStoredError, VoteStore, open_votes
 from bench.study.votes import read_votes
@@ -224,6 +227,27 @@ def test_behind_a_server_that_replaces_the_host_the_address_that_was_given_count
         ("https://study.example.org.evil", 403),
     ):
         assert outside.post(f"{base}/consent", json={}, headers={**headers, "origin": origin}).status_code == status
+
+
+def test_a_link_with_a_slash_at_its_end_is_the_page_and_no_redirect(client: Any, sessions: Sessions) -> None:
+    token = sessions.keys.token("r0001")
+    reply = client.get(f"/r/{token}/", follow_redirects=False)
+    assert reply.status_code == 200
+    assert reply.text == client.get(f"/r/{token}").text
+    for path in (f"/r/{token}/state/", f"/admin/{sessions.keys.admin()}/", "//", f"//r/{token}"):
+        assert client.get(f"http://testserver{path}", follow_redirects=False).status_code == 404
+
+
+def test_a_header_without_an_end_is_refused(sessions: Sessions) -> None:
+    with running(sessions) as origin, socket.create_connection(("127.0.0.1", int(origin.rpartition(":")[2]))) as one:
+        one.settimeout(30)
+        one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        with suppress(OSError):  # it may close the connection before all has been sent
+            for _ in range(20):
+                one.sendall(b"a" * 5000)
+                time.sleep(0.01)
+        with suppress(ConnectionError):
+            assert b" 400 " in one.recv(100)[:20]
 
 
 def test_a_body_that_does_not_come_is_given_up(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
