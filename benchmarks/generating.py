@@ -12,6 +12,7 @@ import prompts
 from bench.generation.generate import Settings, actions_for, generate
 from bench.methods.catalogue import Method
 from bench.models.loading import quiet
+from bench.models.reading import to_fuse
 from bench.models.weights import digest_of
 from bench.sampling.tree import Action, build_tree, executed, needed
 from bench.store.records import Manifest
@@ -23,7 +24,7 @@ from bench.suite.schema import Suite
 def make_runs(suite: Suite, methods: Sequence[Method], results: Path, **settings: Any) -> list[Manifest]:
     """Generate the methods in one call, without scoring; returns their manifests."""
     digests = {name: digest_of(name) for name in weights_names(suite, methods)}
-    plans = make_plan(suite, methods, prompts.load(suite.prompts), digests)
+    plans = make_plan(suite, methods, prompts.load(suite.prompts), digests, adapters=to_fuse(suite, digests))
     stores = [RunStore.create(results, suite.name, plan.method.safe_name, plan.hash8) for plan in plans]
     generate(plans, suite, stores, Settings(**settings))
     return [store.manifest() for store in stores]

@@ -55,6 +55,20 @@ _ORIGINALS = """\
 - Where a central crop cuts off an odd number of pixels, PickScore and CLIPScore (transformers) round its offset down,
   ImageReward (torchvision) half to even. Ours do as each original does.
 
+## Compared elsewhere
+
+Scorers whose original cannot be installed beside a small model are compared in their own tests, with its calls written
+out. The judges' network is a random Qwen3-VL of the published layout, and a mistake that a port invites (token before
+the last, spellings without a space, no end of the image, text before the image, another resize) moves a value by more
+than a thousandth. "Checked against our reading" on a card means this. `python -m pytest -s -k programs
+tests/unit/metrics/test_judge.py` prints the largest differences.
+
+| scorer | against | values | held to, of the largest value |
+|---|---|---:|---|
+| vqascore | the calls of GenEval 2's program: chat template, `generate` with scores | 16 | 1e-5 |
+| geneval2, _gm, _object, _attribute, _count | the same, question by question | 5 | 1e-5 |
+| unified_reward | greedy decoding token by token, without a cache | 1 | equal text |
+
 DreamSim's `dinov2_vitb14` is not covered: its network's code is fetched from elsewhere.
 
 Metrics without an original that runs here (HPSv3, DINOv3, CycleReward, MPS, GenEval's rules, IRS, PRDC, PVS and

@@ -248,6 +248,24 @@ def test_writing_waits_beside_the_next_batch_and_is_bounded(
     assert len(store.images()) == 9
 
 
+def test_bits_do_not_depend_on_where_images_are_decoded(
+    suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that generates, or in another one beside the next batch."""
+    levels, found = StableDiffusion._levels, {}
+    for cores, where in ((1, "MainThread"), (64, "decode_0")):
+        monkeypatch.setattr(pictures, "available_cores", lambda cores=cores: cores)
+        threads: set[str] = set()
+        monkeypatch.setattr(
+            StableDiffusion,
+            "_levels",
+            lambda self, *rest, threads=threads: threads.add(threading.current_thread().name) or levels(self, *rest),
+        )
+        found[where] = images(run(suite, tmp_path / where, ["base"], batch_size=2))
+        assert threads == {where}
+    assert found["MainThread"] == found["decode_0"]
+
+
 def test_progress_hears_of_a_batch_once(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     """However many methods share it: their parts of it end at uneven times, of which no rate can be told."""
 
