@@ -1,133 +1,36 @@
 """What it costs to make a run by several workers, that it is the same run, and how many workers one driver can lead.
 
-    python benchmarks/ray_scale.py same --prompts 64 --kills 3     1, 2, 3 workers, killed at work, against one process
+    python benchmarks/ray_scale.py same [--prompts 64] [--kills 3] [--save faults.jsonl]     against one process
     python benchmarks/ray_scale.py overhead --prompts 250          processor time of the engine at 1 worker
     python benchmarks/ray_scale.py driver                          1,000 stub workers, 1,000,000 images
 
-`same` makes `shapes` (base and imagerefl) by one process, then by Ray with 1, 2 and 3 workers, killing with SIGKILL a
-worker or the driver at random moments (then the command is run again), and compares the digest of every picture and
-every value. `overhead` is (processor time of the driver and its worker after the ready barrier) / (processor time of
-one process after it has loaded its model) - 1. `driver` runs the real loop of the driver (`bench.engines.dispatch`, the
-merging and recording of rows) with workers that answer at once, in this process: no Ray, so that what is measured is
-our own share; the rate of images at which it is busy all the time is where it saturates.
+`same` makes `shapes` (base and imagerefl) by one process, by two workers of Ray (and counts the pictures of each), then
+by 1, 2 and 3 workers, killing with SIGKILL a worker or the driver at random moments (then the command is run again),
+and by three shards at once. It compares the digest of every picture and every value. `--save` adds the kills to the
+file of `benchmarks/faults.py`, whose page counts them.
+
+`overhead` is (processor time of the driver and its worker after the ready barrier) / (processor time of one process
+after it has loaded its model) - 1.
+
+`driver` runs the real loop of the driver (`bench.engines.dispatch`, the merging and recording of rows) with workers
+that answer at once, in this process: no Ray, so that what is measured is our own share; the rate of images at which it
+is busy all the time is where it saturates.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-RUN = ["run", "--method", "base,imagerefl", "--samples", "4", "--batch-size", "8", "--device", "cpu"]
-RUN += ["--metrics", "pickscore,lpips,fid"]
-
-
-def command(results: Path, prompts: int, *more: str) -> list[str]:
-    """`bench run` of shapes."""
-    return [sys.executable, "-m", "bench", *RUN, "--limit", str(prompts), "--results", str(results), *more]
-
-
-def environment() -> dict[str, str]:
-    """One thread a process, no hub."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-
-
-def content(results: Path) -> tuple[dict[str, Any], Any]:
-    """The digests of all pictures by run, and all values."""
-    import bench
-    from bench.store.run_store import find_runs
-
-    pictures = {store.name: {row.key: row.sha256 for row in store.images()} for store in find_runs(results)}
-    rows = bench.load_results(results).sort_values(["run", "metric", "prompt_id", "sample"], ignore_index=True)
-    return pictures, rows
-
-
-def equal(results: Path, serial: tuple[dict[str, Any], Any]) -> bool:
-    """Whether pictures and values are those of one process."""
-    pictures, rows = content(results)
-    return bool(pictures == serial[0] and rows.equals(serial[1]))
-
-
-def below(parent: int) -> list[int]:
-    """Worker processes below a driver."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    family = {str(parent)}
-    for _ in range(6):
-        family |= {row[0] for row in rows if row[1] in family}
-    return [int(row[0]) for row in rows if row[0] in family and len(row) > 2 and row[2].startswith("ray::Worker")]
-
-
-def with_kills(results: Path, prompts: int, workers: int, kills: int, chance: random.Random) -> dict[str, int]:
-    """A run by Ray whose workers or driver are killed; run again until it is complete."""
-    count = Counter[str]()
-    while True:
-        count["calls"] += 1
-        more = ("--engine", "ray", "--workers", str(workers))
-        process = subprocess.Popen(
-            command(results, prompts, *more),
-            env=environment(),
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
-        began = len(list(results.rglob("images/*/*.png")))
-        while count["kills"] < kills and process.poll() is None:
-            time.sleep(0.2)
-            if len(list(results.rglob("images/*/*.png"))) < began + chance.randint(4, 24):
-                continue
-            victims = below(process.pid)
-            if count["kills"] % 3 == 2 or not victims:
-                os.kill(process.pid, signal.SIGKILL)
-                count["driver"] += 1
-            else:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(chance.choice(victims), signal.SIGKILL)
-                    count["worker"] += 1
-            count["kills"] += 1
-            began = len(list(results.rglob("images/*/*.png")))
-        _, told = process.communicate()
-        if process.returncode == 0:
-            return dict(count)
-        if process.returncode != -signal.SIGKILL:
-            raise SystemExit(told)
-        time.sleep(3)  # what the driver began ends with it
-
-
-def same(prompts: int, kills: int, seed: int) -> Iterator[dict[str, Any]]:
-    """One row for each number of workers."""
-    with tempfile.TemporaryDirectory() as folder:
-        one = Path(folder) / "one"
-        subprocess.run(command(one, prompts), env=environment(), check=True, capture_output=True)
-        serial = content(one)
-        images = sum(map(len, serial[0].values()))
-        yield {"workers": "one process", "images": images, "values": len(serial[1])}
-        for workers in (1, 2, 3):
-            results = Path(folder) / str(workers)
-            count = with_kills(results, prompts, workers, kills, random.Random(seed + workers))
-            yield {"workers": workers, "images": images, **count, "equal": equal(results, serial)}
-        results = Path(folder) / "shares"
-        shards = [
-            subprocess.Popen(
-                command(results, prompts, "--shard", f"{i}/3"), env=environment(), stderr=subprocess.DEVNULL
-            )
-            for i in (1, 2, 3)
-        ]
-        codes = [process.wait() for process in shards]
-        yield {"workers": "3 shards at once", "images": images, "codes": codes, "equal": equal(results, serial)}
+import ray_same
 
 
 def processor_seconds(pid: int) -> float:
@@ -165,7 +68,7 @@ def overhead(prompts: int) -> dict[str, Any]:
         spent["local"].append(time.process_time() - began)
 
     def there(self: RayEngine, cluster: Cluster, *given: Any) -> None:
-        [worker] = below(os.getpid())
+        [worker] = ray_same.below(os.getpid())
         began, before = time.process_time(), processor_seconds(worker)
         hand_out(self, cluster, *given)
         spent["ray"].append(time.process_time() - began + processor_seconds(worker) - before)
@@ -291,14 +194,18 @@ def main() -> None:
     one.add_argument("--prompts", type=int, default=64)
     one.add_argument("--kills", type=int, default=3)
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--save", type=Path)
     commands.add_parser("overhead").add_argument("--prompts", type=int, default=250)
     simulated = commands.add_parser("driver")
     simulated.add_argument("--images", type=int, default=1_000_000)
     simulated.add_argument("--workers", type=int, default=1_000)
     given = parser.parse_args()
     if given.what == "same":
-        for row in same(given.prompts, given.kills, given.seed):
+        for row in ray_same.same(given.prompts, given.kills, given.seed):
             print(json.dumps(row), flush=True)
+            if given.save is not None:
+                with given.save.open("a") as file:
+                    file.writelines(json.dumps(trial) + "\n" for trial in ray_same.trials(row))
     elif given.what == "overhead":
         print(json.dumps(overhead(given.prompts)))
     else:

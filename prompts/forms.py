@@ -93,6 +93,8 @@ def _bytes(path: Path, ending: str) -> bytes:
         raise PromptError(f"prompt file {path} does not exist") from None
     except OSError as error:
         raise PromptError(f"prompt file {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise PromptError(f"prompt file {str(path)!r} has a NUL in its name, which no file has") from None
     if ending in _NOT_READ:
         raise PromptError(f"{path}: prompts are not read from {ending} files: save them as {FORMS}")
     return data

@@ -224,6 +224,9 @@ def _connect(address: str | None) -> bool:
         if isinstance(error, ray.exceptions.AuthenticationError):
             how = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token"
         raise MissingError(one_line(f"cannot reach {where} ({_first_line(error)}): {how}")) from None
+    # Ray prints the deaths of workers to standard output, where tables and JSON go; they are told by `replace`.
+    with contextlib.suppress(AttributeError):
+        ray._private.worker._worker_logs_enabled = False
     return True
 
 

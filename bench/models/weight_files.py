@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.models.loading import first_few, short
+from bench.store.atomic import read_bytes
 from metrics.weights.digest_cache import file_digest
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _in_index(folder: Path, stem: str, variant: str) -> set[str]:
     names = [f"{stem}.safetensors.index.{variant}.json", f"{stem}.{variant}.safetensors.index.json"]
     for name in names if variant else [f"{stem}.safetensors.index.json"]:
         try:
-            index = json.loads((folder / name).read_text(encoding="utf-8"))
+            index = json.loads(read_bytes(folder / name))
             return {str(file) for file in index["weight_map"].values()}
         except FileNotFoundError:
             continue

@@ -139,7 +139,7 @@ def _loaded(root: Path, files: list[str]) -> list[str]:
 def _is_network(root: Path) -> bool:
     """Whether a folder is a network as diffusers saves it. A damaged configuration is told about when it is loaded."""
     try:
-        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_bytes(root / "config.json"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "_class_name" in config

@@ -16,6 +16,7 @@ from bench.models.chat import template_tokens
 from bench.models.pipeline import PipelineModel
 from bench.models.ragged import RaggedText, Unpadded
 from bench.models.schedulers import planned_scheduler, resolution_shift
+from bench.store.atomic import read_bytes
 
 if TYPE_CHECKING:
     from bench.suite.schema import Suite
@@ -56,9 +57,9 @@ def planned_timesteps(suite: Suite, steps: int, folder: Path | None) -> Any:
     The autoencoder's configuration says how large the latents are, and so where the steps lie.
     """
     try:
-        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")) if folder else None
+        config = json.loads(read_bytes(folder / "vae" / "config.json")) if folder else None
         factor = 2 ** (len(config["block_out_channels"]) - 1) if config else 0
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if not factor:
         return None

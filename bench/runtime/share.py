@@ -49,7 +49,7 @@ def read_share(text: str) -> Share:
     >>> read_share("2/8")
     Share(index=2, count=8)
     """
-    named = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
+    named = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
     index, count = (int(named[1]), int(named[2])) if named else (0, 0)
     if not 1 <= index <= count <= MOST_SHARES:
         raise UsageError(f"--shard {text}: write i/n with 1 <= i <= n <= {MOST_SHARES:,}, such as 1/8")

@@ -37,7 +37,9 @@ def give_name(store: RunStore, name: str, results: Path) -> None:
                 theirs = other.manifest()
                 theirs.name = ""
                 other.write_manifest(theirs)
-            logger.warning(one_line(f"the name '{name}' moves from {other.name} to {store.name}"))
+            moved = other.path.parent.name != store.path.parent.name  # to another suite, where the id may be the same
+            ids = [f"{run.name} of suite {run.path.parent.name}" if moved else run.name for run in (other, store)]
+            logger.warning(one_line(f"the name '{name}' moves from {ids[0]} to {ids[1]}"))
     manifest = store.manifest()
     if manifest.name != name:
         manifest.name = name

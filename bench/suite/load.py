@@ -95,6 +95,8 @@ def _read(path: Path, where: str) -> dict[str, Any]:
         raise UsageError(f"suite file {where} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{where}: not valid TOML: {error}; save it as UTF-8") from None
+    except ValueError:
+        raise UsageError(f"suite file {str(path)!r} has a NUL in its name, which no file has") from None
 
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Told:
     """What a process writes to standard error, line by line as it comes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.text = ""
+        self.text = self.output = ""
         self._process = process
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -162,7 +162,7 @@ class Told:
         """The exit code."""
         code = self._process.wait(seconds)
         self._reader.join(10)
-        self._process.communicate()  # closes the pipes
+        self.output = self._process.communicate()[0]  # and closes the pipes
         return code
 
 
@@ -225,6 +225,7 @@ def test_ray_workers_are_killed_and_the_call_is_stopped_and_goes_on(
     process.send_signal(signal.SIGINT)
     assert told.end() == 130, told.text
     assert "Traceback" not in told.text
+    assert told.output == ""  # Ray says there what happens to workers
     assert other in workers
     assert victim not in workers
     assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]

@@ -15,6 +15,7 @@ from bench.models.adapters.keys import NETWORK, PLAIN, Key, is_adapter, parse_ke
 from bench.models.adapters.settings import is_changing
 from bench.models.families import part_of_names
 from bench.models.peft_files import LORA_FILES, TRAINER_CONFIG, config_beside, header_keys, trainer_config_beside
+from bench.store.atomic import read_bytes
 
 
 def adapter_file(path: Path) -> Path | None:
@@ -104,7 +105,7 @@ def _changed_the_base(file: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """A configuration; a damaged one is told about when it is loaded."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

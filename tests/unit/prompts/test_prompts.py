@@ -77,6 +77,8 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="has a NUL in its name"):
+        prompts.read(tmp_path / "a\0.txt")
     with pytest.raises(PromptError, match="does not exist"):
         prompts.load(str(tmp_path / "none.jsonl"))
     with pytest.raises(PromptError, match="is a folder"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from bench.errors import MissingError, UsageError
-from bench.models import weights
+from bench.models import weight_files, weights
 from metrics.weights import digest_cache
 from metrics.weights.digest_cache import file_digest
 
@@ -248,3 +249,14 @@ def test_a_damaged_training_json_is_said(text: str, said: str, tmp_path: Path) -
     (tmp_path / "training.json").write_text(text)
     with pytest.raises(UsageError, match=f"training.json.*{said}"):
         weights.trained_on(str(tmp_path))
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_in_the_place_of_a_configuration_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "diffusion_pytorch_model-00001-of-00001.safetensors").write_bytes(b"w")
+    without = weights.digest(tmp_path)
+    os.mkfifo(tmp_path / "config.json")
+    os.mkfifo(tmp_path / "diffusion_pytorch_model.safetensors.index.json")
+    assert weights.digest(tmp_path) == without
+    with pytest.raises(MissingError, match="index.json is damaged"):
+        weight_files.weight_files(tmp_path)

@@ -70,6 +70,14 @@ def test_a_name_means_one_run_and_moves(suite: Suite, tmp_path: Path, caplog: py
     assert {one.method: one.status for one in outcome} == {"nightly": "passed", "refl": "passed", "base": "failed"}
 
 
+def test_a_name_that_moves_to_another_suite_says_both(
+    suite: Suite, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (first,) = run(suite, tmp_path, "base", name="nightly")
+    (second,) = run(suite.model_copy(update={"name": "other"}), tmp_path, "base", name="nightly")
+    assert f"moves from {first.name} of suite tiny to {second.name} of suite other" in caplog.text
+
+
 def test_names_that_are_refused(suite: Suite, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--name x names one run, but this call makes 2"):
         pipeline.run(suite, ["base", "refl"], results=tmp_path, name="x")

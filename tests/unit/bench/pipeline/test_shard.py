@@ -164,6 +164,7 @@ def test_a_later_shard_may_ask_for_smaller_batches_and_not_for_larger_ones(suite
     ("more", "told"),
     [
         ({"shard": "0/3"}, r"--shard 0/3: write i/n with 1 <= i <= n <= 10,000, such as 1/8"),
+        ({"shard": "١/٣"}, r"--shard ١/٣: write i/n with"),
         ({"shard": "4/3"}, "--shard 4/3"),
         ({"shard": "1/3/5"}, "--shard 1/3/5"),
         ({"shard": "1/2", "resume": "never"}, "--resume never would make every shard begin again"),

@@ -113,6 +113,8 @@ def test_unknown_and_absent_suites(tmp_path: Path) -> None:
         load_suite("shpes")
     with pytest.raises(UsageError, match=r"suite file .*none\.toml does not exist"):
         load_suite(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="has a NUL in its name"):
+        load_suite(str(tmp_path / "a\0.toml"))
     with pytest.raises(UsageError, match="is a folder, not a suite file"):
         load_suite(tmp_path)
 
