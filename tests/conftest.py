@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-SERVER = warm.Server()
+SERVER = warm.Server(ROOT)
 
 
 @dataclass

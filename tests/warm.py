@@ -1,9 +1,11 @@
-"""Commands of `bench` in processes of their own that need not import the heavy libraries again.
+"""The command `bench` for many calls in a row: one process imports the libraries once and forks for each call.
 
-Most of a short command's time is the import of PyTorch, diffusers and transformers. A server process imports those,
-none of `bench`, and forks for each command; the child has its own folder, environment, output and exit code, runs
-`python -m bench` from its first line, and ends as any interpreter does. Only variables that the command itself reads
-may differ from the server's: libraries read theirs when they are imported.
+Most of a short command's time is the import of PyTorch, diffusers and transformers. The server imports those, and
+nothing of `bench`; a call has its own arguments, folder, environment and streams, runs `python -m bench` from its first
+line, and ends with its own exit code as any interpreter does. Libraries read their variables of the environment when
+they are imported: only those of `bench` itself may differ from the server's (`Server.takes`).
+
+`python warm.py SOCKET` serves; `python warm.py --ask SOCKET ARGUMENT ...` is one call, for a script on the PATH.
 """
 
 from __future__ import annotations
@@ -13,123 +15,165 @@ import importlib
 import json
 import os
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-LIBRARIES = ("torch", "diffusers", "transformers", "pandas", "pyarrow.parquet", "scipy.stats", "PIL.Image")
-"""What the server imports; `transformers` and `diffusers` load their parts when these are first named."""
+LIBRARIES = ("torch", "diffusers", "transformers", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "PIL.Image")
 PARTS = {
     "diffusers": ("StableDiffusionPipeline", "DDPMScheduler", "UNet2DConditionModel", "AutoencoderKL"),
     "transformers": ("CLIPModel", "CLIPTextModel", "CLIPTokenizer"),
 }
+"""Both load their parts when these are first named."""
 OWN_VARIABLES = ("BENCH_", "COLUMNS", "LINES", "NO_COLOR", "PYTEST_CURRENT_TEST")
-"""Beginnings of names of variables that may differ from the server's."""
+"""Beginnings of names of variables that a library does not read."""
+STREAMS = (0, 1, 2)
+LIMIT = 1 << 20  # bytes of a call: arguments and environment
 
 
 class Server:
-    """One server process, started when it is first needed."""
+    """A server process of the checkout `root`, started when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] = {}
+        self._folder = ""
 
-    def takes(self, environment: dict[str, str]) -> bool:
-        """Whether a command with this environment may be forked: libraries would read the same."""
+    @property
+    def path(self) -> str:
+        """The server's socket."""
+        return f"{self._folder}/socket"
+
+    def takes(self, environment: Mapping[str, str]) -> bool:
+        """Whether libraries read the same in this environment as in the server's, which the first call decides."""
         if not hasattr(os, "fork"):
             return False
         if self._process is None:
-            self._start(environment)
+            self.start(environment)
         return _of_libraries(environment) == _of_libraries(self._environment)
 
-    def _start(self, environment: dict[str, str]) -> None:
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it, and wait until it answers."""
         self._environment = dict(environment)
-        mine, its = socket.socketpair()
-        with its:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(its.fileno())],
-                cwd=Path(__file__).parents[1],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[its.fileno()],
-            )
-        self._socket = mine
-        self._lines = mine.makefile("r", encoding="utf-8")
+        self._folder = tempfile.mkdtemp()  # a short path: those of sockets are limited
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__, self.path],
+            cwd=self._root,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        while not os.path.exists(self.path):
+            assert self._process.poll() is None, "the server of warm commands did not start"
+            time.sleep(0.05)
 
     def run(
-        self, arguments: list[str], cwd: Path, environment: dict[str, str], timeout: float
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run([python, "-m", "bench", *arguments], capture_output=True)`. Raises TimeoutExpired."""
-        with tempfile.TemporaryDirectory() as folder:
-            out, err = Path(folder, "out"), Path(folder, "err")
-            request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
-            self._socket.sendall((json.dumps({**request, "out": str(out), "err": str(err)}) + "\n").encode())
-            pid = int(self._lines.readline())
-            self._socket.settimeout(timeout)
-            try:
-                code = int(self._lines.readline())
-            except TimeoutError:
+        with contextlib.ExitStack() as stack:
+            empty = stack.enter_context(open(os.devnull, "rb"))
+            out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            call = {"arguments": [*arguments], "folder": str(folder), "environment": dict(environment)}
+            pid, code = _ask(self.path, call, [empty.fileno(), out.fileno(), err.fileno()], timeout)
+            if code is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
-                self.close()
-                raise subprocess.TimeoutExpired(["bench", *arguments], timeout) from None
-            finally:
-                self._socket.settimeout(None)
-            read = [path.read_text(encoding="utf-8") for path in (out, err)]
-        return subprocess.CompletedProcess(["bench", *arguments], code, *read)
+                raise subprocess.TimeoutExpired(["bench", *arguments], timeout)
+            said = []
+            for file in (out, err):
+                file.seek(0)
+                said.append(file.read().decode())
+        return subprocess.CompletedProcess(["bench", *arguments], code, *said)
+
+    def command_in(self, folder: Path) -> Path:
+        """Write the command `bench` into a folder, for the PATH of a shell; its calls go to this server."""
+        folder.mkdir(parents=True)
+        client = shlex.join([sys.executable, "-S", "-E", __file__, "--ask", self.path])
+        script = folder / "bench"
+        script.write_text(f'#!/bin/sh\nexec {client} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+        return folder
 
     def close(self) -> None:
-        """End the server: it reads the end of its requests."""
+        """End the server."""
         if self._process is not None:
-            self._lines.close()
-            self._socket.close()
-            self._process.wait(timeout=60)
+            self._process.kill()
+            self._process.wait()
             self._process = None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+            os.rmdir(self._folder)
 
 
-def _of_libraries(environment: dict[str, str]) -> dict[str, str]:
+def _of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(OWN_VARIABLES)}
 
 
-def serve(descriptor: int) -> int:
-    """Fork for each request, until there are no more. In a child: the command's exit code."""
-    del sys.path[0]  # the folder of this file
+def _ask(path: str, call: dict[str, Any], streams: Sequence[int], timeout: float | None) -> tuple[int, int | None]:
+    """The call's process, and its exit code; None where the time was over before."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        socket.send_fds(server, [json.dumps(call).encode()], streams)
+        server.shutdown(socket.SHUT_WR)
+        with server.makefile("r", encoding="ascii") as answers:
+            pid = int(answers.readline())
+            server.settimeout(timeout)
+            try:
+                return pid, int(answers.readline())
+            except TimeoutError:
+                return pid, None
+
+
+def serve(path: str) -> None:
+    """Answer calls, one after the other, until the process is ended."""
     for name in LIBRARIES:
         module = importlib.import_module(name)
         for part in PARTS.get(name, ()):
             getattr(module, part)
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("r", encoding="utf-8") as requests:
-        while line := requests.readline():
-            request = json.loads(line)
-            pid = os.fork()
-            if pid == 0:
-                return _command(request)
-            connection.sendall(f"{pid}\n".encode())
-            _, status = os.waitpid(pid, 0)
-            connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    return 0
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{path}.new")
+        listening.listen()
+        os.rename(f"{path}.new", path)  # who sees it can connect
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                data, streams, _, _ = socket.recv_fds(connection, LIMIT, len(STREAMS))
+                while more := connection.recv(LIMIT):
+                    data += more
+                pid = os.fork()
+                if not pid:
+                    listening.close()
+                    connection.close()
+                    sys.exit(_command(json.loads(data), streams))
+                for stream in streams:
+                    os.close(stream)
+                with contextlib.suppress(BrokenPipeError):  # whoever asked was ended meanwhile
+                    connection.sendall(f"{pid}\n".encode())
+                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    connection.sendall(f"{code}\n".encode())
 
 
-def _command(request: dict[str, object]) -> int:
+def _command(call: dict[str, Any], streams: Sequence[int]) -> int:
+    """One call of the command, in a process of its own. Returns its exit code."""
     os.setsid()
-    for descriptor, path in ((1, request["out"]), (2, request["err"])):
-        file = os.open(str(path), os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        os.dup2(file, descriptor)
-        os.close(file)
-    environment = request["environment"]
-    assert isinstance(environment, dict)
+    for stream, own in zip(streams, STREAMS, strict=True):
+        os.dup2(stream, own)
+        os.close(stream)
     os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(str(request["cwd"]))
-    arguments = request["arguments"]
-    assert isinstance(arguments, list)
-    sys.argv = ["bench", *arguments]
-    sys.path.insert(0, str(request["cwd"]))  # as `python -m` has it
+    os.environ.update(call["environment"])
+    os.chdir(call["folder"])
+    sys.argv = ["bench", *call["arguments"]]
+    sys.path.insert(0, call["folder"])  # as `python -m` has it
     try:
         runpy.run_module("bench", run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -141,4 +185,8 @@ def _command(request: dict[str, object]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1])))
+    if sys.argv[1] == "--ask":
+        asked = {"arguments": sys.argv[3:], "folder": os.getcwd(), "environment": dict(os.environ)}
+        ended = _ask(sys.argv[2], asked, STREAMS, None)[1]
+        sys.exit(70 if ended is None else ended % 256)
+    serve(sys.argv[1])

@@ -6,6 +6,7 @@ cannot be told is undecided and says what to do, and a renewed baseline is what 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.e2e.warm import command_on_path
 from tests.e2e.workflow import Job, Runner
+from tests.warm import Server
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "bench" / "shapes" / "weights"
@@ -76,8 +77,10 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     (repository / "eval").mkdir(parents=True)
     (repository / "eval" / "suite.toml").write_text(SUITE)
     (repository / "eval" / "gate.toml").write_text(GATE)
-    with command_on_path(tmp_path / "bin", ROOT) as commands:
-        yield Runner(repository, tmp_path / "github", commands, INSTALL)
+    server = Server(ROOT)
+    server.start({**os.environ, "PYTHONPATH": str(ROOT)})
+    yield Runner(repository, tmp_path / "github", server.command_in(tmp_path / "bin"), INSTALL)
+    server.close()
 
 
 def test_a_users_gate(runner: Runner) -> None:
