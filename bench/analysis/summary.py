@@ -146,7 +146,7 @@ def _ground_of(store: RunStore) -> dict[str, Any]:
             "group": {(row.prompt_id, None) for row in covered},
             "set": {(None, None)},
         }
-        if keys.get(str(card.get("kind")), {None}) <= have:
+        if keys.get(str(card.get("kind")), {None}) <= have and not store.lacks_left_out(name, card):
             whole.append(name)
     return {"pictures": ties.whole, "whole": whole, "n_images": len(covered)}
 

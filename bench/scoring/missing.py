@@ -96,5 +96,6 @@ def find_missing(target: Target, name: str, scope: str, card: Mapping[str, Any] 
     elif kind == metrics.Kind.GROUP:
         missing.prompts = {prompt_id for prompt_id in target.images if (prompt_id, None) not in have}
     else:
-        missing.whole = bool(target.images) and (None, None) not in have
+        lacks = (None, None) not in have or target.store.lacks_left_out(name, stored or {})
+        missing.whole = bool(target.images) and lacks
     return missing

@@ -51,11 +51,13 @@ class ScoreFiles:
             logger.warning(f"{self.name}: the {metric} scores were computed differently ({how}) and are replaced")
             self.drop_scores(metric)
             old = None
-        if old is None:
-            write_protected(folder / "card.json", to_json(card))
-        elif "notes" in card and old.get("notes") != card["notes"]:
-            write_protected(folder / "card.json", to_json({**old, "notes": card["notes"]}))
         given = list(rows)
+        # beside the values how many others belong to them: files of those can vanish on their own
+        told: dict[str, Any] = {"notes": card["notes"]} if "notes" in card else {}
+        told |= {LEFT_OUT: blocks} if (blocks := sum(row.left_out for row in given)) else {}
+        wanted = {**(card if old is None else old), **told}
+        if wanted != old:
+            write_protected(folder / "card.json", to_json(wanted))
         # First what was left out: the row of the whole set says that all of it is there.
         for prefix, chosen in ((LEFT_OUT, True), (PART, False)):
             table = [dataclasses.asdict(row) for row in given if row.left_out is chosen]
@@ -73,6 +75,11 @@ class ScoreFiles:
         """
         rows = [*self._score_rows(metric, PART), *self._score_rows(metric, LEFT_OUT)]
         return last_wins(row for row in rows if row.left_out)
+
+    def lacks_left_out(self, metric: str, card: Mapping[str, Any]) -> bool:
+        """Whether values with a block left out are gone that were there when the `card` of the values was written."""
+        recorded = card.get(LEFT_OUT)
+        return isinstance(recorded, int) and len(self.left_out_scores(metric)) < recorded
 
     def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
         content = read_parts(self._scores(metric), SCORE_COLUMNS, prefix, f"{self.name}/scores/{metric}")

@@ -352,3 +352,21 @@ def test_faults_of_files_are_said_once_for_all_metrics(said: list[str], tmp_path
         f"{run.store.name}: 5 images cannot be used, so that groups and sets with such an image have no value "
         "(p00/0.png: truncated; p00/1.png: truncated; p00/2.png: truncated; and 2 more)"
     ]
+
+
+def test_values_with_a_block_left_out_that_are_gone_are_made_again(make: Make, tmp_path: Path, said: list[str]) -> None:
+    run = target(tmp_path, levels(6))
+    first = make(SeenSet("seen_set"), run)
+    score(first)
+    before = rows_of(first)
+    assert not make(SeenSet("seen_set"), run).missing.whole
+    for path in run.store.path.rglob("left_out-*.parquet"):
+        path.unlink()
+    assert run.store.lacks_left_out("seen_set", run.store.score_card("seen_set") or {})
+    again = make(SeenSet("seen_set"), run)
+    assert again.missing.whole
+    score(again)
+    after = rows_of(again)
+    assert {key: row.value for key, row in after.items()} == {key: row.value for key, row in before.items()}
+    assert sum(row.left_out for row in after.values()) == 6
+    assert not make(SeenSet("seen_set"), run).missing.whole
