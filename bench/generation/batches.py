@@ -118,7 +118,7 @@ class Maker:
 
     def _halve(self, work: Work, failure: str) -> None:
         size = len(work.keys)
-        if size <= work.group:
+        if whole(self.size, work.group) <= work.group:  # the last batch may have fewer, and run beside a larger one
             what, how = "one image", "use"
             if work.group > 1:
                 name = self.runs[next(iter(work.save))].plan.method.name

@@ -57,7 +57,7 @@ class GenEval2(JudgedImageMetric):
             "questions": sha256(path),
             "question": ASKED,
             "answer": "Yes; of 'How many' the number in words or digits; shared first tokens counted once",
-            "mean": mean,
+            "mean_of_questions": mean,
             "skill": skill or "all",
             **({"set_mean": "of images, not of all questions pooled"} if skill else {}),
             "checked": "against our reading of the authors' program",
@@ -78,7 +78,7 @@ class GenEval2(JudgedImageMetric):
         """The mean over the prompt's questions. BadInputError for a prompt without questions."""
         asked = self.asked(prompt)
         found = [self._probability(image, one) for one in asked]
-        if self.card.settings["mean"] == "arithmetic":
+        if self.card.settings["mean_of_questions"] == "arithmetic":
             return math.fsum(found) / len(found)
         return math.exp(math.fsum(math.log(one) for one in found) / len(found)) if min(found) > 0 else 0.0
 

@@ -66,7 +66,11 @@ def what_is_wrong(words: list[str]) -> str:
     if words[0] == "python":
         name = words[2] if words[1] == "-m" else words[1]
         path = name.replace(".", "/") + ".py" if words[1] == "-m" else name
-        there = (ROOT / path).exists() or (ROOT / name.replace(".", "/") / "__main__.py").exists() or name == "pip"
+        there = (
+            (ROOT / path).exists()
+            or (ROOT / name.replace(".", "/") / "__main__.py").exists()
+            or name in ("pip", "pytest")
+        )
         return "" if there or words[1] == "-c" else f"there is no {path}"
     command = COMMANDS.get(words[1]) if len(words) > 1 else None
     rest = 2

@@ -49,6 +49,6 @@ def check_preprocessing(card: dict[str, Any]) -> None:
     assert "centre" in settings["crop"] or "none" in settings["crop"]
     assert settings["colour"]
     assert "normalisation" in settings or len(settings["mean"]) == len(settings["deviation"]) == 3
-    assert card["name"] in ("lpips", "hpsv3") or settings["image_size"] in (32, 64)
+    assert card["name"] in ("lpips", "hpsv3") or settings["image_size"] in (32, 64, "native")
     if "PIL" in settings["resize"] and "shortest" in settings["resize"]:
         assert settings["passes"].startswith("horizontal first")  # Pillow's order of passes changed

@@ -18,6 +18,7 @@ from metrics.image import vqascore
 from metrics.image.geneval2 import read_questions
 from metrics.image.unified_reward import parsed
 from metrics.judge.answers import YES, number_spellings
+from tests.unit.metrics.card_checks import check_card
 from tests.unit.metrics.judge_folder import write_judge
 
 SIZES = ((64, 64), (96, 64), (50, 130), (200, 150))
@@ -272,6 +273,7 @@ def test_the_card(scorer: Any, folder: Path, questions: Path) -> None:
     assert "checked against our reading" in card["citation"]
     assert {"config.json", "vocab.json", "chat_template.json", "preprocessor_config.json"} <= set(card["weights"])
     assert sum(name.endswith(".safetensors") for name in card["weights"]) > 1
+    check_card(scorer)
     made = metrics.load("geneval2_count", weights=folder, questions=str(questions)).card.to_dict()
     assert made["settings"]["set_mean"] == "of images, not of all questions pooled"
     assert "CC-BY-NC-4.0" in made["licence"]
@@ -280,6 +282,15 @@ def test_the_card(scorer: Any, folder: Path, questions: Path) -> None:
     assert half.card.digest != scorer.card.digest
     near = half.score(PICTURES, list(PROMPTS))
     assert torch.allclose(near, scorer.score(PICTURES, list(PROMPTS)), rtol=0.2)
+
+
+@pytest.mark.parametrize("name", [name for name in metrics.names() if name.startswith("geneval2")])
+def test_cards_of_geneval2(name: str, folder: Path, questions: Path) -> None:
+    check_card(metrics.load(name, weights=folder, questions=str(questions)))
+
+
+def test_the_card_of_unified_reward(folder: Path) -> None:
+    check_card(metrics.load("unified_reward", weights=folder))
 
 
 def test_input_that_it_cannot_read(scorer: Any, folder: Path) -> None:
