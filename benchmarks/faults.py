@@ -183,7 +183,8 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
             return False
         path.write_text("[" * 100_000)
     else:  # of another run
-        others = sorted(path.parents[len(Path(kind).parts) - 2].glob(kind.replace("refl@", "base@").partition("/")[2]))
+        pattern = kind.replace("refl@", "base@").partition("/")[2]  # "" of a file that no run has
+        others = sorted(path.parents[len(Path(kind).parts) - 2].glob(pattern)) if pattern else []
         if kind == KINDS["picture"] or not others or others[0] == path:
             others = sorted(path.parent.glob("1.png"))
         if not others:
