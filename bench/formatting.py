@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Table:
     right: frozenset[int] = frozenset()
 
 
+_GAP = 2  # blanks between columns
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -94,6 +96,59 @@ def plain(table: Table) -> str:
     widths = _widths([table.header, *table.rows])
     lines = _columns([table.header, ["-" * width for width in widths], *table.rows], table.right)
     return "\n".join([table.title, *lines] if table.title else lines)
+
+
+def fitted(table: Table, width: int) -> str:
+    """As `plain`, in lines of at most `width` characters where words allow it; no word, name or number is broken.
+
+    Cells go over several lines, the widest columns first; where a column's longest word leaves no room, each row is a
+    block of lines `column: cell` under its first cell.
+    """
+    rows = [table.header, *table.rows]
+    widths = _widths(rows)
+    least = [
+        max((len(word) for row in rows for word in row[column].split()), default=0) for column in range(len(widths))
+    ]
+    room = width - _GAP * (len(widths) - 1)
+    if sum(widths) <= room:
+        return plain(table)
+    if sum(least) > room:
+        return "\n".join([*([table.title] if table.title else []), *_blocks(table, width)])
+    while sum(widths) > room:
+        widest = max(
+            (column for column in range(len(widths)) if widths[column] > least[column]), key=lambda i: widths[i]
+        )
+        widths[widest] -= 1
+    lines: list[str] = [table.title] if table.title else []
+    for number, row in enumerate([table.header, tuple("-" * one for one in widths), *table.rows]):
+        cells = [_wrapped(cell, one) for cell, one in zip(row, widths, strict=True)]
+        height = max(map(len, cells))
+        for line in range(height):
+            parts = [cell[line] if line < len(cell) else "" for cell in cells]
+            aligned = (
+                part.rjust(one) if column in table.right else part.ljust(one)
+                for column, (part, one) in enumerate(zip(parts, widths, strict=True))
+            )
+            lines.append((" " * _GAP).join(aligned).rstrip())
+        if height > 1 and 0 < number <= len(table.rows):
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, max(1, width), break_long_words=False, break_on_hyphens=False, subsequent_indent=indent
+    ) or [""]
+
+
+def _blocks(table: Table, width: int) -> list[str]:
+    lines = []
+    for row in table.rows:
+        lines += _wrapped(row[0], width, "  ")
+        for name, cell in zip(table.header[1:], row[1:], strict=True):
+            if cell:
+                lines += [f"  {line}" for line in _wrapped(f"{name}: {cell}", width - 2, "  ")]
+    return lines
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Prints tables: drawn by rich on a terminal, plain aligned text elsewhere."""
+"""Prints tables: fitted to a terminal, with a line for each row elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.formatting import Table, plain, printable
+from bench.formatting import Table, fitted, plain, printable
 
 if TYPE_CHECKING:
     from bench.store.run_store import RunStore
@@ -33,17 +33,7 @@ def show(table: Table) -> None:
     if not sys.stdout.isatty():
         say(plain(table))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    drawn = RichTable(title=table.title or None, title_justify="left", box=SIMPLE_HEAD)
-    for column, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if column in table.right else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+    say(fitted(table, shutil.get_terminal_size().columns))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from bench.analysis.extrapolation import is_refused
 from bench.analysis.table.rows import Best
 
 if TYPE_CHECKING:
+    from bench.analysis.differences import Difference
     from bench.analysis.table.rows import Row
 
 
@@ -19,8 +20,9 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Best]:
 
     A method beats another when the 95 % interval of their paired difference, the same as the tables print, excludes
     zero in its favour. Where values are missing, pairs and means rest on different images and may disagree: then
-    neither beats the other here. Where distances cannot be compared at all (FID on few images), none is named. To be
-    best is to win every comparison, so no correction for their number is due (intersection-union test, Berger 1982).
+    neither beats the other here. Where distances cannot be compared at all (FID on few images, sets of unequal
+    size), none is named. To be best is to win every comparison, so no correction for their number is due
+    (intersection-union test, Berger 1982).
     """
     found = {}
     for metric in metrics:
@@ -31,8 +33,12 @@ def best_of(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Best]:
         top = (max if higher else min)(scored, key=lambda row: row.cells[metric].mean)
         others = [row for row in scored if row is not top]
         differences = [difference(row.run, top.run, metric) for row in others]
-        if any(is_refused(one.interval) for one in differences):
+        if any(is_refused(one.interval) for one in differences) or not any(map(_is_compared, differences)):
             continue
         tied = [row.name for row, one in zip(others, differences, strict=True) if one.better != "b"]
         found[metric] = Best(top.name, frozenset(tied))
     return found
+
+
+def _is_compared(one: Difference) -> bool:
+    return math.isfinite(one.interval.low)
