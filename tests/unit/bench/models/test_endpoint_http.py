@@ -27,6 +27,10 @@ def talking(talk: Talk) -> Iterator[str]:
                 with contextlib.suppress(OSError):
                     client, _ = listening.accept()
                     with client, contextlib.suppress(OSError):
+                        client.settimeout(5)
+                        asked = b""
+                        while b"\r\n\r\n" not in asked:  # closed with something unread, a connection is reset
+                            asked += client.recv(1 << 16) or b"\r\n\r\n"
                         talk(client)
 
         thread = threading.Thread(target=accept)

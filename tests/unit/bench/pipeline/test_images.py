@@ -106,7 +106,7 @@ def test_the_suite_images_makes_none(tmp_path: Path) -> None:
         ({"metrics": ["fid"]}, "metric 'fid' compares with reference images, but suite 'images' has none: pass --ref"),
         ({"metrics": ["pickscore"], "reference": "b"}, "metric 'pickscore' needs prompts: pass --prompts FILE"),
         ({"reference": "b"}, "scores set metrics only: name them, for example --metrics fid"),
-        ({"metrics": ["fd"], "reference": "b"}, "unknown metric 'fd'. Did you mean 'fid'?"),
+        ({"metrics": ["fidd"], "reference": "b"}, "unknown metric 'fidd'. Did you mean 'fid'?"),
         ({"metrics": ["fid"], "reference": "b", "layout": "flat"}, "--layout has no meaning without --prompts"),
         ({}, "--images also needs --suite and --prompts and --name; --suite images is the one with the published"),
         (
