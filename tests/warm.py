@@ -3,7 +3,7 @@
 Most of a short command's time is the import of PyTorch, diffusers and transformers. The server imports those, and
 nothing of `bench`; a call has its own arguments, folder, environment and streams, runs `python -m bench` from its first
 line, and ends with its own exit code as any interpreter does. Libraries read their variables of the environment when
-they are imported: only those of `bench` itself may differ from the server's (`Server.takes`).
+they are imported: those must be the server's (`Server.takes`).
 
 `python warm.py SOCKET` serves; `python warm.py --ask SOCKET ARGUMENT ...` is one call, for a script on the PATH.
 """
@@ -33,8 +33,12 @@ PARTS = {
     "transformers": ("CLIPModel", "CLIPTextModel", "CLIPTokenizer"),
 }
 """Both load their parts when these are first named."""
-OWN_VARIABLES = ("BENCH_", "COLUMNS", "LINES", "NO_COLOR", "PYTEST_CURRENT_TEST")
-"""Beginnings of names of variables that a library does not read."""
+READ_AT_IMPORT = (
+    *("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH_", "PYTORCH_", "CUDA_VISIBLE", "MPL"),
+    *("OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "ONEDNN_", "PYTHON", "LD_", "LANG", "LC_", "TZ"),
+    *("HOME", "XDG_", "TMPDIR", "http", "HTTP", "no_proxy", "NO_PROXY"),
+)
+"""Beginnings of names of variables that Python or a library reads when it starts."""
 STREAMS = (0, 1, 2)
 LIMIT = 1 << 20  # bytes of a call: arguments and environment
 
@@ -116,7 +120,7 @@ class Server:
 
 
 def _of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(OWN_VARIABLES)}
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
 
 
 def _ask(path: str, call: dict[str, Any], streams: Sequence[int], timeout: float | None) -> tuple[int, int | None]:
