@@ -177,6 +177,7 @@ def test_every_package_has_one_rank_and_at_most_three_share_one() -> None:
         assert all(len(names) <= 3 for names in order)
 
 
+@pytest.mark.slow
 def test_no_package_imports_upward() -> None:
     assert upward("bench", BENCH) + upward("metrics", METRICS) == []
 
@@ -225,6 +226,7 @@ def test_a_planted_circle_is_found(tmp_path: Path) -> None:
     assert circles(tmp_path) == [["bench.one", "bench.two"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_stay_light(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"

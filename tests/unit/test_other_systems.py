@@ -80,6 +80,7 @@ def modules() -> list[Path]:
     return sorted(path for package in ("bench", "metrics", "prompts") for path in (ROOT / package).rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_what_only_some_systems_have_is_caught_where_it_is_used() -> None:
     found = []
     for path in modules():

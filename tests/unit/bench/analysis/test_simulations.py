@@ -77,6 +77,7 @@ def chosen() -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", chosen())
 def test_what_a_simulation_promises(line: Any) -> None:
     check(line, 100)

@@ -113,6 +113,7 @@ def suite(weights: Path, tmp_path: Path) -> Suite:
     return small_suite(weights, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deaths", "seed"), [(0, 0), (3, 1)])
 def test_a_run_by_workers_that_die_is_the_run_of_one_process(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, seed: int
@@ -131,6 +132,7 @@ def test_a_run_by_workers_that_die_is_the_run_of_one_process(
         assert manifest.notes == one[name].notes
 
 
+@pytest.mark.slow
 def test_scores_by_workers_are_those_of_one_process(suite: Suite, tmp_path: Path) -> None:
     for name in ("one", "many"):
         pipeline.run(suite.override(metrics=["fake_group"]), METHODS, results=tmp_path / name, batch_size=2)
@@ -182,6 +184,7 @@ def test_the_driver_needs_no_gpu(suite: Suite, tmp_path: Path, monkeypatch: pyte
         pipeline.run(suite, ["base"], results=tmp_path, device="cuda")
 
 
+@pytest.mark.slow
 def test_resume_never_makes_the_run_anew_and_a_second_call_makes_nothing(suite: Suite, tmp_path: Path) -> None:
     (store,) = pipeline.run(suite, ["base"], results=tmp_path, batch_size=2, engine="ray")
     before = found(tmp_path)

@@ -69,6 +69,7 @@ def test_the_best_is_kept_and_each_candidate_costs(tmp_path: Path) -> None:
     assert best.manifest().identity["search"]["reward_weights"] == digest_of("shapes:pickscore")
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Lost images are searched again, in their own batch: the same files."""
     (plan,) = plans("zero_order_search", reward="pickscore", n="2", rounds="1")

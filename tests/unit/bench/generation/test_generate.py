@@ -115,6 +115,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     assert sum(store.manifest().counts["network_evaluations_executed"] for store in found) == 9 * (8 + 4 + 1)
 
 
+@pytest.mark.slow
 def test_what_a_batch_finished_before_memory_ran_out_is_kept(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_what_a_batch_finished_before_memory_ran_out_is_kept(
     assert {len(row) for row in images(found).values()} == {9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [(1, 2), (5,)], ids=["the first leaf", "the last leaf"])
 def test_what_the_decoder_had_no_memory_for_is_made_again(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, failing: tuple[int, ...]

@@ -137,6 +137,7 @@ def test_a_busy_server_is_asked_again(at: Bench) -> None:
     assert len(at.server.of_run) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "after", "told"),
     [(503, "0", "HTTP 503"), (429, "99999", "asks to wait 99,999 s"), (429, "", "HTTP 429")],
@@ -193,6 +194,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_no_picture_is_a_reason_of_that_unit(at: Bench) -> None:
     prompts = at.folder / "bad.txt"
     prompts.write_text("".join(f"{kind}\n" for kind in ["a red circle", *BAD]))
@@ -397,6 +399,7 @@ def test_redirects_are_not_followed(at: Bench) -> None:
     assert "redirects to http://elsewhere/v1 (HTTP 307), which is not followed" in at.refused()
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_given_up(at: Bench) -> None:
     ends = threading.Event()
 

@@ -90,6 +90,7 @@ def test_a_tuned_pipeline_makes_its_own_pictures(weights: Path, tmp_path: Path) 
     assert len({json.dumps(sorted(map(str, shas.values()))) for shas in together.values()}) == 5
 
 
+@pytest.mark.slow
 def test_which_autoencoder_decodes(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tuned pipeline's where its network acts in the last step, wholly or in part; else the base's."""
     from bench.models.sd import StableDiffusion
@@ -136,6 +137,7 @@ def test_a_tuned_pipeline_with_the_base_models_parts_keeps_its_identity(weights:
     assert loader_versions(suite_of(weights), [str(weights / "pipeline"), str(same)]) == {}
 
 
+@pytest.mark.slow
 def test_prompt_conditions_change_the_pictures_of_those_methods_alone(weights: Path, tmp_path: Path) -> None:
     suite = suite_of(weights)
     plain = run(suite, tmp_path / "a", ["base", "refl"])

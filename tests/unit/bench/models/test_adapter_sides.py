@@ -42,6 +42,7 @@ def count_encodings(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_prompts_are_encoded_once_for_each_side(
     worlds: dict[str, World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def diffusers_alone(folder: Path, model: Any, threshold: float, item: tuple[str,
     return torch.as_tensor(result.images)
 
 
+@pytest.mark.slow
 def test_each_image_equals_diffusers_hook_alone(folder: Path, model: Any) -> None:
     whole, rows = ours(model, THRESHOLD)
     plain, all_rows = ours(model, None)
@@ -107,6 +108,7 @@ def test_each_image_equals_diffusers_hook_alone(folder: Path, model: Any) -> Non
     assert sum(counts) == sum(rows)
 
 
+@pytest.mark.slow
 def test_the_limits_of_the_threshold(model: Any) -> None:
     plain, _ = ours(model, None)
     assert torch.equal(ours(model, 0.0)[0], plain)
@@ -126,6 +128,7 @@ def test_branches_keep_their_own_blocks(model: Any) -> None:
         assert torch.equal(both[name], alone)
 
 
+@pytest.mark.slow
 def test_both_sides_of_true_guidance_have_their_own_blocks(folder: Path) -> None:
     """Two passes a step: an image decides in each of them, and the limits hold."""
     suite = tiny_suite("FlowMatchEulerDiscreteScheduler", STEPS)

@@ -67,6 +67,7 @@ def write(path: Path, tensors: dict[str, Tensor], **metadata: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["diffusers", "peft"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_lora_lives_in_the_base_network(folders: dict[str, Path], tmp_path: Path, family: str, layout: str) -> None:

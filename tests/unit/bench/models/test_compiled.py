@@ -82,6 +82,7 @@ def test_a_transformer_is_compiled_by_its_blocks(graphs: list[int], tmp_path: Pa
     assert 0 < len(graphs) <= 2 * len(kinds) * 2 + 1  # each kind of block with guidance and without, of two networks
 
 
+@pytest.mark.slow
 def test_after_running_out_of_memory_batches_are_filled_up_to_smaller_ones(
     graphs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def model_of(folders: dict[str, Path], family: str, **changes: Any) -> Any:
     return load_model(folders[family], suite)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "given"),
     [
@@ -132,6 +133,7 @@ def test_equals_diffusers(folders: dict[str, Path], family: str, given: dict[str
     assert model.networks["conditioned"].module is model.network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectors", [1, 3])
 @pytest.mark.parametrize(("family", "layout"), [("sd", "a1111"), ("sd", "diffusers"), ("sdxl", "pivotal")])
 def test_textual_inversion_equals_diffusers(

@@ -82,6 +82,7 @@ def by_diffusers(folder: Path, family: str, guidance: float) -> tuple[torch.Tens
     return latents, calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 @pytest.mark.parametrize("network", ["base", "tuned", "file"])
 def test_equals_diffusers(folders: dict[str, Path], tmp_path: Path, family: str, network: str) -> None:

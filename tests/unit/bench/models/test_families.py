@@ -179,6 +179,7 @@ def diffusers_result(
     return finals[0], torch.from_numpy((pictures * 255).round().astype("uint8")).permute(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{len(case[2])}")
 @pytest.mark.parametrize("network", ["base", "tuned"])
 def test_equals_diffusers(
@@ -285,6 +286,7 @@ RULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RULES, ids=lambda case: case[0])
 def test_families_of_2026_equal_diffusers_in_half_precision(
     folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]
@@ -306,6 +308,7 @@ def counting(model: Any) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "moves"),
     [

@@ -118,6 +118,7 @@ def test_prompts_are_encoded_once_by_each_distinct_encoder(folders: dict[str, Pa
     assert len(calls) == 2 * 3  # two prompts and the empty one, by two encoders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -39,6 +39,7 @@ def ours(model: Any, interval: int | None, guidance: float, order: int = 1, item
     return latents
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equals_diffusers_hooks(folders: dict[str, Path], family: str) -> None:
     """Full steps 0 and 2, between them the last outputs, behind them the straight line through both."""

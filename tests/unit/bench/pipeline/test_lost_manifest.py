@@ -29,6 +29,7 @@ def run(suite: Suite, results: Path, batch_size: int | None = None) -> RunStore:
     return store
 
 
+@pytest.mark.slow
 def test_it_knows_how_its_images_were_made(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     store = run(suite, tmp_path, 3)
     before = store.manifest()
@@ -43,6 +44,7 @@ def test_it_knows_how_its_images_were_made(suite: Suite, tmp_path: Path, said: l
     assert after.status == "complete"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "flipped", "of another run"])
 def test_without_the_copy_it_is_said_what_is_lost(suite: Suite, tmp_path: Path, said: list[str], damage: str) -> None:
     store = run(suite, tmp_path, 3)
@@ -61,6 +63,7 @@ def test_without_the_copy_it_is_said_what_is_lost(suite: Suite, tmp_path: Path, 
     assert any("how its images were cut into batches is not known any more" in line for line in said)
 
 
+@pytest.mark.slow
 def test_nothing_is_restored_where_nothing_was_made(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     store = run(suite, tmp_path, 3)
     for path in [store.path / "manifest.json", *store.path.glob("images/part-*")]:

@@ -136,6 +136,7 @@ def test_damaged_images_are_made_again_and_said(suite: Suite, tmp_path: Path, sa
     assert "p2/1.png is foreign" in line
 
 
+@pytest.mark.slow
 def test_an_added_prompt_generates_only_itself(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     (old,) = pipeline.run(suite, ["base"], results=tmp_path)
     more = suite.override(prompts=write_prompts(tmp_path / "more.jsonl", TEXTS | {"p4": "a triangle"}))
@@ -163,6 +164,7 @@ def test_more_samples_keep_the_old_and_score_the_groups_again(suite: Suite, tmp_
     assert said[-1].startswith("nothing to do")
 
 
+@pytest.mark.slow
 def test_never_starts_again_and_keeps_the_old_run_until_the_end(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +186,7 @@ def test_never_starts_again_and_keeps_the_old_run_until_the_end(
     assert [path.name for path in store.path.parent.iterdir()] == [store.name]
 
 
+@pytest.mark.slow
 def test_a_run_is_held_from_the_first_image_to_complete(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +296,7 @@ def test_a_changed_metric_replaces_its_scores(
     assert len(store.scores("fake_image")) == 6
 
 
+@pytest.mark.slow
 def test_scoring_continues_after_a_kill(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def shard(suite: Suite, results: Path, which: str, **more: Any) -> list[RunStore
     return pipeline.run(suite, METHODS, results=results, batch_size=2, shard=which, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("1/3", "2/3", "3/3"), ("3/3", "1/2", "2/2")])
 def test_shards_in_any_order_are_the_run_of_one_process(
     suite: Suite, tmp_path: Path, said: list[str], order: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -138,6 +139,7 @@ def test_a_share_scores_at_the_precision_of_the_card(
     assert set(seen) == {(False, False)}
 
 
+@pytest.mark.slow
 def test_more_samples_of_a_finished_run_are_a_layer_of_their_own(suite: Suite, tmp_path: Path) -> None:
     for name in ("one", "many"):
         pipeline.run(suite, METHODS, results=tmp_path / name, batch_size=2)

@@ -48,6 +48,7 @@ def request(*plots: str, **options: Any) -> PlotRequest:
     return made
 
 
+@pytest.mark.slow
 def test_the_width_is_that_of_the_figure_and_every_pair_has_a_panel(table: Table) -> None:
     figure = named_figure(table, request(width="84mm"))
     assert figure.get_size_inches()[0] == pytest.approx(84 / 25.4)
@@ -160,6 +161,7 @@ def test_what_cannot_be_read_is_one_sentence(plots: list[str], options: dict[str
         plot_request(plots, **options)
 
 
+@pytest.mark.slow
 def test_unknown_names_are_told_before_anything_is_written(table: Table, tmp_path: Path) -> None:
     for options in ({"plot": ["x=lpip,y=pickscore"]}, {"plot": PAIR, "methods": ["nobody"]}):
         with pytest.raises(UsageError, match="unknown (metric|method)"):

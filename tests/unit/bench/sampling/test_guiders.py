@@ -138,6 +138,7 @@ def moved(model: Any, latents: Tensor, other: Tensor) -> float:
     return float((model.decode(latents).float() - model.decode(other).float()).abs().mean()) / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["sd", "sd3"])
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_diffusers_guider(models: dict[str, Any], family: str, name: str) -> None:

@@ -54,11 +54,13 @@ def waits_of(family: str, scheduler: str, tmp_path: Path, monkeypatch: pytest.Mo
     return waits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_no_step_waits(scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits_of("sd", scheduler, tmp_path, monkeypatch).found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_step_of_a_family_waits(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits_of(family, FAMILIES[family], tmp_path, monkeypatch).found == []
@@ -96,6 +98,7 @@ def copying_in(model: Any) -> None:
     model.predict = predict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "least"), [(timesteps_on_the_device, STEPS), (reading_a_value, STEPS + 2), (copying_in, STEPS + 2)]
 )

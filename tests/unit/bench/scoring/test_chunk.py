@@ -152,6 +152,7 @@ def test_each_alone_where_all_together_fail() -> None:
     assert len(reason_of(ValueError("x" * 1000))) < 340
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [

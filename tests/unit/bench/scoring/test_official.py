@@ -69,6 +69,7 @@ def test_official_values_stand_beside_the_others(tmp_path: Path, said: list[str]
     assert float(note.split()[5].rstrip(",")) == pytest.approx(np.mean(values), abs=2**-8)
 
 
+@pytest.mark.slow
 def test_the_two_protocols_are_never_compared(tmp_path: Path) -> None:
     a = adopted(tmp_path, "a", "official", 1)
     b = adopted(tmp_path, "b", "corrected", 2)

@@ -16,6 +16,7 @@ from bench.suite.metric_spec import MetricSpec
 from tests.unit.bench.scoring.fakes import SeenGroup, SeenImage, SeenSet, register, run_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["seen_image", "seen_group", "seen_set"])
 def test_nothing_is_stored_and_the_next_call_makes_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -191,6 +191,7 @@ def reference_moments() -> Moments:
     return metric.statistics([get() for sources in reference_sources(REFERENCE) for _, get in sources])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompts", "blocks"), [(1, 0), (2, 0), (3, 3), (7, 7), (20, 20), (23, 20)])
 def test_the_set_has_its_value_and_one_with_each_block_of_prompts_left_out(
     prompts: int, blocks: int, make: Make, tmp_path: Path

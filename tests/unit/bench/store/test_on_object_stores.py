@@ -65,6 +65,7 @@ def same_values(one: Any, other: Any) -> bool:
     return bool(one.sort_values(keys, ignore_index=True).equals(other.sort_values(keys, ignore_index=True)))
 
 
+@pytest.mark.slow
 def test_a_run_in_a_store_equals_one_in_a_folder(suite: Suite, bucket: str, tmp_path: Path) -> None:
     bench.run(suite, ["base"], results=bucket)
     bench.run(suite, ["base"], results=tmp_path / "local")
@@ -133,6 +134,7 @@ def test_what_a_writer_that_was_cut_off_left_is_continued_anywhere(
     assert store.manifest().complete
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_run_get_along_and_a_different_picture_is_an_error(
     suite: Suite, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_two_writers_of_one_run_get_along_and_a_different_picture_is_an_error(
         store.send()
 
 
+@pytest.mark.slow
 def test_reading_commands_say_that_pictures_are_not_verified(
     suite: Suite, bucket: str, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_reading_commands_say_that_pictures_are_not_verified(
     assert len(list(folder_of(bucket).rglob("*.png"))) == 6
 
 
+@pytest.mark.slow
 def test_a_run_that_is_removed_is_gone_everywhere(suite: Suite, bucket: str) -> None:
     bench.run(suite, ["base"], results=bucket)
     kept = folder_of(bucket)
@@ -179,6 +183,7 @@ def test_a_run_that_is_removed_is_gone_everywhere(suite: Suite, bucket: str) -> 
         bench.load_results(bucket)
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_refused_and_a_damaged_picture_made_again(suite: Suite, bucket: str) -> None:
     bench.run(suite, ["base"], results=bucket)
     before = objects(bucket)
@@ -196,6 +201,7 @@ def test_a_damaged_part_is_refused_and_a_damaged_picture_made_again(suite: Suite
         bench.load_results(bucket)
 
 
+@pytest.mark.slow
 def test_names_in_a_store_lead_nowhere_else(suite: Suite, bucket: str) -> None:
     bench.run(suite, ["base"], results=bucket)
     store = ObjectStore(bucket)

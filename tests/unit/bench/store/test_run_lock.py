@@ -317,6 +317,7 @@ def test_a_refused_exchange_puts_the_old_run_back(
     assert [path.name for path in store.path.parent.iterdir()] == [store.name]
 
 
+@pytest.mark.slow
 def test_two_writers_without_a_lock_lose_nothing(store: RunStore) -> None:
     with other_process(WRITE, store, "w0") as first, other_process(WRITE, store, "w1") as second:
         assert (first.wait(60), second.wait(60)) == (0, 0)

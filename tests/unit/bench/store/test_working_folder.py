@@ -89,6 +89,7 @@ def test_old_values_never_lie_beside_the_card_of_a_killed_rescore(
     assert values(elsewhere()) == ("new", [9.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", range(8))
 def test_a_send_that_breaks_off_leaves_no_values_under_another_card(
     folder: WorkingFolder, elsewhere: Callable[[], RunStore], monkeypatch: pytest.MonkeyPatch, after: int

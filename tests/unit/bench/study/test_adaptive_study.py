@@ -136,6 +136,7 @@ def test_decided_pairs_get_the_floor_and_the_report_says_how(
     assert "refl" not in page
 
 
+@pytest.mark.slow
 def test_a_simulation_through_the_server_is_the_same_again(study: Study, tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(study.folder, twin)

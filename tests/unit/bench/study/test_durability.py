@@ -247,6 +247,7 @@ def _wait_for(address: str) -> None:
     raise AssertionError("PostgreSQL does not answer")
 
 
+@pytest.mark.slow
 def test_votes_in_postgresql_are_those_of_sqlite(study: Study, postgres: str, tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(study.folder, twin)

@@ -98,6 +98,7 @@ class Plain:
         return kept.sqrt() * latents - (1 - kept).sqrt() * output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SCHEDULERS)
 def test_refl_against_a_plain_loop(folders: dict[str, Path], family: str) -> None:
     trainer = trainer_of(folders, family)
@@ -114,6 +115,7 @@ def test_refl_against_a_plain_loop(folders: dict[str, Path], family: str) -> Non
     assert relative_error(found, expected) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SCHEDULERS)
 def test_imagerefl_against_a_plain_loop(folders: dict[str, Path], family: str) -> None:
     trainer = trainer_of(folders, family)

@@ -160,6 +160,7 @@ def test_going_on_gives_the_same_weights(
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_state_costs_no_row_of_the_log(
     options: Callable[..., TrainOptions], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_damaged_state_is_refused(options: Callable[..., TrainOptions], said: 
     assert loop.train("refl", options("refl", resume="never")) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["gradient", "reward"])
 def test_numbers_that_are_not_finite_stop_the_training(
     options: Callable[..., TrainOptions], said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str
@@ -214,6 +216,7 @@ def test_numbers_that_are_not_finite_stop_the_training(
     assert [row["step"] for row in rows(tmp_path / "made")] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_evaluations_come_with_their_checkpoints(
     options: Callable[..., TrainOptions], said: list[str], tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def plain_imagerefl(trainer: Trainer, use: Draws) -> dict[str, Tensor]:
     return terms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("term", ["denoising", "clip", "kl", "l2"])
 def test_imagerefl_and_each_regulariser(made: Callable[[str], Trainer], kind: str, term: str) -> None:

@@ -6,6 +6,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.analysis.table.build import build
 from bench.analysis.table.costs import cost_columns
 from bench.reporting.gallery import gallery_figure
@@ -123,6 +125,7 @@ def test_the_same_noise_is_claimed_only_where_it_is_on_record(tmp_path: Path) ->
     assert "same for all methods" not in told["Noise"]
 
 
+@pytest.mark.slow
 def test_nothing_claims_the_same_noise_of_a_page_with_images_from_elsewhere(tmp_path: Path) -> None:
     make(tmp_path / "r", "base", prompts=3, samples=2, images=True)
     taken = make(tmp_path / "r", "outside", prompts=3, samples=2, images=True, means=fakes["MEANS"]["refl"])

@@ -40,6 +40,7 @@ def means(results: Path) -> dict[str, dict[str, float]]:
     return {run.method: {name: metric_interval(run, name).mean for name in run.metrics} for run in runs}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_mlflow_has_parameters_values_table_and_plot_once(
@@ -167,6 +168,7 @@ def test_a_report_is_a_run_of_its_own_with_its_files(results: Path, recorder: Re
     assert str(results) not in json.dumps([one["config"] for one in recorder.given])
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_is_one_warning(
     results: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
