@@ -205,7 +205,7 @@ def read_run(store: RunStore) -> Run:
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images, refused)
         frames.append(_score_frame(name, scores))
         blocks, _ = usable(store.left_out_scores(name), ties, {})
-        left_out[name] = () if broken or _are_gone(store, name, card) else _left_out(blocks)
+        left_out[name] = () if broken or store.tells_left_out_gone(name, card) else _left_out(blocks)
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
@@ -266,17 +266,6 @@ def _kind(scores: Sequence[ScoreRow]) -> str:
     if any(row.sample is not None for row in scores):
         return "image"
     return "set" if any(row.prompt_id is None for row in scores) else "group"
-
-
-def _are_gone(store: RunStore, metric: str, card: Mapping[str, Any]) -> bool:
-    """Whether values with a block left out are gone, which is said: those that are left make no interval."""
-    if gone := store.lacks_left_out(metric, card):
-        logger.warning(
-            f"{store.name}: values of {metric} with a block of prompts left out are gone, so that it has no interval: "
-            f"`bench score` makes them again",
-            extra=ONCE,
-        )
-    return gone
 
 
 def _left_out(rows: Sequence[ScoreRow]) -> tuple[float, ...]:

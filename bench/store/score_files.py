@@ -81,6 +81,16 @@ class ScoreFiles:
         recorded = card.get(LEFT_OUT)
         return isinstance(recorded, int) and len(self.left_out_scores(metric)) < recorded
 
+    def tells_left_out_gone(self, metric: str, card: Mapping[str, Any]) -> bool:
+        """`lacks_left_out`, and a warning if so: the values that are left make no interval."""
+        if gone := self.lacks_left_out(metric, card):
+            logger.warning(
+                f"{self.name}: values of {metric} with a block of prompts left out are gone, so that it has no "
+                "interval: `bench score` makes them again",
+                extra=ONCE,
+            )
+        return gone
+
     def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
         content = read_parts(self._scores(metric), SCORE_COLUMNS, prefix, f"{self.name}/scores/{metric}")
         if content.unprotected:

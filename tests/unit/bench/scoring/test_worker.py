@@ -363,7 +363,8 @@ def test_values_with_a_block_left_out_that_are_gone_are_made_again(make: Make, t
     assert not make(SeenSet("seen_set"), run).missing.whole
     for path in run.store.path.rglob("left_out-*.parquet"):
         path.unlink()
-    assert run.store.lacks_left_out("seen_set", run.store.score_card("seen_set") or {})
+    assert run.store.tells_left_out_gone("seen_set", run.store.score_card("seen_set") or {})
+    assert "so that it has no interval: `bench score` makes them again" in said[-1]
     again = make(SeenSet("seen_set"), run)
     assert again.missing.whole
     score(again)
