@@ -63,8 +63,11 @@ def test_help_and_lists_are_quick_and_light(bench_command, arguments: list[str])
         "import sys; from bench.cli import main; code = main(sys.argv[1:]);"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
     )
-    seconds = []
-    for _ in range(3):  # the best of three, and processor time: a neighbour's load is not our slowness
+    seconds, libraries = [], []
+    for _ in range(3):  # the best of three, and processor time, against what it cannot do without: machines differ
+        begin = processor_seconds()
+        subprocess.run([sys.executable, "-c", "import typer, pydantic.types"], check=True)
+        libraries.append(processor_seconds() - begin)
         begin = processor_seconds()
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -76,7 +79,7 @@ def test_help_and_lists_are_quick_and_light(bench_command, arguments: list[str])
         seconds.append(processor_seconds() - begin)
         assert done.returncode == 0, done.stderr
         assert done.stderr.strip() == "[]"
-    assert min(seconds) < 0.5
+    assert min(seconds) < 4 * min(libraries)
 
 
 def test_works_with_standard_input_closed(bench_command) -> None:
