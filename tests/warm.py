@@ -11,6 +11,7 @@ they are imported: those must be the server's (`Server.takes`).
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -144,6 +145,8 @@ def serve(path: str) -> None:
         module = importlib.import_module(name)
         for part in PARTS.get(name, ()):
             getattr(module, part)
+    gc.collect()
+    gc.freeze()  # what was imported is nobody's garbage: neither a child nor its end looks through it
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{path}.new")
         listening.listen()
