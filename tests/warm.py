@@ -10,6 +10,7 @@ they are imported: those must be the server's (`Server.takes`).
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -22,11 +23,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 LIBRARIES = ("torch", "diffusers", "transformers", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "PIL.Image")
 PARTS = {
@@ -161,13 +163,24 @@ def serve(path: str) -> None:
                 if not pid:
                     listening.close()
                     connection.close()
-                    sys.exit(_command(json.loads(data), streams))
+                    _end(_command(json.loads(data), streams))
                 for stream in streams:
                     os.close(stream)
                 with contextlib.suppress(BrokenPipeError):  # whoever asked was ended meanwhile
                     connection.sendall(f"{pid}\n".encode())
                     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                     connection.sendall(f"{code}\n".encode())
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but for taking its modules apart: libraries would report what is frozen as leaks."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _command(call: dict[str, Any], streams: Sequence[int]) -> int:
