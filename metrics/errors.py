@@ -18,6 +18,16 @@ def punctuated(message: str) -> str:
     return message if message.endswith("..") else message.removesuffix(".")
 
 
+def first_line(error: BaseException, most: int = 160) -> str:
+    """What another library's error says first, cut to `most` characters: long reports follow. "" where it says nothing.
+
+    >>> first_line(ValueError("no such key\\n  at line 3"))
+    'no such key'
+    """
+    said = str(error).strip()
+    return said.splitlines()[0][:most] if said else ""
+
+
 class MetricError(Exception):
     """A user mistake or a missing thing; `str(error)` is one sentence that says what, where and what to do."""
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from metrics.base.kinds import TOO_FEW, TOO_FEW_IN_SET, pick_device
 from metrics.base.precision import by_its_card
-from metrics.errors import BadInputError, MetricError, MissingWeightsError
+from metrics.errors import BadInputError, MetricError, MissingWeightsError, first_line
 from metrics.images import Images, check_prompts, to_pil
 from metrics.networks.preprocess import to_bytes, to_unit
 from metrics.torchmetrics_forms import BYTES, DEFINED, Definition, Form
@@ -255,10 +255,10 @@ def _built(name: str, definition: Definition, options: Mapping[str, Any], device
             torch.manual_seed(_SEED)
             return found(**{**dict(definition.form.fixed), **options}).to(device).eval()
     except (ModuleNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MissingWeightsError(f"metric '{name}': {definition.path} cannot load its network ({reason})") from error
     except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MetricError(f"metric '{name}': {definition.path} refuses its options ({reason})") from error
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.metric import Metric, make_card, pick_device
-from metrics.errors import BadInputError, MetricError, MissingWeightsError
+from metrics.errors import BadInputError, MetricError, MissingWeightsError, first_line
 from metrics.images import Images, check_prompts, to_pil
 from metrics.networks.hf_folder import quiet
 from metrics.networks.qwen2_vl import RewardVLM, build
@@ -165,7 +165,7 @@ def _text_and_pictures(base: Path, network: RewardVLM, where: str) -> tuple[Any,
             tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True)
             processor = Qwen2VLImageProcessor.from_pretrained(str(base), local_files_only=True)
     except Exception as error:  # files absent or damaged
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""
+        reason = first_line(error)
         raise MissingWeightsError(
             f"{where}: the tokenizer or preprocessor in '{base}' cannot be read ({type(error).__name__}: {reason})"
         ) from error

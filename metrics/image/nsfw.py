@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.metric import Metric, make_card, pick_device
-from metrics.errors import MetricError, MissingWeightsError
+from metrics.errors import MetricError, MissingWeightsError, first_line
 from metrics.images import Images, to_pil
 from metrics.networks.hf_folder import folder_of, load_folder, quiet, weight_files
 from metrics.types import Card, Facts, Kind, Request, one_of
@@ -57,7 +57,7 @@ class NSFW(Metric):
             with quiet():
                 processor = ViTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # transformers checks the values in many ways
-            reason = str(error).strip().splitlines()[0][:160]
+            reason = first_line(error)
             raise MissingWeightsError(f"{facts.title}: preprocessor_config.json cannot be read ({reason})") from error
         size = dict(processor.size)
         settings = {

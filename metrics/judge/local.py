@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.errors import BadInputError, MissingWeightsError
+from metrics.errors import BadInputError, MissingWeightsError, first_line
 from metrics.judge.answers import first_tokens
 from metrics.judge.judge import Choices, Judge
 from metrics.networks.hf_folder import load_folder, quiet
@@ -130,7 +130,7 @@ class Tools:
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
                 self.processor: Any = Qwen2VLImageProcessor.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # files absent or damaged
-            reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""
+            reason = first_line(error)
             raise MissingWeightsError(
                 f"{where}: its tokenizer or preprocessor cannot be read ({type(error).__name__}: {reason})"
             ) from error
@@ -159,7 +159,7 @@ class Tools:
         try:
             made = self.processor(images=[image], return_tensors="pt")
         except ValueError as error:  # the processor's limit on the ratio of sides
-            reason = str(error).strip().splitlines()[0][:160]
+            reason = first_line(error)
             raise BadInputError(f"an image of {image.width} x {image.height} pixels is refused: {reason}") from error
         return made["pixel_values"], made["image_grid_thw"]
 

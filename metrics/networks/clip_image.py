@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.errors import MetricError, MissingWeightsError
+from metrics.errors import MetricError, MissingWeightsError, first_line
 from metrics.networks.clip_preprocessor import PREPROCESSOR_FILES, Scale, read_scale
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import PASSES, Crop, normalise, resize_crop, to_unit
@@ -136,7 +136,7 @@ def load_clip_images(folder: Path, what: str, device: torch.device, dtype: str) 
     try:
         config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers checks the values in many ways
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
     vision = config.vision_config
     scale = read_scale(folder, int(vision.image_size), what)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.errors import MissingWeightsError
+from metrics.errors import MissingWeightsError, first_line
 from metrics.networks.clip_tokenizer import load_tokenizer, tokenizer_files
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.weights.state_dict import read_json
@@ -46,7 +46,7 @@ def load_clip_text(folder: Path, what: str, device: torch.device) -> tuple[ClipT
     try:
         config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers checks the values in many ways
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
     text = config.text_config
     text.projection_dim = config.projection_dim  # a saved text_config may hold its class's default instead

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metrics.errors import MissingWeightsError
+from metrics.errors import MissingWeightsError, first_line
 from metrics.types import Facts, Request
 from metrics.weights.hub import locate
 from metrics.weights.pins import pinned
@@ -75,7 +75,7 @@ def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] =
                 **{"dtype": torch.float32, **settings},
             )
     except Exception as error:  # damaged files fail in many ways
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""
+        reason = first_line(error)
         raise MissingWeightsError(
             f"{what}: the weights in '{folder}' cannot be read ({type(error).__name__}: {reason}): they are damaged; "
             "download them again"

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from metrics.errors import MissingWeightsError
+from metrics.errors import MissingWeightsError, first_line
 from metrics.networks.hf_folder import load_folder, quiet
 
 # COCO's classes as some published configurations spell them.
@@ -90,7 +90,7 @@ def load_mask2former(folder: Path, what: str, device: torch.device) -> Mask2Form
         with quiet():
             processor = Mask2FormerImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers checks the values in many ways
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MissingWeightsError(
             f"{what}: '{folder / 'preprocessor_config.json'}' cannot be read ({reason})"
         ) from error

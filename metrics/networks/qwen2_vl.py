@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metrics.errors import MissingWeightsError
+from metrics.errors import MissingWeightsError, first_line
 from metrics.networks.hf_folder import quiet
 from metrics.weights.state_dict import check_keys, load_strict, read_json, read_state
 
@@ -102,7 +102,7 @@ def build(path: Path, config_file: Path, dtype: torch.dtype | None, where: str) 
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # transformers checks the values in many ways
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else ""
+        reason = first_line(error)
         raise MissingWeightsError(
             f"{where}: the network cannot be built ({type(error).__name__}: {reason}): the weights and config.json do "
             "not belong together"

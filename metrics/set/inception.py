@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from metrics.base.kinds import S, make_card, pick_device
-from metrics.errors import MetricError, MissingWeightsError
+from metrics.errors import MetricError, MissingWeightsError, first_line
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import to_bytes
 from metrics.networks.resize import BILINEAR, Convention
@@ -88,7 +88,7 @@ def _fidelity_network(path: Path, what: str, device: torch.device) -> Any:
                     "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
                 )
     except (RuntimeError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise MissingWeightsError(
             f"{what}: '{path}' does not hold torch-fidelity's Inception weights ({reason})"
         ) from error
