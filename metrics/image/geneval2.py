@@ -11,7 +11,6 @@ skill's value is the mean of its images' means, where the program's analysis poo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from metrics.errors import BadInputError, MetricError, MissingWeightsError
+from metrics.errors import BadInputError, MetricError
+from metrics.image.questions import one_spaced, questions_file, read_prompts
 from metrics.judge.answers import YES, number_spellings
 from metrics.judge.metric import OPTION_HELP, JudgedImageMetric
 from metrics.types import Facts, Request
@@ -50,7 +50,7 @@ class GenEval2(JudgedImageMetric):
     @classmethod
     def settings(cls, facts: Facts, request: Request) -> dict[str, Any]:
         """The digest of the questions, how they are put, and the mean."""
-        path = questions_file(request.options.get("questions"))
+        path = _file(request.options.get("questions"))
         mean = "geometric" if facts.name.endswith("_gm") else "arithmetic"
         skill = _skill(facts.name)
         return {
@@ -71,7 +71,7 @@ class GenEval2(JudgedImageMetric):
     def load(cls, facts: Facts, request: Request) -> GenEval2:
         """With its questions. MissingWeightsError where neither the prompt set nor a file of them is here."""
         made = super().load(facts, request)
-        made._questions = read_questions(questions_file(request.options.get("questions")))
+        made._questions = read_questions(_file(request.options.get("questions")))
         return made
 
     def value(self, image: Image.Image, prompt: str) -> float:
@@ -87,7 +87,7 @@ class GenEval2(JudgedImageMetric):
 
     def asked(self, prompt: str) -> Sequence[Asked]:
         """The questions of a prompt that count for this metric."""
-        found = self._questions.get(_one_spaced(prompt))
+        found = self._questions.get(one_spaced(prompt))
         if found is None:
             raise BadInputError("the prompt has no questions: only those of the prompt set geneval2 have")
         skill = _skill(self.name)
@@ -97,39 +97,28 @@ class GenEval2(JudgedImageMetric):
         return mine
 
 
-def questions_file(given: object) -> Path:
-    """The file of questions that the option names. MissingWeightsError without one."""
-    if given is None:
-        raise MissingWeightsError(
-            "geneval2 needs its questions: give the file geneval2_data.jsonl of facebookresearch/GenEval2 as questions"
-        )
-    path = Path(str(given)).expanduser()
-    if not path.is_file():
-        raise MissingWeightsError(f"geneval2: the file of questions '{path}' does not exist")
-    return path
+def _file(given: object) -> Path:
+    needs = "its questions: give the file geneval2_data.jsonl of facebookresearch/GenEval2"
+    return questions_file("geneval2", given, needs)
 
 
 def read_questions(path: Path) -> dict[str, list[Asked]]:
     """Prompt -> its questions, from lines with "prompt", "vqa_list" and "skills"; MetricError names a bad line."""
     found: dict[str, list[Asked]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            pairs, skills = row["vqa_list"], row["skills"]
-            found[_one_spaced(row["prompt"])] = [
-                Asked(str(question), _spellings(str(question), str(answer)), _known(str(skill)))
-                for (question, answer), skill in zip(pairs, skills, strict=True)
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
-            raise MetricError(f"{path}: line {number}: not a line of geneval2_data.jsonl ({reason})") from None
-        if not pairs:
+    for number, prompt, asked in read_prompts(path, "geneval2_data.jsonl", _asked):
+        if not asked:
             raise MetricError(f"{path}: line {number}: the prompt has no questions")
+        found[prompt] = asked
     if not found:
         raise MetricError(f"{path} has no questions")
     return found
+
+
+def _asked(row: Mapping[str, Any]) -> list[Asked]:
+    return [
+        Asked(str(question), _spellings(str(question), str(answer)), _known(str(skill)))
+        for (question, answer), skill in zip(row["vqa_list"], row["skills"], strict=True)
+    ]
 
 
 def _spellings(question: str, answer: str) -> tuple[str, ...]:
@@ -149,7 +138,3 @@ def _known(skill: str) -> str:
 def _skill(name: str) -> str | None:
     end = name.rpartition("_")[2]
     return end if end in SKILLS else None
-
-
-def _one_spaced(text: str) -> str:
-    return " ".join(text.split())

@@ -20,17 +20,17 @@ from torch.nn import functional
 
 from metrics.base.metric import Metric, make_card, pick_device
 from metrics.errors import BadInputError, MetricError, MissingWeightsError
-from metrics.image.geneval_rules import COLOURS, TAGS, THRESHOLD, Found, Rule, is_correct, kept, one_spaced, read_rules
+from metrics.image.geneval_rules import COLOURS, TAGS, THRESHOLD, Found, Rule, is_correct, kept, read_rules
+from metrics.image.questions import one_spaced, questions_file
 from metrics.images import Images, check_prompts, to_pil
-from metrics.networks.clip_image import CLIP_FILES, ClipImageEncoder, load_clip_images
-from metrics.networks.clip_text import CLIP_TEXT, ClipTextEncoder, load_clip_text
-from metrics.networks.hf_folder import TOKENIZER_FILES, folder_of, weight_files
+from metrics.networks.clip_image import ClipImageEncoder, load_clip_images
+from metrics.networks.clip_text import CLIP_TEXT, ClipTextEncoder, clip_folder, load_clip_text
+from metrics.networks.hf_folder import folder_of, weight_files
 from metrics.networks.mask2former import Mask2Former, load_mask2former
 from metrics.types import Card, Facts, Kind, Request
-from metrics.weights.hub import locate
-from metrics.weights.pins import pinned
 from metrics.weights.state_dict import sha256
 
+_NEEDS = "GenEval's rules: give prompts/evaluation_metadata.jsonl of djghosh13/geneval"
 GREY = (153, 153, 153)
 TEMPLATES = ("a photo of a {c} {name}", "a photo of a {c}-colored {name}", "a photo of a {c} object")
 # GenEval's names of COCO's classes, where they are its own.
@@ -92,14 +92,12 @@ class GenEvalHF(Metric):
         if request.dtype != "float32":
             raise MetricError(f"{facts.name} runs in float32 alone: omit dtype")
         device = pick_device(request.device)
-        questions = _file(facts.name, request.options.get("questions"))
+        questions = questions_file(facts.name, request.options.get("questions"), _NEEDS)
         folder = folder_of(facts, request)
         detector = load_mask2former(folder, facts.title, device)
         rules = read_rules(questions)
         _check_classes(facts.title, rules, detector.labels)
-        given = request.options.get("colours")
-        place = locate(str(given) if given else pinned(CLIP_TEXT), CLIP_FILES + TOKENIZER_FILES)
-        place = place.parent if place.is_file() else place
+        place = clip_folder(request.options.get("colours"))
         texts, used = load_clip_text(place, facts.title, device)
         images = load_clip_images(place, facts.title, device, "float32")
         files: dict[str, Path] = {path.name: path for path in weight_files(folder, facts.title)}
@@ -148,17 +146,6 @@ class GenEvalHF(Metric):
             f"{self.card.facts.title} is not the original's GenEval (another training of the detector), and its mean "
             f"is over prompts: GenEval's overall score is the mean of its {len(TAGS)} tags",
         ]
-
-
-def _file(name: str, given: object) -> Path:
-    if given is None:
-        raise MissingWeightsError(
-            f"{name} needs GenEval's rules: give prompts/evaluation_metadata.jsonl of djghosh13/geneval as questions"
-        )
-    path = Path(str(given)).expanduser()
-    if not path.is_file():
-        raise MissingWeightsError(f"{name}: the file of questions '{path}' does not exist")
-    return path
 
 
 def _check_classes(what: str, rules: Mapping[str, Rule], labels: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ against others ("exclude"). Only the surest `count` objects of a class are asked
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.errors import MetricError
+from metrics.image.questions import read_prompts
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -116,22 +116,18 @@ def is_correct(
 def read_rules(path: Path) -> dict[str, Rule]:
     """Prompt -> its rule, from lines of GenEval's evaluation_metadata.jsonl; MetricError names a bad line."""
     found: dict[str, Rule] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            include = tuple(_wanted(one, index) for index, one in enumerate(row["include"]))
-            exclude = tuple(_wanted(one, 0) for one in row.get("exclude", []))
-            found[one_spaced(row["prompt"])] = Rule(str(row["tag"]), include, exclude)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:120]
-            raise MetricError(f"{path}: line {number}: not a line of evaluation_metadata.jsonl ({reason})") from None
-        if not include:
+    for number, prompt, rule in read_prompts(path, "evaluation_metadata.jsonl", _rule):
+        if not rule.include:
             raise MetricError(f"{path}: line {number}: the prompt asks for nothing")
+        found[prompt] = rule
     if not found:
         raise MetricError(f"{path} has no prompts")
     return found
+
+
+def _rule(row: Mapping[str, Any]) -> Rule:
+    include = tuple(_wanted(one, index) for index, one in enumerate(row["include"]))
+    return Rule(str(row["tag"]), include, tuple(_wanted(one, 0) for one in row.get("exclude", [])))
 
 
 def _wanted(row: Mapping[str, Any], index: int) -> Wanted:
@@ -147,8 +143,3 @@ def _wanted(row: Mapping[str, Any], index: int) -> Wanted:
     if relation not in ("left of", "right of", "above", "below") or not 0 <= other < index:
         raise ValueError(f"the position '{relation}' of clause {other}")
     return Wanted(str(row["class"]), count, colour, (relation, other))
-
-
-def one_spaced(text: str) -> str:
-    """A prompt as it is looked up."""
-    return " ".join(text.split())

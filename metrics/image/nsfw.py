@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base.metric import Metric, make_card, pick_device
-from metrics.errors import MetricError, MissingWeightsError, first_line
+from metrics.errors import MetricError, MissingWeightsError
 from metrics.images import Images, to_pil
-from metrics.networks.hf_folder import folder_of, load_folder, quiet, weight_files
+from metrics.networks.hf_folder import folder_of, load_folder, load_processor, weight_files
 from metrics.types import Card, Facts, Kind, Request, one_of
 
 VALUES = ("rate", "probability")
@@ -53,12 +53,7 @@ class NSFW(Metric):
                 f"{facts.title}: the classes of '{folder}' are {', '.join(names)}, not nsfw and one other: give the "
                 f"weights of {facts.weights} or of a classifier of the same form"
             )
-        try:
-            with quiet():
-                processor = ViTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
-        except Exception as error:  # transformers checks the values in many ways
-            reason = first_line(error)
-            raise MissingWeightsError(f"{facts.title}: preprocessor_config.json cannot be read ({reason})") from error
+        processor = load_processor(ViTImageProcessorPil, folder, facts.title)
         size = dict(processor.size)
         settings = {
             "network": f"ViT, {model.config.num_hidden_layers} layers of {model.config.hidden_size}, two classes",

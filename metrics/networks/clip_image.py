@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metrics.errors import MetricError, MissingWeightsError, first_line
+from metrics.errors import MetricError, MissingWeightsError
+from metrics.networks.clip_config import read_clip_config
 from metrics.networks.clip_preprocessor import PREPROCESSOR_FILES, Scale, read_scale
 from metrics.networks.hf_folder import load_folder, weight_files
 from metrics.networks.preprocess import PASSES, Crop, normalise, resize_crop, to_unit
@@ -130,14 +131,9 @@ _DROP = (r"text_model\..*", r"text_projection\..*", r"logit_scale", r"vision_mod
 
 def load_clip_images(folder: Path, what: str, device: torch.device, dtype: str) -> ClipImageEncoder:
     """The image encoder of a CLIPModel folder; metrics with the same weights, device and dtype share one network."""
-    from transformers import CLIPConfig, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection
 
-    read_json(folder / "config.json", what)
-    try:
-        config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers checks the values in many ways
-        reason = first_line(error)
-        raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
+    config = read_clip_config(folder, what)
     vision = config.vision_config
     scale = read_scale(folder, int(vision.image_size), what)
     key = (*(sha256(item) for item in weight_files(folder, what)), scale, str(device), dtype)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.errors import MissingWeightsError, first_line
+from metrics.networks.clip_config import read_clip_config
+from metrics.networks.clip_image import CLIP_FILES
 from metrics.networks.clip_tokenizer import load_tokenizer, tokenizer_files
-from metrics.networks.hf_folder import load_folder, weight_files
-from metrics.weights.state_dict import read_json
+from metrics.networks.hf_folder import TOKENIZER_FILES, load_folder, weight_files
+from metrics.weights.hub import locate
+from metrics.weights.pins import pinned
 
 CLIP_TEXT = "openai/clip-vit-large-patch14"
 _DROP = (
@@ -21,6 +23,12 @@ _DROP = (
     r"logit_scale",
     r"text_model\.embeddings\.position_ids",
 )
+
+
+def clip_folder(given: object) -> Path:
+    """The folder of the CLIP that an option names (a file inside it stands for it), else that of `CLIP_TEXT`."""
+    place = locate(str(given) if given else pinned(CLIP_TEXT), CLIP_FILES + TOKENIZER_FILES)
+    return place.parent if place.is_file() else place
 
 
 class ClipTextEncoder:
@@ -40,14 +48,9 @@ class ClipTextEncoder:
 
 def load_clip_text(folder: Path, what: str, device: torch.device) -> tuple[ClipTextEncoder, list[Path]]:
     """The text encoder of a CLIPModel folder, in float32, and the files that decide its embeddings."""
-    from transformers import CLIPConfig, CLIPTextModelWithProjection
+    from transformers import CLIPTextModelWithProjection
 
-    read_json(folder / "config.json", what)
-    try:
-        config = CLIPConfig.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers checks the values in many ways
-        reason = first_line(error)
-        raise MissingWeightsError(f"{what}: '{folder / 'config.json'}' does not describe a CLIP ({reason})") from error
+    config = read_clip_config(folder, what)
     text = config.text_config
     text.projection_dim = config.projection_dim  # a saved text_config may hold its class's default instead
     model = load_folder(CLIPTextModelWithProjection, folder, what, drop=_DROP, config=text).to(device)

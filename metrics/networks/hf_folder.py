@@ -54,6 +54,16 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
+def load_processor(processor_class: Any, folder: Path, what: str) -> Any:
+    """`processor_class.from_pretrained(folder)`; MissingWeightsError where preprocessor_config.json is none of it."""
+    file = folder / "preprocessor_config.json"
+    try:
+        with quiet():
+            return processor_class.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers checks the values in many ways
+        raise MissingWeightsError(f"{what}: '{file}' cannot be read ({first_line(error)})") from error
+
+
 def load_folder(model_class: Any, folder: Path, what: str, drop: Sequence[str] = (), **settings: Any) -> Any:
     """`model_class.from_pretrained(folder)`, frozen, in eval mode, with no key missing or left over.
 

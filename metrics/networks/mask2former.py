@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from metrics.errors import MissingWeightsError, first_line
-from metrics.networks.hf_folder import load_folder, quiet
+from metrics.errors import MissingWeightsError
+from metrics.networks.hf_folder import load_folder, load_processor
 
 # COCO's classes as some published configurations spell them.
 _OTHER_NAMES = {
@@ -86,12 +86,4 @@ def load_mask2former(folder: Path, what: str, device: torch.device) -> Mask2Form
     model = load_folder(Mask2FormerForUniversalSegmentation, folder, what)
     if not (folder / "preprocessor_config.json").is_file():
         raise MissingWeightsError(f"{what}: '{folder}' has no preprocessor_config.json: download it again")
-    try:
-        with quiet():
-            processor = Mask2FormerImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers checks the values in many ways
-        reason = first_line(error)
-        raise MissingWeightsError(
-            f"{what}: '{folder / 'preprocessor_config.json'}' cannot be read ({reason})"
-        ) from error
-    return Mask2Former(model.to(device), processor)
+    return Mask2Former(model.to(device), load_processor(Mask2FormerImageProcessorPil, folder, what))

@@ -23,15 +23,12 @@ from metrics.base.kinds import FeatureMetric, make_card, pick_device
 from metrics.base.prompt_cache import KnownTexts
 from metrics.errors import BadInputError, MetricError
 from metrics.images import Images
-from metrics.networks.clip_image import CLIP_FILES
-from metrics.networks.clip_text import CLIP_TEXT, ClipTextEncoder, load_clip_text
+from metrics.networks.clip_text import CLIP_TEXT, ClipTextEncoder, clip_folder, load_clip_text
 from metrics.networks.encoder import Encoder
-from metrics.networks.hf_folder import TOKENIZER_FILES, weight_files
+from metrics.networks.hf_folder import weight_files
 from metrics.networks.image_encoders import OPTION_HELP, load_choice
 from metrics.set.kinds import FeatureSetMetric
 from metrics.types import Card, Facts, Request, digest_of, one_of
-from metrics.weights.hub import locate
-from metrics.weights.pins import pinned
 
 TEXTS = ("clip", "same")
 MOST_IMAGES = 5000
@@ -122,8 +119,7 @@ class ConditionalVendi(FeatureSetMetric[Prompted]):
         files: dict[str, Path] = {path.name: path for path in weight_files(folder, facts.title)}
         texts = None
         if how == "clip":
-            place = locate(str(given) if given else pinned(CLIP_TEXT), CLIP_FILES + TOKENIZER_FILES)
-            texts, used = load_clip_text(place.parent if place.is_file() else place, facts.title, device)
+            texts, used = load_clip_text(clip_folder(given), facts.title, device)
             files |= {f"text/{path.name}": path for path in used}
         settings: dict[str, Any] = {
             **encoder.settings,
