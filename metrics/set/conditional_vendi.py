@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from metrics.base.kinds import FeatureMetric, make_card, pick_device
@@ -27,7 +26,7 @@ from metrics.networks.clip_text import CLIP_TEXT, ClipTextEncoder, clip_folder, 
 from metrics.networks.encoder import Encoder
 from metrics.networks.hf_folder import weight_files
 from metrics.networks.image_encoders import OPTION_HELP, load_choice
-from metrics.set.kinds import FeatureSetMetric
+from metrics.set.kinds import EncoderSetMetric
 from metrics.types import Card, Facts, Request, digest_of, one_of
 
 TEXTS = ("clip", "same")
@@ -88,7 +87,7 @@ def conditional_vendi(images: Tensor, texts: Tensor, groups: Sequence[int]) -> f
     return math.exp(entropy((rows @ rows.T) * kernel) - entropy(kernel))
 
 
-class ConditionalVendi(FeatureSetMetric[Prompted]):
+class ConditionalVendi(EncoderSetMetric[Prompted]):
     """Effective number of different images given the prompt, at least about 1; higher is more diverse."""
 
     with_prompts: ClassVar[bool] = True
@@ -101,9 +100,8 @@ class ConditionalVendi(FeatureSetMetric[Prompted]):
     def __init__(
         self, card: Card, device: torch.device, encoder: Encoder, width: int, texts: ClipTextEncoder | None
     ) -> None:
-        super().__init__(card, device)
-        self.encoder, self.texts = encoder, texts
-        self._width = width
+        super().__init__(card, device, encoder, width)
+        self.texts = texts
         self._known = KnownTexts()
 
     @classmethod
@@ -130,11 +128,6 @@ class ConditionalVendi(FeatureSetMetric[Prompted]):
         return cls(make_card(facts, request, files, settings), device, encoder, width, texts)
 
     @property
-    def width(self) -> int:
-        """Number of features D."""
-        return self._width
-
-    @property
     def backbone(self) -> str:
         """Equal for metrics whose `embed` gives equal features: the prompts' side plays no part."""
         weights = {name: value for name, value in self.card.weights.items() if not name.startswith("text/")}
@@ -145,14 +138,6 @@ class ConditionalVendi(FeatureSetMetric[Prompted]):
     def by_features(self) -> bool:
         """Values are made of features of single images, with their prompts."""
         return type(self).embed is FeatureMetric.embed
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        """RGB image -> network input [3, S, S]."""
-        return self.encoder.prepare(image)
-
-    def encode_images(self, inputs: Tensor) -> Tensor:
-        """Network input [B, 3, S, S] -> features [B, D]."""
-        return self.encoder.encode(inputs)
 
     def statistics_of(self, features: Tensor, prompts: Sequence[str] = ()) -> Prompted:
         """The features [N, D], in float64, with the prompt of each; shards are added (`a + b`)."""

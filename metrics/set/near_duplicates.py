@@ -49,6 +49,7 @@ class NearDuplicates(EncoderSetMetric[Features], KernelMetric):
     """The share of generated images near a reference image, in 0..1; lower is less copying."""
 
     depends_on_count: ClassVar[bool] = False
+    _own: tuple[str, float] | None = None  # of the reference with this digest
     option_help: ClassVar[Mapping[str, str]] = {
         "encoder": OPTION_HELP,
         "threshold": "the cosine, in -1..1, from which an image counts as near",
@@ -81,12 +82,19 @@ class NearDuplicates(EncoderSetMetric[Features], KernelMetric):
             return math.nan
         return float(np.mean(nearest(a, b) >= self.threshold))
 
+    def _own_share(self, reference: Features) -> float:
+        """The share of reference images near another of their own: computed once for all runs against them."""
+        digest = reference.digest
+        if self._own is None or self._own[0] != digest:
+            self._own = digest, float(np.mean(nearest(reference.rows) >= self.threshold))
+        return self._own[1]
+
     def notes(self, n: int | None = None, reference: Counted | None = None) -> list[str]:
         """What the threshold means, and what share of the reference images lies as near to another of their own."""
         found = super().notes(n, reference)
         where = "a cosine that is not calibrated to what people call a copy: look at the pairs"
         found.append(f"{self.card.facts.title} from {self.threshold:g} on, {where}")
         if isinstance(reference, Features) and reference.n > 1:
-            own = float(np.mean(nearest(reference.rows) >= self.threshold))
+            own = self._own_share(reference)
             found.append(f"{own:.1%} of the reference images lie as near to another of their own")
         return found
