@@ -21,6 +21,7 @@ from bench.runtime.log import ONCE, get_logger
 from bench.store.cards import with_reference
 from bench.store.conditions import conditions_of
 from bench.store.expected import with_absent
+from bench.store.left_out import whole_blocks
 from bench.store.outdated import REPLACED
 from bench.store.pictures import broken_pictures
 from bench.store.ties import Ties
@@ -204,8 +205,7 @@ def read_run(store: RunStore) -> Run:
         metrics[name] = facts = facts_from_card(name, {"kind": _kind(scores), **card}, label)
         scores = with_absent(scores, facts.kind, ids, manifest.samples, images, refused)
         frames.append(_score_frame(name, scores))
-        blocks, _ = usable(store.left_out_scores(name), ties, {})
-        left_out[name] = () if broken or store.tells_left_out_gone(name, card) else _left_out(blocks)
+        left_out[name] = () if broken else whole_blocks(store, name, card, ties)
     metrics = {facts.name: facts for facts in sorted(metrics.values(), key=metric_order)}
     return Run(
         suite=manifest.suite,
@@ -266,12 +266,6 @@ def _kind(scores: Sequence[ScoreRow]) -> str:
     if any(row.sample is not None for row in scores):
         return "image"
     return "set" if any(row.prompt_id is None for row in scores) else "group"
-
-
-def _left_out(rows: Sequence[ScoreRow]) -> tuple[float, ...]:
-    """The values in the order of their blocks; none where a block's is missing or is no number."""
-    values = {row.sample: row.value for row in rows if math.isfinite(row.value)}
-    return tuple(values[block] for block in range(len(values))) if set(values) == set(range(len(values))) else ()
 
 
 def _score_frame(metric: str, scores: Sequence[ScoreRow]) -> pd.DataFrame:

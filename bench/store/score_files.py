@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +76,15 @@ class ScoreFiles:
         rows = [*self._score_rows(metric, PART), *self._score_rows(metric, LEFT_OUT)]
         return last_wins(row for row in rows if row.left_out)
 
-    def lacks_left_out(self, metric: str, card: Mapping[str, Any]) -> bool:
-        """Whether values with a block left out are gone that were there when the `card` of the values was written."""
-        recorded = card.get(LEFT_OUT)
-        return isinstance(recorded, int) and len(self.left_out_scores(metric)) < recorded
+    def lacks_left_out(self, metric: str, card: Mapping[str, Any], rows: Sequence[ScoreRow] | None = None) -> bool:
+        """Whether values with a block left out are gone that were there when the `card` of the values was written.
 
-    def tells_left_out_gone(self, metric: str, card: Mapping[str, Any]) -> bool:
-        """`lacks_left_out`, and a warning if so: the values that are left make no interval."""
-        if gone := self.lacks_left_out(metric, card):
-            logger.warning(
-                f"{self.name}: values of {metric} with a block of prompts left out are gone, so that it has no "
-                "interval: `bench score` makes them again",
-                extra=ONCE,
-            )
-        return gone
+        `rows`: `left_out_scores`, where they were read already.
+        """
+        recorded = card.get(LEFT_OUT)
+        if not isinstance(recorded, int):
+            return False
+        return len(self.left_out_scores(metric) if rows is None else rows) < recorded
 
     def _score_rows(self, metric: str, prefix: str) -> list[ScoreRow]:
         content = read_parts(self._scores(metric), SCORE_COLUMNS, prefix, f"{self.name}/scores/{metric}")

@@ -22,6 +22,7 @@ from bench.scoring.worker import Scorer
 from bench.store import score_files
 from bench.store.parts import write_part as really_write_part
 from bench.store.records import ScoreRow
+from bench.store.runs import read_run
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
 from metrics.set.moments import Moments
@@ -363,7 +364,8 @@ def test_values_with_a_block_left_out_that_are_gone_are_made_again(make: Make, t
     assert not make(SeenSet("seen_set"), run).missing.whole
     for path in run.store.path.rglob("left_out-*.parquet"):
         path.unlink()
-    assert run.store.tells_left_out_gone("seen_set", run.store.score_card("seen_set") or {})
+    assert run.store.lacks_left_out("seen_set", run.store.score_card("seen_set") or {})
+    assert read_run(run.store).left_out == {}
     assert "so that it has no interval: `bench score` makes them again" in said[-1]
     again = make(SeenSet("seen_set"), run)
     assert again.missing.whole
