@@ -98,19 +98,7 @@ def add_networks(model: DiffusionModel, plan: RunPlan, suite: Suite) -> None:
         ability(model, plan, "add_conditions")(_full_precision(plan, side), _plain_name(plan, side), acting, files)
     for side in plan.identity["guidance"] if method.precision else ():
         ability(model, plan, "add_int8")(_network_name(plan, side), _full_precision(plan, side))
-    if method.cache_interval is not None:
-        for side in plan.identity["guidance"]:
-            from bench.models.reuse import check_reuse  # imports torch
-
-            check_reuse(model.networks[_network_name(plan, side)].module)
-    for side in plan.identity["guidance"]:
-        from bench.models.block_cache import check_block_cache  # imports torch
-        from bench.models.taylor_cache import check_taylor_cache
-
-        if method.threshold is not None:
-            check_block_cache(model.networks[_network_name(plan, side)].module)
-        if method.taylor_interval is not None:
-            check_taylor_cache(model.networks[_network_name(plan, side)].module)
+    _check_caches(model, plan)
     _add_weak(model, plan)
 
 
@@ -125,6 +113,20 @@ def _add_tuned(model: DiffusionModel, plan: RunPlan, more: Mapping[str, Any]) ->
     for weights, part, _ in parts:
         model.add_network(part, resolve(weights), method.lora_scale, **more)
     add_soup(name, [(part, share) for _, part, share in parts])
+
+
+def _check_caches(model: DiffusionModel, plan: RunPlan) -> None:
+    """UsageError for a cache of features on a network that has no such layers."""
+    from bench.models.block_cache import check_block_cache  # these import torch
+    from bench.models.reuse import check_reuse
+    from bench.models.taylor_cache import check_taylor_cache
+
+    method = plan.method
+    settings = (method.cache_interval, method.threshold, method.taylor_interval)
+    checks = (check_reuse, check_block_cache, check_taylor_cache)
+    for check in [check for check, given in zip(checks, settings, strict=True) if given is not None]:
+        for side in plan.identity["guidance"]:
+            check(model.networks[_network_name(plan, side)].module)
 
 
 def _add_weak(model: DiffusionModel, plan: RunPlan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.formatting import aligned, counted, one_line, printable
-from bench.reporting.study_rows import interval_row, metric_row
+from bench.reporting.study_rows import interval_row, metric_row, number
 from bench.reporting.study_tables import WIDTH, share
 from bench.runtime.progress import Progress, Silent
 from bench.study.trust import Lead, Prepared, Trust, prepare, trust
@@ -121,8 +120,8 @@ def _data(judged: Trust, found: Pictured, ready: Prepared, scored: Sequence[Scor
             "metric": one.metric,
             "over": one.over,
             "accuracy": interval_row(one.difference),
-            "p": _number(one.p),
-            "p_holm": _number(one.p_holm),
+            "p": number(one.p),
+            "p_holm": number(one.p_holm),
         }
         for one in judged.leads
     ]
@@ -138,10 +137,6 @@ def _data(judged: Trust, found: Pictured, ready: Prepared, scored: Sequence[Scor
         "metrics": rows,
         "differences": leads,
     }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _lines(judged: Trust, found: Pictured, ready: Prepared, notes: Sequence[str]) -> Iterator[str]:

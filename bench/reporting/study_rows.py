@@ -22,9 +22,9 @@ def finding_rows(findings: Findings) -> dict[str, Any]:
             "failed": one.failed,
             "repeats": one.repeats,
             "same": one.same,
-            "probability": _number(one.spam),
+            "probability": number(one.spam),
             "marked": one.marked,
-            "seconds": _number(one.seconds),
+            "seconds": number(one.seconds),
         }
         for one in findings.raters.raters
     ]
@@ -65,9 +65,9 @@ def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
             "prompts": one.prompts,
         }
         row = {"method": one.a, "over": one.b, "win_rate": interval_row(one.rate), **counts}
-        row |= {"p": _number(one.p), "p_holm": _number(one.p_holm), "winner": one.winner or None}
+        row |= {"p": number(one.p), "p_holm": number(one.p_holm), "winner": one.winner or None}
         needed = task.needed.get((one.a, one.b)) if task is not None else None
-        row["votes_to_decide"] = None if needed is None else _number(needed.votes)
+        row["votes_to_decide"] = None if needed is None else number(needed.votes)
         pairs.append(row)
     found = judged.strengths
     rows = zip(found.methods, found.strengths, found.ranks, strict=True)
@@ -85,7 +85,7 @@ def _judged(judged: Judged, task: TaskFindings | None) -> dict[str, Any]:
             }
             for name, value, rank in rows
         ],
-        "tie_parameter": _number(found.tie),
+        "tie_parameter": number(found.tie),
     }
 
 
@@ -112,7 +112,7 @@ def metric_row(row: Against) -> dict[str, Any]:
             "metric": one.metric,
             "won": one.won,
             "votes": one.votes,
-            "difference": _number(one.difference),
+            "difference": number(one.difference),
         }
         for one in row.disagreements
     ]
@@ -132,9 +132,10 @@ def metric_row(row: Against) -> dict[str, Any]:
 
 def interval_row(value: Interval) -> Mapping[str, Any]:
     """A mean with its limits."""
-    numbers = {"mean": _number(value.mean), "ci_low": _number(value.low), "ci_high": _number(value.high), "n": value.n}
+    numbers = {"mean": number(value.mean), "ci_low": number(value.low), "ci_high": number(value.high), "n": value.n}
     return {**numbers, "reason": value.reason}
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """For JSON, which has no NaN and no infinity."""
     return float(value) if math.isfinite(value) else None

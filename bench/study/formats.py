@@ -39,16 +39,24 @@ def read_answers(file: Path) -> tuple[str, list[Raw]]:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise UsageError(f"{file} has more than 1 GiB: it is no file of answers")
-        if file.suffix == ".parquet":
-            return _table(parquet_rows(file), file)
-        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    if file.suffix == ".parquet":
+        return _table(parquet_rows(file), file)
+    text = text_of(file)
+    if text.lstrip()[:1] in ("{", "["):
+        return _json(text, file)
+    return _table(csv_rows(text, file), file)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file. UsageError: not readable, or not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not UTF-8 text: save it as UTF-8") from None
-    if text.lstrip()[:1] in ("{", "["):
-        return _json(text, file)
-    return _table(csv_rows(text, file), file)
 
 
 def _json(text: str, file: Path) -> tuple[str, list[Raw]]:
@@ -133,6 +141,8 @@ def parquet_rows(file: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pq.read_table(file, columns=wanted).to_pylist()
     except (pa.ArrowException, ValueError) as error:
         raise UsageError(f"{file} is not a readable parquet file: {error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
     return rows
 
 

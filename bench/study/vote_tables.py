@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.study.formats import MOST_BYTES, csv_rows, number, parquet_rows
+from bench.study.formats import MOST_BYTES, csv_rows, number, parquet_rows, text_of
 from bench.study.lines import read_lines
 
 PICK_A_PIC, HPD_PAIRS, HPD_RANKS, PLAIN = "Pick-a-Pic", "HPDv2 train", "HPDv2 test", "plain rows"
@@ -74,18 +74,17 @@ def read_table(file: Path) -> VoteTable:
 
 
 def _rows(file: Path) -> Sequence[Mapping[str, Any]]:
+    if file.suffix == ".parquet" and file.is_file():
+        return parquet_rows(file)
     try:
-        if file.suffix == ".parquet" and file.is_file():
-            return parquet_rows(file)
-        if file.stat().st_size > MOST_BYTES:
-            raise UsageError(f"{file} has more than 1 GiB: give it in parts, or as parquet")
-        if file.suffix == ".jsonl":
-            return list(read_lines(file))
-        text = file.read_text(encoding="utf-8-sig")
+        size = file.stat().st_size
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} is not UTF-8 text: save it as UTF-8") from None
+    if size > MOST_BYTES:
+        raise UsageError(f"{file} has more than 1 GiB: give it in parts, or as parquet")
+    if file.suffix == ".jsonl":
+        return list(read_lines(file))
+    text = text_of(file)
     if text.lstrip()[:1] not in ("[", "{"):
         return csv_rows(text, file)
     try:

@@ -13,7 +13,7 @@ from bench.methods.conditions import NAMES
 from bench.methods.guider import ALL_FIELDS
 from bench.methods.method import ACCELERATION
 from bench.methods.search import ALL_FIELDS as SEARCH
-from bench.suite.metric_spec import MetricSpec, define_metric
+from bench.suite.metric_spec import DEFAULTS, MetricSpec, define_metric
 from bench.suite.model_spec import ModelSpec
 from bench.suite.override import MOST_STEPS, Guidance, MethodOverride, Part, Prompt, Skip, Text, Weight, Whole
 from bench.suite.served import check_served, server_decides
@@ -171,13 +171,7 @@ class Suite(Part):
             if not table["replicates"]:
                 del table["replicates"]
         for table in (*data["metrics"].values(), *data["unselected"].values()):
-            for key, default in (
-                ("torchmetrics", None),
-                ("question", None),
-                ("answers", None),
-                ("dtype", "float32"),
-                ("tf32", False),
-            ):
+            for key, default in DEFAULTS.items():
                 if table[key] == default:
                     del table[key]
         if not self.unselected:

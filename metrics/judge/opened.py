@@ -45,7 +45,7 @@ def open_judge(facts: Facts, request: Request) -> Judge:
 
 def connect_by(connect: Callable[[Mapping[str, Any]], Judge]) -> None:
     """How a judge at a url is reached from now on: by a function of a metric's options."""
-    _connect.append(connect)
+    _connect[:] = [connect]
 
 
 def _open_served(facts: Facts, request: Request) -> Judge:
@@ -63,7 +63,7 @@ def _open_served(facts: Facts, request: Request) -> Judge:
     key = tuple(str(options.get(name)) for name in ("url", "model", "api_key_env"))
     judge = _open.get(key)
     if judge is None:
-        judge = _open[key] = _connect[-1](options)
+        judge = _open[key] = _connect[0](options)
     return judge
 
 
