@@ -30,7 +30,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
     errno.EEXIST: "a part of that path is a file, not a folder: choose another folder",
-    errno.EISDIR: "a folder of that name exists",
+    errno.EISDIR: "a folder of that name exists, which has to be moved or removed",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)

@@ -63,11 +63,11 @@ the last, spellings without a space, no end of the image, text before the image,
 than a thousandth. "Checked against our reading" on a card means this. `python -m pytest -s -k programs
 tests/unit/metrics/test_judge.py` prints the largest differences.
 
-| scorer | against | values | held to, of the largest value |
-|---|---|---:|---|
-| vqascore | the calls of GenEval 2's program: chat template, `generate` with scores | 16 | 1e-5 |
-| geneval2, _gm, _object, _attribute, _count | the same, question by question | 5 | 1e-5 |
-| unified_reward | greedy decoding token by token, without a cache | 1 | equal text |
+| scorer | against | values | largest difference, of the largest value | held to |
+|---|---|---:|---:|---|
+| vqascore | the calls of GenEval 2's program: chat template, `generate` with scores | 16 | 0 | 1e-5 |
+| geneval2, _gm, _object, _attribute, _count | the same, question by question | 5 | 5.0e-8 | 1e-5 |
+| unified_reward | greedy decoding token by token, without a cache | 1 | equal text | equal text |
 
 DreamSim's `dinov2_vitb14` is not covered: its network's code is fetched from elsewhere.
 
