@@ -21,9 +21,9 @@ from bench.store.ties import Ties
 from bench.store.values import usable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pathlib import Path
+
+    import pandas as pd
 
     from bench.store.run_store import RunStore
 
