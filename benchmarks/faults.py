@@ -38,6 +38,7 @@ TAKE = ("score", "--images", "mine", "--suite", "s.toml", "--prompts", "shapes",
 SAYS_NOTHING = re.compile(
     r"(nothing to do.*|generate: .*|score: .*|torch uses .*|.*(biased upwards|compare only).*|)\n?"
 )
+QUIET = "nothing to do: all images and scores exist\n"
 Trial = dict[str, Any]
 
 
@@ -72,15 +73,30 @@ class World:
         """Whether the command, run again, ends with the very same numbers; what a refusal says is followed."""
         done = lab.call(self.work, *command)
         for _ in range(3):
-            named = re.findall(r"r/runs/\S+?\.json(?!l)", done.err)
-            if done.code == 0 or not named or "delete" not in done.err:
+            if done.code == 0 or not self.followed(done.err):
                 break
-            for path in (self.work / named[-1], self.work / f"{named[-1]}.sha256"):
-                path.unlink(missing_ok=True)
             done = lab.call(self.work, *command)
         if done.code != 0:
             return False, f"again: {done.code} {done.err[-200:]}"
         return True, ""
+
+    def followed(self, said: str) -> bool:
+        """Whether a sentence names a file to delete; it is deleted then."""
+        named = re.findall(r"r/runs/\S+?\.json(?!l)", said)
+        if not named or "delete" not in said:
+            return False
+        for path in (self.work / named[-1], self.work / f"{named[-1]}.sha256"):
+            path.unlink(missing_ok=True)
+        return True
+
+    def later(self) -> str:
+        """Why later calls are not silent about what was mended, or give other numbers; "" where all is well."""
+        for _ in range(3):
+            said = lab.call(self.work, *RUN).err
+            if not self.followed(said):
+                break
+            lab.call(self.work, *RUN)
+        return self.same() or ("" if said == QUIET else f"later: {said[-200:]}")
 
     def same(self) -> str:
         """Why the numbers are others; "" where they are the same."""
@@ -146,6 +162,7 @@ KINDS = {
     "prompts": "r/runs/faults/refl@*/prompts-*.jsonl",
     "copy of how it was made": "r/runs/faults/refl@*/made.json",
     "summary": "r/runs/faults/refl@*/summary.json",
+    "digest of the summary": "r/runs/faults/refl@*/summary.json.sha256",
     "image rows": "r/runs/faults/refl@*/images/part-*.parquet",
     "image values": "r/runs/faults/refl@*/scores/pickscore/part-*.parquet",
     "group values": "r/runs/faults/refl@*/scores/lpips/part-*.parquet",
@@ -209,9 +226,7 @@ def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | Non
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     good, why = world.again()
     why = world.same() if good else why
-    if not why:  # what was made again is told once, and not by every later call
-        said = lab.call(folder, *RUN).err
-        why = "" if said == "nothing to do: all images and scores exist\n" else f"later: {said[-200:]}"
+    why = why or world.later()  # what was made again is told once, and not by every later call
     notes += [why] if why else []
     return outcome(1, silent, bool(notes), "; ".join(notes))
 
