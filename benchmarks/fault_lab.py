@@ -192,6 +192,36 @@ def remove_at(number: int, folder: Path) -> Hook:
     return at_call(number, lambda name, given: shutil.rmtree(folder, ignore_errors=True))
 
 
+def refused_at(number: int, error: int) -> Hook:
+    """From the `number`-th call that changes a file on, the system refuses new files (no inode left, quota used up)."""
+    count = [0]
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*given: Any, **named: Any) -> Any:
+            if real is not opening or given[1] & os.O_CREAT:
+                count[0] += 1
+                if count[0] >= number:
+                    raise OSError(error, os.strerror(error), str(given[0]))
+            return real(*given, **named)
+
+        return calling
+
+    opening = os.open
+
+    def install() -> None:
+        for name in ("open", "mkdir", "link"):
+            setattr(os, name, refusing(getattr(os, name)))
+
+    return install
+
+
+def as_nobody() -> None:
+    """Goes on as a user who owns nothing."""
+    os.environ["HOME"] = "/nonexistent"
+    os.setgid(65534)
+    os.setuid(65534)
+
+
 def short_of_disk(size: int) -> Hook:
     """No file may grow beyond so many bytes."""
 

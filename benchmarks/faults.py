@@ -15,18 +15,19 @@ the fault, and shows other numbers; *lost* where finished work or a right number
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import random
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import fault_lab as lab
+from fault_inputs import EDITS, FOLDERS, ODD, edited, hostile_folder, hostile_text, odd_input, read_only
+from fault_world import CHECK, REPORT, RUN, SAYS_NOTHING, TAKE, TRAIN, UPDATE, Trial, World, outcome
 
 # --- kills
 
@@ -110,6 +111,11 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
     elif how == "a pipe":
         path.unlink()
         os.mkfifo(path)
+    elif how in ("a link to itself", "a link to nothing"):
+        path.unlink()
+        path.symlink_to(path.name if how == "a link to itself" else "nothing")
+    elif how == "noise":
+        path.write_bytes(rng.randbytes(len(data)))
     elif how == "nested":
         if path.suffix != ".json":
             return False
@@ -125,6 +131,12 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
     return True
 
 
+DAMAGES = (
+    "truncated", "empty", "zeros", "noise", "missing", "a folder", "a pipe", "a link to itself", "a link to nothing", "nested",
+    "of another run",
+)  # fmt: skip
+
+
 def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | None:
     """One file is damaged: `check` must tell or be the same, `run` must end with the same numbers."""
     folder = world.fresh()
@@ -137,8 +149,10 @@ def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | Non
     notes = [] if done.clean else [f"check: {done.code} {done.err[-150:]}"]
     if kind == "baseline":
         shutil.copy(world.whole / "b.json", folder / "b.json") if path.is_file() else None
-    if path.is_dir() or how == "a pipe":  # what stands in a file's place is the user's: it is removed by hand
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if (
+        path.is_dir() or path.is_symlink() or how == "a pipe"
+    ):  # what stands in a file's place is the user's: it is removed by hand
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     good, why = world.again()
     why = world.same() if good else why
     why = why or world.later()  # what was made again is told once, and not by every later call
@@ -162,14 +176,16 @@ def crowd(world: World, count: int, gap: float) -> Trial:
     return outcome(count, False, bool(why or left), f"{why} {left or ''}".strip())
 
 
-def full_disk(world: World, size: int) -> Trial:
-    """No file may grow beyond `size` bytes; then there is room again."""
+def full_disk(world: World, hook: lab.Hook) -> Trial:
+    """The system refuses to write at some moment; then there is room again."""
     folder = world.fresh(finished=False)
-    done = lab.call(folder, *RUN, hook=lab.short_of_disk(size))
+    done = lab.call(folder, *RUN, hook=hook)
+    # A cache that cannot be written is no error, but said.
+    silent = done.code == 0 and (bool(world.same()) or "not cached" not in done.err)
     good, why = world.again()
-    why = (world.same() if good else why) or ("" if done.clean and done.code else f"{done.code} {done.err[-200:]}")
+    why = (world.same() if good else why) or ("" if done.clean else f"{done.code} {done.err[-200:]}")
     left = lab.leftovers(folder)
-    return outcome(1, done.code == 0, bool(why or left), f"{why} {left or ''}".strip())
+    return outcome(1, silent, bool(why or left), f"{why} {left or ''}".strip())
 
 
 def removed(world: World, number: int, what: str) -> Trial:
@@ -200,13 +216,16 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
         yield f"kill of train: {number}", lambda n=number: kill_training(world, drawn("train", n))
         for kind in KINDS:
             yield f"flipped bit, {kind}: {number}", lambda k=kind, n=number: damage(world, k, "flip", drawn(k, n))
-    for how in ("truncated", "empty", "zeros", "missing", "a folder", "a pipe", "nested", "of another run"):
+    for how in DAMAGES:
         for kind in KINDS:
             yield f"{how}: {kind}", lambda k=kind, h=how: damage(world, k, h, drawn(k, 0))
     for number, (size, gap) in enumerate([(2, 0.0), (2, 0.7), (4, 0.0), (4, 0.3)]):
         yield f"{size} processes at once: {number}", lambda s=size, g=gap: crowd(world, s, g)
     for size in (100, 1_000, 3_000, 4_500, 8_000, 20_000):
-        yield f"disk full: {size}", lambda s=size: full_disk(world, s)
+        yield f"disk full: {size}", lambda s=size: full_disk(world, lab.short_of_disk(s))
+    for kind, code in (("no inode left", errno.ENOSPC), ("quota used up", errno.EDQUOT)):
+        for number in (1, 4, 12, 30, 60, 100):
+            yield f"{kind}: at {number}", lambda n=number, c=code: full_disk(world, lab.refused_at(n, c))
     for number in (5, 20, 45, 80, 120, 160, 200):
         for what in ("r", "r/runs", "r/cache"):
             yield f"folder removed: {what} at {number}", lambda n=number, w=what: removed(world, n, w)
@@ -218,6 +237,20 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
             )
     for name in ODD:
         yield f"odd input: {name}", lambda n=name: odd_input(world, n)
+    for name in FOLDERS:
+        yield f"hostile name: folder, {name}", lambda n=name: hostile_folder(world, n)
+    yield "hostile name: texts", lambda: hostile_text(world)
+    for command in (
+        RUN,
+        (*RUN, "--samples", "3"),
+        REPORT,
+        CHECK,
+        UPDATE,
+        TAKE,
+        ("score", "refl", "--results", "r"),
+        TRAIN,
+    ):
+        yield f"read-only: {' '.join(command)[:60]}", lambda c=command: read_only(world, c)
 
 
 def page(saved: dict[str, Trial]) -> str:
