@@ -92,7 +92,7 @@ PROMPTS = {
     "two prompts of one id": '{"id": "a", "text": "t"}\n{"id": "a", "text": "u"}\n',
     "a number of many digits": f'{{"id": "a", "text": "t", "n": {LONG}}}\n',
     "an empty file of prompts": "",
-    "bytes as prompts": "\udcff\udcfe\udc00",
+    "bytes as prompts": "\udcff\udcfe\udc80",
 }
 SUITES = {
     "a path as a suite's name": ('name = "faults"', 'name = "../../x"'),
@@ -117,31 +117,21 @@ IN_PLACE: dict[str, Callable[[Path], Any]] = {
     "a link to itself": _a_link_to_itself,
     "a link to nothing": lambda path: path.symlink_to("nothing"),
 }
-PLACES = ("an image", "a suite", "thresholds", "prompts", "the results", "a checkpoint")
-OTHERS = ("a sample of 20 digits", "a billion samples", "a name that is a path", "a name with an escape")
+NAMES = {"a suite": "s.toml", "thresholds": "l.toml", "prompts": "q.jsonl", "the results": "r2", "a checkpoint": "w"}
+MORE = {"prompts": ("--prompts", "q.jsonl"), "the results": ("--results", "r2"), "a checkpoint": ("--set", "weights=w")}
+PLACES = ("an image", *NAMES)
+OTHERS = ("a billion samples", "a name that is a path", "a name with an escape")
 ODD = (*PROMPTS, *SUITES, *(f"{what} as {place}" for what in IN_PLACE for place in PLACES), *OTHERS)
 
 
 def _in_place(folder: Path, what: str, place: str) -> tuple[Any, ...]:
     """Put something in the place of a file that a command reads; returns the command."""
-    names = {
-        "a suite": "s.toml",
-        "thresholds": "l.toml",
-        "prompts": "q.jsonl",
-        "the results": "r2",
-        "a checkpoint": "w",
-    }
-    path = next((folder / "mine").glob("*/0.png")) if place == "an image" else folder / names[place]
+    path = next((folder / "mine").glob("*/0.png")) if place == "an image" else folder / NAMES[place]
     path.unlink(missing_ok=True)
     IN_PLACE[what](path)
     if place == "an image":
         return TAKE
-    more = {
-        "prompts": ("--prompts", "q.jsonl"),
-        "the results": ("--results", "r2"),
-        "a checkpoint": ("--set", "weights=w"),
-    }
-    return CHECK if place == "thresholds" else (*RUN, *more.get(place, ()))
+    return CHECK if place == "thresholds" else (*RUN, *MORE.get(place, ()))
 
 
 def _command(folder: Path, name: str) -> tuple[Any, ...]:
@@ -152,14 +142,10 @@ def _command(folder: Path, name: str) -> tuple[Any, ...]:
     if name in SUITES:
         (folder / "s.toml").write_text(lab.SUITE.replace(*SUITES[name]))
         return RUN
-    if name == "a sample of 20 digits":
-        picture = next((folder / "mine").glob("*/0.png"))
-        picture.rename(picture.with_name("9" * 20 + ".png"))
-        return TAKE
     if name == "a billion samples":
         return (*RUN, "--samples", "1000000000")
     if name in OTHERS:
-        return (*TAKE, "--name", "../x" if "path" in name else "a\x1b[2J")
+        return (*TAKE[:-3], "../x" if "path" in name else "a\x1b[2J", *TAKE[-2:])
     what, _, place = name.partition(" as ")
     return _in_place(folder, what, place)
 
@@ -172,10 +158,8 @@ def odd_input(world: World, name: str) -> Trial:
     if name == "a folder as the results":  # an empty folder is no fault
         return outcome(1, False, done.code != 0, f"{done.code} {done.err[-200:]}" if done.code else "")
     wrong = not done.clean or done.code not in (2, 4) or steers(done) or "error: " not in done.err
-    why = world.same()
-    return outcome(
-        1, done.code == 0, bool(wrong or why), f"{done.code} {done.err[-200:]} {why}" if wrong or why else ""
-    )
+    wrong = wrong or bool(world.same())
+    return outcome(1, done.code == 0, wrong, f"{done.code} {done.err[-200:]} {world.same()}" if wrong else "")
 
 
 # --- names and texts
@@ -233,10 +217,8 @@ def hostile_text(world: World) -> Trial:
     folder = world.fresh(finished=False)
     lines = [{"id": f"p{n}", "text": f"{sign}{EVIL} {n}", "tags": [EVIL]} for n, sign in enumerate("=+-@")]
     (folder / "q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    suite = lab.SUITE.replace('title = "Faults"', f"title = {json.dumps(EVIL)}").replace(
-        'shapes"\nlimit = 3', 'q.jsonl"'
-    )
-    (folder / "s.toml").write_text(suite)
+    suite = lab.SUITE.replace('title = "Faults"', f"title = {json.dumps(EVIL)}")
+    (folder / "s.toml").write_text(suite.replace('shapes"\nlimit = 3', 'q.jsonl"'))
     commands = (RUN, REPORT, UPDATE_ALL, CHECK, ("compare", "base", "refl", "--results", "r"), ("list", "runs"))
     done = [lab.call(folder, *command) for command in commands]
     bad = [f"{one.code} {one.err[-100:]}" for one in done if not one.clean or steers(one) or one.code not in (0, 3)]
@@ -246,10 +228,9 @@ def hostile_text(world: World) -> Trial:
     for path in (folder / "p").glob("*.csv"):
         cells = (cell for row in csv.reader(path.open()) for cell in row)
         bad += [f"{path.name}: {cell[:20]}" for cell in cells if cell[:1] in "=+@\t\r" and cell][:1]
-    text = "".join(
-        path.read_text() for path in (folder / "p").glob("table.*") if path.suffix in (".tex", ".md", ".csv")
-    )
-    bad += [word for word in ("\x1b", "\\input{", "\\write18", "<img", "<svg") if word in text]
+    for name, words in {"table.tex": ("\x1b", "\\input{", "\\write18"), "table.md": ("\x1b", "<img", "<svg")}.items():
+        text = (folder / "p" / name).read_text() if (folder / "p" / name).is_file() else words[0]
+        bad += [f"{name}: {word}" for word in words if word in text]
     return outcome(1, False, bool(bad), "; ".join(bad))
 
 
@@ -260,17 +241,17 @@ UPDATE_ALL = ("check", "r", "--baseline", "b.json", "--update-baseline", "--acce
 
 
 def read_only(world: World, command: tuple[Any, ...]) -> Trial | None:
-    """Another user, who may read all and write nothing: done, or refused in a sentence; nothing changes."""
+    """Folders and files that may be read and not be written to: done, or refused in a sentence; nothing changes."""
     if os.geteuid() != 0:
         return None
     folder = world.fresh()
-    for parent in (world.folder, *world.folder.parents[:1]):
-        parent.chmod(0o755)
+    shutil.rmtree(folder / "p", ignore_errors=True)
     for name in (".said-0.out", ".said-0.err"):
         (folder / name).touch()
-        (folder / name).chmod(0o666)
-    shutil.rmtree(folder / "p", ignore_errors=True)
-    done = lab.call(folder, *command, hook=lab.as_nobody)
+    for path in (folder, *folder.rglob("*")):
+        if not path.name.startswith(".said-"):
+            path.chmod(path.stat().st_mode & ~0o222)
+    done = lab.call(folder, *command, hook=lab.without_privileges)
     why = world.same()
     wrong = not done.clean or done.code not in (0, 2) or (done.code == 2 and "error: " not in done.err)
     return outcome(1, False, bool(wrong or why), f"{done.code} {done.err[-250:]} {why}" if wrong or why else "")

@@ -1,4 +1,4 @@
-"""A folder with a finished job, of which each trial of `benchmarks/faults.py` gets a copy, and what a trial comes to."""
+"""A finished job, of which each trial of `benchmarks/faults.py` gets a copy, and what a trial comes to."""
 
 from __future__ import annotations
 

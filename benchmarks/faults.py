@@ -132,8 +132,8 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
 
 
 DAMAGES = (
-    "truncated", "empty", "zeros", "noise", "missing", "a folder", "a pipe", "a link to itself", "a link to nothing", "nested",
-    "of another run",
+    "truncated", "empty", "zeros", "noise", "missing", "a folder", "a pipe", "a link to itself", "a link to nothing",
+    "nested", "of another run",
 )  # fmt: skip
 
 
@@ -149,9 +149,7 @@ def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | Non
     notes = [] if done.clean else [f"check: {done.code} {done.err[-150:]}"]
     if kind == "baseline":
         shutil.copy(world.whole / "b.json", folder / "b.json") if path.is_file() else None
-    if (
-        path.is_dir() or path.is_symlink() or how == "a pipe"
-    ):  # what stands in a file's place is the user's: it is removed by hand
+    if how.startswith("a "):  # what stands in a file's place is the user's: it is removed by hand
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     good, why = world.again()
     why = world.same() if good else why
@@ -240,17 +238,10 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
     for name in FOLDERS:
         yield f"hostile name: folder, {name}", lambda n=name: hostile_folder(world, n)
     yield "hostile name: texts", lambda: hostile_text(world)
-    for command in (
-        RUN,
-        (*RUN, "--samples", "3"),
-        REPORT,
-        CHECK,
-        UPDATE,
-        TAKE,
-        ("score", "refl", "--results", "r"),
-        TRAIN,
-    ):
-        yield f"read-only: {' '.join(command)[:60]}", lambda c=command: read_only(world, c)
+    rescore = ("score", "refl", "--results", "r")
+    commands: list[tuple[str, ...]] = [RUN, (*RUN, "--samples", "3"), REPORT, CHECK, UPDATE, TAKE, rescore, TRAIN]
+    for words in commands:
+        yield f"read-only: {' '.join(words)[-60:]}", lambda c=words: read_only(world, c)
 
 
 def page(saved: dict[str, Trial]) -> str:

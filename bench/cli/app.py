@@ -37,7 +37,7 @@ from metrics.errors import punctuated
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "plan": plan,
