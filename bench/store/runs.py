@@ -142,6 +142,8 @@ class Run:
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
     differing: Mapping[str, str] = field(default_factory=dict)  # metric -> why it is not compared, and so not here
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
+    derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the analysis worked out from this very run, kept because a report asks for it many times."""
 
     @cached_property
     def prompts_digest(self) -> str:
