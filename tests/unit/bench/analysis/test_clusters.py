@@ -70,6 +70,11 @@ def limits_of(folder: Path, times: int, **options: Any) -> dict[str, tuple[float
     return found
 
 
+def test_one_text_under_several_ids_says_why_there_is_no_interval(tmp_path: Path) -> None:
+    table = build(open_runs([run_of(tmp_path, "base", 1, TIMES).path])[0])
+    assert f"no interval: {TIMES} prompts of one text or scene carry no between-prompt variance" in table.protocol
+
+
 def same(a: dict[str, tuple[float, ...]], b: dict[str, tuple[float, ...]]) -> bool:
     return set(a) == set(b) and all(np.allclose(a[key], b[key], rtol=1e-9, equal_nan=True) for key in a)
 
