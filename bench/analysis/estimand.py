@@ -98,9 +98,7 @@ def _row_means(values: Floats) -> Floats:
 
 def prompt_clusters(run: Run) -> Mapping[str, int]:
     """Prompt id -> its cluster, as a number (`bench.store.clusters`); the same numbers whatever the prompts' order."""
-    if "clusters" not in run.derived:
-        run.derived["clusters"] = clusters_of(sorted(run.prompts), run.tags, run.cluster)
-    return run.derived["clusters"]  # type: ignore[no-any-return]
+    return run.once("clusters", lambda: clusters_of(sorted(run.prompts), run.tags, run.cluster))
 
 
 def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -112,10 +110,7 @@ def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 def units_of(run: Run, metric: str) -> Units:
     """Of an image or group metric that the run was scored with; arrays that cannot be written to."""
-    key = "units", metric
-    if key not in run.derived:
-        run.derived[key] = _units(run, metric)
-    return run.derived[key]  # type: ignore[no-any-return]
+    return run.once(("units", metric), lambda: _units(run, metric))
 
 
 def _units(run: Run, metric: str) -> Units:
