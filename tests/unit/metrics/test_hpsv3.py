@@ -61,6 +61,7 @@ def test_inputs_are_the_originals(scorer: Any) -> None:
         assert ids[0, -40:].tolist() == row["ids"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["rows and columns", "last token", "no system message", "squash", "stripped"])
 def test_a_mistake_of_a_port_is_caught(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = metrics.load("hpsv3", weights=DATA)

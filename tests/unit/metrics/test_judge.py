@@ -165,6 +165,7 @@ def test_soft_tifa_is_the_programs(folder: Path, questions: Path, program: Any) 
         verb.score(PICTURES[:1], ["three red dogs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["last but one token", "no space in front", "no image end", "text first", "resize"])
 def test_a_mistake_of_a_port_is_caught(
     mistake: str, folder: Path, by_program: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

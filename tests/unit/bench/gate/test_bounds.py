@@ -190,6 +190,7 @@ def test_another_protocol_is_not_comparable_with_the_baseline(results: Path) -> 
 HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -183,6 +183,7 @@ def baseline(**changes: Any) -> str:
     return json.dumps({"schema_version": 1, "summaries": [summary]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

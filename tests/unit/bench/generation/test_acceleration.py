@@ -55,6 +55,7 @@ def final(model: Any, actions: Any, items: Any = ITEMS) -> torch.Tensor:
     return latents
 
 
+@pytest.mark.slow
 def test_runs_of_other_steps_stand_beside(tmp_path: Path) -> None:
     """In one call: each has the pictures and counts that it has alone, and the suite's own are what they were."""
     together = plans("base", "fewer_steps", "combined", steps="3", switch_step="3")
@@ -71,6 +72,7 @@ def test_runs_of_other_steps_stand_beside(tmp_path: Path) -> None:
     assert "steps" not in together[0].identity
 
 
+@pytest.mark.slow
 def test_fewer_steps_are_those_of_a_suite_with_fewer(model: Any, tmp_path: Path) -> None:
     few = suite().model_copy(update={"sampler": suite().sampler.model_copy(update={"steps": 3})})
     methods = resolve_methods(["base"], few)
@@ -186,6 +188,7 @@ def test_a_plan_counts_their_own_steps() -> None:
     assert found.evaluations_alone == found.evaluations_shared == 5 * 2 * (40 + 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "missing"),
     [

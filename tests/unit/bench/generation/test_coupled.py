@@ -53,6 +53,7 @@ def expected(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> dict[tup
     return images_of(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_batches_hold_whole_prompts_whatever_their_size(
     suite: Suite, tmp_path: Path, expected: Any, said: list[str], size: int
@@ -102,6 +103,7 @@ def test_runs_beside_it_are_what_they_are_alone(suite: Suite, tmp_path: Path, ex
     assert len({frozenset(images_of(store).values()) for store in stores}) == 3
 
 
+@pytest.mark.slow
 def test_shards_hold_whole_prompts(suite: Suite, tmp_path: Path, expected: Any) -> None:
     how: dict[str, Any] = {"settings": {"shield": 3}, "results": tmp_path, "batch_size": 1}
     assert bench.run(suite, ["spell"], shard="2/2", **how) == []

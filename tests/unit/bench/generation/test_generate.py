@@ -250,6 +250,7 @@ def test_writing_waits_beside_the_next_batch_and_is_bounded(
     assert len(store.images()) == 9
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_where_images_are_decoded(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +269,7 @@ def test_bits_do_not_depend_on_where_images_are_decoded(
     assert found["MainThread"] == found["decode_0"]
 
 
+@pytest.mark.slow
 def test_progress_hears_of_a_batch_once(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     """However many methods share it: their parts of it end at uneven times, of which no rate can be told."""
 

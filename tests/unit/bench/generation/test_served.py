@@ -123,6 +123,7 @@ def test_the_manifest_says_who_made_the_images_and_how_reliably(at: Bench) -> No
     )
 
 
+@pytest.mark.slow
 def test_who_the_server_is_makes_the_run(at: Bench) -> None:
     names = {at.run().name, at.run(declares={"cache": "tea"}).name, at.run(request={"lora": {"name": "x"}}).name}
     at.server.models = [{"id": "tiny", "root": "tiny-v2"}]

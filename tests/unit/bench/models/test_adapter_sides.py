@@ -63,6 +63,7 @@ def test_prompts_are_encoded_once_for_each_side(
     assert torch.equal(cond.of("text").take([1, 0]).states["text"], cond.of("text").states["text"][[1, 0]])
 
 
+@pytest.mark.slow
 def test_what_is_said_of_text_encoders_can_be_left_out(
     worlds: dict[str, World], tmp_path: Path, said: list[str]
 ) -> None:

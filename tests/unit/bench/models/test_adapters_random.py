@@ -89,6 +89,7 @@ def test_every_file_is_what_was_merged_by_hand(
     assert kinds >= ({"lora", "dora", "loha", "lokr", "oft", "diff"} if exhaustive else {"lora"})
 
 
+@pytest.mark.slow
 def test_alpha_that_one_layer_ignores_is_caught(
     worlds: dict[str, World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_kinds_of_every_family() -> None:
         assert norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mark", "kind"),
     [("norm", "normalisation"), ("to_", "attention"), (".ff.", "feed-forward"), ("time_emb", "embedding")],

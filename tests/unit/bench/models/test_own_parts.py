@@ -76,6 +76,7 @@ def test_the_tuned_side_is_the_tuned_pipeline(
     assert {name for name in parts if name in own_parts(path, folders[family], model.parts, "float32")} == set(parts)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_each_side_of_a_step_uses_its_own(folders: dict[str, Path], tmp_path: Path) -> None:
     path = tuned_pipeline(folders["sd"], tmp_path / "tuned", "sd", ("text_encoder", "vae"))
     model: Any = load_model(folders["sd"], suite_for(*CASES["sd"]))

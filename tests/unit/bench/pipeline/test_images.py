@@ -48,6 +48,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
     return a, b, fid.distance(fid.statistics(opened(a)), fid.statistics(opened(b)))
 
 
+@pytest.mark.slow
 def test_two_folders_without_prompts(two: tuple[Path, Path, float], tmp_path: Path) -> None:
     a, b, wanted = two
     common = {"suite": "shapes", "metrics": ["fid"], "results": tmp_path / "results", "device": "cpu"}

@@ -81,6 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results / "report"
 
 
+@pytest.mark.slow
 def test_untrusted_text_is_never_markup(folder: Path) -> None:
     text, reader, data = read(folder)
     assert [tag for tag, _ in reader.elements].count("script") == 3 + len(SCRIPTS)  # two of data, plotly
@@ -144,6 +145,7 @@ def many(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
         make(results, method, prompts=6, samples=2, images=True)
 
 
+@pytest.mark.slow
 def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(monkeypatch, tmp_path)
     report(tmp_path, tmp_path / "report", n_resamples=100, gallery=3)

@@ -79,6 +79,7 @@ def test_equal_data_give_equal_bytes(results: Path, written: list[Path], tmp_pat
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_that_no_longer_hold_go_away(written: list[Path], tmp_path: Path) -> None:
     out = shutil.copytree(written[0].parent, tmp_path / "out")
     (out / "notes.txt").write_text("mine", encoding="utf-8")
@@ -218,6 +219,7 @@ def test_untrusted_names_and_prompts_are_only_text(tmp_path: Path) -> None:
     ).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sweeps_are_ordered_by_setting_and_named_briefly(tmp_path: Path) -> None:
     for step in (20, 5, 30):
         make(tmp_path, f"combined[switch_step={step}]", prompts=3, means=fakes["MEANS"]["combined"])
@@ -245,6 +247,7 @@ def test_empty_results_folder(tmp_path: Path) -> None:
         report(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_the_package_can_be_called_like_its_function(results: Path, tmp_path: Path) -> None:
     assert bench.report(results, tmp_path, n_resamples=100)  # type: ignore[operator]

@@ -83,6 +83,7 @@ def plain_loop(model: Any, how: Coupling) -> Tensor:
     return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COUPLINGS, ids=lambda how: how.kind)
 def test_equals_a_plain_loop_bit_for_bit(model: Any, how: Coupling) -> None:
     latents = ours(model, how)
@@ -91,6 +92,7 @@ def test_equals_a_plain_loop_bit_for_bit(model: Any, how: Coupling) -> None:
     assert float((pictures - plain).abs().mean()) / 255 >= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COUPLINGS, ids=lambda how: how.kind)
 def test_an_image_depends_on_those_of_its_prompt_and_on_no_other(model: Any, how: Coupling) -> None:
     whole = ours(model, how)

@@ -165,6 +165,7 @@ def test_a_lora_is_switched_within_the_tree(folders: dict[str, Path], tmp_path: 
     assert model.networks["tuned"].module is model.networks["base"].module
 
 
+@pytest.mark.slow
 def test_what_is_executed_is_what_the_tree_costs(folders: dict[str, Path]) -> None:
     from collections import Counter
 

@@ -77,6 +77,7 @@ def close(got: Tensor, expected: Tensor) -> None:
     assert float((got - expected).abs().max()) <= 2e-5 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [{"timestep_spacing": "leading", "steps_offset": 1}, {}])
 def test_ddpm_ends_with_the_predicted_original_as_the_official_code(folder: Path, spacing: dict[str, Any]) -> None:
     options = {"rescale_betas_zero_snr": False, **spacing}

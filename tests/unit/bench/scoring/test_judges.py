@@ -72,6 +72,7 @@ def reasons(store: RunStore, name: str) -> list[str]:
     return [row.reason for row in store.scores(name) if row.reason]
 
 
+@pytest.mark.slow
 def test_a_suites_own_questions(store: RunStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from metrics.judge import opened
 

@@ -35,6 +35,7 @@ def test_autoencoder_reconstructs_at_28_db() -> None:
     assert float((-10.0 * error.log10()).mean()) >= 28.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORERS)
 def test_scorers_prefer_the_true_caption(name: str) -> None:
     scorer = metrics.load(name, weights=str(weights.resolve(f"shapes:{SCORERS[name]}")), label="shapes")

@@ -225,6 +225,7 @@ def one_apart(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_differing_metric_leaves_the_others_in_the_report(one_apart: Path) -> None:
     assert main(["report", "--results", str(one_apart), "--out", str(one_apart / "out"), "--gallery", "0"]) == 0
     scores = pd.read_csv(one_apart / "out" / "scores.csv")

@@ -99,6 +99,7 @@ def test_what_a_training_writes(
     assert any(not torch.equal(value, model.unet.state_dict()[key]) for key, value in weights(out).items())
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions], said: list[str]) -> None:
     given = options("refl")
     assert loop.train("refl", given) is not None
@@ -180,6 +181,7 @@ def test_a_kill_after_the_state_costs_no_row_of_the_log(
     assert [row["step"] for row in rows(out)] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_refused(options: Callable[..., TrainOptions], said: list[str], tmp_path: Path) -> None:
     folder = checkpoint.log_folder(tmp_path / "made")
     folder.mkdir()
