@@ -107,6 +107,7 @@ def test_the_preprocessing_is_that_of_the_folder(siglip: Path, tmp_path: Path) -
         metrics.load("siglip2", weights=other)
 
 
+@pytest.mark.slow
 def test_another_model_is_refused_by_its_kind(siglip: Path, dinov3: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip")
     with pytest.raises(metrics.MissingWeightsError, match="of type 'clip', not a SigLIP"):

@@ -43,6 +43,7 @@ def found_by(scorer: Any) -> torch.Tensor:
     return torch.cat([scorer.distribution([picture(row)], [row["prompt"]]) for row in RECORDED])
 
 
+@pytest.mark.slow
 def test_values_are_the_originals(scorer: Any) -> None:
     assert worst(found_by(scorer)) < 1e-4
     values = scorer.score([picture(row) for row in RECORDED], [row["prompt"] for row in RECORDED])

@@ -117,6 +117,7 @@ def worst(found: Any, wanted: list[float]) -> float:
     return float((torch.as_tensor(found).double() - torch.tensor(wanted)).abs().max() / max(wanted))
 
 
+@pytest.mark.slow
 def test_vqascore_is_the_programs(scorer: Any, by_program: list[float]) -> None:
     assert np.std(by_program) > 0.1 * max(by_program)  # else equal values would prove nothing
     found = found_by(scorer)

@@ -95,6 +95,7 @@ def test_weights_of_8_bits() -> None:
     assert bool((held.values.abs().amax((1, 2, 3))[[0, 1, 3, 4]] == 127).all())
 
 
+@pytest.mark.slow
 def test_a_quantised_network(model: Any) -> None:
     """Near the base network, not equal to it; a quarter of the memory for its weights; the base network unchanged."""
     made = quantised(model.network)
@@ -108,6 +109,7 @@ def test_a_quantised_network(model: Any) -> None:
     assert torch.equal(base, final(model, actions_of([0.0] * STEPS, ("base", 3.5))))
 
 
+@pytest.mark.slow
 def test_a_tuned_method_runs_in_8_bits(tmp_path: Path) -> None:
     (plan,) = make_plan(
         suite(),

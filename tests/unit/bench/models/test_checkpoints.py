@@ -109,6 +109,7 @@ def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_p
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_lora(folders: dict[str, Path], tmp_path: Path) -> None:
     """Half of alpha / rank is half of the change, so it equals a file with half of the up matrices."""
     state, _, _ = lora_state("sd", folders["sd"])
@@ -164,6 +165,7 @@ def test_whole_networks_in_every_form(folders: dict[str, Path], tmp_path: Path, 
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_the_two_network_layout_is_a_base_as_well(folders: dict[str, Path], tmp_path: Path) -> None:
     """ControlGenAI/ImageReFL_*: `original_unet` and `fine_tuned_unet`, and a pipeline class of the authors' own."""
     repository = Path(shutil.copytree(folders["sd"], tmp_path / "repository"))
@@ -419,6 +421,7 @@ def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], 
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path, said: list[str]) -> None:
     state, expected, _ = lora_state("sd", folders["sd"], alpha=6)
     named = {f"base_model.model.{key}": value for key, value in state.items()}

@@ -221,6 +221,7 @@ def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     assert int(((pixels * 255).round().to(torch.uint8).int() - model.decode(latents.detach()).int()).abs().max()) <= 1
 
 
+@pytest.mark.slow
 def test_a_decoder_of_ones_own_is_used(folders: dict[str, Path]) -> None:
     from bench.models.sd import StableDiffusion
 

@@ -191,6 +191,7 @@ def test_a_fused_run_beside_others_changes_none_of_them(weights: Path, tmp_path:
         assert np.abs(made - wanted).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_weak_network_of_a_fused_one(weights: Path, tmp_path: Path) -> None:
     """Autoguidance leaves blocks out of the network that is guided: the fused one."""
     guider = {

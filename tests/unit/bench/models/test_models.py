@@ -87,6 +87,7 @@ def test_a_lora_is_switched_on_one_network(folder: Path, tmp_path: Path, layout:
     assert not torch.equal(prediction(model, "tuned"), before)
 
 
+@pytest.mark.slow
 def test_whole_networks_load_in_every_form(folder: Path, tmp_path: Path) -> None:
     tuned = folder.parent / "tuned"
     (tmp_path / "pipe").mkdir()

@@ -48,6 +48,7 @@ def weights_of(model: Any, name: str) -> dict[str, torch.Tensor]:
     return dict(model.networks[name].module.state_dict())
 
 
+@pytest.mark.slow
 def test_shares_of_whole_networks(model: Any) -> None:
     base, a, b = weights_of(model, "base"), weights_of(model, "a"), weights_of(model, "b")
     before = fingerprint(model.network)

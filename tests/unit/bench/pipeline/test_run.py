@@ -121,6 +121,7 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_images(
         assert store.manifest().status == "complete"
 
 
+@pytest.mark.slow
 def test_damaged_images_are_made_again_and_said(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     (store,) = pipeline.run(suite, ["base"], results=tmp_path)
     before, scores = images_of(store), values_of(store)
@@ -422,6 +423,7 @@ def test_wrong_settings_are_one_sentence(suite: Suite, tmp_path: Path, options: 
         pipeline.run(suite, ["base"], results=tmp_path, **options)
 
 
+@pytest.mark.slow
 def test_the_stages_are_light_to_import() -> None:
     import subprocess
 

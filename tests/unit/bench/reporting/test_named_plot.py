@@ -103,6 +103,7 @@ def test_twelve_methods_and_a_sweep_of_six_can_be_read_in_a_column(table: Table,
     assert small.x1 <= figure.bbox.x1
 
 
+@pytest.mark.slow
 def test_no_name_is_crossed_in_the_figure_of_every_report(table: Table) -> None:
     figure = pareto_figure(table)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]

@@ -90,6 +90,7 @@ def test_files_of_an_earlier_report_that_no_longer_hold_go_away(written: list[Pa
     assert {"differences.csv", "gallery.png"}.isdisjoint(left)
 
 
+@pytest.mark.slow
 def test_methods_and_metrics_come_in_the_order_readers_expect(table: Table) -> None:
     assert [row.name for row in table.rows] == ["base", "refl", "combined", "imagerefl"]
     assert [facts.kind for facts in table.metrics] == ["image"] * 4 + ["group"] * 3 + ["set"]
@@ -122,6 +123,7 @@ def test_names_beside_points_do_not_overlap(table: Table) -> None:
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+@pytest.mark.slow
 def test_scores_csv_has_the_columns_of_load_results(written: list[Path]) -> None:
     with (written[0].parent / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -160,6 +162,7 @@ def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None
         report([results, other], tmp_path / "x", suite="nigth")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     runs = [make(tmp_path / "r", "base", prompts=3), make(tmp_path / "r", "refl", prompts=4)]
@@ -175,6 +178,7 @@ def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
         report(tmp_path / "r", tmp_path / "no", comparable_only=False)
 
 
+@pytest.mark.slow
 def test_one_run_alone_one_image_each_and_no_base(tmp_path: Path) -> None:
     store = make(tmp_path, "refl", prompts=1, samples=1, metrics=("image_reward", "fid"))
     store.append_scores("lpips", [ScoreRow("p0000", None, math.nan, "one image")], card("lpips"))

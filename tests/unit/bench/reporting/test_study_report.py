@@ -50,6 +50,7 @@ def made(results: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyReport
     return study_report(results / "study", tmp_path_factory.mktemp("out"), results=results)
 
 
+@pytest.mark.slow
 def test_all_files_are_written(made: StudyReport) -> None:
     assert {path.name for path in made.written} == FILES
     assert all(path.stat().st_size > 500 for path in made.written)

@@ -159,6 +159,7 @@ def test_the_momentum_is_what_moves(models: dict[str, Any]) -> None:
         assert not torch.equal(result, ours(models["sd"], dataclasses.replace(whole, **change))), change
 
 
+@pytest.mark.slow
 def test_cads_equals_a_plain_loop_and_depends_on_no_neighbour(models: dict[str, Any]) -> None:
     model = models["sd"]
     guider = Guider("cads", tau1=0.4, tau2=0.9, noise_scale=0.5, psi=0.75)

@@ -159,6 +159,7 @@ def test_check_of_a_folder_says_it_in_the_verdict(apart: Path, capsys: pytest.Ca
     assert "settings.antialias False against True" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_report_of_a_folder_leaves_one_out_and_says_why(apart: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--results", str(apart), "--out", str(apart / "out")]) == 0
     assert "settings.antialias False against True" in capsys.readouterr().err

@@ -67,6 +67,7 @@ def test_of_many_writers_of_one_object_exactly_one_wins(bucket: str) -> None:
                 assert hashlib.sha256(there).hexdigest() in sentence
 
 
+@pytest.mark.slow
 def test_objects_are_listed_replaced_and_removed(bucket: str) -> None:
     store = ObjectStore(bucket)
     assert store.sizes() == {}

@@ -109,11 +109,12 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
         loop.train("refl", replace(given, seed=9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
         pytest.param({"ema": "0.9", "schedule": "cosine", "warmup": "2"}, id="average"),
-        pytest.param({"accumulation": "2", "precision": "bfloat16"}, id="accumulation", marks=pytest.mark.slow),
+        pytest.param({"accumulation": "2", "precision": "bfloat16"}, id="accumulation"),
         pytest.param({"lora_rank": "2", "lora_targets": "to_q,to_v"}, id="lora"),
         pytest.param(
             {
@@ -124,7 +125,6 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
                 "optimiser": "adam",
             },
             id="regularised",
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -253,6 +253,7 @@ def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
     assert loop.train("refl", given, evaluate) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "settings", "said_"),
     [

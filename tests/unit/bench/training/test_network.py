@@ -133,6 +133,7 @@ def test_a_decoder_that_computes_again_changes_no_bit(folder: Path) -> None:
     assert kept[1] < 0.5 * kept[0], "fewer activations are kept"
 
 
+@pytest.mark.slow
 def test_bfloat16_has_about_the_same_gradient(folder: Path) -> None:
     """Casts of the steps without gradient must not be taken for the step with gradient (autocast's cache)."""
     found = []

@@ -295,6 +295,7 @@ def test_the_official_step_too_many(made: Callable[[str], Trainer]) -> None:
         assert indices == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
 def test_the_official_codes_step_too_many_where_steps_are_counted(tmp_path: Path, name: str) -> None:
     """Step s - 1 at its own noise level, on latents that are at s, and then m = s at its own."""
