@@ -209,6 +209,9 @@ def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | Non
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     good, why = world.again()
     why = world.same() if good else why
+    if not why:  # what was made again is told once, and not by every later call
+        said = lab.call(folder, *RUN).err
+        why = "" if said == "nothing to do: all images and scores exist\n" else f"later: {said[-200:]}"
     notes += [why] if why else []
     return outcome(1, silent, bool(notes), "; ".join(notes))
 

@@ -44,7 +44,16 @@ runpy.run_module("bench", run_name="__main__", alter_sys=True)
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="try every form of a file with every family of models; without it, with a third of them in turn",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    os.fsync = warm.without_waiting
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("BENCH_DIGEST_CACHE", "off")
@@ -75,6 +84,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 SERVER = warm.Server(ROOT)
+
+
+@pytest.fixture(scope="session")
+def exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Whether everything is tried that a test can try, however long it takes."""
+    return bool(request.config.getoption("--exhaustive"))
 
 
 @dataclass

@@ -15,11 +15,14 @@ from bench.errors import UsageError
 from bench.store.atomic import to_json
 from bench.store.cards import identity_of
 from bench.store.outdated import is_current
+from bench.store.parts import is_damaged, set_aside
 from bench.store.runs import MetricFacts, Run, read_run
 from bench.store.ties import Ties
 from bench.store.values import usable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bench.store.run_store import RunStore
@@ -123,8 +126,13 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def summarise(store: RunStore) -> dict[str, Any]:
-    """Summarise the stored rows of a run, write its summary and return it. `made_of` says of which files it is."""
+    """Summarise the stored rows of a run, write its summary and return it. `made_of` says of which files it is.
+
+    Damaged files whose rows are there again are set aside.
+    """
     with store.lock():  # no other process adds rows between reading them and writing what they come to
+        for path in remade_parts(store):
+            set_aside(path)
         summary = {**summary_of(read_run(store)), **_ground_of(store), "made_of": store.parts()}
         store.write_summary(summary)
     return summary
@@ -151,6 +159,19 @@ def _ground_of(store: RunStore) -> dict[str, Any]:
     return {"pictures": ties.whole, "whole": whole, "n_images": len(covered)}
 
 
+def remade_parts(store: RunStore) -> list[Path]:
+    """The damaged files of rows that nothing is missing without: all images are recorded, or all values are there."""
+    found = [(folder, store.path / folder / name) for folder, names in store.parts().items() for name in names]
+    damaged = [(folder, path) for folder, path in found if is_damaged(path)]
+    if not damaged:
+        return []
+    manifest, ground = store.manifest(), _ground_of(store)
+    whole = {f"scores/{name}" for name in ground["whole"]}
+    if ground["n_images"] + len(store.refusals()) >= len(manifest.prompts) * manifest.samples:
+        whole.add("images")
+    return [path for folder, path in damaged if folder in whole]
+
+
 def summary_fault(store: RunStore) -> str | None:
     """Why the summary of a run has to be made again, as a clause; None where it is that of the stored rows."""
     try:
@@ -161,6 +182,8 @@ def summary_fault(store: RunStore) -> str | None:
         return "there is none"
     if summary.get("run") != store.name:
         return "it is of another run"
+    if remade_parts(store):
+        return "rows of damaged files are there again"
     if "made_of" in summary:
         return None if summary["made_of"] == store.parts() else "the rows are others"
     fresh = json.loads(to_json(summary_of(read_run(store))))

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from bench.store.digests import ENDING, digest_in_name
+from bench.store.parts import SET_ASIDE
 
 RUNS = "runs"
 """The part of a results folder that is kept in the store; caches and reports stay here."""
@@ -27,7 +28,7 @@ def is_kept(name: str) -> bool:
     return (
         parts[0] == RUNS
         and len(parts) > 3
-        and not name.endswith(ENDING)
+        and not name.endswith((ENDING, SET_ASIDE))
         and not any(part in ("", "..") or part.startswith(".") or "\\" in part for part in parts)
     )
 

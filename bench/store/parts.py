@@ -3,6 +3,9 @@
 `part-<number>-<sha256>.parquet`. The number orders the parts; the digest says whether a file is what was written under
 that name. A part also says of what it is (`<run>/<folder>`), so that one of another run or metric is not taken for this
 one's. Parts of version 1 have twelve random digits in the place of the digest: they are read as they are.
+
+A damaged part is reported and ignored. When its rows are there again it is set aside as `NAME.damaged`, which nothing
+reads; so it is reported once and not by every later call.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.runtime.log import ONCE, get_logger
-from bench.store.atomic import atomic_write, read_bytes
+from bench.store.atomic import atomic_write, read_bytes, sync_folder, write_error
 from bench.store.digests import digest_in_name, sha256_of
 from bench.store.locks import held_above
 from bench.store.records import PART, SCHEMA_VERSION, check_version
@@ -25,6 +28,8 @@ logger = get_logger(__name__)
 
 _VERSION_KEY = b"bench_schema_version"
 _OWNER_KEY = b"bench_rows_of"
+_FOREIGN = "holds the rows of "
+SET_ASIDE = ".damaged"
 _last: dict[tuple[Path, str], tuple[tuple[Path, int], int]] = {}
 
 
@@ -83,7 +88,8 @@ def read_parts(folder: Path, columns: Iterable[str], prefix: str = PART, owner: 
         found.rows.extend(rows)
         if fault:
             found.faults.append(f"{path} {fault}")
-            logger.warning(f"{path} {fault}: its rows are ignored and have to be made again", extra=ONCE)
+            what = "move it back there, or delete it" if fault.startswith(_FOREIGN) else "they have to be made again"
+            logger.warning(f"{path} {fault}: its rows are ignored; {what}", extra=ONCE)
         elif digest_in_name(path) is None:
             unprotected += 1
     return dataclasses.replace(found, unprotected=unprotected)
@@ -106,6 +112,34 @@ def part_fault(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return _damage(path, data)
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a part was read and is not what was written: no part of another run, and none that cannot be opened."""
+    try:
+        data = read_bytes(path)
+    except OSError:
+        return False
+    if digest_in_name(path) is not None:
+        return _damage(path, data) is not None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError):  # of version 1
+        return True
+    return False
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged part whose rows are there again, and say so. Raises UsageError when the system refuses."""
+    try:
+        os.replace(path, path.with_name(path.name + SET_ASIDE))
+    except OSError as error:
+        raise write_error(path, error) from None
+    sync_folder(path.parent)
+    logger.warning(f"{path} was damaged and its rows are there again: it is set aside as {path.name}{SET_ASIDE}")
 
 
 def _damage(path: Path, data: bytes) -> str | None:
@@ -137,7 +171,7 @@ def _read_part(path: Path, columns: list[str], owner: str) -> tuple[list[dict[st
         version = facts.get(_VERSION_KEY, b"1").decode()
         check_version(int(version) if version.isdigit() else version, str(path))
         if (of := facts.get(_OWNER_KEY, b"").decode()) and owner and of != owner:
-            return [], f"holds the rows of {of}"
+            return [], f"{_FOREIGN}{of}"
         rows: list[dict[str, Any]] = part.read(columns=columns).to_pylist()
     except UsageError:
         raise

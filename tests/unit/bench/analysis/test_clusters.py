@@ -84,11 +84,13 @@ def test_the_same_text_under_several_ids_makes_no_interval_narrower(tmp_path: Pa
     assert same(once, often)
 
 
+@pytest.mark.slow
 def test_a_tag_above_the_prompts_is_their_cluster(tmp_path: Path) -> None:
     once, tagged = limits_of(tmp_path / "1", 1), limits_of(tmp_path / "2", TIMES, tag=True)
     assert same(once, tagged)
 
 
+@pytest.mark.slow
 def test_without_the_cluster_the_same_values_would_be_too_sure(tmp_path: Path) -> None:
     """What the two tests above would miss if clusters did nothing: half as wide with four times as many prompts."""
     once, wrong = limits_of(tmp_path / "1", 1), limits_of(tmp_path / "2", TIMES, tag=True, named=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.analysis.summary import summarise, summary_fault
 from bench.errors import UsageError
 from bench.store.digests import beside, digest_in_name, read_protected, seal_holds, sealed, sha256_of, write_protected
 from bench.store.parts import part_fault, part_files
@@ -63,6 +64,7 @@ def test_every_file_is_protected(tmp_path: Path) -> None:
         assert (named or listed) == sha256_of(path.read_bytes()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_no_flipped_bit_is_silent(tmp_path: Path, said: list[str], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every file of a run: refused, told, or the very same values."""
@@ -97,6 +99,51 @@ def test_a_part_of_another_run_or_metric_is_not_taken(tmp_path: Path, said: list
     shutil.copy(theirs, mine.parent)
     assert seen(store)["pickscore"] == [None] * 4
     assert "holds the rows of base@00c0ffee/scores/pickscore" in said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["scores/pickscore", "scores/fid", "images"])
+@pytest.mark.parametrize("digest", [True, False], ids=["a digest", "version 1"])
+def test_a_damaged_part_is_set_aside_when_its_rows_are_there_again(
+    tmp_path: Path, said: list[str], folder: str, digest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.runtime import log
+
+    store = make(tmp_path)
+    metric = folder.partition("/")[2]
+    whole, values = summarise(store), store.scores(metric) if metric else []
+    images, card = store.images(), store.usable_card(metric) if metric else None
+    [part] = part_files(store.path / folder)
+    if not digest:
+        part = part.rename(part.with_name("part-000001-0123456789ab.parquet"))
+    part.write_bytes(part.read_bytes()[:-3] + b"abc")
+    partial = summarise(store)  # nothing has made them again yet
+    assert part.is_file()
+    assert partial["metrics"].get(metric or "pickscore", {}).get("n", 0) == 0
+    store.append_scores(metric, values, card) if card else store.append_images(images)
+    assert summary_fault(store) == "rows of damaged files are there again"
+    assert [line.partition(": its rows")[0].rpartition("/")[2].partition(" ")[0] for line in said][:1] == [part.name]
+    said.clear()
+    again = summarise(store)
+    assert [line for line in said if "set aside" in line] == [
+        f"{part} was damaged and its rows are there again: it is set aside as {part.name}.damaged"
+    ]
+    assert not part.exists()
+    assert {**again, "made_of": None} == {**whole, "made_of": None}
+    monkeypatch.setattr(log._once, "said", {})  # as a later call would be
+    said.clear()
+    assert summary_fault(store) is None
+    assert seen(store)["pickscore"] == [20.0, 21.0, 20.0, 21.0]
+    assert [line for line in said if "damaged" in line or "again" in line] == []
+
+
+def test_a_part_of_another_run_is_left_where_it_is(tmp_path: Path, said: list[str]) -> None:
+    store, other = make(tmp_path), make(tmp_path, "base")
+    [theirs] = part_files(other.path / "scores/pickscore")
+    copy = shutil.copy(theirs, store.path / "scores/pickscore")
+    summarise(store)
+    assert Path(copy).is_file()
+    assert said[0].endswith("its rows are ignored; move it back there, or delete it")
 
 
 def test_a_part_that_is_renamed_to_another_digest_is_damaged(tmp_path: Path) -> None:
