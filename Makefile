@@ -36,9 +36,11 @@ $(PY):
 		echo "error: $(PYTHON) cannot make a virtual environment: on Debian and Ubuntu, 'apt install python3-venv' mends it" >&2; exit 1; }
 
 # Runs again only when the packages asked for changed. The first time downloads PyTorch (about 6 GB with its CUDA parts).
+# All cores compile the modules, which pip does with one; some packages carry files that are no module of this Python.
 $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@echo "installing into $(VENV) ..."
-	@"$(PY)" -m pip install --quiet --progress-bar off -c constraints.txt -e ".[dev]" </dev/null
+	@"$(PY)" -m pip install --quiet --progress-bar off --no-compile -c constraints.txt -e ".[dev]" </dev/null
+	@"$(PY)" -W ignore -m compileall -qq -j 0 "$$("$(PY)" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 	@touch "$@"
 
 install: $(STAMP)

@@ -1,9 +1,9 @@
 """Every form of a checkpoint x family, as Markdown: exact, with the largest error, or refused, with the sentence.
 
 `python benchmarks/checkpoint_forms.py > docs/checkpoint_forms_full.md` for whole checkpoints, `python
-benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` for LoRA and its relatives (four minutes on
-one core each). The forms are those of the tests (tests/unit/bench/models/{whole,adapter}_forms.py), which fail where
-one of them is not exact or not refused.
+benchmarks/checkpoint_forms.py adapters > docs/checkpoint_forms_adapters.md` for LoRA and its relatives (about ten
+minutes on one core each). The forms are those of the tests (tests/unit/bench/models/{whole,adapter}_forms.py), which
+fail where one of them is not exact or not refused.
 """
 
 from __future__ import annotations

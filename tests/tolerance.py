@@ -19,7 +19,7 @@ FLOAT64 = 1e-10
 
 
 def relative_difference(actual: Any, expected: Any, scale: float | None = None) -> float:
-    """The largest difference, over `scale` or else the largest magnitude in `wanted`. NaN where one has a NaN.
+    """The largest difference, over `scale` or else the largest magnitude in `expected`. NaN where one has a NaN.
 
     Takes tensors, arrays and (lists of) numbers of one shape. Against nothing but zeros, any difference is infinite.
     """
@@ -33,10 +33,21 @@ def relative_difference(actual: Any, expected: Any, scale: float | None = None) 
 
 
 def assert_close(actual: Any, expected: Any, rel: float = FLOAT32, *, scale: float | None = None) -> None:
-    """Fail unless `found` equals `wanted` up to `rel` of the scale (see `relative_difference`)."""
+    """Fail unless `actual` equals `expected` up to `rel` of the scale (see `relative_difference`)."""
     difference = relative_difference(actual, expected, scale)
     shown = f": {actual} against {expected}" if _array(expected).size <= 10 else ""
     assert difference <= rel, f"differs by {difference:.2e} of the scale, {rel:.0e} is allowed{shown}"
+
+
+def assert_parity(metric: str, ours: Any, reference: Any, mistake: str, mistaken: Any, rel: float = FLOAT32) -> None:
+    """`assert_close`, with a mistake planted in the reference that must show a hundred times as much.
+
+    Prints a row of the second table of docs/parity_readings.md.
+    """
+    difference, planted = relative_difference(ours, reference), relative_difference(mistaken, reference)
+    print(f"\n| `{metric}` | {_array(ours).size:,} | {difference:.1e} | {mistake} | {planted:.1e} |")
+    assert difference <= rel
+    assert planted > 100 * rel, f"{metric}: {mistake} is not seen"
 
 
 def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

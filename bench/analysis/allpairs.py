@@ -42,18 +42,18 @@ class AllPairs:
                 found[(i, j) if one.better == "b" else (j, i)] = True
         return found
 
-    @property
+    @cached_property
     def maybe_best(self) -> tuple[str, ...]:
         """The methods that no other is surely better than: the best is among them with 95 %."""
         return tuple(name for j, name in enumerate(self.methods) if not self.better[:, j].any())
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[tuple[int, int], ...]:
         """Per method the best and the worst rank that it may have, from 1."""
         count = len(self.methods)
         return tuple((1 + int(self.better[:, j].sum()), count - int(self.better[j].sum())) for j in range(count))
 
-    @property
+    @cached_property
     def letters(self) -> tuple[str, ...]:
         """Compact letter display: two methods share a letter exactly where neither is surely better."""
         return letters(self.better | self.better.T)

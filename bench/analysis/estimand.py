@@ -77,6 +77,8 @@ class Units:
 
     def of(self, prompts: Sequence[str]) -> Units:
         """The same for these prompts, in their order; a prompt that is not there is unscored."""
+        if tuple(prompts) == self.prompts:
+            return self
         rows = {prompt: row for row, prompt in enumerate(self.prompts)}
         index = np.array([rows.get(prompt, -1) for prompt in prompts], dtype=np.int64)
         values = np.where(index[:, None] >= 0, self.values[index], np.nan)
@@ -94,9 +96,9 @@ def _row_means(values: Floats) -> Floats:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
-def prompt_clusters(run: Run) -> dict[str, int]:
+def prompt_clusters(run: Run) -> Mapping[str, int]:
     """Prompt id -> its cluster, as a number (`bench.store.clusters`); the same numbers whatever the prompts' order."""
-    return clusters_of(sorted(run.prompts), run.tags, run.cluster)
+    return run.once("clusters", lambda: clusters_of(sorted(run.prompts), run.tags, run.cluster))
 
 
 def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -107,7 +109,11 @@ def noise_of(conditions: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def units_of(run: Run, metric: str) -> Units:
-    """Of an image or group metric that the run was scored with."""
+    """Of an image or group metric that the run was scored with; arrays that cannot be written to."""
+    return run.once(("units", metric), lambda: _units(run, metric))
+
+
+def _units(run: Run, metric: str) -> Units:
     facts, rows = run.metrics[metric], run.rows(metric)
     order = {prompt_id: row for row, (prompt_id, _) in enumerate(sorted(run.prompts))}
     index = rows["prompt_id"].map(order).fillna(-1).to_numpy(dtype=np.int64)
@@ -119,6 +125,7 @@ def units_of(run: Run, metric: str) -> Units:
     values[~np.isfinite(values)] = np.nan
     numbers = prompt_clusters(run)
     clusters = np.array([numbers[prompt_id] for prompt_id in order], dtype=np.int64)
+    values.flags.writeable = clusters.flags.writeable = False  # all who ask have the same arrays
     noise, coupled = noise_of(run.conditions), COUPLED in run.conditions
     return Units(tuple(order), values, clusters, bounds_of(facts.card), noise, run.common, coupled)
 

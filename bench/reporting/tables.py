@@ -17,6 +17,7 @@ from bench.reporting.cells import BEST, CellText, difference_cells, header, mean
 from bench.reporting.findings import Findings, markdown_parts
 from bench.reporting.headline import headline_markdown
 from bench.reporting.seeds import seeds_text
+from metrics.types import Direction
 
 
 def _markdown_cell(cell: CellText) -> str:
@@ -119,7 +120,9 @@ def scores_csv(table: Table) -> str:
 
     rows = pd.concat([row.run.tidy() for row in table.rows], ignore_index=True)
     for column in rows.select_dtypes(exclude="number"):
-        rows[column] = rows[column].map(csv_text, na_action="ignore")
+        safe = {text: csv_text(text) for text in rows[column].dropna().unique()}  # each text once: few are distinct
+        if any(text != cell for text, cell in safe.items()):
+            rows[column] = rows[column].map(safe, na_action="ignore")
     return str(rows.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
@@ -153,8 +156,11 @@ _Column = tuple[list[str], list[str]]
 
 
 def _column(head: str, cells: Sequence[str]) -> _Column:
-    widest = max(map(len, (*cells, *head.split())))
+    for arrow in (one.arrow for one in Direction):
+        head = head.replace(f" {arrow}", f"\N{NO-BREAK SPACE}{arrow}")  # an arrow stays beside the word before it
+    widest = max(map(len, (*cells, *head.split(" "))))
     lines = textwrap.wrap(head, widest, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
     widest = max(map(len, (*lines, *cells)))
     return [line.rjust(widest) for line in lines], [cell.rjust(widest) for cell in cells]
 

@@ -5,6 +5,7 @@ Each is read once, prepared once for each distinct preprocessing, and encoded on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Chunk:
 
     def _input(self, metric: FeatureMetric, key: Key) -> Tensor | str:
         picture = self.picture(key)
-        return unreadable(key, picture) if isinstance(picture, str) else named(key, prepared(metric, picture))
+        return unreadable(key, picture) if isinstance(picture, str) else with_names([key], prepared(metric, picture))
 
 
 def unreadable(key: Key, fault: str) -> str:
@@ -147,9 +148,12 @@ def unreadable(key: Key, fault: str) -> str:
     return f"{UNREADABLE}{file_of(key)}: {fault}"
 
 
-def named(key: Key, found: T) -> T | str:
-    """What was made of an image alone; a reason that calls it "image 0" says its name instead."""
-    return found.replace("image 0", file_of(key), 1) if isinstance(found, str) else found
+def with_names(keys: Sequence[Key], found: T) -> T | str:
+    """What was made of images; a reason that counts them from 0 ("image 1") says the name of that one instead."""
+    counted = re.search(r"(?<!reference )\bimage (\d{1,6})(?![\w.])", found) if isinstance(found, str) else None
+    if counted is None or int(counted[1]) >= len(keys):
+        return found
+    return f"{counted.string[: counted.start()]}{file_of(keys[int(counted[1])])}{counted.string[counted.end() :]}"
 
 
 def file_of(key: Key) -> str:

@@ -9,12 +9,14 @@ import metrics
 from bench.errors import BenchError, MissingError, UsageError
 from bench.registry.metrics import ensure_metrics
 from bench.runtime.devices import out_of_memory
+from bench.scoring.given_statistics import read_statistics
 from bench.scoring.identity import scope_of
 from bench.scoring.memory import release
 from bench.scoring.metric_weights import load_metric, network_of
+from bench.scoring.reference_files import is_statistics
 
 if TYPE_CHECKING:
-    from bench.suite.schema import Suite
+    from bench.suite.schema import Reference, Suite
 
 
 def check_metrics_load(suite: Suite) -> None:
@@ -35,6 +37,8 @@ def check_metrics_load(suite: Suite) -> None:
             if facts.kind == metrics.Kind.SET and facts.reference and suite.reference is None:
                 raise UsageError(f"it compares with reference images, but suite '{suite.name}' has none ([reference])")
             made = load_metric(name, spec, "cpu", suite.label)
+            if facts.kind == metrics.Kind.SET and facts.reference and suite.reference is not None:
+                _check_statistics(made, suite.reference)
             held = (network, made) if network else (None, None)  # the next may share it
             del made
         except (BenchError, metrics.MetricError) as error:
@@ -47,11 +51,20 @@ def check_metrics_load(suite: Suite) -> None:
         raise failed(failures, "No image was made")
 
 
+def _check_statistics(metric: Any, reference: Reference) -> None:
+    """Raise UsageError or MissingError where the reference is a file of statistics that this metric cannot use."""
+    if not is_statistics(reference) or not getattr(metric, "by_features", False):
+        return
+    import torch
+
+    read_statistics(metric, type(metric.statistics_of(torch.zeros(2, metric.width))), reference)
+
+
 def failed(failures: Mapping[str, Exception], end: str) -> BenchError:
     """One error for all metrics that cannot be had; missing things are said before wrong settings."""
     reasons = {name: str(error).rstrip(".") for name, error in failures.items()}
     sentences = [f"metric '{name}' could not be scored: {reason}" for name, reason in reasons.items()]
     codes = {int(getattr(error, "exit_code", 2)) for error in failures.values()}
-    error = (MissingError if 4 in codes else UsageError)(f"{'; '.join(sentences)}. {end}")
+    error = (MissingError if 4 in codes else UsageError)(f"{'; '.join(sentences)}. {end}".removesuffix(". "))
     error.failures = reasons
     return error

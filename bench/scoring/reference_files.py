@@ -6,7 +6,6 @@ What they are is told by their content and their names; which of them may be use
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError
 from bench.formatting import counted, one_line
+from bench.runtime.log import ONCE, get_logger
 from bench.store.atomic import read_bytes
 from bench.store.images import has_orientation
 from metrics.weights.state_dict import sha256
@@ -23,7 +23,7 @@ from metrics.weights.state_dict import sha256
 if TYPE_CHECKING:
     from bench.suite.schema import Reference
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".avif", ".tif", ".tiff", ".gif", ".ppm"})
 _OTHER_IMAGES = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".exr", ".hdr", ".mp4", ".webm"})
@@ -127,7 +127,8 @@ def _tell_other(where: str, names: Sequence[str]) -> None:
             raise UsageError(f"{where}/{name}: this format is not read: save the reference images as PNG or JPEG")
     if names:
         shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
-        logger.warning(one_line(f"{where}: {counted(len(names), 'file')} that are no images are not used ({shown})"))
+        said = f"{where}: {counted(len(names), 'file')} that are no images are not used ({shown})"
+        logger.warning(one_line(said), extra=ONCE)
 
 
 def _zip(path: Path) -> Files:

@@ -13,7 +13,7 @@ import metrics
 from bench.errors import BenchError
 from bench.runtime.log import ONCE, get_logger
 from bench.scoring.blocks import count_for, distances
-from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, named, reason_of, unreadable
+from bench.scoring.chunk import MULTIPLE, Chunk, Tools, each_or_why, reason_of, unreadable, with_names
 from bench.scoring.missing import Key, Missing, Target
 from bench.scoring.notes import image_notes, notes_on
 from bench.scoring.official import features_of_all, logged_note
@@ -158,7 +158,7 @@ class Scorer:
         seen = self._seen(chunk, keys)
         usable = [key for key in keys if not isinstance(seen[key], str)]
         values = each_or_why([(seen[key], self.target.texts[key[0]]) for key in usable], self._values)
-        found: dict[Key, float | str] = {key: named(key, one) for key, one in zip(usable, values, strict=True)}
+        found: dict[Key, float | str] = {key: with_names([key], one) for key, one in zip(usable, values, strict=True)}
         for key in keys:
             self._add(*key, found[key] if key in found else seen[key])
 
@@ -182,7 +182,8 @@ class Scorer:
                 continue
             mine = [seen[key] for key in chunk.keys_of(prompt_id)]
             fault = next((one for one in mine if isinstance(one, str)), None) or self.target.refusal_in(prompt_id)
-            self._add(prompt_id, None, self._group_value(mine, prompt_id) if fault is None else fault, len(mine))
+            value = with_names(chunk.keys_of(prompt_id), self._group_value(mine, prompt_id)) if fault is None else fault
+            self._add(prompt_id, None, value, len(mine))
 
     def _group_value(self, images: Sequence[Any], prompt_id: str) -> float | str:
         text = self.target.texts[prompt_id]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.formatting import one_line
 from bench.registry.metrics import display_order
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bench.store.run_store import RunStore
 
 logger = get_logger(__name__)
+T = TypeVar("T")
 
 # Column -> pandas type. `sample` is empty for group and set metrics, `prompt_id`, `prompt` and `tags` for set metrics.
 COLUMNS = {
@@ -142,6 +143,7 @@ class Run:
     common: bool = False  # whether only the values that all runs have are left: then the others are not missed
     differing: Mapping[str, str] = field(default_factory=dict)  # metric -> why it is not compared, and so not here
     checkpoint: Checkpoint | None = None  # None: no tuned weights act, or they are not on record
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def prompts_digest(self) -> str:
@@ -162,6 +164,12 @@ class Run:
     def rows(self, metric: str) -> pd.DataFrame:
         """The score rows of one metric, sorted by prompt and sample; empty when it was not scored."""
         return self._by_metric.get(metric, self.scores.iloc[:0])
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` works out from this very run: the first time, and then as it was, as a report asks many times."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]  # type: ignore[no-any-return]
 
     def only(self, metrics: Collection[str]) -> Run:
         """The run with these of its metrics alone."""

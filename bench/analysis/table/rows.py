@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.analysis.checkpoints import MethodRuns
 from bench.analysis.differences import Difference
+from bench.analysis.estimand import prompt_clusters
 from bench.analysis.in_reward import in_reward
 from bench.analysis.stats import Interval
 from bench.formatting import counted
@@ -119,9 +120,10 @@ class Table:
     @property
     def interval_kind(self) -> str:
         """How the intervals of means and differences were made, which depends on the number of prompts."""
-        prompts = len(self.rows[0].run.prompts)
-        if prompts < 2:
-            return "no interval: a single prompt carries no between-prompt variance"
+        if len(set(prompt_clusters(self.rows[0].run).values())) < 2:
+            prompts = len(self.rows[0].run.prompts)
+            several = f"{prompts} prompts of one text or scene carry" if prompts > 1 else "a single prompt carries"
+            return f"no interval: {several} no between-prompt variance"
         return "95 % intervals over prompts (Student's t and Hall's correction for skewness, the wider limits)"
 
     @property

@@ -82,6 +82,7 @@ def test_what_a_flag_does_a_keyword_does(name: str) -> None:
     assert flags - keywords <= ONLY_FLAGS
 
 
+@pytest.mark.slow
 def test_as_the_first_thing_in_a_process() -> None:
     code = """
 import bench, inspect, pickle

@@ -33,6 +33,7 @@ def cards(loaded: Any, weights: dict[str, Path], tmp_path_factory: pytest.TempPa
     return {**loaded, "hpsv2": metrics.load("hpsv2", weights=folder)}
 
 
+@pytest.mark.slow
 def test_no_metric_is_left_out(cards: dict[str, Any]) -> None:
     """Every supported metric is checked below, or by `check_card` in a test of its own."""
     own = {

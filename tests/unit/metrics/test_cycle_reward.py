@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import metrics
-from tests.tolerance import assert_close
+from tests.tolerance import assert_close, assert_parity
 from tests.unit.metrics.card_checks import check_card
 from tests.unit.metrics.checkpoints import image_reward_state, make_image_reward
 from tests.unit.metrics.test_reference import TEXTS, Blip, frames, pixels
@@ -43,20 +44,24 @@ def scorer(folder: Path) -> Any:
     return metrics.load("cycle_reward", weights=folder)
 
 
-def plain(state: dict[str, Tensor], length: int, tokenizer: Any) -> Tensor:
+def plain(
+    state: dict[str, Tensor], length: int, tokenizer: Any, between: Callable[[Tensor], Tensor] = functional.gelu
+) -> Tensor:
     """Towers as ImageReward's, then GELU between the layers of the head, and no scale."""
     network = Blip(state)
     tokens = tokenizer(TEXTS, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     x = network.text(tokens.input_ids, tokens.attention_mask, network.vision(pixels()))[:, 0]
     for index in WIDTHS:
-        x = network.linear(f"mlp.layers.{index}", x if index == 0 else functional.gelu(x))
+        x = network.linear(f"mlp.layers.{index}", x if index == 0 else between(x))
     return x[:, 0]
 
 
 def test_it_is_the_network_of_the_package(folder: Path, scorer: Any) -> None:
-    wanted = plain(load_file(folder / "CycleReward-Combo.safetensors"), 48, scorer.tokenizer)
+    state = load_file(folder / "CycleReward-Combo.safetensors")
+    wanted = plain(state, 48, scorer.tokenizer)
     assert wanted.std() > 0.02
-    assert_close(scorer.score(frames(), TEXTS), wanted)
+    linear = plain(state, 48, scorer.tokenizer, lambda x: x)
+    assert_parity("cycle_reward", scorer.score(frames(), TEXTS), wanted, "a head without GELU", linear)
     check_card(metrics.load("cycle_reward", weights=folder))
     assert scorer.card.settings["max_tokens"] == 48  # 128, or the positions of the text tower
 

@@ -16,7 +16,7 @@ import metrics
 from metrics.errors import BadInputError, MetricError, MissingWeightsError
 from metrics.image.geneval_hf import GREY, cut_out
 from metrics.image.geneval_rules import Found, Rule, Wanted, is_correct, kept, read_rules, relations
-from tests.tolerance import assert_close
+from tests.tolerance import assert_close, assert_parity
 from tests.unit.metrics.card_checks import check_card
 from tests.unit.metrics.checkpoints import make_clip, picture
 
@@ -308,8 +308,9 @@ def test_the_rate_of_unsafe_images_is_the_classifiers(classifier: Path, tmp_path
     from transformers import ViTConfig, ViTForImageClassification
 
     with torch.no_grad():
-        wanted = ViTForImageClassification.from_pretrained(classifier).eval()(UNSAFE).logits.softmax(-1)[:, 1]
-    assert_close(metrics.load("nsfw", weights=classifier, value="probability").score(FRAMES), wanted)
+        safe, wanted = ViTForImageClassification.from_pretrained(classifier).eval()(UNSAFE).logits.softmax(-1).T
+    values = metrics.load("nsfw", weights=classifier, value="probability").score(FRAMES)
+    assert_parity("nsfw", values, wanted, "the other label", safe)
     metric = metrics.load("nsfw", weights=classifier)
     check_card(metric)
     assert metric.score(FRAMES).tolist() == (wanted > 0.5).float().tolist()

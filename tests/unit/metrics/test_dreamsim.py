@@ -66,6 +66,7 @@ def test_the_card_has_each_file_that_the_type_reads_and_no_other(folder: Path) -
     assert set(whole.weights) == {*trunks_read, "ensemble_lora/adapter_config.json", "ensemble_lora/adapter_model.bin"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["dino_vitb16_single_lora/adapter_model.bin", "checkpoints/dino_vitbase16_pretrain.pth"]
 )
@@ -139,6 +140,7 @@ def authors_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_the_patch_type_is_the_packages_own_distance(folder: Path) -> None:
     """CLS and mean patch together; the reference is the forward pass of the package for each pair."""
     from dreamsim import dreamsim

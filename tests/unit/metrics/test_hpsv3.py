@@ -43,6 +43,7 @@ def found_by(scorer: Any) -> torch.Tensor:
     return torch.cat([scorer.distribution([picture(row)], [row["prompt"]]) for row in RECORDED])
 
 
+@pytest.mark.slow
 def test_values_are_the_originals(scorer: Any) -> None:
     assert worst(found_by(scorer)) < 1e-4
     values = scorer.score([picture(row) for row in RECORDED], [row["prompt"] for row in RECORDED])
@@ -61,6 +62,7 @@ def test_inputs_are_the_originals(scorer: Any) -> None:
         assert ids[0, -40:].tolist() == row["ids"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["rows and columns", "last token", "no system message", "squash", "stripped"])
 def test_a_mistake_of_a_port_is_caught(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = metrics.load("hpsv3", weights=DATA)

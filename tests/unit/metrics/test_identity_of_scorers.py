@@ -88,6 +88,7 @@ NEWER = PUBLISHED | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", CLIP_METRICS)
 @pytest.mark.parametrize("config", [PUBLISHED, NEWER])
 def test_the_published_preprocessor_changes_nothing(metric: str, config: dict[str, Any], folder: Path) -> None:
@@ -96,6 +97,7 @@ def test_the_published_preprocessor_changes_nothing(metric: str, config: dict[st
     assert metrics.load(metric, weights=folder).card.digest == before.card.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "processor_config.json"])
 @pytest.mark.parametrize("metric", CLIP_METRICS)
 def test_mean_and_deviation_of_the_folder_are_used(metric: str, name: str, folder: Path) -> None:
@@ -113,6 +115,7 @@ def test_mean_and_deviation_of_the_folder_are_used(metric: str, name: str, folde
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -117,6 +117,7 @@ def worst(found: Any, wanted: list[float]) -> float:
     return float((torch.as_tensor(found).double() - torch.tensor(wanted)).abs().max() / max(wanted))
 
 
+@pytest.mark.slow
 def test_vqascore_is_the_programs(scorer: Any, by_program: list[float]) -> None:
     assert np.std(by_program) > 0.1 * max(by_program)  # else equal values would prove nothing
     found = found_by(scorer)
@@ -165,6 +166,7 @@ def test_soft_tifa_is_the_programs(folder: Path, questions: Path, program: Any) 
         verb.score(PICTURES[:1], ["three red dogs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["last but one token", "no space in front", "no image end", "text first", "resize"])
 def test_a_mistake_of_a_port_is_caught(
     mistake: str, folder: Path, by_program: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -169,6 +169,7 @@ def test_statistics_of_different_networks_do_not_mix() -> None:
 SETS = ["fid", "fid_clean", "fid_torchmetrics", "kid", "cmmd", "fd_dinov2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_shards_equal_the_whole(name: str, loaded: Any) -> None:
     metric = loaded[name]

@@ -58,6 +58,7 @@ def one_sentence(caught: pytest.ExceptionInfo[BaseException]) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [drop_one, add_one])
 @pytest.mark.parametrize("name", FILES)
 def test_missing_and_extra_keys_are_named(name: str, change: Any, copy: Any) -> None:

@@ -32,6 +32,7 @@ def answers(results: Path, text: str, **options: object) -> tuple[list[str], int
     return [one.answer for one in found], found.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "answer", "code"),
     [

@@ -70,6 +70,11 @@ def limits_of(folder: Path, times: int, **options: Any) -> dict[str, tuple[float
     return found
 
 
+def test_one_text_under_several_ids_says_why_there_is_no_interval(tmp_path: Path) -> None:
+    table = build(open_runs([run_of(tmp_path, "base", 1, TIMES).path])[0])
+    assert f"no interval: {TIMES} prompts of one text or scene carry no between-prompt variance" in table.protocol
+
+
 def same(a: dict[str, tuple[float, ...]], b: dict[str, tuple[float, ...]]) -> bool:
     return set(a) == set(b) and all(np.allclose(a[key], b[key], rtol=1e-9, equal_nan=True) for key in a)
 
@@ -79,11 +84,13 @@ def test_the_same_text_under_several_ids_makes_no_interval_narrower(tmp_path: Pa
     assert same(once, often)
 
 
+@pytest.mark.slow
 def test_a_tag_above_the_prompts_is_their_cluster(tmp_path: Path) -> None:
     once, tagged = limits_of(tmp_path / "1", 1), limits_of(tmp_path / "2", TIMES, tag=True)
     assert same(once, tagged)
 
 
+@pytest.mark.slow
 def test_without_the_cluster_the_same_values_would_be_too_sure(tmp_path: Path) -> None:
     """What the two tests above would miss if clusters did nothing: half as wide with four times as many prompts."""
     once, wrong = limits_of(tmp_path / "1", 1), limits_of(tmp_path / "2", TIMES, tag=True, named=False)

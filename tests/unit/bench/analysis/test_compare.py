@@ -92,6 +92,7 @@ def test_wins_follow_the_direction(tmp_path: Path) -> None:
     assert "share of pairs in which refl is better" in comparison_text(found)
 
 
+@pytest.mark.slow
 def test_full_marks_are_possible_in_a_large_table_of_tags(tmp_path: Path) -> None:
     """60 tags x 2 metrics are one family; tags of fewer than 8 prompts can have no full mark, and are told apart."""
     stores = [make(tmp_path, method, prompts=64, metrics=("pickscore", "lpips")) for method in ("base", "refl")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,24 @@ def test_one_row_is_enough_to_know_a_group_metric(tmp_path: Path) -> None:
     store.append_scores("lpips", [ScoreRow("p0000", None, 0.5)], card("lpips"))
     found = units_of(read_run(store), "lpips")
     assert (found.values.shape, found.n, found.n_unscored) == ((4, 1), 1, 3)
+
+
+def test_units_are_made_once_for_a_run_and_anew_for_a_changed_one(tmp_path: Path) -> None:
+    values = np.random.default_rng(6).normal(size=(4, 3))
+    run = read_run(stored(tmp_path, "base", values))
+    found = units_of(run, "image_reward")
+    assert units_of(run, "image_reward") is found
+    assert found.of(found.prompts).prompt_means is found.prompt_means
+    with pytest.raises(ValueError, match="read-only"):  # all who ask have these very arrays
+        found.values[0, 0] = 9.0
+    dearer = replace(
+        run,
+        scores=run.scores.assign(value=run.scores["value"] + 1),
+        tags={"p0000": ("s:1",), "p0003": ("s:1",)},
+        cluster="s",
+    )
+    np.testing.assert_allclose(units_of(dearer, "image_reward").values, values + 1)
+    assert len(set(units_of(dearer, "image_reward").clusters)) == len(set(found.clusters)) - 1
 
 
 def test_the_same_pictures_scored_otherwise_differ_by_what_the_scores_say() -> None:

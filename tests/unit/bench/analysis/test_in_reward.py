@@ -151,6 +151,7 @@ def test_without_base_the_reference_is_named(tmp_path: Path) -> None:
     assert any("against refl: all methods and metrics of this report; name the runs" in note for note in table.notes)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_told_apart_and_have_what_their_parts_have(tmp_path: Path) -> None:
     made(tmp_path, "base", None, [])
     made(tmp_path, "refl", WEIGHTS, ["pickscore"])

@@ -49,6 +49,7 @@ def test_all_pairs_as_tables(results: Path) -> None:
     assert any("FID" in note and "not estimable" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_metrics_set_the_family(results: Path) -> None:
     every = bench.compare("base", "refl", others=["imagerefl"], results=results)
     few = bench.compare("base", "refl", others=["imagerefl"], metrics=SMALL, results=results)
@@ -61,6 +62,7 @@ def test_the_metrics_set_the_family(results: Path) -> None:
         bench.compare("base", "refl", metrics=["lpisp"], results=results)
 
 
+@pytest.mark.slow
 def test_replicates_are_looked_for_beside_the_runs(results: Path) -> None:
     plain = bench.compare("base", "refl", metrics=SMALL, results=results)
     assert plain.methods is None
@@ -109,6 +111,7 @@ def test_common_is_over_what_all_have(tmp_path: Path) -> None:
     assert any("10 of 40 values unscored" in note for note in left.notes)
 
 
+@pytest.mark.slow
 def test_several_runs_as_data_of_a_stable_structure(results: Path) -> None:
     for replicates in (False, True):
         found = bench.compare("base", "refl", others=["imagerefl"], replicates=replicates, results=results)

@@ -99,6 +99,7 @@ def test_a_pipe_has_none_and_may_be_asked_for_it(
     assert "\x1b" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_has_it(results: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}

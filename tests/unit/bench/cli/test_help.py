@@ -19,6 +19,7 @@ def help_of(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", EVERY)
 def test_every_option_and_argument_says_what_it_takes(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -30,6 +31,7 @@ def test_every_option_and_argument_says_what_it_takes(
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in EVERY if name not in GROUPS])
 def test_every_help_text_ends_with_a_full_stop(command: str) -> None:
     """Click ends its own with one ("Show this message and exit."); a default that typer does not know stands behind."""

@@ -24,6 +24,7 @@ def test_it_prints_and_writes(study: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"wrote {study / 'report' / 'study.png'}" in err
 
 
+@pytest.mark.slow
 def test_json_is_the_file(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "report", str(study), "--json", "--out", str(tmp_path / "out")]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "report.json").read_text())

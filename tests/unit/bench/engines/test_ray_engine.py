@@ -151,6 +151,7 @@ def test_scores_by_workers_are_those_of_one_process(suite: Suite, tmp_path: Path
     assert found(tmp_path / "many") == found(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_what_is_not_scored_in_pieces_is_left_to_a_worker(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +171,7 @@ def test_what_is_not_scored_in_pieces_is_left_to_a_worker(
     assert store.score_metrics() == ["fake_group", "fake_image", "fake_set"]
 
 
+@pytest.mark.slow
 def test_the_driver_needs_no_gpu(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     devices: list[str] = []

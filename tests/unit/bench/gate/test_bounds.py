@@ -110,6 +110,7 @@ def test_undecided_says_how_many_prompts_would_decide(results: Path) -> None:
     assert "without an interval" in needed_text(math.nan)
 
 
+@pytest.mark.slow
 def test_that_many_prompts_do_decide(tmp_path: Path) -> None:
     def run(prompts: int, seed: int) -> Verdict:
         folder = tmp_path / f"{prompts}-{seed}"
@@ -190,6 +191,7 @@ def test_another_protocol_is_not_comparable_with_the_baseline(results: Path) -> 
 HEAD = '[base.dominates]\nover = "refl"\non = ["lpips"]\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

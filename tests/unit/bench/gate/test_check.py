@@ -136,6 +136,7 @@ def test_baseline_of_another_kind_is_not_comparable(results: Path) -> None:
     assert gate(results, text, before)[0].status == "missing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -183,6 +184,7 @@ def baseline(**changes: Any) -> str:
     return json.dumps({"schema_version": 1, "summaries": [summary]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -55,6 +55,7 @@ def test_one_scored_prompt_of_many_decides_nothing(tmp_path: Path) -> None:
     assert (alone.status, "a single prompt carries no between-prompt variance" in alone.message) == ("undecided", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "low", "status", "said"),
     [

@@ -160,6 +160,7 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
     assert (tmp_path / "old.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -55,6 +55,7 @@ def final(model: Any, actions: Any, items: Any = ITEMS) -> torch.Tensor:
     return latents
 
 
+@pytest.mark.slow
 def test_runs_of_other_steps_stand_beside(tmp_path: Path) -> None:
     """In one call: each has the pictures and counts that it has alone, and the suite's own are what they were."""
     together = plans("base", "fewer_steps", "combined", steps="3", switch_step="3")
@@ -71,6 +72,7 @@ def test_runs_of_other_steps_stand_beside(tmp_path: Path) -> None:
     assert "steps" not in together[0].identity
 
 
+@pytest.mark.slow
 def test_fewer_steps_are_those_of_a_suite_with_fewer(model: Any, tmp_path: Path) -> None:
     few = suite().model_copy(update={"sampler": suite().sampler.model_copy(update={"steps": 3})})
     methods = resolve_methods(["base"], few)
@@ -93,6 +95,7 @@ def test_weights_of_8_bits() -> None:
     assert bool((held.values.abs().amax((1, 2, 3))[[0, 1, 3, 4]] == 127).all())
 
 
+@pytest.mark.slow
 def test_a_quantised_network(model: Any) -> None:
     """Near the base network, not equal to it; a quarter of the memory for its weights; the base network unchanged."""
     made = quantised(model.network)
@@ -106,6 +109,7 @@ def test_a_quantised_network(model: Any) -> None:
     assert torch.equal(base, final(model, actions_of([0.0] * STEPS, ("base", 3.5))))
 
 
+@pytest.mark.slow
 def test_a_tuned_method_runs_in_8_bits(tmp_path: Path) -> None:
     (plan,) = make_plan(
         suite(),
@@ -186,6 +190,7 @@ def test_a_plan_counts_their_own_steps() -> None:
     assert found.evaluations_alone == found.evaluations_shared == 5 * 2 * (40 + 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "missing"),
     [

@@ -56,6 +56,7 @@ def scores(store: RunStore) -> dict[tuple[str, int], float]:
     return {row.key: float(value) for row, value in zip(rows, values, strict=True)}
 
 
+@pytest.mark.slow
 def test_the_best_is_kept_and_each_candidate_costs(tmp_path: Path) -> None:
     """Of the same first candidate: never worse than without a search, better for some; N times the evaluations."""
     base, best = made(tmp_path, *plans("base", "best_of_n", reward="pickscore", n="3"))

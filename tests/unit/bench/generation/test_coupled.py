@@ -53,6 +53,7 @@ def expected(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> dict[tup
     return images_of(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_batches_hold_whole_prompts_whatever_their_size(
     suite: Suite, tmp_path: Path, expected: Any, said: list[str], size: int
@@ -64,6 +65,7 @@ def test_batches_hold_whole_prompts_whatever_their_size(
     assert all("the 2 images of a prompt are made together, so that its batches hold 2 images" in line for line in told)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_whole_prompts(suite: Suite, tmp_path: Path, expected: Any) -> None:
     """Lost images are made again together with the rest of their prompt, which stays as it is."""
     (store,) = made(suite, tmp_path, *plans(suite, "spell"), batch_size=2)
@@ -77,6 +79,7 @@ def test_a_run_goes_on_with_whole_prompts(suite: Suite, tmp_path: Path, expected
     assert store.manifest().counts["network_evaluations_executed"] - before == 2 * K * 4 * 2  # two prompts, whole
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_splits_no_prompt(
     suite: Suite, tmp_path: Path, expected: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +95,7 @@ def test_memory_that_runs_out_splits_no_prompt(
         made(suite, tmp_path / "none", *plans(suite, "spell"), batch_size=6)
 
 
+@pytest.mark.slow
 def test_runs_beside_it_are_what_they_are_alone(suite: Suite, tmp_path: Path, expected: Any) -> None:
     """Of the same batches: no step is shared, and each run has its own pictures."""
     together = plans(suite, "base", "spell", "particle_guidance")
@@ -102,6 +106,7 @@ def test_runs_beside_it_are_what_they_are_alone(suite: Suite, tmp_path: Path, ex
     assert len({frozenset(images_of(store).values()) for store in stores}) == 3
 
 
+@pytest.mark.slow
 def test_shards_hold_whole_prompts(suite: Suite, tmp_path: Path, expected: Any) -> None:
     how: dict[str, Any] = {"settings": {"shield": 3}, "results": tmp_path, "batch_size": 1}
     assert bench.run(suite, ["spell"], shard="2/2", **how) == []
@@ -121,6 +126,7 @@ def test_another_number_of_images_is_another_run(suite: Suite) -> None:
     assert "coupling" not in plans(suite, "base")[0].method.to_dict()
 
 
+@pytest.mark.slow
 def test_a_prompt_that_was_taken_over_in_part_is_made_whole(suite: Suite, tmp_path: Path, expected: Any) -> None:
     """From a run of two of the prompts, one of whose pictures is gone."""
     (plan,) = plans(suite, "spell")

@@ -200,6 +200,7 @@ def test_a_writer_that_fails_ends_the_run_and_the_batches_written_whole_are_reco
     assert not [one for one in threading.enumerate() if one.name.startswith(("decode", "write"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cores", [1, 64], ids=["inline", "beside"])
 def test_values_that_are_no_numbers_end_the_run(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, cores: int
@@ -223,6 +224,7 @@ def test_values_that_are_no_numbers_end_the_run(
     assert not store.manifest().complete
 
 
+@pytest.mark.slow
 def test_writing_waits_beside_the_next_batch_and_is_bounded(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +252,7 @@ def test_writing_waits_beside_the_next_batch_and_is_bounded(
     assert len(store.images()) == 9
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_where_images_are_decoded(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +271,7 @@ def test_bits_do_not_depend_on_where_images_are_decoded(
     assert found["MainThread"] == found["decode_0"]
 
 
+@pytest.mark.slow
 def test_progress_hears_of_a_batch_once(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     """However many methods share it: their parts of it end at uneven times, of which no rate can be told."""
 
@@ -285,6 +289,7 @@ def test_progress_hears_of_a_batch_once(suite: Suite, tmp_path: Path, said: list
     assert len(heard.counts) <= 3
 
 
+@pytest.mark.slow
 def test_the_batch_size_is_found_and_kept_for_the_rest_of_a_run(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +367,7 @@ def test_second_order_schedulers_count_every_evaluation(suite: Suite, tmp_path: 
     assert counts["network_evaluations_needed"] == counts["network_evaluations_executed"] == 9 * 2 * (2 * 4 - 1)
 
 
+@pytest.mark.slow
 def test_compiling_is_reachable(suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append(type(self).__name__))

@@ -76,6 +76,7 @@ def at(tmp_path: Path, server: ImagesServer) -> Bench:
     return Bench(tmp_path, server)
 
 
+@pytest.mark.slow
 def test_a_request_leaves_nothing_to_the_server_and_two_runs_are_equal(at: Bench) -> None:
     first, second = at.run(), at.run(results="again")
     body = next(one for one in at.server.of_run if one["prompt"] == "a large star")
@@ -123,6 +124,7 @@ def test_the_manifest_says_who_made_the_images_and_how_reliably(at: Bench) -> No
     )
 
 
+@pytest.mark.slow
 def test_who_the_server_is_makes_the_run(at: Bench) -> None:
     names = {at.run().name, at.run(declares={"cache": "tea"}).name, at.run(request={"lora": {"name": "x"}}).name}
     at.server.models = [{"id": "tiny", "root": "tiny-v2"}]
@@ -294,6 +296,7 @@ def test_a_server_that_draws_nearly_the_same_pairs_by_seed_only(at: Bench, caplo
     assert "scheduler and precision are its own" in notes
 
 
+@pytest.mark.slow
 def test_a_server_that_draws_otherwise_in_a_burst_says_so(at: Bench) -> None:
     at.server.probe_hook = lambda body, before: nearly(body, before) if 2 <= before < 6 else None
     first, second = at.run(), at.run(declares={"x": 1})

@@ -111,6 +111,7 @@ def test_which_autoencoder_decodes(weights: Path, tmp_path: Path, monkeypatch: p
         assert set(decoded) == {side}, method
 
 
+@pytest.mark.slow
 def test_the_identity_says_how_it_was_read_and_old_runs_are_told(
     weights: Path, tmp_path: Path, said: list[str]
 ) -> None:

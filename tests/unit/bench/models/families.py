@@ -39,6 +39,11 @@ FAMILIES = ("sd", "sdxl", "pixart", "sd3", "flux", "flux2", "z_image", "qwen_ima
 FLOW = "FlowMatchEulerDiscreteScheduler"
 
 
+def has_turn(number: int, family: str, families: tuple[str, ...] = FAMILIES) -> bool:
+    """Whether the form of this number is tried in this family, where each is tried in a third of its families."""
+    return (number + families.index(family)) % min(3, len(families)) == 0
+
+
 def scheduler_of(family: str) -> str:
     """A scheduler that fits what the family's networks predict."""
     return "EulerDiscreteScheduler" if family in ("sd", "sdxl", "pixart") else FLOW

@@ -63,6 +63,7 @@ def test_prompts_are_encoded_once_for_each_side(
     assert torch.equal(cond.of("text").take([1, 0]).states["text"], cond.of("text").states["text"][[1, 0]])
 
 
+@pytest.mark.slow
 def test_what_is_said_of_text_encoders_can_be_left_out(
     worlds: dict[str, World], tmp_path: Path, said: list[str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_what_is_said_of_text_encoders_can_be_left_out(
     ]
 
 
+@pytest.mark.slow
 def test_encoders_are_the_same_to_the_bit(worlds: dict[str, World], tmp_path: Path) -> None:
     world = worlds["flux"]
     path, _ = MAKE["with text encoders, kohya"](world, tmp_path)
@@ -96,6 +98,7 @@ def test_encoders_are_the_same_to_the_bit(worlds: dict[str, World], tmp_path: Pa
         }
 
 
+@pytest.mark.slow
 def test_whole_parameters_switch_with_their_adapter(worlds: dict[str, World], tmp_path: Path) -> None:
     world = worlds["sd"]
     first, _ = MAKE["LoRA with modules_to_save, PEFT"](world, tmp_path / "a")

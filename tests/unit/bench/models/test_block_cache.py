@@ -117,6 +117,7 @@ def test_the_limits_of_the_threshold(model: Any) -> None:
     assert torch.equal(ours(model, None)[0], plain)  # nothing is left on the blocks
 
 
+@pytest.mark.slow
 def test_branches_keep_their_own_blocks(model: Any) -> None:
     """A trunk that forks: each branch is what it is alone."""
     first = with_block_cache(actions_of([0.0] * STEPS, ("base", 1.0)), THRESHOLD)

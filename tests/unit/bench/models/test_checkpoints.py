@@ -90,6 +90,7 @@ def test_a_lora_lives_in_the_base_network(folders: dict[str, Path], tmp_path: Pa
     assert relative_difference(before, expected) > 1e-3
 
 
+@pytest.mark.slow
 def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_path: Path) -> None:
     state, expected, _ = lora_state("sd", folders["sd"])
     tiny_network("sd", 5).save_pretrained(tmp_path / "whole")
@@ -108,6 +109,7 @@ def test_several_loras_and_networks_side_by_side(folders: dict[str, Path], tmp_p
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_lora(folders: dict[str, Path], tmp_path: Path) -> None:
     """Half of alpha / rank is half of the change, so it equals a file with half of the up matrices."""
     state, _, _ = lora_state("sd", folders["sd"])
@@ -163,6 +165,7 @@ def test_whole_networks_in_every_form(folders: dict[str, Path], tmp_path: Path, 
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_the_two_network_layout_is_a_base_as_well(folders: dict[str, Path], tmp_path: Path) -> None:
     """ControlGenAI/ImageReFL_*: `original_unet` and `fine_tuned_unet`, and a pipeline class of the authors' own."""
     repository = Path(shutil.copytree(folders["sd"], tmp_path / "repository"))
@@ -291,6 +294,7 @@ def in_the_authors_names(family: str, state: dict[str, Tensor]) -> dict[str, Ten
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 @pytest.mark.parametrize("family", AUTHORS)
 def test_one_file_in_the_authors_names(folders: dict[str, Path], tmp_path: Path, family: str, prefix: str) -> None:
@@ -349,6 +353,7 @@ def test_checkpoints_of_another_family(folders: dict[str, Path], tmp_path: Path,
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_one_sentence(folders: dict[str, Path], tmp_path: Path) -> None:
     model = model_of("sd", folders["sd"])
     state, _, _ = lora_state("sd", folders["sd"])
@@ -382,6 +387,7 @@ def test_what_does_not_fit_is_one_sentence(folders: dict[str, Path], tmp_path: P
     assert set(model.networks) == {"base"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["unet.", "base_model.model."])
 def test_an_incomplete_lora_is_refused(folders: dict[str, Path], tmp_path: Path, layout: str) -> None:
     """PEFT begins what a file lacks with random values: such a network is nobody's."""
@@ -415,6 +421,7 @@ def test_a_lora_whose_values_nothing_takes_is_refused(folders: dict[str, Path], 
     assert torch.equal(prediction(model, "base"), before)
 
 
+@pytest.mark.slow
 def test_alpha_of_a_peft_file_under_any_name(folders: dict[str, Path], tmp_path: Path, said: list[str]) -> None:
     state, expected, _ = lora_state("sd", folders["sd"], alpha=6)
     named = {f"base_model.model.{key}": value for key, value in state.items()}

@@ -118,6 +118,7 @@ def test_the_last_row_fills_up() -> None:
     assert [len(more.states["text"]), len(more.empty["text"]), len(more.own["tuned"].states["text"])] == [4, 1, 4]
 
 
+@pytest.mark.slow
 def test_the_limit_of_torch_allows_for_all_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     config: Any = torch._dynamo.config
     monkeypatch.setattr(config, "recompile_limit", 8)

@@ -167,6 +167,7 @@ def test_textual_inversion_equals_diffusers(
     assert model.networks["again"].text is model.networks["conditioned"].text  # encoded once
 
 
+@pytest.mark.slow
 def test_a_textual_inversion_of_another_model(folders: dict[str, Path], tmp_path: Path) -> None:
     model = model_of(folders, "sd")
     pivotal = embedding(tmp_path, "pivotal", "sdxl", 1)
@@ -229,6 +230,7 @@ def test_a_token_must_be_a_word() -> None:
         check_conditions("sd", PromptConditions(embeddings=((" ", "b"),)), [7.5], "base")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_skip", [None, 1])
 def test_sd3_encodes_as_diffusers(folders: dict[str, Path], clip_skip: int | None) -> None:
     """The states and the pooled states of the prompt, and of the negative one, which has no clip_skip."""

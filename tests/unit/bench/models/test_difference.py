@@ -48,6 +48,7 @@ def test_the_kinds_of_every_family() -> None:
         assert norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mark", "kind"),
     [("norm", "normalisation"), ("to_", "attention"), (".ff.", "feed-forward"), ("time_emb", "embedding")],
@@ -75,6 +76,7 @@ def test_all_and_none(folder: Path, tmp_path: Path) -> None:
     assert sentence(other) == "Layers of every kind differ."
 
 
+@pytest.mark.slow
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Original files too; two networks that are no states of one are refused."""
     whole = tuned(tmp_path, "b", lambda key: "norm" in key)

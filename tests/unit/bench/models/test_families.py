@@ -204,6 +204,7 @@ def test_equals_diffusers(
     assert torch.equal(model.decode(latents), pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["sd", "sdxl", "pixart", "sd3", "flux"])
 def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     """Scaling for the network and back is the identity, and decoding with gradient is decoding."""
@@ -220,6 +221,7 @@ def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     assert int(((pixels * 255).round().to(torch.uint8).int() - model.decode(latents.detach()).int()).abs().max()) <= 1
 
 
+@pytest.mark.slow
 def test_a_decoder_of_ones_own_is_used(folders: dict[str, Path]) -> None:
     from bench.models.sd import StableDiffusion
 
@@ -340,6 +342,7 @@ def test_guidance_rules_of_z_image(folders: dict[str, Path], rules: dict[str, fl
     assert torch.equal(finals["rules"], finals["plain"]) != moves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RULES, ids=lambda case: case[0])
 def test_the_prompt_acts(folders: dict[str, Path], case: tuple[str, str, dict[str, Any]]) -> None:
     model: Any = load_model(folders[case[0]], suite_for(*case))
@@ -354,6 +357,7 @@ def test_the_prompt_acts(folders: dict[str, Path], case: tuple[str, str, dict[st
     assert float((with_text - guided).abs().max()) / scale > 1e-4
 
 
+@pytest.mark.slow
 def test_a_distilled_pipeline_has_no_guidance(folders: dict[str, Path], tmp_path: Path) -> None:
     """diffusers ignores it; a number that says guidance where there was none is worse than a refusal."""
     folder = Path(shutil.copytree(folders["flux2"], tmp_path / "distilled"))
@@ -370,6 +374,7 @@ def test_a_distilled_pipeline_has_no_guidance(folders: dict[str, Path], tmp_path
         list(run_tree(model, guided, as_batch(model, 7, ITEMS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "limit"), [("flux2", 512), ("z_image", 512), ("qwen_image", 512), ("sana", 300)])
 def test_prompts_are_cut_where_diffusers_cuts_them(
     folders: dict[str, Path], said: list[str], family: str, limit: int

@@ -57,6 +57,7 @@ def run_once(module: Any) -> tuple[torch.Tensor, int]:
     return output, operations.count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fused_adapter_costs_nothing_and_leaves_the_base_network(kind: str) -> None:
     torch.manual_seed(3)
@@ -143,6 +144,7 @@ def test_only_a_schedule_of_the_tuned_network_alone_is_fused(weights: Path) -> N
     assert suite_of(weights, fuse_lora=True).resolved()["fuse_lora"] is True
 
 
+@pytest.mark.slow
 def test_which_weights_are_adapters(weights: Path, tmp_path: Path) -> None:
     """In all the places where loading finds one."""
     suite = suite_of(weights, fuse_lora=True)
@@ -169,6 +171,7 @@ def pictures(suite: Suite, results: Path, methods: list[str]) -> dict[str, dict[
     }
 
 
+@pytest.mark.slow
 def test_a_fused_run_beside_others_changes_none_of_them(weights: Path, tmp_path: Path) -> None:
     import io
 
@@ -188,6 +191,7 @@ def test_a_fused_run_beside_others_changes_none_of_them(weights: Path, tmp_path:
         assert np.abs(made - wanted).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_weak_network_of_a_fused_one(weights: Path, tmp_path: Path) -> None:
     """Autoguidance leaves blocks out of the network that is guided: the fused one."""
     guider = {

@@ -70,6 +70,7 @@ def test_a_prompt_that_is_cut_is_said_once(folder: Path, said: list[str]) -> Non
     assert said == ["1 prompt is longer than the text encoder's limit of 24 tokens; the rest is truncated"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["diffusers", "peft"])
 def test_a_lora_is_switched_on_one_network(folder: Path, tmp_path: Path, layout: str) -> None:
     file = tmp_path / "lora" / ("adapter_model.safetensors" if layout == "peft" else "mine.safetensors")
@@ -86,6 +87,7 @@ def test_a_lora_is_switched_on_one_network(folder: Path, tmp_path: Path, layout:
     assert not torch.equal(prediction(model, "tuned"), before)
 
 
+@pytest.mark.slow
 def test_whole_networks_load_in_every_form(folder: Path, tmp_path: Path) -> None:
     tuned = folder.parent / "tuned"
     (tmp_path / "pipe").mkdir()

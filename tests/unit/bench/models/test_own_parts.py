@@ -76,6 +76,7 @@ def test_the_tuned_side_is_the_tuned_pipeline(
     assert {name for name in parts if name in own_parts(path, folders[family], model.parts, "float32")} == set(parts)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_each_side_of_a_step_uses_its_own(folders: dict[str, Path], tmp_path: Path) -> None:
     path = tuned_pipeline(folders["sd"], tmp_path / "tuned", "sd", ("text_encoder", "vae"))
     model: Any = load_model(folders["sd"], suite_for(*CASES["sd"]))
@@ -103,6 +104,7 @@ def test_each_side_of_a_step_uses_its_own(folders: dict[str, Path], tmp_path: Pa
     assert torch.equal(shared["a"], images(model, [0.0] * STEPS, "base")[0])
 
 
+@pytest.mark.slow
 def test_prompts_are_encoded_once_by_each_distinct_encoder(folders: dict[str, Path], tmp_path: Path) -> None:
     path = tuned_pipeline(folders["sd"], tmp_path / "tuned", "sd", ("text_encoder",))
     same = tuned_pipeline(folders["sd"], tmp_path / "same", "sd", ())
@@ -159,6 +161,7 @@ def test_parts_that_are_the_base_models_are_not_its_own(folders: dict[str, Path]
     assert own_parts(path, folders["sd"], model.parts, "float16") == ("vae",)
 
 
+@pytest.mark.slow
 def test_tuned_text_encoders_without_a_network(folders: dict[str, Path], tmp_path: Path) -> None:
     path = tuned_pipeline(folders["sd"], tmp_path / "tuned", "sd", ("text_encoder",))
     shutil.rmtree(path / "unet")

@@ -48,6 +48,7 @@ def weights_of(model: Any, name: str) -> dict[str, torch.Tensor]:
     return dict(model.networks[name].module.state_dict())
 
 
+@pytest.mark.slow
 def test_shares_of_whole_networks(model: Any) -> None:
     base, a, b = weights_of(model, "base"), weights_of(model, "a"), weights_of(model, "b")
     before = fingerprint(model.network)
@@ -58,6 +59,7 @@ def test_shares_of_whole_networks(model: Any) -> None:
     assert not torch.equal(final(model, "soup"), final(model, "a"))
 
 
+@pytest.mark.slow
 def test_the_ends_are_the_networks_themselves(model: Any) -> None:
     """A share of 1 is that network to the bit, one of 0 the base network."""
     model.add_soup("all", [("a", 1.0)])
@@ -66,6 +68,7 @@ def test_the_ends_are_the_networks_themselves(model: Any) -> None:
     assert torch.equal(final(model, "none"), final(model, "base"))
 
 
+@pytest.mark.slow
 def test_adapters_are_merged_first(model: Any, tmp_path: Path) -> None:
     """Half of a LoRA and half of a network: weights as computed by hand; the base network keeps its bits."""
     from safetensors.torch import save_file
@@ -155,6 +158,7 @@ def test_refused(name: str, settings: dict[str, str], error: type[BenchError], s
         resolve_method(name, load_suite("shapes"), settings)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_soup(tmp_path: Path) -> None:
     """From names to pictures: the run of a soup of one checkpoint at ratio 1 has that checkpoint's pictures."""
     suite = load_suite("shapes")

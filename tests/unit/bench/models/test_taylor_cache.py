@@ -76,6 +76,7 @@ def test_which_steps_are_full() -> None:
     assert with_taylor(plain, None, 1, 1) == plain
 
 
+@pytest.mark.slow
 def test_branches_and_networks_that_come_back(folders: dict[str, Path], tmp_path: Path) -> None:
     """Each branch of a fork is what it is alone, and nothing of an earlier stretch is left in a later one."""
     model = load_model(folders["flux"], suite_for("flux", FLOW, {}))

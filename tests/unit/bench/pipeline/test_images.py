@@ -48,6 +48,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
     return a, b, fid.distance(fid.statistics(opened(a)), fid.statistics(opened(b)))
 
 
+@pytest.mark.slow
 def test_two_folders_without_prompts(two: tuple[Path, Path, float], tmp_path: Path) -> None:
     a, b, wanted = two
     common = {"suite": "shapes", "metrics": ["fid"], "results": tmp_path / "results", "device": "cpu"}
@@ -69,6 +70,7 @@ def test_two_folders_without_prompts(two: tuple[Path, Path, float], tmp_path: Pa
         bench.make_reference(b, "fid", made, suite="shapes")
 
 
+@pytest.mark.slow
 def test_lossy_images_are_noted_on_every_value(two: tuple[Path, Path, float], tmp_path: Path) -> None:
     images = pictures(tmp_path / "a", 0, 6, "jpg")
     common = {"suite": "shapes", "metrics": ["fid"], "results": tmp_path / "results", "device": "cpu"}

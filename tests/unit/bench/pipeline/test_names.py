@@ -55,6 +55,7 @@ def names(folder: Path) -> dict[str, str]:
     return {store.name: store.manifest().name for store in find_runs(folder)}
 
 
+@pytest.mark.slow
 def test_a_name_means_one_run_and_moves(suite: Suite, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (first,) = run(suite, tmp_path, "base", name="nightly")
     assert select(["nightly"], tmp_path) == [first.path]
@@ -70,6 +71,7 @@ def test_a_name_means_one_run_and_moves(suite: Suite, tmp_path: Path, caplog: py
     assert {one.method: one.status for one in outcome} == {"nightly": "passed", "refl": "passed", "base": "failed"}
 
 
+@pytest.mark.slow
 def test_a_name_that_moves_to_another_suite_says_both(
     suite: Suite, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,6 +88,7 @@ def test_names_that_are_refused(suite: Suite, tmp_path: Path) -> None:
     assert not find_runs(tmp_path)
 
 
+@pytest.mark.slow
 def test_other_weights_are_the_same_method(suite: Suite, weights: Path, tmp_path: Path) -> None:
     stores = [
         store
@@ -105,6 +108,7 @@ def test_other_weights_are_the_same_method(suite: Suite, weights: Path, tmp_path
     assert [(one.method, one.status) for one in outcome] == [("combined", "passed")]
 
 
+@pytest.mark.slow
 def test_images_of_a_run_under_an_older_name_are_taken_over(suite: Suite, weights: Path, tmp_path: Path) -> None:
     settings = {"weights": str(weights / "out-step6" / "unet")}
     (store,) = run(suite, tmp_path, "combined", settings=settings)
@@ -119,6 +123,7 @@ def test_images_of_a_run_under_an_older_name_are_taken_over(suite: Suite, weight
     assert again.manifest().counts["images_reused"] == 2
 
 
+@pytest.mark.slow
 def test_a_point_of_a_sweep_at_the_default_keeps_its_setting_and_place(
     suite: Suite, weights: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def suite(weights: Path, tmp_path: Path) -> Suite:
     return small_suite(weights, tmp_path, refl=True)
 
 
+@pytest.mark.slow
 def test_run_makes_images_scores_summaries_and_a_second_run_nothing(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_images(
         assert store.manifest().status == "complete"
 
 
+@pytest.mark.slow
 def test_damaged_images_are_made_again_and_said(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     (store,) = pipeline.run(suite, ["base"], results=tmp_path)
     before, scores = images_of(store), values_of(store)
@@ -149,6 +151,7 @@ def test_an_added_prompt_generates_only_itself(suite: Suite, tmp_path: Path, sai
     assert other.manifest().counts["images_generated"] == 2
 
 
+@pytest.mark.slow
 def test_more_samples_keep_the_old_and_score_the_groups_again(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     (store,) = pipeline.run(suite, ["base"], results=tmp_path)
     before, images = values_of(store), images_of(store)
@@ -420,6 +423,7 @@ def test_wrong_settings_are_one_sentence(suite: Suite, tmp_path: Path, options: 
         pipeline.run(suite, ["base"], results=tmp_path, **options)
 
 
+@pytest.mark.slow
 def test_the_stages_are_light_to_import() -> None:
     import subprocess
 
@@ -428,6 +432,7 @@ def test_the_stages_are_light_to_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_notes_on_the_values_are_kept_with_the_run(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     (store,) = pipeline.run(suite, ["base"], results=tmp_path / "results")
     assert store.manifest().notes == {"fake_image": ["3 prompts"]}
@@ -438,6 +443,7 @@ def test_notes_on_the_values_are_kept_with_the_run(suite: Suite, tmp_path: Path,
     assert store.manifest().notes == {"fake_image": ["3 prompts"]}
 
 
+@pytest.mark.slow
 def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
     suite: Suite, tmp_path: Path, said: list[str]
 ) -> None:
@@ -454,6 +460,7 @@ def test_a_method_that_saw_the_reference_is_said_without_scoring_again(
     assert "fake_set" not in base.manifest().notes
 
 
+@pytest.mark.slow
 def test_a_run_that_lacks_images_does_not_become_complete(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_shards_in_any_order_are_the_run_of_one_process(
     assert "of 6 images: other shards make the rest, or the same call without --shard" in told[0]
 
 
+@pytest.mark.slow
 def test_a_plain_call_completes_what_shards_left(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     pipeline.run(suite, METHODS, results=tmp_path / "one", batch_size=2)
     assert shard(suite, tmp_path / "many", "2/3") == []
@@ -78,6 +79,7 @@ def test_a_plain_call_completes_what_shards_left(suite: Suite, tmp_path: Path, s
     assert kept.stat().st_mtime_ns == before.st_mtime_ns
 
 
+@pytest.mark.slow
 def test_while_another_share_is_at_work_nobody_completes(suite: Suite, tmp_path: Path, said: list[str]) -> None:
     assert shard(suite, tmp_path, "1/2") == []
     paths = [store.path for store in find_runs(tmp_path)]
@@ -88,6 +90,7 @@ def test_while_another_share_is_at_work_nobody_completes(suite: Suite, tmp_path:
     assert shard(suite, tmp_path, "2/2") != []
 
 
+@pytest.mark.slow
 def test_an_image_that_differs_is_refused_with_both_digests(
     suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +112,7 @@ def test_an_image_that_differs_is_refused_with_both_digests(
     assert shard(suite, tmp_path, "1/1") != []  # what nobody recorded is cleared when nobody else is at work
 
 
+@pytest.mark.slow
 def test_scores_are_shared_too(suite: Suite, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.scoring.chunking.CHUNK", 2)
     pipeline.run(suite, METHODS, results=tmp_path / "one", batch_size=2)
@@ -125,6 +129,7 @@ def test_scores_are_shared_too(suite: Suite, tmp_path: Path, said: list[str], mo
     ]
 
 
+@pytest.mark.slow
 def test_a_share_scores_at_the_precision_of_the_card(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +160,7 @@ def test_more_samples_of_a_finished_run_are_a_layer_of_their_own(suite: Suite, t
         assert many.manifest().batches["layers"] == [[0, 2, ""], [2, 4, ""]]
 
 
+@pytest.mark.slow
 def test_a_later_shard_may_ask_for_smaller_batches_and_not_for_larger_ones(suite: Suite, tmp_path: Path) -> None:
     for which, size in (("1/3", 2), ("2/3", 1), ("3/3", 4)):
         pipeline.run(suite, ["base"], results=tmp_path, batch_size=size, shard=which)

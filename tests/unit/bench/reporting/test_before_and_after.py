@@ -47,6 +47,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
+@pytest.mark.slow
 def test_report_has_both_with_their_own_values_and_pictures(
     two: list[RunStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def test_only_the_same_base_is_larger() -> None:
     assert larger_reference(runs[1:], [many], "base") is None
 
 
+@pytest.mark.slow
 def test_profiles_of_methods_of_one_colour_have_other_dashes(results: Path) -> None:
     table = build(runs_of(results))
     picture = pictures(table, robust_of(table))[0]

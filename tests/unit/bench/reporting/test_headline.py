@@ -65,6 +65,7 @@ def test_the_numbers_are_those_of_the_tables(tmp_path: Path) -> None:
     assert values == pytest.approx([one.interval.mean, one.interval.low, one.interval.high], abs=0.0006)
 
 
+@pytest.mark.slow
 def test_who_may_be_the_best_is_that_of_all_pairs(tmp_path: Path) -> None:
     table = table_of(tmp_path, {name: MEANS[name] for name in ("base", "refl", "imagerefl")})
     findings = findings_of(table)
@@ -107,6 +108,7 @@ def test_a_metric_that_one_side_lacks_is_named(tmp_path: Path) -> None:
     assert "not compared: DreamSim diversity (not scored for both)" in text
 
 
+@pytest.mark.slow
 def test_the_first_screen_has_one_setting_of_each_sweep_first(tmp_path: Path) -> None:
     names = ["base", "refl", "imagerefl", *(f"combined[switch_step={step}]" for step in (10, 20, 30))]
     table = table_of(tmp_path, {name: MEANS[name.partition("[")[0]] for name in names}, prompts=8)

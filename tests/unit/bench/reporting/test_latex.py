@@ -51,6 +51,7 @@ def balanced(text: str) -> bool:
     return not opened and plain.count("{") == plain.count("}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("methods", "long"), [(14, False), (15, True)])
 def test_from_15_methods_on_tables_break_over_pages(tmp_path: Path, methods: int, long: bool) -> None:
     names = ["base", *(f"m{i:02d}" for i in range(1, methods))]
@@ -69,6 +70,7 @@ def test_from_15_methods_on_tables_break_over_pages(tmp_path: Path, methods: int
         assert all(line.count("&") == 2 for line in body)
 
 
+@pytest.mark.slow
 def test_training_seeds_have_tables_of_their_own(tmp_path: Path) -> None:
     make(tmp_path, "base", prompts=8, samples=2)
     for number in range(3):

@@ -82,6 +82,7 @@ def crossed(figure: Any, table: Table, pair: tuple[str, str]) -> tuple[int, list
     return len(boxes), hit + overlaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", ["means", "paired"])
 def test_twelve_methods_and_a_sweep_of_six_can_be_read_in_a_column(table: Table, values: str) -> None:
     asked = request(values=values, width="3.3in")
@@ -102,6 +103,7 @@ def test_twelve_methods_and_a_sweep_of_six_can_be_read_in_a_column(table: Table,
     assert small.x1 <= figure.bbox.x1
 
 
+@pytest.mark.slow
 def test_no_name_is_crossed_in_the_figure_of_every_report(table: Table) -> None:
     figure = pareto_figure(table)
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
@@ -125,6 +127,7 @@ def test_paired_values_are_the_differences_and_the_reference_is_zero(table: Tabl
     assert not is_paired(table, request(values="means"))
 
 
+@pytest.mark.slow
 def test_fonts_are_type_42(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     made = plot_files(table, request())
     assert set(made) == {"plot.png", "plot.svg", "plot.pdf"}
@@ -138,6 +141,7 @@ def test_fonts_are_type_42(table: Table, monkeypatch: pytest.MonkeyPatch) -> Non
     assert b"/Subtype /Type3" in style.drawn(figure, "pdf")  # the check can fail
 
 
+@pytest.mark.slow
 def test_the_title_can_be_left_out(table: Table) -> None:
     assert any("Shapes" in text.get_text() for text in named_figure(table, request()).texts)
     assert not any("Shapes" in text.get_text() for text in named_figure(table, request(title=False)).texts)

@@ -81,6 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results / "report"
 
 
+@pytest.mark.slow
 def test_untrusted_text_is_never_markup(folder: Path) -> None:
     text, reader, data = read(folder)
     assert [tag for tag, _ in reader.elements].count("script") == 3 + len(SCRIPTS)  # two of data, plotly
@@ -91,6 +92,7 @@ def test_untrusted_text_is_never_markup(folder: Path) -> None:
     assert "{{ 7 * 7 }}" in reader.text
 
 
+@pytest.mark.slow
 def test_the_policy_names_the_digest_of_every_script(folder: Path) -> None:
     _, reader, _ = read(folder)
     policy = next(a["content"] for tag, a in reader.elements if a.get("http-equiv") == "Content-Security-Policy")
@@ -144,6 +146,7 @@ def many(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
         make(results, method, prompts=6, samples=2, images=True)
 
 
+@pytest.mark.slow
 def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(monkeypatch, tmp_path)
     report(tmp_path, tmp_path / "report", n_resamples=100, gallery=3)
@@ -162,6 +165,7 @@ def test_many_images_lie_beside_the_page(tmp_path: Path, monkeypatch: pytest.Mon
     assert 'id="gallery"' not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_page_outside_of_the_results_names_no_path_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many(monkeypatch, tmp_path / "results")
     monkeypatch.setattr(pictures_module, "IN_PAGE_THUMBNAILS", 1)

@@ -79,6 +79,7 @@ def test_equal_data_give_equal_bytes(results: Path, written: list[Path], tmp_pat
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_that_no_longer_hold_go_away(written: list[Path], tmp_path: Path) -> None:
     out = shutil.copytree(written[0].parent, tmp_path / "out")
     (out / "notes.txt").write_text("mine", encoding="utf-8")
@@ -89,6 +90,7 @@ def test_files_of_an_earlier_report_that_no_longer_hold_go_away(written: list[Pa
     assert {"differences.csv", "gallery.png"}.isdisjoint(left)
 
 
+@pytest.mark.slow
 def test_methods_and_metrics_come_in_the_order_readers_expect(table: Table) -> None:
     assert [row.name for row in table.rows] == ["base", "refl", "combined", "imagerefl"]
     assert [facts.kind for facts in table.metrics] == ["image"] * 4 + ["group"] * 3 + ["set"]
@@ -121,6 +123,7 @@ def test_names_beside_points_do_not_overlap(table: Table) -> None:
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+@pytest.mark.slow
 def test_scores_csv_has_the_columns_of_load_results(written: list[Path]) -> None:
     with (written[0].parent / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -159,6 +162,7 @@ def test_several_suites_get_a_folder_each(results: Path, tmp_path: Path) -> None
         report([results, other], tmp_path / "x", suite="nigth")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
     runs = [make(tmp_path / "r", "base", prompts=3), make(tmp_path / "r", "refl", prompts=4)]
@@ -174,6 +178,7 @@ def test_runs_that_are_not_comparable(tmp_path: Path, said: list[str]) -> None:
         report(tmp_path / "r", tmp_path / "no", comparable_only=False)
 
 
+@pytest.mark.slow
 def test_one_run_alone_one_image_each_and_no_base(tmp_path: Path) -> None:
     store = make(tmp_path, "refl", prompts=1, samples=1, metrics=("image_reward", "fid"))
     store.append_scores("lpips", [ScoreRow("p0000", None, math.nan, "one image")], card("lpips"))
@@ -218,6 +223,7 @@ def test_untrusted_names_and_prompts_are_only_text(tmp_path: Path) -> None:
     ).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sweeps_are_ordered_by_setting_and_named_briefly(tmp_path: Path) -> None:
     for step in (20, 5, 30):
         make(tmp_path, f"combined[switch_step={step}]", prompts=3, means=fakes["MEANS"]["combined"])
@@ -254,6 +260,7 @@ def test_runs_that_are_at_work_are_named(tmp_path: Path) -> None:
         report(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_the_package_can_be_called_like_its_function(results: Path, tmp_path: Path) -> None:
     assert bench.report(results, tmp_path, n_resamples=100)  # type: ignore[operator]

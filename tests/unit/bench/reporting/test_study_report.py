@@ -50,6 +50,7 @@ def made(results: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyReport
     return study_report(results / "study", tmp_path_factory.mktemp("out"), results=results)
 
 
+@pytest.mark.slow
 def test_all_files_are_written(made: StudyReport) -> None:
     assert {path.name for path in made.written} == FILES
     assert all(path.stat().st_size > 500 for path in made.written)
@@ -157,6 +158,7 @@ def test_the_page_has_a_section_of_what_people_say(results: Path, tmp_path: Path
     assert 'id="people"' not in (tmp_path / "without" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_other_runs_than_the_page_shows_are_said(results: Path, tmp_path: Path) -> None:
     rows = [{"name": name, "run": f"{name}@00000000"} for name in METHODS]
     study = write_study(tmp_path / "study", simulated(), methods=rows)
@@ -171,6 +173,7 @@ def test_a_study_of_another_suite_is_refused(results: Path, tmp_path: Path) -> N
         report(results, tmp_path / "out", study=study)
 
 
+@pytest.mark.slow
 def test_disagreements_come_with_their_pictures(tmp_path: Path) -> None:
     for method in ("base", "refl"):
         make(tmp_path, method, metrics=("pickscore",), prompts=4, samples=2, images=True)

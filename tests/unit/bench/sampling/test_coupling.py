@@ -83,6 +83,7 @@ def plain_loop(model: Any, how: Coupling) -> Tensor:
     return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COUPLINGS, ids=lambda how: how.kind)
 def test_equals_a_plain_loop_bit_for_bit(model: Any, how: Coupling) -> None:
     latents = ours(model, how)
@@ -91,6 +92,7 @@ def test_equals_a_plain_loop_bit_for_bit(model: Any, how: Coupling) -> None:
     assert float((pictures - plain).abs().mean()) / 255 >= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COUPLINGS, ids=lambda how: how.kind)
 def test_an_image_depends_on_those_of_its_prompt_and_on_no_other(model: Any, how: Coupling) -> None:
     whole = ours(model, how)
@@ -103,6 +105,7 @@ def test_an_image_depends_on_those_of_its_prompt_and_on_no_other(model: Any, how
     assert float((mixed - whole[order]).abs().max()) <= 1e-3 * float(whole.abs().max())
 
 
+@pytest.mark.slow
 def test_a_flow_begins_at_pure_noise(tmp_path: Path) -> None:
     """sigma over signal is infinite there: it is taken as 15, and the prediction stays finite."""
     small = tiny_suite("FlowMatchEulerDiscreteScheduler", STEPS)

@@ -165,6 +165,7 @@ def test_a_lora_is_switched_within_the_tree(folders: dict[str, Path], tmp_path: 
     assert model.networks["tuned"].module is model.networks["base"].module
 
 
+@pytest.mark.slow
 def test_what_is_executed_is_what_the_tree_costs(folders: dict[str, Path]) -> None:
     from collections import Counter
 
@@ -177,6 +178,7 @@ def test_what_is_executed_is_what_the_tree_costs(folders: dict[str, Path]) -> No
     assert steps_of(heun) == STEPS
 
 
+@pytest.mark.slow
 def test_true_guidance_on_flux_is_two_evaluations(folders: dict[str, Path]) -> None:
     case = next(case for case in CASES if case[0] == "flux")
     model = model_of(folders, case)

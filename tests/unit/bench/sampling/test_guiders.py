@@ -150,6 +150,7 @@ def test_equals_diffusers_guider(models: dict[str, Any], family: str, name: str)
         assert moved(model, latents, ours(model, Guider())) >= 0.05
 
 
+@pytest.mark.slow
 def test_the_momentum_is_what_moves(models: dict[str, Any]) -> None:
     """Each setting of APG acts: a state that were lost between steps would be seen."""
     whole = guiders("sd")["apg"][0]
@@ -158,6 +159,7 @@ def test_the_momentum_is_what_moves(models: dict[str, Any]) -> None:
         assert not torch.equal(result, ours(models["sd"], dataclasses.replace(whole, **change))), change
 
 
+@pytest.mark.slow
 def test_cads_equals_a_plain_loop_and_depends_on_no_neighbour(models: dict[str, Any]) -> None:
     model = models["sd"]
     guider = Guider("cads", tau1=0.4, tau2=0.9, noise_scale=0.5, psi=0.75)
@@ -185,6 +187,7 @@ def test_cads_equals_a_plain_loop_and_depends_on_no_neighbour(models: dict[str, 
     assert float((alone[0] - latents[1]).abs().max()) <= 1e-3 * float(z.abs().max())
 
 
+@pytest.mark.slow
 def test_branches_keep_their_own_momentum(models: dict[str, Any]) -> None:
     """A trunk with a state forks: each branch equals its method run alone, and shared steps are evaluated once."""
     model, first = models["sd"], guiders("sd")["apg"][0]

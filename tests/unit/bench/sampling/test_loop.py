@@ -116,6 +116,7 @@ def test_equals_diffusers(folder: Path, method: str, network: str, guidance: flo
     assert float((difference > 0).float().mean()) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"skip_prk_steps": True}, {"skip_prk_steps": False}], ids=["plms", "prk"])
 def test_pndm_equals_diffusers(folder: Path, options: dict[str, Any]) -> None:
     """Stable Diffusion's own scheduler, which evaluates the network more than once in its first steps."""
@@ -129,6 +130,7 @@ def test_pndm_equals_diffusers(folder: Path, options: dict[str, Any]) -> None:
     assert steps_of(scheduler) == STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

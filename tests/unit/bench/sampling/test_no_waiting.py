@@ -106,6 +106,7 @@ def test_a_planted_wait_is_counted(plant: Any, least: int, tmp_path: Path, monke
     assert len(waits_of("sd", "DDIMScheduler", tmp_path, monkeypatch, plant).found) >= least
 
 
+@pytest.mark.slow
 def test_generators_that_are_drawn_from_in_the_step_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

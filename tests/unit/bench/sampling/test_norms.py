@@ -56,6 +56,7 @@ def by_hand(model: Any, batch: Batch, weights: list[float], guidance: float) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_ratios_are_those_of_the_steps_that_mix(model: Any, guidance: float) -> None:
     plain = as_batch(model, 7, ITEMS)

@@ -77,6 +77,7 @@ def close(got: Tensor, expected: Tensor) -> None:
     assert float((got - expected).abs().max()) <= 2e-5 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [{"timestep_spacing": "leading", "steps_offset": 1}, {}])
 def test_ddpm_ends_with_the_predicted_original_as_the_official_code(folder: Path, spacing: dict[str, Any]) -> None:
     options = {"rescale_betas_zero_snr": False, **spacing}
@@ -87,6 +88,7 @@ def test_ddpm_ends_with_the_predicted_original_as_the_official_code(folder: Path
     close(ours(asked), expected)  # it does so already: the option changes nothing
 
 
+@pytest.mark.slow
 def test_ddim_ends_so_where_the_suite_asks_for_it(folder: Path) -> None:
     """diffusers' DDIM with set_alpha_to_one = false stops one noise level above the predicted original."""
     model = load_model(folder, tiny_suite("DDIMScheduler", STEPS, options=PUBLISHED))

@@ -85,6 +85,7 @@ def test_batches_are_cut_from_the_list_of_all_images_and_from_nothing_else() -> 
     assert set(rest[1].save) == {"a", "b"}
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_whatever_is_there_already_an_image_keeps_its_company(data: st.DataObject) -> None:
     """Made by any workers in any order, killed at any moment, with any company of other runs."""

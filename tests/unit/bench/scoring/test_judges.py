@@ -72,6 +72,7 @@ def reasons(store: RunStore, name: str) -> list[str]:
     return [row.reason for row in store.scores(name) if row.reason]
 
 
+@pytest.mark.slow
 def test_a_suites_own_questions(store: RunStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from metrics.judge import opened
 
@@ -214,6 +215,7 @@ def test_a_server_that_goes_away_leaves_no_reason(server: ChatServer, store: Run
     assert store.scores("vqascore") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("odd", "words"),
     [
@@ -230,6 +232,7 @@ def test_what_is_no_judge_is_told_before_anything_is_made(odd: Answer, words: st
         check_metrics_load(suite_of(vqascore=at(server)))
 
 
+@pytest.mark.slow
 def test_keys_names_and_addresses(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.key = "secret-of-the-judge"
     with pytest.raises((MissingError, UsageError), match="API key|no key") as caught:

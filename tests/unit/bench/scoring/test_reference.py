@@ -17,7 +17,9 @@ from bench.errors import MissingError, UsageError
 from bench.scoring.chunk import Tools
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.reader import reading
+from bench.scoring.ready import check_metrics_load
 from bench.scoring.reference import reference_identity, reference_sources, reference_statistics
+from bench.suite.load import load_suite
 from bench.suite.schema import Reference
 from metrics.set.frechet import frechet_distance
 from metrics.set.moments import Features, Moments
@@ -100,7 +102,8 @@ def test_subfolders_and_other_endings_are_taken(folder: Path, tmp_path: Path, ca
     (folder / "._x.png").write_bytes(b"Mac OS X")
     (folder / "Thumbs.db").write_bytes(b"x")
     assert len(sources(folder)) == 3 + 7
-    assert "2 files that are no images are not used (._x.png, Thumbs.db)" in caplog.text
+    sources(folder)
+    assert caplog.text.count("2 files that are no images are not used (._x.png, Thumbs.db)") == 1
     (folder / "photo.HEIC").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"photo.HEIC: this format is not read: save the reference images as PNG"):
         sources(folder)
@@ -197,6 +200,15 @@ def test_statistics_of_others(tmp_path: Path) -> None:
     with np.load(path) as held:
         assert np.allclose(held["mu"], own.mean)
         assert np.allclose(held["sigma"], own.covariance)
+
+
+def test_statistics_of_another_network_are_refused_before_the_first_image(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", mu=np.zeros(64), sigma=np.eye(64))
+    reference = {"kind": "folder", "path": str(tmp_path / "s.npz")}
+    suite = load_suite("shapes").override(metrics=["fid", "kid"], reference=reference)
+    with pytest.raises(UsageError, match=r"'fid' .* does not say of which .*; metric 'kid' .* No image was made"):
+        check_metrics_load(suite)
+    check_metrics_load(suite.override(metrics=["fid"], reference={**reference, "network": "fid"}))
 
 
 @pytest.mark.parametrize(

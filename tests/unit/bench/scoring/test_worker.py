@@ -13,7 +13,7 @@ import torch
 import bench.scoring.score as stage
 from bench.errors import MissingError
 from bench.scoring import blocks, worker
-from bench.scoring.chunk import Chunk, Tools
+from bench.scoring.chunk import Chunk, Tools, with_names
 from bench.scoring.feature_cache import FeatureCache
 from bench.scoring.missing import Missing, Target, find_missing
 from bench.scoring.reader import reading
@@ -109,6 +109,14 @@ def test_a_group_with_one_image_or_a_bad_one_has_no_value(make: Make, tmp_path: 
     assert rows["p1", None].value > 0
     assert rows["p2", None].reason == "needs at least 2 images"
     assert rows["p3", None].reason == "the metric failed: RuntimeError: the network fails"
+
+
+def test_a_reason_that_counts_images_names_the_file_instead() -> None:
+    keys = [("p1", 0), ("p1", 3)]
+    assert with_names(keys, "image 1 has mode 'I;16'") == "p1/3.png has mode 'I;16'"
+    assert with_names(keys[:1], "image 0 (a.png) is empty") == "p1/0.png (a.png) is empty"
+    for same in ("image 2 is no one's", "needs at least 2 images", "reference image 01.png", 0.5):
+        assert with_names(keys, same) == same
 
 
 def test_enough_images_are_not_told_to_be_too_few(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ def test_weights_are_small_and_safe() -> None:
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".gz"}, "no pickles, no code"
 
 
+@pytest.mark.slow
 def test_autoencoder_reconstructs_at_28_db() -> None:
     vae = AutoencoderKL.from_pretrained(FOLDER / "pipeline" / "vae").eval()
     _, images = pictures(64, np.random.default_rng(0))
@@ -35,6 +36,7 @@ def test_autoencoder_reconstructs_at_28_db() -> None:
     assert float((-10.0 * error.log10()).mean()) >= 28.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORERS)
 def test_scorers_prefer_the_true_caption(name: str) -> None:
     scorer = metrics.load(name, weights=str(weights.resolve(f"shapes:{SCORERS[name]}")), label="shapes")

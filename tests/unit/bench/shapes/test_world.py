@@ -49,6 +49,7 @@ def test_shapes_lie_whole_in_the_picture() -> None:
         assert (border.max(axis=1) - border.min(axis=1)).max() < 20
 
 
+@pytest.mark.slow
 def test_oracle_reads_rendered_pictures() -> None:
     drawn = scenes(300, seed=5)
     readings = [read(render(scene)) for scene in drawn]

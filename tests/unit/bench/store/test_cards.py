@@ -159,6 +159,7 @@ def test_check_of_a_folder_says_it_in_the_verdict(apart: Path, capsys: pytest.Ca
     assert "settings.antialias False against True" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_report_of_a_folder_leaves_one_out_and_says_why(apart: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--results", str(apart), "--out", str(apart / "out")]) == 0
     assert "settings.antialias False against True" in capsys.readouterr().err
@@ -225,6 +226,7 @@ def one_apart(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_differing_metric_leaves_the_others_in_the_report(one_apart: Path) -> None:
     assert main(["report", "--results", str(one_apart), "--out", str(one_apart / "out"), "--gallery", "0"]) == 0
     scores = pd.read_csv(one_apart / "out" / "scores.csv")

@@ -64,6 +64,7 @@ def test_every_file_is_protected(tmp_path: Path) -> None:
         assert (named or listed) == sha256_of(path.read_bytes()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_no_flipped_bit_is_silent(tmp_path: Path, said: list[str], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every file of a run: refused, told, or the very same values."""
@@ -100,6 +101,7 @@ def test_a_part_of_another_run_or_metric_is_not_taken(tmp_path: Path, said: list
     assert "holds the rows of base@00c0ffee/scores/pickscore" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["scores/pickscore", "scores/fid", "images"])
 @pytest.mark.parametrize("digest", [True, False], ids=["a digest", "version 1"])
 def test_a_damaged_part_is_set_aside_when_its_rows_are_there_again(

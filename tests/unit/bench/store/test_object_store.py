@@ -38,6 +38,7 @@ def test_an_address_names_a_bucket(path: Path | str) -> None:
         store_url(path)
 
 
+@pytest.mark.slow
 def test_of_many_writers_of_one_object_exactly_one_wins(bucket: str) -> None:
     stores = [ObjectStore(bucket) for _ in range(8)]
     for content in (b"the same", None):
@@ -66,6 +67,7 @@ def test_of_many_writers_of_one_object_exactly_one_wins(bucket: str) -> None:
                 assert hashlib.sha256(there).hexdigest() in sentence
 
 
+@pytest.mark.slow
 def test_objects_are_listed_replaced_and_removed(bucket: str) -> None:
     store = ObjectStore(bucket)
     assert store.sizes() == {}

@@ -79,6 +79,7 @@ def test_a_run_in_a_store_equals_one_in_a_folder(suite: Suite, bucket: str, tmp_
     assert same_values(bench.load_results(bucket), bench.load_results(tmp_path / "local"))
 
 
+@pytest.mark.slow
 def test_the_manifest_comes_last(suite: Suite, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 
@@ -213,6 +214,7 @@ def test_names_in_a_store_lead_nowhere_else(suite: Suite, bucket: str) -> None:
     assert not list(root.rglob("outside.json")) + list(root.rglob("thing.json")) + list(root.rglob(".hidden"))
 
 
+@pytest.mark.slow
 def test_other_engines_and_commands_refuse_a_store(suite: Suite, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--engine does not go with"):
         bench.run(suite, ["base"], results=bucket, engine="ray")

@@ -67,6 +67,7 @@ def pictures(store: ObjectStore) -> list[bytes | None]:
     return [store.read(name) for name in sorted(store.sizes()) if name.endswith(".png")]
 
 
+@pytest.mark.slow
 def test_pictures_that_were_lost_here_stay_in_the_store(folder: WorkingFolder) -> None:
     shutil.rmtree(folder.path / "runs")
     folder.fetch(pictures=False)

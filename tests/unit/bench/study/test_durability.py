@@ -178,6 +178,7 @@ def test_a_disk_that_is_full_is_told_and_a_vote_goes_through_when_there_is_room(
     assert told["choices"] == ["left", "left", "left", "right"]
 
 
+@pytest.mark.slow
 def test_the_command_serves_on_loopback_and_says_where(server: Server, study: Study) -> None:
     lines = server.start()
     keys = Keys.of(study.folder, study.plan)
@@ -262,6 +263,7 @@ def test_votes_in_postgresql_are_those_of_sqlite(study: Study, postgres: str, tm
     assert {row["rater"] for row in rows(study.folder, postgres)} == {"r0002"}
 
 
+@pytest.mark.slow
 def test_claims_and_the_gate_read_the_database_that_the_study_names(postgres: str, tmp_path: Path) -> None:
     from tests.unit.bench.study.conftest import METHODS, RUNS
 
@@ -312,6 +314,7 @@ def test_two_studies_share_a_database(made: Path, postgres: str, tmp_path: Path)
     assert len(list(rows(first.folder, postgres))) > 4
 
 
+@pytest.mark.slow
 def test_an_adaptive_study_in_postgresql(postgres: str, tmp_path: Path) -> None:
     import psycopg
 

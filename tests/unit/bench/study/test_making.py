@@ -59,6 +59,7 @@ def test_finished_work_is_not_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -149,6 +150,7 @@ def test_items_cannot_point_outside_the_assets(study: Study) -> None:
         bench.study.open_study(study.folder)
 
 
+@pytest.mark.slow
 def test_forget_takes_a_name_a_link_or_a_code(study: Study) -> None:
     from bench.study.keys import Keys
 

@@ -20,6 +20,7 @@ from bench.study.votes import read_votes
 from tests.unit.bench.study.conftest import OWN
 
 
+@pytest.mark.slow
 def test_a_rater_answers_everything_in_the_order_of_the_plan(
     rater: Callable[..., Any], sessions: Sessions, votes: VoteStore
 ) -> None:
@@ -159,6 +160,7 @@ def test_guessed_links_are_refused_and_then_slowed_down(client: Any, sessions: S
     assert client.get(f"/r/{sessions.keys.admin()}").status_code in (404, 429)
 
 
+@pytest.mark.slow
 def test_a_link_that_asks_too_often_is_told_to_wait(rater: Callable[..., Any]) -> None:
     one = rater()
     for _ in range(5000):  # 120 at once, then 20 a second: a slow machine asks longer until it has asked too often

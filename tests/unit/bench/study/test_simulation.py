@@ -58,6 +58,7 @@ def test_a_varied_set_is_varied_and_ruins_are_not() -> None:
     assert varied(same[:1]) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", [0.0, 0.6, 2.0])
 @pytest.mark.parametrize("difference", [-1.5, 0.0, 0.8])
 def test_answers_follow_davidsons_model(ties: float, difference: float) -> None:

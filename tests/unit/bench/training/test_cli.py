@@ -34,6 +34,7 @@ def suite(tmp_path: Path, tiny_suite: TinySuite) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

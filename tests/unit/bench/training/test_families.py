@@ -140,6 +140,7 @@ def test_imagerefl_against_a_plain_loop(folders: dict[str, Path], family: str) -
     assert relative_error(found, expected) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", SCHEDULERS)
 def test_pixels_and_latents(folders: dict[str, Path], family: str) -> None:
     """`decode_pixels` is `decode` before rounding; what is encoded has the latents' shape and scale."""

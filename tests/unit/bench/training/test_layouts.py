@@ -154,6 +154,7 @@ def check(data: Any) -> None:
     assert data.listing() == data.listing()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_read(name: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets

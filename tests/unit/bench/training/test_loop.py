@@ -99,6 +99,7 @@ def test_what_a_training_writes(
     assert any(not torch.equal(value, model.unet.state_dict()[key]) for key, value in weights(out).items())
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions], said: list[str]) -> None:
     given = options("refl")
     assert loop.train("refl", given) is not None
@@ -108,11 +109,12 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
         loop.train("refl", replace(given, seed=9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
         pytest.param({"ema": "0.9", "schedule": "cosine", "warmup": "2"}, id="average"),
-        pytest.param({"accumulation": "2", "precision": "bfloat16"}, id="accumulation", marks=pytest.mark.slow),
+        pytest.param({"accumulation": "2", "precision": "bfloat16"}, id="accumulation"),
         pytest.param({"lora_rank": "2", "lora_targets": "to_q,to_v"}, id="lora"),
         pytest.param(
             {
@@ -123,7 +125,6 @@ def test_a_finished_training_is_not_repeated(options: Callable[..., TrainOptions
                 "optimiser": "adam",
             },
             id="regularised",
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -180,6 +181,7 @@ def test_a_kill_after_the_state_costs_no_row_of_the_log(
     assert [row["step"] for row in rows(out)] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_refused(options: Callable[..., TrainOptions], said: list[str], tmp_path: Path) -> None:
     folder = checkpoint.log_folder(tmp_path / "made")
     folder.mkdir()
@@ -251,6 +253,7 @@ def test_an_evaluation_that_was_killed_is_made_when_the_training_goes_on(
     assert loop.train("refl", given, evaluate) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "settings", "said_"),
     [

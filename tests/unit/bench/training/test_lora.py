@@ -104,6 +104,7 @@ def test_what_was_started_from_is_written_back(name: str, folder: Path, tmp_path
         assert_close(call(pipeline.unet), truth)
 
 
+@pytest.mark.slow
 def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path: Path) -> None:
     model = model_of(folder)
     trainable = make_trainable(model, replace(RECIPE, lora_rank=2, lora_alpha=6.0), None)
@@ -120,6 +121,7 @@ def test_a_new_lora_that_learnt_is_the_same_in_diffusers(folder: Path, tmp_path:
     assert_close(call(pipeline.unet), ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

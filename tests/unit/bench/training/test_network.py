@@ -44,6 +44,7 @@ def predictions(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return base, tuned
 
 
+@pytest.mark.slow
 def test_a_lora_starts_as_nothing_and_only_it_learns(folder: Path, tmp_path: Path) -> None:
     model = model_of(folder)
     recipe = replace(RECIPE, lora_rank=2, lora_alpha=4.0, kl_weight=1.0)
@@ -68,6 +69,7 @@ def test_a_lora_starts_as_nothing_and_only_it_learns(folder: Path, tmp_path: Pat
         assert_close(theirs, ours)
 
 
+@pytest.mark.slow
 def test_writing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     """The digest of a checkpoint names a run: nothing in it may depend on the process or the folder."""
     shutil.copytree(folder, tmp_path / "elsewhere")
@@ -100,6 +102,7 @@ def test_averaged_weights_are_what_is_written(folder: Path, tmp_path: Path) -> N
         assert_close(value, before + 2 - 2 / 11, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [refl_step, imagerefl_step])
 def test_checkpointing_changes_no_gradient(folder: Path, step: Any) -> None:
     found = []
@@ -130,6 +133,7 @@ def test_a_decoder_that_computes_again_changes_no_bit(folder: Path) -> None:
     assert kept[1] < 0.5 * kept[0], "fewer activations are kept"
 
 
+@pytest.mark.slow
 def test_bfloat16_has_about_the_same_gradient(folder: Path) -> None:
     """Casts of the steps without gradient must not be taken for the step with gradient (autocast's cache)."""
     found = []

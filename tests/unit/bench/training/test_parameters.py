@@ -56,6 +56,7 @@ def test_a_network_without_cross_attention_says_so() -> None:
         learning(nn.Linear(2, 2), {}, "norms")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", LEARN)
 def test_an_update_moves_what_learns_and_nothing_else(learn: str, tmp_path: Path) -> None:
     suite = tiny_suite("DDPMScheduler", STEPS)

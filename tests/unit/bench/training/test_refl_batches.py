@@ -59,6 +59,7 @@ def official(trainer: Trainer) -> Tensor:
     return 1e-3 * (-brightness(images).mean() + 0.5 * denoising + 0.3 * clip)
 
 
+@pytest.mark.slow
 def test_the_official_batch_keeps_the_terms(trainer: Trainer) -> None:
     trainer.recipe = OFFICIAL
     outcome = imagerefl_step(trainer, draws(2))

@@ -106,6 +106,7 @@ def plain_trajectory(trainer: Trainer, use: Draws) -> tuple[Plain, Tensor]:
     return plain, plain.noise()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_refl(made: Callable[[str], Trainer], kind: str) -> None:
     trainer = made(kind)
@@ -121,6 +122,7 @@ def test_refl(made: Callable[[str], Trainer], kind: str) -> None:
     assert relative_error(gradient(trainer, refl_step(trainer, draws()).loss), expected) < TOLERANCE, "r is below 2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("last", [1, 3])
 def test_draft_k(made: Callable[[str], Trainer], kind: str, last: int) -> None:
@@ -138,6 +140,7 @@ def test_draft_k(made: Callable[[str], Trainer], kind: str, last: int) -> None:
     assert relative_error(found, expected) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_draft_lv(made: Callable[[str], Trainer], kind: str) -> None:
     trainer = made(kind)
@@ -292,6 +295,7 @@ def test_the_official_step_too_many(made: Callable[[str], Trainer]) -> None:
         assert indices == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
 def test_the_official_codes_step_too_many_where_steps_are_counted(tmp_path: Path, name: str) -> None:
     """Step s - 1 at its own noise level, on latents that are at s, and then m = s at its own."""
@@ -327,6 +331,7 @@ def test_every_nth_batch_is_plain_refl(made: Callable[[str], Trainer]) -> None:
     assert kinds == ["image", "image", "refl", "image", "image", "refl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "DDIMScheduler"])
 def test_other_schedulers_enter_at_s(tmp_path: Path, name: str) -> None:
     """A trajectory from a real picture at little noise ends near the picture's own reward under a good denoiser.

@@ -72,6 +72,7 @@ def test_full_marks_only_for_what_survives_holm_over_the_whole_table(many: Table
     assert p[6] > 0.05 > p[5]
 
 
+@pytest.mark.slow
 def test_the_files_say_what_their_marks_mean(many: Table) -> None:
     text, tex = markdown(many), latex(many)
     for one in (text, tex):

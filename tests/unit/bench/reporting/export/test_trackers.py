@@ -157,6 +157,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return made
 
 
+@pytest.mark.slow
 def test_a_report_is_a_run_of_its_own_with_its_files(results: Path, recorder: Recorder) -> None:
     assert main(["report", "--results", str(results), "--gallery", "0", "--track", "wandb"]) == 0
     assert [one["name"] for one in recorder.given] == ["base", "refl", "report of shapes"]

@@ -183,6 +183,7 @@ def test_other_files_are_named(site: Path, tmp_path: Path) -> None:
             bench.leaderboard([empty], tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_reports_and_leaderboards_do_not_overwrite_one_another(nights: Path, site: Path, tmp_path: Path) -> None:
     report(nights / "night-0", tmp_path / "report", n_resamples=20)
     with pytest.raises(UsageError, match="was not created by `bench leaderboard`"):
