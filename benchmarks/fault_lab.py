@@ -6,6 +6,7 @@ calls that change a file, and does something at the n-th.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import resource
@@ -190,6 +191,41 @@ def kill_at(number: int, how: str) -> Hook:
 def remove_at(number: int, folder: Path) -> Hook:
     """A folder disappears at a call."""
     return at_call(number, lambda name, given: shutil.rmtree(folder, ignore_errors=True))
+
+
+def refused_at(number: int, error: int) -> Hook:
+    """From the `number`-th call that changes a file on, the system refuses new files (no inode left, quota used up)."""
+    count = [0]
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*given: Any, **named: Any) -> Any:
+            if real is not opening or given[1] & os.O_CREAT:
+                count[0] += 1
+                if count[0] >= number:
+                    raise OSError(error, os.strerror(error), str(given[0]))
+            return real(*given, **named)
+
+        return calling
+
+    opening = os.open
+
+    def install() -> None:
+        for name in ("open", "mkdir", "link"):
+            setattr(os, name, refusing(getattr(os, name)))
+
+    return install
+
+
+def without_privileges() -> None:
+    """Goes on without root's right to write what may not be written to (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice 32 bits
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    sets[0] &= ~0b110
+    if libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def short_of_disk(size: int) -> Hook:

@@ -15,87 +15,19 @@ the fault, and shows other numbers; *lost* where finished work or a right number
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import random
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import fault_lab as lab
-
-RUN = ("run", "--suite", "s.toml", "--method", "base,refl", "--device", "cpu", "--results", "r")
-TRAIN = ("train", "refl", "--suite", "s.toml", "--steps", "3", "--batch-size", "1", "--device", "cpu", "--out", "t/m",
-         "--reward", "pickscore", "--set", "grad_steps=1", "--set", "save_every=1")  # fmt: skip
-CHECK = ("check", "r", "--thresholds", "l.toml", "--baseline", "b.json")
-UPDATE = ("check", "r", "--thresholds", "l.toml", "--baseline", "b.json", "--update-baseline", "--accept")
-REPORT = ("report", "--results", "r", "--out", "p", "--gallery", "1")
-TAKE = ("score", "--images", "mine", "--suite", "s.toml", "--prompts", "shapes", "--name", "mine", "--results", "r")
-SAYS_NOTHING = re.compile(
-    r"(nothing to do.*|generate: .*|score: .*|torch uses .*|.*(biased upwards|compare only).*|)\n?"
-)
-Trial = dict[str, Any]
-
-
-class World:
-    """A folder with a finished job, which each trial gets a copy of."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.whole, self.work = folder, folder / "whole", folder / "work"
-        self.whole.mkdir(parents=True)
-        (self.whole / "s.toml").write_text(lab.SUITE)
-        (self.whole / "l.toml").write_text(lab.LIMITS)
-        for command in (RUN, UPDATE):
-            done = lab.call(self.whole, *command)
-            assert done.code == 0, done
-        [base] = (self.whole / "r/runs/faults").glob("base@*")
-        shutil.copytree(base / "images", self.whole / "mine", ignore=shutil.ignore_patterns("*.parquet"))
-        self.numbers = lab.numbers(self.whole / "r")
-        self.checked = lab.call(self.whole, *CHECK).out
-
-    def fresh(self, finished: bool = True) -> Path:
-        """A copy of the finished job, or of its inputs."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        ignored = () if finished else ("r", "b.json")
-        shutil.copytree(self.whole, self.work, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
-        return self.work
-
-    def run_of(self, method: str) -> Path:
-        [found] = (self.work / "r/runs/faults").glob(f"{method}@*")
-        return found
-
-    def again(self, command: tuple[str, ...] = RUN) -> tuple[bool, str]:
-        """Whether the command, run again, ends with the very same numbers; what a refusal says is followed."""
-        done = lab.call(self.work, *command)
-        for _ in range(3):
-            named = re.findall(r"r/runs/\S+?\.json(?!l)", done.err)
-            if done.code == 0 or not named or "delete" not in done.err:
-                break
-            for path in (self.work / named[-1], self.work / f"{named[-1]}.sha256"):
-                path.unlink(missing_ok=True)
-            done = lab.call(self.work, *command)
-        if done.code != 0:
-            return False, f"again: {done.code} {done.err[-200:]}"
-        return True, ""
-
-    def same(self) -> str:
-        """Why the numbers are others; "" where they are the same."""
-        found = lab.numbers(self.work / "r")
-        found = {key: value for key, value in found.items() if key in self.numbers}
-        if found.keys() != self.numbers.keys():
-            return f"runs {sorted(found)}"
-        parts = ("manifest", "scores", "pictures", "summary")
-        differ = [f"{key}: {parts[i]}" for key in found for i in range(4) if found[key][i] != self.numbers[key][i]]
-        return ", ".join(differ)
-
-
-def outcome(injected: int, silent: bool, lost: bool, note: str) -> Trial:
-    return {"injected": injected, "silent": int(silent), "lost": int(lost), "note": note[:300]}
-
+from fault_inputs import EDITS, FOLDERS, ODD, edited, hostile_folder, hostile_text, odd_input, read_only
+from fault_world import CHECK, REPORT, RUN, SAYS_NOTHING, TAKE, TRAIN, UPDATE, Trial, World, outcome
 
 # --- kills
 
@@ -146,6 +78,7 @@ KINDS = {
     "prompts": "r/runs/faults/refl@*/prompts-*.jsonl",
     "copy of how it was made": "r/runs/faults/refl@*/made.json",
     "summary": "r/runs/faults/refl@*/summary.json",
+    "digest of the summary": "r/runs/faults/refl@*/summary.json.sha256",
     "image rows": "r/runs/faults/refl@*/images/part-*.parquet",
     "image values": "r/runs/faults/refl@*/scores/pickscore/part-*.parquet",
     "group values": "r/runs/faults/refl@*/scores/lpips/part-*.parquet",
@@ -178,6 +111,11 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
     elif how == "a pipe":
         path.unlink()
         os.mkfifo(path)
+    elif how in ("a link to itself", "a link to nothing"):
+        path.unlink()
+        path.symlink_to(path.name if how == "a link to itself" else "nothing")
+    elif how == "noise":
+        path.write_bytes(rng.randbytes(len(data)))
     elif how == "nested":
         if path.suffix != ".json":
             return False
@@ -193,6 +131,12 @@ def spoil(path: Path, how: str, kind: str, rng: random.Random) -> bool:
     return True
 
 
+DAMAGES = (
+    "truncated", "empty", "zeros", "noise", "missing", "a folder", "a pipe", "a link to itself", "a link to nothing",
+    "nested", "of another run",
+)  # fmt: skip
+
+
 def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | None:
     """One file is damaged: `check` must tell or be the same, `run` must end with the same numbers."""
     folder = world.fresh()
@@ -205,13 +149,11 @@ def damage(world: World, kind: str, how: str, rng: random.Random) -> Trial | Non
     notes = [] if done.clean else [f"check: {done.code} {done.err[-150:]}"]
     if kind == "baseline":
         shutil.copy(world.whole / "b.json", folder / "b.json") if path.is_file() else None
-    if path.is_dir() or how == "a pipe":  # what stands in a file's place is the user's: it is removed by hand
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if how.startswith("a "):  # what stands in a file's place is the user's: it is removed by hand
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     good, why = world.again()
     why = world.same() if good else why
-    if not why:  # what was made again is told once, and not by every later call
-        said = lab.call(folder, *RUN).err
-        why = "" if said == "nothing to do: all images and scores exist\n" else f"later: {said[-200:]}"
+    why = why or world.later()  # what was made again is told once, and not by every later call
     notes += [why] if why else []
     return outcome(1, silent, bool(notes), "; ".join(notes))
 
@@ -232,14 +174,16 @@ def crowd(world: World, count: int, gap: float) -> Trial:
     return outcome(count, False, bool(why or left), f"{why} {left or ''}".strip())
 
 
-def full_disk(world: World, size: int) -> Trial:
-    """No file may grow beyond `size` bytes; then there is room again."""
+def full_disk(world: World, hook: lab.Hook) -> Trial:
+    """The system refuses to write at some moment; then there is room again."""
     folder = world.fresh(finished=False)
-    done = lab.call(folder, *RUN, hook=lab.short_of_disk(size))
+    done = lab.call(folder, *RUN, hook=hook)
+    # A cache that cannot be written is no error, but said.
+    silent = done.code == 0 and (bool(world.same()) or "not cached" not in done.err)
     good, why = world.again()
-    why = (world.same() if good else why) or ("" if done.clean and done.code else f"{done.code} {done.err[-200:]}")
+    why = (world.same() if good else why) or ("" if done.clean else f"{done.code} {done.err[-200:]}")
     left = lab.leftovers(folder)
-    return outcome(1, done.code == 0, bool(why or left), f"{why} {left or ''}".strip())
+    return outcome(1, silent, bool(why or left), f"{why} {left or ''}".strip())
 
 
 def removed(world: World, number: int, what: str) -> Trial:
@@ -250,79 +194,6 @@ def removed(world: World, number: int, what: str) -> Trial:
     good, why = world.again()
     why = (world.same() if good else why) or ("" if done.clean else f"{done.code} {done.err[-200:]}")
     return outcome(1, silent, bool(why), f"{done.code}: {why}")
-
-
-EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "suite ../../x": lambda m: m.update(suite="../../x"),
-    "suite of another": lambda m: m.update(suite="other"),
-    "samples as text": lambda m: m.update(samples="2"),
-    "samples 1e9": lambda m: m.update(samples=10**9),
-    "unknown key": lambda m: m.update(added=1),
-    "run of another": lambda m: m.update(run="base@00000000"),
-    "seed changed": lambda m: m["identity"].update(seed=12),
-    "status finished": lambda m: m.update(status="finished"),
-    "prompts a path": lambda m: m.update(prompts={"file": "../../../../l.toml", "count": 3}),
-    "no identity": lambda m: m.pop("identity"),
-    "method a list": lambda m: m.update(method=["refl"]),
-    "counts negative": lambda m: m.update(counts={"images": -3}),
-    "suite key of another version": lambda m: m["resolved_suite"].update(flavour="new"),
-}
-
-
-def edited(world: World, name: str, protected: bool) -> Trial:
-    """An edited manifest, with a digest that fits or without one: refused in a sentence, nothing outside of --out."""
-    from bench.store.digests import write_protected
-
-    folder = world.fresh()
-    path = world.run_of("refl") / "manifest.json"
-    data = json.loads(path.read_text())
-    EDITS[name](data)
-    if protected:
-        write_protected(path, json.dumps(data))
-    else:
-        path.write_text(json.dumps(data))
-    before = {one for one in world.folder.rglob("*") if "work/p" not in str(one)}
-    done = [lab.call(folder, *command) for command in (REPORT, CHECK, ("score", f"r/runs/faults/{path.parent.name}"))]
-    outside = {one for one in world.folder.rglob("*") if "work/p" not in str(one)} - before
-    strange = [str(one) for one in outside if "/r/" not in str(one) and ".said" not in one.name]
-    bad = [f"{one.code} {one.err[-150:]}" for one in done if not one.clean]
-    refused = any(one.code == 2 for one in done)
-    return outcome(1, not refused, bool(bad or strange), "; ".join([*bad, *strange]))
-
-
-def odd_input(world: World, name: str) -> Trial:
-    """Inputs that must be refused in a sentence, before any work and without waiting."""
-    folder = world.fresh()
-    picture = next((folder / "mine").glob("*/0.png"))
-    command: tuple[Any, ...] = TAKE
-    if name == "a pipe as an image":
-        picture.unlink()
-        os.mkfifo(picture)
-    elif name == "a folder as an image":
-        picture.unlink()
-        picture.mkdir()
-    elif name == "a sample of 20 digits":
-        picture.rename(picture.with_name("9" * 20 + ".png"))
-    elif name == "a pipe as prompts":
-        os.mkfifo(folder / "q.jsonl")
-        command = (*RUN, "--prompts", "q.jsonl")
-    elif name == "nested prompts":
-        (folder / "q.jsonl").write_text('{"id": "a", "text": "t", "tags": ' + "[" * 200_000)
-        command = (*RUN, "--prompts", "q.jsonl")
-    elif name == "half a character":
-        (folder / "q.jsonl").write_text('{"id": "a", "text": "x \\ud800 y"}\n')
-        command = (*RUN, "--prompts", "q.jsonl")
-    else:
-        command = (*RUN, "--samples", "1000000000")
-    done = lab.call(folder, *command)
-    wrong = not done.clean or done.code != 2
-    return outcome(1, done.code == 0, wrong, f"{done.code} {done.err[-200:]}" if wrong else "")
-
-
-ODD = (
-    "a pipe as an image", "a folder as an image", "a sample of 20 digits", "a pipe as prompts", "nested prompts",
-    "half a character", "a billion samples",
-)  # fmt: skip
 
 
 def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial | None]]]:
@@ -343,13 +214,16 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
         yield f"kill of train: {number}", lambda n=number: kill_training(world, drawn("train", n))
         for kind in KINDS:
             yield f"flipped bit, {kind}: {number}", lambda k=kind, n=number: damage(world, k, "flip", drawn(k, n))
-    for how in ("truncated", "empty", "zeros", "missing", "a folder", "a pipe", "nested", "of another run"):
+    for how in DAMAGES:
         for kind in KINDS:
             yield f"{how}: {kind}", lambda k=kind, h=how: damage(world, k, h, drawn(k, 0))
     for number, (size, gap) in enumerate([(2, 0.0), (2, 0.7), (4, 0.0), (4, 0.3)]):
         yield f"{size} processes at once: {number}", lambda s=size, g=gap: crowd(world, s, g)
     for size in (100, 1_000, 3_000, 4_500, 8_000, 20_000):
-        yield f"disk full: {size}", lambda s=size: full_disk(world, s)
+        yield f"disk full: {size}", lambda s=size: full_disk(world, lab.short_of_disk(s))
+    for kind, code in (("no inode left", errno.ENOSPC), ("quota used up", errno.EDQUOT)):
+        for number in (1, 4, 12, 30, 60, 100):
+            yield f"{kind}: at {number}", lambda n=number, c=code: full_disk(world, lab.refused_at(n, c))
     for number in (5, 20, 45, 80, 120, 160, 200):
         for what in ("r", "r/runs", "r/cache"):
             yield f"folder removed: {what} at {number}", lambda n=number, w=what: removed(world, n, w)
@@ -361,6 +235,13 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
             )
     for name in ODD:
         yield f"odd input: {name}", lambda n=name: odd_input(world, n)
+    for name in FOLDERS:
+        yield f"hostile name: folder, {name}", lambda n=name: hostile_folder(world, n)
+    yield "hostile name: texts", lambda: hostile_text(world)
+    rescore = ("score", "refl", "--results", "r")
+    commands: list[tuple[str, ...]] = [RUN, (*RUN, "--samples", "3"), REPORT, CHECK, UPDATE, TAKE, rescore, TRAIN]
+    for words in commands:
+        yield f"read-only: {' '.join(words)[-60:]}", lambda c=words: read_only(world, c)
 
 
 def page(saved: dict[str, Trial]) -> str:

@@ -133,11 +133,13 @@ def _tags(row: Row, tags: Any) -> tuple[str, ...]:
 
 
 def _whole(where: str, name: str, text: str) -> str:
-    """The text; PromptError where it is no prompt's, or holds half of a surrogate pair, which no tokenizer takes."""
+    """The text; PromptError where it is no prompt's, or holds half of a surrogate pair or a NUL."""
     if len(text.encode("utf-8", "surrogatepass")) > MOST_PROMPT_BYTES:
         raise PromptError(f"{where}: '{name}' has more than {MOST_PROMPT_BYTES:,} bytes")
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise PromptError(f"{where}: '{name}' contains half of a surrogate pair, which is no character: remove it")
+    if "\0" in text:
+        raise PromptError(f"{where}: '{name}' contains a NUL character, which no text does: remove it")
     return text
 
 

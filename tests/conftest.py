@@ -113,19 +113,35 @@ class CommandLine:
         if SERVER.takes(full):
             done = SERVER.run([*map(str, arguments)], self.folder, full, timeout)
         else:
-            done = subprocess.run(
-                self.command(*arguments),
-                cwd=self.folder,
-                env=full,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
+            done = self._cold(self.command(*arguments), full, timeout)
         said = f"$ bench {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, said
         assert "Traceback" not in done.stderr, said
         return done
+
+    def _cold(
+        self, command: list[str], environment: dict[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def python(self, code: str, timeout: float = 280) -> None:
+        """Run a program in a Python of its own, in which a file of the folder can be imported."""
+        full = self.environment()
+        warm = SERVER.takes(full)
+        done = (
+            SERVER.run([], self.folder, full, timeout, code)
+            if warm
+            else self._cold([sys.executable, "-c", code], full, timeout)
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start without waiting, in a process group of its own; killed when the test ends."""

@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 import traceback
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,15 +89,23 @@ class Server:
             time.sleep(0.05)
 
     def run(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        timeout: float,
+        code: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run([python, "-m", "bench", *arguments], capture_output=True)`. Raises TimeoutExpired."""
+        """As `subprocess.run([python, "-m", "bench", *arguments], capture_output=True)`, or `[python, "-c", code]`.
+
+        Raises TimeoutExpired.
+        """
         with contextlib.ExitStack() as stack:
             empty = stack.enter_context(open(os.devnull, "rb"))
             out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-            call = {"arguments": [*arguments], "folder": str(folder), "environment": dict(environment)}
-            pid, code = _ask(self.path, call, [empty.fileno(), out.fileno(), err.fileno()], timeout)
-            if code is None:
+            call = {"arguments": [*arguments], "folder": str(folder), "environment": dict(environment), "code": code}
+            pid, ended = _ask(self.path, call, [empty.fileno(), out.fileno(), err.fileno()], timeout)
+            if ended is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(["bench", *arguments], timeout)
@@ -104,7 +113,7 @@ class Server:
             for file in (out, err):
                 file.seek(0)
                 said.append(file.read().decode())
-        return subprocess.CompletedProcess(["bench", *arguments], code, *said)
+        return subprocess.CompletedProcess(["bench", *arguments], ended, *said)
 
     def command_in(self, folder: Path) -> Path:
         """Write the command `bench` into a folder, for the PATH of a shell; its calls go to this server."""
@@ -200,7 +209,11 @@ def _command(call: dict[str, Any], streams: Sequence[int]) -> int:
     sys.argv = ["bench", *call["arguments"]]
     sys.path.insert(0, call["folder"])  # as `python -m` has it
     try:
-        runpy.run_module("bench", run_name="__main__", alter_sys=True)
+        if call.get("code") is None:
+            runpy.run_module("bench", run_name="__main__", alter_sys=True)
+        else:
+            sys.modules["__main__"] = main = types.ModuleType("__main__")
+            exec(compile(call["code"], "<string>", "exec"), main.__dict__)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

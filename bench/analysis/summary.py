@@ -184,6 +184,8 @@ def summary_fault(store: RunStore) -> str | None:
         return "it is of another run"
     if remade_parts(store):
         return "rows of damaged files are there again"
+    if "made_of" in summary and not store.has_summary_digest():
+        return "its digest is missing"
     if "made_of" in summary:
         return None if summary["made_of"] == store.parts() else "the rows are others"
     fresh = json.loads(to_json(summary_of(read_run(store))))

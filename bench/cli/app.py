@@ -37,7 +37,7 @@ from metrics.errors import punctuated
 
 INTERRUPTED = 130
 # An operating system's refusals that are about the user's disk or rights, not about our code.
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "plan": plan,
@@ -149,6 +149,8 @@ def _sentence(wrong: Exception) -> tuple[str, int] | None:
         return "the system allows no more threads or processes: end others, or raise the limit (`ulimit -u`)", 2
     if isinstance(wrong, OSError) and wrong.errno in (errno.EMFILE, errno.ENFILE):
         return "too many files are open: close other programs, or raise the limit (`ulimit -n`)", 2
+    if isinstance(wrong, RuntimeError) and str(wrong).startswith("Symlink loop"):  # of pathlib, up to Python 3.12
+        return f"{one_line(str(wrong))}: a symbolic link leads back to itself", 2
     if isinstance(wrong, OSError) and wrong.errno in DISK_TROUBLE:
         location = f" '{wrong.filename}'" if wrong.filename else ""
         return f"cannot write or read{location}: {os.strerror(wrong.errno)}", 2

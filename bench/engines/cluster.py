@@ -70,7 +70,7 @@ class Cluster:
         cores = available_cores() if nodes == 1 else int(there.get("CPU", 1)) // nodes
         threads = explain_threads().count if "OMP_NUM_THREADS" in os.environ else max(1, cores // on_a_node)
         hidden = self._gpus == 0 and not device.startswith("cuda")
-        self._setup = Setup(loaded_files(), threads, hide_gpus=hidden)
+        self._setup = Setup(loaded_files(), threads, hide_gpus=hidden, folder=os.getcwd())
         shown = f"{self._gpus:g} GPU, " if self._gpus else ""
         logger.info(f"Ray: {self._n} workers ({shown}threads {threads}) on {nodes} machine{'s' * (nodes > 1)}")
 
@@ -220,7 +220,12 @@ def _connect(address: str | None) -> bool:
         ray.init(address=address or "local", **quiet, **({} if address else own))
     except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
-        how = "start one with 'ray start --head', or omit --address" if address else "see the logs in /tmp/ray"
+        how = (
+            "start one with 'ray start --head', or omit --address; a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token here too, and the same ~/.ray/auth_token or RAY_AUTH_TOKEN"
+            if address
+            else "see the logs in /tmp/ray"
+        )
         if isinstance(error, ray.exceptions.AuthenticationError):
             how = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token"
         raise MissingError(one_line(f"cannot reach {where} ({_first_line(error)}): {how}")) from None

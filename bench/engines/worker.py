@@ -30,11 +30,15 @@ _ERRORS: dict[str, type[BenchError]] = {one.__name__: one for one in (UsageError
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a worker is set up before it loads anything. `threads`: of torch; None where the environment says it."""
+    """How a worker is set up before it loads anything. `threads`: of torch; None where the environment says it.
+
+    `folder`: where the command was given, which relative paths are meant from (results, weights, references).
+    """
 
     plugins: Sequence[str] = ()
     threads: int | None = None
     hide_gpus: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,9 @@ class Worker:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         if setup.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(setup.threads)
+        if setup.folder:
+            with contextlib.suppress(OSError):  # not on this machine: paths that all machines share are absolute then
+                os.chdir(setup.folder)  # a cluster that was there before was begun elsewhere
         self._heard = _Heard()
         self._plugins = setup.plugins
         with contextlib.suppress(BenchError):  # before a task that needs them is read; `do` says what is wrong

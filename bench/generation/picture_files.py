@@ -28,7 +28,7 @@ def image_names(folder: Path) -> tuple[list[str], list[str]]:
         if path.name.startswith("._"):
             hidden.append(path.relative_to(folder).as_posix())
             continue
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if _leads_out(path, inside):
             raise _leaves(path, folder)
         if not path.is_file():
             what = "a folder" if path.is_dir() else "not a regular file"
@@ -44,9 +44,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in folders:
             if (here / name).suffix.lower() in ENDINGS:
                 yield here / name  # refused by what it is
-            if (here / name).is_symlink() and not (here / name).resolve().is_relative_to(inside):
+            if _leads_out(here / name, inside):
                 raise _leaves(here / name, folder)
         yield from (here / name for name in files)
+
+
+def _leads_out(path: Path, inside: Path) -> bool:
+    """Whether a path is a symbolic link to somewhere else. Raises UsageError for one that leads back to itself."""
+    try:
+        return path.is_symlink() and not path.resolve().is_relative_to(inside)
+    except (RuntimeError, OSError):
+        raise UsageError(f"{path} is a symbolic link that leads back to itself: remove it") from None
 
 
 def _leaves(path: Path, folder: Path) -> UsageError:

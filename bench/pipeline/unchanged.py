@@ -49,7 +49,7 @@ def _is_as_planned(plan: RunPlan, suite: Suite, store: RunStore) -> bool:
     manifest = store.manifest()
     if not manifest.complete or _text(planned_manifest(plan, suite, store)) != _text(manifest):
         return False
-    summary = store.summary() or {}
+    summary = (store.summary() or {}) if store.has_summary_digest() else {}
     if summary.get("run") != store.name or not isinstance(summary.get("made_of"), dict):
         return False
     if summary["made_of"] != store.parts() or any(part_fault(path) for path in _parts(store, summary)):

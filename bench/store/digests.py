@@ -60,8 +60,9 @@ def write_protected(path: Path, data: bytes | str) -> None:
 
 def announce(path: Path, digest: str) -> None:
     """List the digest of what is about to be put in place, before that of what is there."""
-    before = listed(path) or _current(path)
-    if before[:1] != [digest]:
+    known = listed(path)
+    before = known or _current(path)
+    if known[:1] != [digest]:
         atomic_write(beside(path), "".join(f"{one}  {path.name}\n" for one in [digest, *before[:1]]))
 
 
@@ -100,11 +101,20 @@ def read_protected(path: Path) -> dict[str, Any] | None:
         )
     found = parse_json(data, path)
     if state == "unprotected":
-        if found.get("schema_version", 1) == 1:
+        if found.get("schema_version", 1) == 1 and not _has_digests_in_names(path.parent):
             tell_unprotected(path.parent)
         else:
-            logger.warning(f"{path} cannot be verified: {path.name}{ENDING} is missing", extra=ONCE)
+            logger.warning(
+                f"{path} cannot be verified: {path.name}{ENDING} is missing; restore it from a copy, or delete "
+                f"{path.name} and run the same command again, which makes both anew",
+                extra=ONCE,
+            )
     return found
+
+
+def _has_digests_in_names(folder: Path) -> bool:
+    """Whether this version or a newer one wrote the rows beside a card, and so the card, which has no version."""
+    return any(digest_in_name(path) for path in folder.glob("*.parquet"))
 
 
 def _refuse_newer(path: Path, data: bytes) -> None:

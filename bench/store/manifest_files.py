@@ -52,13 +52,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     data = manifest.to_dict()
     content = "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in manifest.prompts).encode()
     digest = sha256_of(content)
-    file = folder / f"prompts-{digest}.jsonl"
-    if _content_of(file) != content:
-        atomic_write(file, content)
+    file, made = folder / f"prompts-{digest}.jsonl", folder / MADE
     data["prompts"] = {"file": file.name, "count": len(manifest.prompts)}
-    if manifest.batches:
-        _write_made(folder / MADE, manifest)
+
+    def write_what_it_needs() -> None:
+        if _content_of(file) != content:
+            atomic_write(file, content)
+        if manifest.batches:
+            _write_made(made, manifest)
+
+    write_what_it_needs()
     write_protected(folder / NAME, to_json(data))
+    if not file.is_file() or (manifest.batches and not made.is_file()):  # the folder was removed in between
+        write_what_it_needs()
     for other in [*folder.glob("prompts-*.jsonl"), folder / COUNTS]:
         if other != file:
             other.unlink(missing_ok=True)

@@ -141,6 +141,12 @@ def _run(name: str) -> str:
     return name
 
 
+def _method(name: str) -> str:
+    if not name or any(ord(char) < 32 or 127 <= ord(char) < 160 for char in name):
+        raise ValueError("must be a name without control characters")
+    return name
+
+
 SafeName = Annotated[str, Strict(), AfterValidator(_safe)]
 Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
@@ -167,7 +173,7 @@ class Manifest:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     suite: SafeName
-    method: Text
+    method: Annotated[str, Strict(), AfterValidator(_method)]
     run: Annotated[str, Strict(), AfterValidator(_run)]
     identity: dict[str, Any]
     resolved_suite: dict[str, Any]

@@ -26,7 +26,7 @@ from bench.store.atomic import (
     sync_folder,
     to_json,
 )
-from bench.store.digests import read_protected, write_protected
+from bench.store.digests import beside, read_protected, write_protected
 from bench.store.locks import locking
 from bench.store.object_store import refuse_store
 from bench.store.parts import read_parts, write_part
@@ -106,6 +106,10 @@ class RunStore(ScoreFiles):
         path = self.path / "summary.json"
         data = read_protected(path)
         return None if data is None else migrate(data, SUMMARY_MIGRATIONS, str(path))
+
+    def has_summary_digest(self) -> bool:
+        """Whether the digest of the summary is there, so that its content can be verified."""
+        return beside(self.path / "summary.json").is_file()
 
     @locking
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -76,6 +76,12 @@ def _none_open(sources: Sequence[RunSource], left_out: Sequence[LeftOut], suite:
     outdated = [omitted for omitted in left_out if omitted.finished]
     if outdated:
         return UsageError(f"no run{of} in {where} may be compared: {outdated[0].run} is {outdated[0].why}")
+    if begun := [omitted.run for omitted in left_out]:
+        shown = ", ".join(begun[:3]) + (f" and {len(begun) - 3} more" if len(begun) > 3 else "")
+        return UsageError(
+            f"no finished runs{of} in {where}: {shown} {'is' if len(begun) == 1 else 'are'} not finished yet: let the "
+            "`bench run` that began them end, or give it again"
+        )
     return UsageError(f"no finished runs{of} in {where}: create some with `bench run --method base --method refl`")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,15 +50,6 @@ def folder(invented_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return inner
 
 
-def python(folder: Path, *arguments: str) -> None:
-    """A Python of its own: what a page registers must not stay."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def write_files(name: str, folder: Path) -> list[str]:
     """The files that a page shows; returns their names."""
     shown = [block for block in PAGES["blocks"](ROOT / name) if block.file]
@@ -88,7 +77,8 @@ def test_a_wrong_command_is_found(words: str) -> None:
 
 
 @pytest.mark.parametrize("name", with_code("bash"))
-def test_short_commands_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_commands_run(name: str, folder: Path, bench_command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench_command.folder = folder
     write_files(name, folder)
     for block in PAGES["blocks"](ROOT / name):
         for line in block.lines if block.language == "bash" and not block.reason else ():
@@ -98,7 +88,7 @@ def test_short_commands_run(name: str, folder: Path, capsys: pytest.CaptureFixtu
             arguments = [*words[1:], "--dry-run"] if words[1] == "run" else words[1:]
             if "--plugin" in arguments:
                 if words[1] != "run":
-                    python(folder, "-m", "bench", *arguments)
+                    bench_command(*arguments)  # a Python of its own: what a page registers must not stay
                 continue
             code = main(arguments)
             assert code in CODES.get(words[1], {0}), f"{line}\n{capsys.readouterr().err}"
@@ -107,13 +97,14 @@ def test_short_commands_run(name: str, folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in with_code("python")]
 )
-def test_python_runs(name: str, folder: Path) -> None:
+def test_python_runs(name: str, folder: Path, bench_command: Any) -> None:
+    bench_command.folder = folder
     for file in write_files(name, folder):
         if file.endswith(".py"):
-            python(folder, file)
+            bench_command.python((folder / file).read_text(encoding="utf-8"))
     for block in PAGES["blocks"](ROOT / name):
         if block.language == "python" and not block.file and not block.reason:
-            python(folder, "-c", block.code)
+            bench_command.python(block.code)
 
 
 @pytest.mark.parametrize("name", with_code("toml", run=False))

@@ -91,6 +91,8 @@ def test_numbers_have_an_end_before_any_work(error_of, tiny_suite, tmp_path: Pat
         (RuntimeError("can't start new thread"), 2, "no more threads"),
         (BlockingIOError(errno.EAGAIN, "x"), 2, "no more threads"),
         (OSError(errno.EMFILE, "x"), 2, "too many files are open"),
+        (OSError(errno.ENAMETOOLONG, "x", "n" * 300), 2, "File name too long"),
+        (RuntimeError("Symlink loop from 'a'"), 2, "leads back to itself"),
     ],
 )
 def test_what_the_machine_refuses_is_a_sentence(error: Exception, code: int, words: str) -> None:

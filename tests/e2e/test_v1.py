@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,11 @@ def old(tmp_path: Path) -> Path:
     return Path(shutil.copytree(V1, tmp_path / "v1"))
 
 
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+@pytest.fixture
+def call(old: Path, bench_command: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command in the copy; exit code 0."""
+    bench_command.folder = old
+    return bench_command
 
 
 def test_the_rows_are_those_of_the_summaries(old: Path) -> None:
@@ -55,35 +55,30 @@ def test_the_rows_are_those_of_the_summaries(old: Path) -> None:
         assert fid["value"].tolist() == [pytest.approx(summary["metrics"]["fid"]["mean"], rel=1e-6)]
 
 
-def test_running_it_again_makes_nothing_and_keeps_the_ids(old: Path) -> None:
+def test_running_it_again_makes_nothing_and_keeps_the_ids(old: Path, call: Any) -> None:
     pictures = {path: path.read_bytes() for path in sorted((old / "results").rglob("*.png"))}
-    done = call(old, "run", "--suite", "suite.toml", "--method", "base,refl,combined", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
+    done = call("run", "--suite", "suite.toml", "--method", "base,refl,combined", "--device", "cpu")
     assert "nothing to do" in done.stdout + done.stderr
     assert {run in done.stdout for run in RUNS} == {True}
     assert {path: path.read_bytes() for path in sorted((old / "results").rglob("*.png"))} == pictures
 
 
-def test_the_gate_reads_its_baseline_and_the_report_is_made(old: Path) -> None:
+def test_the_gate_reads_its_baseline_and_the_report_is_made(old: Path, call: Any) -> None:
     runs = [f"results/runs/small/{run}" for run in RUNS]
-    gate = call(old, "check", *runs, "--thresholds", "thresholds.toml", "--baseline", "baseline.json")
-    assert gate.returncode == 0, gate.stdout + gate.stderr
-    report = call(old, "report", *runs, "--out", "again")
-    assert report.returncode == 0, report.stderr
+    call("check", *runs, "--thresholds", "thresholds.toml", "--baseline", "baseline.json")
+    call("report", *runs, "--out", "again")
     columns = ["method", "pickscore", "fid"]
     now, then = (pd.read_csv(old / name / "table.csv")[columns] for name in ("again", "report"))
     pd.testing.assert_frame_equal(now, then, rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_and_its_checkpoint_is_read(old: Path) -> None:
+def test_a_training_goes_on_and_its_checkpoint_is_read(old: Path, call: Any) -> None:
     options = ("--suite", "suite.toml", "--reward", "pickscore", "--lora-rank", "1", "--batch-size", "2")
     options += ("--set", "grad_steps=2", "--set", "save_every=2", "--device", "cpu")
-    resumed = call(old, "train", "refl", *options, "--steps", "6", "--out", "unfinished")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = call("train", "refl", *options, "--steps", "6", "--out", "unfinished")
     assert "after update 2 of 6" in resumed.stdout + resumed.stderr
-    run = call(old, "run", "--suite", "suite.toml", "--method", "refl", "--set", "weights=lora", "--limit", "1")
-    assert run.returncode == 0, run.stderr
+    call("run", "--suite", "suite.toml", "--method", "refl", "--set", "weights=lora", "--limit", "1")
 
 
 def pictures(store: RunStore) -> dict[tuple[str, int], str]:

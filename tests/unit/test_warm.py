@@ -44,6 +44,14 @@ def test_a_plugin_of_the_folder_and_a_variable_are_the_calls_own(server: Server,
         assert f"{tmp_path} {value}" in made.stderr
 
 
+def test_a_program_is_a_python_of_its_own(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("value = 3\n")
+    code = "import sys, beside\nprint(__name__, beside.value)\nsys.exit(5)\n"
+    made = server.run([], tmp_path, ENVIRONMENT, 60, code)
+    assert (made.returncode, made.stdout) == (5, "__main__ 3\n")
+    assert server.run([], tmp_path, ENVIRONMENT, 60, "raise ValueError('x')").returncode == 1
+
+
 def test_a_library_s_variable_needs_a_new_process(server: Server) -> None:
     assert server.takes({**ENVIRONMENT, "BENCH_RESULTS": "r", "COLUMNS": "80"})
     assert not server.takes({**ENVIRONMENT, "HF_ENDPOINT": "http://localhost:1"})

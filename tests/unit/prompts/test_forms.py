@@ -144,6 +144,7 @@ def test_unused_columns_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         ("a.jsonl", '{"id": "a", "text": "x", "n": ' + "9" * 5000 + "}", "line 1: it contains an integer of too many"),
         ("a.jsonl", '{"id": "a", "text": "a red \\ud83d"}', "line 1: 'text' contains half of a surrogate pair"),
         ("a.jsonl", '{"id": "a", "text": "x", "tags": ["\\udc00"]}', "'tags' contains half of a surrogate pair"),
+        ("a.jsonl", '{"id": "a", "text": "a\\u0000red"}', "line 1: 'text' contains a NUL character"),
         ("a.json", '["a red \\ud83d"]', "item 1: 'text' contains half of a surrogate pair"),
         ("a.jsonl", '{"prompt": "x"}\n{"caption": "y"}', "line 2: the prompt has no 'prompt'"),
         ("a.jsonl", '{"question": "x"}', "no column is called prompt, caption or text. Its columns: 'question'"),

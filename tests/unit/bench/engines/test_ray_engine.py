@@ -113,6 +113,16 @@ def suite(weights: Path, tmp_path: Path) -> Suite:
     return small_suite(weights, tmp_path)
 
 
+def test_a_worker_that_was_begun_elsewhere_works_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    Worker(Setup(folder=str(tmp_path)))
+    assert Path.cwd() == tmp_path
+    Worker(Setup(folder=str(tmp_path / "not on this machine")))
+    assert Path.cwd() == tmp_path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("deaths", "seed"), [(0, 0), (3, 1)])
 def test_a_run_by_workers_that_die_is_the_run_of_one_process(

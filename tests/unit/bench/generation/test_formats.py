@@ -173,6 +173,10 @@ def test_files_of_macos_and_links(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     os.symlink(tmp_path / "secret", folder / "b")
     with pytest.raises(UsageError, match="b is a symbolic link that leaves"):
         take(folder, tmp_path)
+    (folder / "b").unlink()
+    os.symlink("3.png", folder / "a" / "3.png")
+    with pytest.raises(UsageError, match="a/3.png is a symbolic link that leads back to itself: remove it"):
+        take(folder, tmp_path)
 
 
 def test_tags_that_were_added_later_are_taken(tmp_path: Path) -> None:

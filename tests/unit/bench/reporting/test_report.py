@@ -251,6 +251,15 @@ def test_empty_results_folder(tmp_path: Path) -> None:
         report(tmp_path, tmp_path / "out")
 
 
+def test_runs_that_are_at_work_are_named(tmp_path: Path) -> None:
+    store = make(tmp_path, "refl", prompts=2, samples=1, metrics=())
+    manifest = store.manifest()
+    manifest.status = "running"
+    store.write_manifest(manifest)
+    with pytest.raises(UsageError, match=f"{store.name} is not finished yet: let the `bench run` that began"):
+        report(tmp_path, tmp_path / "out")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_the_package_can_be_called_like_its_function(results: Path, tmp_path: Path) -> None:

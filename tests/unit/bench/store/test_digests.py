@@ -241,7 +241,27 @@ def test_an_edited_file_is_refused_and_one_without_a_digest_is_told(tmp_path: Pa
     path.write_text(text)
     beside(path).unlink()
     assert store.manifest().complete
-    assert "cannot be verified: manifest.json.sha256 is missing" in said[0]
+    assert "cannot be verified: manifest.json.sha256 is missing; restore it from a copy, or delete " in said[0]
+
+
+def test_a_card_without_its_digest_is_not_taken_for_one_of_version_1(tmp_path: Path, said: list[str]) -> None:
+    store = make(tmp_path)
+    beside(store.path / "scores/pickscore/card.json").unlink()
+    assert seen(store)["pickscore"] == [20.0, 21.0, 20.0, 21.0]
+    assert said == [
+        f"{store.path}/scores/pickscore/card.json cannot be verified: card.json.sha256 is missing; restore it from a "
+        "copy, or delete card.json and run the same command again, which makes both anew"
+    ]
+
+
+def test_a_summary_without_its_digest_is_made_again(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    summarise(store)
+    assert summary_fault(store) is None
+    beside(store.path / "summary.json").unlink()
+    assert summary_fault(store) == "its digest is missing"
+    summarise(store)
+    assert summary_fault(store) is None
 
 
 def test_a_seal_is_of_all_that_is_in_a_table() -> None:

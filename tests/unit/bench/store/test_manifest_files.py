@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,37 @@ def test_a_removed_run_is_not_made_up_again(store: RunStore) -> None:
     (store.path / "manifest.json").unlink()
     with pytest.raises(UsageError, match="was removed while it was worked on: run the same command again"):
         store.write_counts(one)
+
+
+@pytest.mark.parametrize("last", ["made.json", "manifest.json.sha256"])
+def test_a_folder_that_is_removed_while_its_manifest_is_written_is_whole_afterwards(
+    store: RunStore, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, removed = os.replace, []
+
+    def replacing(source: str, target: Path) -> None:
+        replace(source, target)
+        if Path(target).name == last and not removed:
+            removed.append(last)
+            shutil.rmtree(store.path)
+
+    monkeypatch.setattr(os, "replace", replacing)
+    one = manifest()
+    one.batches = {"size": 2}
+    store.write_manifest(one)
+    assert removed
+    assert store.manifest() == one
+    assert (store.path / "made.json").is_file()
+
+
+@pytest.mark.parametrize("method", ["", "re\0fl", "\x1b[2Jrefl"])
+def test_a_method_without_a_name_or_with_control_characters_is_refused(store: RunStore, method: str) -> None:
+    store.write_manifest(manifest())
+    data = json.loads((store.path / "manifest.json").read_text())
+    write_protected(store.path / "manifest.json", json.dumps(data | {"method": method}))
+    with pytest.raises(UsageError, match="method: must be a name without control characters") as caught:
+        store.manifest()
+    assert str(caught.value).isprintable()
 
 
 def test_a_manifest_of_version_1_has_its_prompts_inside(store: RunStore, said: list[str]) -> None:
