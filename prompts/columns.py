@@ -106,8 +106,8 @@ def _prompt(row: Row, table: dict[str, Any], key: str, with_ids: bool) -> Prompt
     if key not in table:
         raise PromptError(f"{where}: the prompt has no '{key}'")
     found = {"id": _number_id(row) if not with_ids else table["id"], key: table[key]}
-    if row.cells and isinstance(found["id"], int):
-        found["id"] = str(found["id"])  # a column of numbers of a parquet file
+    if (row.cells or key != "text") and isinstance(found["id"], int) and not isinstance(found["id"], bool):
+        found["id"] = str(found["id"])  # numbers, as in a parquet file's column and in public sets
     for name, value in found.items():
         if not isinstance(value, str):
             raise PromptError(f"{where}: '{name}' must be a string, got {_shown(value)}")

@@ -52,6 +52,15 @@ def test_ids_and_tags_of_a_table(tmp_path: Path) -> None:
     assert prompts.load(str(path)) == prompts.read(path)
 
 
+def test_numbers_are_ids_of_others_records(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", '{"id": 397133, "caption": "x"}\n{"id": 37, "caption": "y"}\n')
+    assert prompts.read(path) == [Prompt("397133", "x"), Prompt("37", "y")]
+    for other, words in (("true", "line 2: 'id' must be a string, got true"), ('"397133"', "line 2: .*'397133'")):
+        text = f'{{"id": 397133, "caption": "x"}}\n{{"id": {other}, "caption": "y"}}\n'
+        with pytest.raises(PromptError, match=words):
+            prompts.read(write(tmp_path, "b.jsonl", text))
+
+
 @pytest.mark.parametrize("ids", [[3, 4], ["3", "4"]])
 def test_parquet(tmp_path: Path, ids: list[object]) -> None:
     import pyarrow
