@@ -219,7 +219,7 @@ def trials(world: World, count: int) -> Iterator[tuple[str, Callable[[], Trial |
             yield f"{how}: {kind}", lambda k=kind, h=how: damage(world, k, h, drawn(k, 0))
     for number, (size, gap) in enumerate([(2, 0.0), (2, 0.7), (4, 0.0), (4, 0.3)]):
         yield f"{size} processes at once: {number}", lambda s=size, g=gap: crowd(world, s, g)
-    for size in (100, 1_000, 3_000, 4_500, 8_000, 20_000):
+    for size in (600, 1_000, 3_000, 4_500, 8_000, 20_000):
         yield f"disk full: {size}", lambda s=size: full_disk(world, lab.short_of_disk(s))
     for kind, code in (("no inode left", errno.ENOSPC), ("quota used up", errno.EDQUOT)):
         for number in (1, 4, 12, 30, 60, 100):
