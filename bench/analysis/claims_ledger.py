@@ -69,9 +69,10 @@ class Claim:
 def read_ledger(file: Path | str) -> tuple[list[Claim], str | None]:
     """The claims of a ledger, and the suite that they are about. UsageError names the claim and the key."""
     try:
-        data = parse_toml(Path(file).read_text(encoding="utf-8"), str(file))
+        data = parse_toml(Path(file).read_text(encoding="utf-8-sig"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the claims file {file}: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the claims file {file}: {why}") from None
     listed, suite = data.get("claim"), data.get("suite")
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"{file} has no claims: write tables [[claim]] with {', '.join(_KEYS[:6])}")

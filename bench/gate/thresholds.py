@@ -111,7 +111,8 @@ def read_thresholds(path: Path | str, methods: Iterable[str], metrics: Iterable[
     try:
         text = read_bytes(Path(path)).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the thresholds file {path}: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the thresholds file {path}: {why}") from None
     return parse_thresholds(text, str(path), methods, metrics)
 
 

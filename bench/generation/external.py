@@ -91,13 +91,16 @@ def take_images(
 def _find(folder: Path, prompts: Sequence[Prompt] | None, layout: str | None) -> tuple[dict[Key, Path], dict[str, Any]]:
     """The file of each prompt and sample, and how they were found."""
     if not folder.is_dir():
-        raise UsageError(f"--images {folder} is not a folder")
+        what = (
+            "is a file, not a folder: unpack an archive, and name its folder" if folder.is_file() else "does not exist"
+        )
+        raise UsageError(f"--images {folder} {what}")
     names, hidden = image_names(folder)
     if hidden:
         logger.warning(one_line(f"{folder}: {counted(len(hidden), 'file')} of macOS skipped ({some_of(hidden)})"))
+    if not names:
+        raise UsageError(f"--images {folder} contains no image")
     if prompts is None:
-        if not names:
-            raise UsageError(f"--images {folder} contains no image")
         return {(f"image-{number:06d}", 0): folder / name for number, name in enumerate(names, 1)}, {"layout": "none"}
     twins = _lossy_twins(names)
     reading = read_layout(folder, [name for name in names if name not in twins], prompts, layout)
@@ -152,7 +155,7 @@ def _tell_missing(folder: Path, names: Sequence[str], found: Mapping[Key, Path],
 
 def _nothing_found(folder: Path, names: Sequence[str], prompts: Sequence[Prompt], layout: str | None) -> str:
     """Why no image was found: the layout that was asked for, or the names."""
-    seen = f"; its files are called {some_of(list(names))}" if names else ", and no image at all"
+    seen = f"; its files are called {some_of(list(names))}"
     if layout is not None:
         return f"{folder} contains no image of these prompts in the layout '{layout}'{seen}."
     return (

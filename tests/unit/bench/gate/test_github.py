@@ -170,7 +170,7 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(
             ["check", "--update-baseline", "--baseline", "n.json", "--junit", "j.xml"],
             "write verdicts, which need thresholds",
         ),
-        (["check", "--thresholds", "none.toml"], "cannot read the thresholds file none.toml"),
+        (["check", "--thresholds", "none.toml"], "cannot read the thresholds file none.toml: No such file"),
         (["check", "--thresholds", "gate.toml", "--results", "empty"], "no finished runs in empty"),
         (["check", "--thresholds", "gate.toml", "--results", "nowhere"], "there is no results folder or run nowhere"),
         (["check", "--thresholds", "gate.toml", "--baseline", "broken.json"], "line 1 is not valid JSON"),

@@ -197,6 +197,12 @@ def test_images_without_prompts_stand_for_themselves(tmp_path: Path) -> None:
     assert [row.key for row in store.images()] == [("image-000001", 0), ("image-000002", 0)]
     with pytest.raises(UsageError, match="contains no image"):
         take(folder_of(tmp_path / "y", {"note.txt": b""}), tmp_path, None)
+    with pytest.raises(UsageError, match="y contains no image$"):
+        take(tmp_path / "y", tmp_path, PROMPTS)
+    with pytest.raises(UsageError, match=r"note.txt is a file, not a folder: unpack an archive"):
+        take(tmp_path / "y" / "note.txt", tmp_path, PROMPTS)
+    with pytest.raises(UsageError, match="--images .*none does not exist"):
+        take(tmp_path / "none", tmp_path, PROMPTS)
 
 
 def test_reasons_hold_no_memory_address() -> None:
