@@ -143,10 +143,13 @@ def test_prompt_ids_of_a_foreign_manifest(tmp_path: Path) -> None:
 
 def test_names_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     escape = "\x1b]0;owned\x07\x1b[31mred"
-    foreign(tmp_path / "results", method=escape, resolved_suite={"title": escape}, notes={"pickscore": [escape]})
+    foreign(tmp_path / "named", method=escape)
+    assert execute(["report", "--results", str(tmp_path / "named"), "--out", str(tmp_path / "none")]) == 2
+    foreign(tmp_path / "results", resolved_suite={"title": escape}, notes={"pickscore": [escape]})
     assert execute(["report", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
     assert execute(["compare", escape, "x\x1b[2J", "--results", str(tmp_path / "results")]) == 2
     said = capsys.readouterr()
+    assert "method: must be a name without control characters" in said.err
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.*") if path.suffix != ".png")
     assert "\x1b" not in said.out + said.err
     assert b"\x1b" not in written.replace(b"\\x1b", b"")
