@@ -47,6 +47,11 @@ class MissingError(BenchError):
     exit_code: ClassVar[int] = 4
 
 
+def system_reason(error: Exception) -> str:
+    """The operating system's words for a refusal, without its number and path; of another error, its own words."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" (with its leading space), or "" when nothing known is close to `word`."""
     by_folded = {name.casefold(): name for name in known}

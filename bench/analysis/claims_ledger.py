@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError, suggest
+from bench.errors import UsageError, suggest, system_reason
 from bench.runtime.toml_text import parse_toml
 
 DIRECTIONS = ("above", "below", "within", "open")
@@ -71,8 +71,7 @@ def read_ledger(file: Path | str) -> tuple[list[Claim], str | None]:
     try:
         data = parse_toml(Path(file).read_text(encoding="utf-8-sig"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read the claims file {file}: {why}") from None
+        raise UsageError(f"cannot read the claims file {file}: {system_reason(error)}") from None
     listed, suite = data.get("claim"), data.get("suite")
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"{file} has no claims: write tables [[claim]] with {', '.join(_KEYS[:6])}")

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.options import ResultsOption
 from bench.cli.study_report import study_report
-from bench.errors import UsageError
+from bench.errors import UsageError, system_reason
 
 FolderArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder of the study, as 'bench study make' wrote it.")
@@ -251,7 +251,7 @@ def _text(file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"cannot read {file}: {system_reason(error)}") from None
     if not text:
         raise UsageError(f"{file} is empty, but it must hold the consent text")
     return text

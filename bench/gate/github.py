@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.analysis.in_reward import DAGGER
 from bench.analysis.stats import POWER
-from bench.errors import UsageError
+from bench.errors import UsageError, system_reason
 from bench.formatting import escape_markdown, markdown_table
 from bench.gate.verdict import STATUSES, Verdict, counted, daggers_told, drops_told, next_step, noise_told, outcome_word
 
@@ -79,7 +79,7 @@ def append_step_summary(text: str, environment: Mapping[str, str] = os.environ) 
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"cannot append to the job summary {path}: {error.strerror or error}") from None
+        raise UsageError(f"cannot append to the job summary {path}: {system_reason(error)}") from None
 
 
 assert set(_SIGNS) == set(STATUSES)

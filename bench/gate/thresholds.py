@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.people import HUMAN_METRICS
-from bench.errors import UsageError, suggest
+from bench.errors import UsageError, suggest, system_reason
 from bench.gate.numbers import read_number
 from bench.gate.toml_lines import line_of
 from bench.store.atomic import read_bytes
@@ -111,8 +111,7 @@ def read_thresholds(path: Path | str, methods: Iterable[str], metrics: Iterable[
     try:
         text = read_bytes(Path(path)).decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read the thresholds file {path}: {why}") from None
+        raise UsageError(f"cannot read the thresholds file {path}: {system_reason(error)}") from None
     return parse_thresholds(text, str(path), methods, metrics)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import UsageError, system_reason
 from bench.store.leftovers import clean_leftovers, temporary_name
 
 _ADVICE = {
@@ -42,7 +42,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 def write_error(path: Path, error: OSError) -> UsageError:
     """The sentence for an operating system's refusal to write `path`."""
-    why = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    why = _ADVICE.get(error.errno or 0, system_reason(error))
     return UsageError(f"cannot write {path}: {why}")
 
 

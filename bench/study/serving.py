@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.errors import MissingError, UsageError
+from bench.errors import MissingError, UsageError, system_reason
 from bench.formatting import one_line
 from bench.runtime.log import get_logger
 from bench.study.databases import name_database, without_password
@@ -117,7 +117,7 @@ def listening(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
         try:
             listener.bind((host, port))
         except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or str(error)
+            why = system_reason(error)
             raise UsageError(f"cannot listen on {host}:{port} ({why}): choose another --host or --port") from None
         shown = f"[{host}]" if ":" in host else host
         yield listener, f"http://{shown}:{listener.getsockname()[1]}"

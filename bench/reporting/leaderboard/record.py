@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from bench.analysis.summary import left_out_values, metric_interval
-from bench.errors import UsageError
+from bench.errors import UsageError, system_reason
 from bench.formatting import is_safe_name, without_folders
 from bench.store.cards import with_reference
 from bench.store.records import MOST_SAMPLES
@@ -272,7 +272,7 @@ def read_record(path: Path) -> Stated:
             raise UsageError(f"{path}: larger than {MOST_BYTES // 2**20} MiB, which no record is")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UsageError(f"{path}: cannot be read ({system_reason(error)})") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict) or "record_version" not in data:
